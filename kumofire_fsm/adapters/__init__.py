@@ -1,0 +1,1 @@
+"""What connects the ports to a real database, queue, clock and source of entropy."""

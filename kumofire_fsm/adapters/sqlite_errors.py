@@ -1,0 +1,42 @@
+"""Turns what SQLite says into the package's errors."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from kumofire_fsm.errors import (
+    DatabaseFull,
+    DatabaseReadOnly,
+    RowRefused,
+    SchemaMismatch,
+    StoreError,
+    TransientStoreError,
+)
+
+__all__ = ["translate"]
+
+
+def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
+    """Return the typed error for what SQLite raised; the text says what to do where that is known."""
+    text = str(exc)
+    name: str = getattr(exc, "sqlite_errorname", None) or ""
+    where = f" ({path})" if path else ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return TransientStoreError(f"the database is busy{where}: {text}")
+    if name.startswith("SQLITE_CONSTRAINT") or name == "SQLITE_TOOBIG" or "malformed JSON" in text:
+        return RowRefused(text)
+    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
+        return DatabaseReadOnly(
+            f"the database cannot be written{where}: {text}; make the file and its directory writable"
+        )
+    if name == "SQLITE_FULL":
+        return DatabaseFull(f"the disk or the database's quota is full{where}: {text}; free some space")
+    if name == "SQLITE_NOTADB":
+        return StoreError(f"the file is not a SQLite database{where}: choose another path")
+    if name.startswith("SQLITE_CANTOPEN"):
+        return StoreError(f"the database cannot be opened{where}: does its directory exist?")
+    if "no such table: kumofire" in text or "no such column" in text or "has no column" in text:
+        return SchemaMismatch(
+            f"the database's schema does not fit this code ({text}); run: kumofire migrate --sqlite PATH"
+        )
+    return StoreError(f"{name or type(exc).__name__}: {text}{where}")

@@ -1,0 +1,188 @@
+"""The application: where jobs are registered, and bound to a database and a queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
+from kumofire_fsm.binding import EMBEDDED, WORKERS, Binding, Timing
+from kumofire_fsm.creation import attempts
+from kumofire_fsm.definitions import Registry, define
+from kumofire_fsm.embedded import EmbeddedJobs, open_embedded
+from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.jobs import Jobs
+from kumofire_fsm.machines.job import JobMachine
+from kumofire_fsm.machines.lifecycle import Lifecycle
+from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
+from kumofire_fsm.retry import Backoff, RetryPolicy
+from kumofire_fsm.store.runs import RunStatements
+from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.sync import SyncJobs, run_in_thread
+from kumofire_fsm.times import duration_ms
+
+__all__ = ["Kumofire"]
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+Hook = Callable[[Any], Awaitable[None] | None]
+HookT = TypeVar("HookT", bound=Hook)
+
+
+class Kumofire:
+    """An application's jobs.
+
+    Args:
+        max_attempts, timeout, retry: defaults for its jobs.
+        clock, entropy: other sources of time and randomness, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_attempts: int = 3,
+        timeout: timedelta | float = 60.0,
+        retry: RetryPolicy | None = None,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+    ) -> None:
+        self._max_attempts = attempts(max_attempts, 1)
+        self._timeout = timeout
+        self._retry = retry or Backoff()
+        self._clock, self._entropy = clock or SystemClock(), entropy or SystemEntropy()
+        self.registry = Registry()
+        self._startup: list[Hook] = []
+        self._shutdown: list[Hook] = []
+
+    def job(
+        self,
+        name: str,
+        *,
+        max_attempts: int | None = None,
+        timeout: timedelta | float | None = None,
+        retry: RetryPolicy | None = None,
+        machine: type[Lifecycle] = RunMachine,
+    ) -> Callable[[Handler], Handler]:
+        """Register the decorated function as the handler of a job.
+
+        The handler is ``handler(ctx, payload)``, async or plain. Payload and result are validated and
+        converted by pydantic from its annotations.
+
+        Args:
+            name: how the application creates runs of it; unique.
+            max_attempts: calls of the handler before a run fails, from 1.
+            timeout: how long one call may take (timedelta or seconds), at least 1 ms.
+            retry: a `Backoff`, or a function of attempt and error that gives the wait, or None.
+            machine: the lifecycle of its runs.
+
+        Raises:
+            DefinitionError: the name is taken, or the handler cannot be called that way.
+        """
+        if machine.spec.table != RunMachine.spec.table:
+            raise DefinitionError(f"job {name!r}: {machine.__name__} is not a lifecycle of runs")
+
+        def register(handler: Handler) -> Handler:
+            self.registry.add(
+                define(
+                    name,
+                    handler,
+                    machine=machine.spec,
+                    max_attempts=attempts(max_attempts, self._max_attempts),
+                    timeout_ms=duration_ms(self._timeout if timeout is None else timeout, "timeout", least=1),
+                    retry=retry or self._retry,
+                )
+            )
+            return handler
+
+        return register
+
+    def on_startup(self, hook: HookT) -> HookT:
+        """Register a function of the jobs API, called when an embedded database is opened."""
+        self._startup.append(hook)
+        return hook
+
+    def on_shutdown(self, hook: HookT) -> HookT:
+        """Register a function of the jobs API, called when it is closed; last registered, first called."""
+        self._shutdown.insert(0, hook)
+        return hook
+
+    def bind(
+        self, *, db: Storage, queue: Queue | None = None, env: Any = None, timing: Timing | None = None
+    ) -> Jobs:
+        """Return the API on a database and a queue, for the length of one event.
+
+        Args:
+            db: a storage, such as `SqliteStorage`.
+            queue: where hints go; without one, due runs are claimed by an embedded worker.
+            env: what handlers find in ``ctx.env``.
+            timing: other durations than the platform's own.
+        """
+        return Jobs(self.binding(db, queue, env, timing or (WORKERS if queue else EMBEDDED)))
+
+    def open(
+        self,
+        path: str | Path,
+        *,
+        env: Any = None,
+        lease: timedelta | float | None = None,
+        synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
+    ) -> AbstractAsyncContextManager[EmbeddedJobs]:
+        """Open an embedded SQLite file, and bring its schema up to date.
+
+        Args:
+            path: the file, or ``":memory:"``.
+            env: what handlers find in ``ctx.env``.
+            lease: how long a worker's claims hold without renewal; after a worker was killed, its runs
+                are taken over by then. Default 15 s.
+            synchronous: what a commit waits for; see `SqliteStorage`.
+
+        Raises:
+            StoreError: the file cannot be opened, is no database, or belongs to newer code.
+        """
+        return self._open(path, env, lease, synchronous)
+
+    @asynccontextmanager
+    async def _open(
+        self, path: str | Path, env: Any, lease: timedelta | float | None, synchronous: Any
+    ) -> AsyncIterator[EmbeddedJobs]:
+        lease_ms = EMBEDDED.lease_ms if lease is None else duration_ms(lease, "lease", least=100)
+        timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
+        bound = lambda storage: self.binding(storage, None, env, timing)  # noqa: E731
+        async with open_embedded(path, bound, synchronous, self._startup, self._shutdown) as jobs:
+            yield jobs
+
+    def open_sync(self, path: str | Path, **options: Any) -> AbstractContextManager[SyncJobs]:
+        """Open an embedded file for a program without an event loop; the options of `open`.
+
+        The same API runs on an event loop in a thread; its methods wait for their result.
+        """
+        return self._open_sync(path, options)
+
+    @contextmanager
+    def _open_sync(self, path: str | Path, options: dict[str, Any]) -> Iterator[SyncJobs]:
+        with run_in_thread(self.open(path, **options)) as jobs:
+            yield jobs
+
+    def binding(self, db: Storage, queue: Queue | None, env: Any, timing: Timing) -> Binding:
+        """Return what `bind` and `open` share."""
+        machines = {RunMachine.spec.name: RunMachine.spec}
+        machines |= {spec.name: spec for spec in self.registry.machines()}
+        return Binding(
+            registry=self.registry,
+            storage=db,
+            queue=queue,
+            clock=self._clock,
+            entropy=self._entropy,
+            timing=timing,
+            env=env,
+            runs=RunStatements(list(machines.values())),
+            schedules=ScheduleStatements(JobMachine.spec),
+        )

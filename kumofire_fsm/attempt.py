@@ -1,0 +1,273 @@
+"""Calls a handler once, and says which event its outcome is.
+
+Nothing is written here. Settling stands outside the handler's ``try``: a storage error after a success
+must neither run the handler again in this process nor count as the handler's failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import traceback
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import coroutine
+from typing import Any
+
+from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.context import RunContext
+from kumofire_fsm.definitions import Definition
+from kumofire_fsm.errors import InvalidResult, KumofireError, LeaseLost
+from kumofire_fsm.fire import Move, fire
+from kumofire_fsm.jsontext import cut, encode
+from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES, PROGRESS_BYTES
+from kumofire_fsm.retry import backoff_ms
+from kumofire_fsm.signals import Cancel, Fail, Retry, Snooze
+from kumofire_fsm.store.runs import ClaimedRun
+from kumofire_fsm.times import duration_ms, instant_ms
+
+__all__ = ["Attempt", "Outcome", "release"]
+
+_NOTE_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attempt: the move to fire, and a result too large for the run's row."""
+
+    move: Move
+    body: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One call of a handler for one claimed run.
+
+    Attributes:
+        stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
+        task: the task that runs the handler, once it has begun.
+    """
+
+    binding: Binding
+    run: ClaimedRun
+    definition: Definition
+    jobs: Any
+    stop_reason: str | None = None
+    task: asyncio.Task[Any] | None = None
+    context: RunContext = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.context = RunContext(
+            self.run,
+            env=self.binding.env,
+            jobs=self.jobs,
+            clock=self.binding.clock.now,
+            beat=self.heartbeat,
+        )
+
+    async def perform(
+        self, executor: Executor | None = None, suspended: Callable[[], None] = lambda: None
+    ) -> Outcome | None:
+        """Call the handler and return its outcome; None when the run is no longer ours.
+
+        Args:
+            executor: where plain functions run; None to call them in the event loop.
+            suspended: called when the handler first waits for something.
+        """
+        try:
+            payload = self.definition.decode_payload(self.run.body)
+        except ValueError as exc:
+            return self._failed(exc)  # a later deploy may mend it, so it is retried
+        try:
+            value = await _drive(self._call(payload, executor), suspended)
+        except asyncio.CancelledError as exc:
+            return self._stopped(exc)
+        except Snooze as signal:
+            return self._snoozed(signal)
+        except Cancel as signal:
+            return self._outcome("stop", value=str(signal) or None)
+        except Fail as signal:
+            return self._final(signal)
+        except Exception as exc:
+            return self._failed(exc)
+        finally:
+            self._forget_cancellation()
+        try:
+            text = self.definition.encode_result(value)
+        except InvalidResult as exc:
+            return self._final(exc)
+        if text is not None and len(text) > INLINE_BYTES:
+            return Outcome(self._move("succeed", value=""), text)
+        return self._outcome("succeed", value=text)
+
+    async def perform_within_timeout(self) -> Outcome | None:
+        """Call the handler in this task, and stop it at its timeout."""
+        self.task = asyncio.current_task()
+        loop, seconds = asyncio.get_running_loop(), self.definition.timeout_ms / 1000
+        timers: list[asyncio.TimerHandle] = []
+        try:
+            return await self.perform(
+                suspended=lambda: timers.append(loop.call_later(seconds, self.stop, "timeout"))
+            )
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    def stop(self, reason: str) -> None:
+        """End the call; a plain function in a thread goes on, but its outcome no longer counts."""
+        if self.stop_reason is None and self.task is not None:
+            self.stop_reason = reason
+            self.task.cancel()
+
+    async def heartbeat(self, progress: Any) -> None:
+        """Renew the lease for `RunContext.heartbeat`."""
+        value = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
+        lease = self.binding.timing.lease_for(self.definition.timeout_ms)[1]
+        moved = await fire(self.binding, [self._move("heartbeat", value=value)], lease_ms=lease)
+        if self.run.id not in moved:
+            raise LeaseLost(
+                f"run {self.run.id}: attempt {self.run.attempt} no longer owns it; stop working on it",
+                row_id=self.run.id,
+                event="heartbeat",
+                state=self.run.state,
+            )
+        self.seen(moved[self.run.id].state)
+
+    def seen(self, state: str) -> None:
+        """Note the state in which a heartbeat found the run: another than it was claimed in is a request to stop."""
+        self.context.canceled = state != self.run.state
+
+    async def _call(self, payload: Any, executor: Executor | None) -> Any:
+        definition = self.definition
+        arguments = (self.context, payload) if definition.takes_payload else (self.context,)
+        if definition.is_async:
+            return await definition.handler(*arguments)
+        if executor is None:
+            return definition.handler(*arguments)
+        loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
+        return await loop.run_in_executor(
+            executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
+        )
+
+    def _stopped(self, exc: asyncio.CancelledError) -> Outcome | None:
+        task = asyncio.current_task()
+        if self.stop_reason is None:
+            if task is not None and task.cancelling():
+                raise exc  # the whole worker is being cancelled, and not this call
+            return self._failed(RuntimeError("the handler cancelled itself"))
+        if self.stop_reason == "timeout":
+            seconds = self.definition.timeout_ms / 1000
+            return self._failed(TimeoutError(f"the handler took longer than its timeout of {seconds:g} s"))
+        return release(self.run, self.binding.now()) if self.stop_reason == "shutdown" else None
+
+    def _forget_cancellation(self) -> None:
+        """Take back our own request to cancel, so that the task can go on with other runs."""
+        task = asyncio.current_task()
+        if self.stop_reason is not None and task is not None and task.cancelling():
+            task.uncancel()
+
+    def _snoozed(self, signal: Snooze) -> Outcome:
+        try:
+            if isinstance(signal.until, datetime):
+                until = instant_ms(signal.until, "Snooze(until=...)")
+            else:
+                until = self.binding.now() + duration_ms(signal.until, "Snooze(until=...)")
+        except KumofireError as exc:
+            return self._failed(exc)
+        return self._outcome("snooze", next_at=until)
+
+    def _failed(self, exc: BaseException) -> Outcome:
+        """Retry after the policy's backoff, or fail when attempts are spent or the policy says never."""
+        if self.run.attempt >= self.run.max_attempts:
+            return self._final(exc)
+        try:
+            if isinstance(exc, Retry) and exc.after is not None:
+                wait: int | None = duration_ms(exc.after, "Retry(after=...)")
+            else:
+                wait = backoff_ms(self.definition.retry, self.run.attempt, exc, self.binding.entropy)
+        except Exception as broken:
+            log.exception("the retry policy of job %r failed", self.run.job)
+            return self._final(broken)
+        if wait is None:
+            return self._final(exc)
+        return self._outcome("retry", error=exc, next_at=self.binding.now() + wait)
+
+    def _final(self, exc: BaseException) -> Outcome:
+        return self._outcome("fail", error=exc)
+
+    def _outcome(
+        self,
+        event: str,
+        *,
+        value: str | None = None,
+        error: BaseException | None = None,
+        next_at: int | None = None,
+    ) -> Outcome:
+        facts = None
+        if error is not None:
+            value = _error_text(error)
+            facts = json_facts(error=value.split("\n", 1)[0][:_NOTE_LENGTH])
+        return Outcome(self._move(event, value=value, next_at=next_at, facts=facts))
+
+    def _move(self, event: str, **what: Any) -> Move:
+        return Move(self.run.id, event, self.binding.now(), self.run.starts, self.run.claim, **what)
+
+
+def release(run: ClaimedRun, now: int) -> Outcome:
+    """Return the outcome that gives a claimed run back, with its attempt."""
+    return Outcome(Move(run.id, "release", now, run.starts, run.claim))
+
+
+def json_facts(**facts: Any) -> str:
+    """Return what one entry of a history notes; in ASCII, so that its length is its size."""
+    import json
+
+    return json.dumps(facts, separators=(",", ":"))
+
+
+def _error_text(exc: BaseException) -> str:
+    """Return the error on one line, then where it came from."""
+    said = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    frames = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename != __file__]
+    trace = "".join(traceback.format_list(frames))
+    return cut(f"{said}\n{trace}" if trace else said, ERROR_BYTES)
+
+
+def _without_stop_iteration(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call a plain function; a StopIteration cannot pass through a future."""
+    try:
+        return handler(*arguments)
+    except StopIteration as exc:
+        raise RuntimeError("the handler raised StopIteration") from exc
+
+
+@coroutine
+def _drive(work: Awaitable[Any], suspended: Callable[[], None]) -> Generator[Any, Any, Any]:
+    """Await ``work``, calling ``suspended`` when it first has to wait.
+
+    A handler that never waits costs no task of its own and no timer: half of the cost of a quick one.
+    """
+    steps: Any = work.__await__()
+    try:
+        waits_for = steps.send(None)
+    except StopIteration as stop:
+        return stop.value
+    suspended()
+    while True:
+        try:
+            sent = yield waits_for
+        except GeneratorExit:
+            steps.close()
+            raise
+        except BaseException as exc:
+            try:
+                waits_for = steps.throw(exc)
+            except StopIteration as stop:
+                return stop.value
+        else:
+            try:
+                waits_for = steps.send(sent)
+            except StopIteration as stop:
+                return stop.value

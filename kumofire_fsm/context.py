@@ -1,0 +1,94 @@
+"""What a handler gets: its run, its attempt, and a way to say that it is alive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from kumofire_fsm.times import instant
+
+if TYPE_CHECKING:
+    from kumofire_fsm.jobs import Jobs
+    from kumofire_fsm.store.runs import ClaimedRun
+
+__all__ = ["RunContext", "RunFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """The run that a handler works on. Instants are aware UTC datetimes."""
+
+    id: str
+    name: str
+    run_at: datetime
+    created_at: datetime
+    scheduled_for: datetime | None
+    schedule_id: str | None
+    max_attempts: int
+    tags: tuple[str, ...]
+
+
+class RunContext:
+    """The first argument of every handler.
+
+    Attributes:
+        attempt: which attempt this is, from 1.
+        env: what the application was opened or bound with (bindings, secrets, clients).
+        jobs: the same API as outside, to create or look at other runs.
+    """
+
+    __slots__ = ("_beat", "_clock", "_run", "attempt", "canceled", "env", "jobs")
+
+    def __init__(
+        self,
+        run: ClaimedRun,
+        *,
+        env: Any,
+        jobs: Jobs,
+        clock: Callable[[], int],
+        beat: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        self._run, self._clock, self._beat = run, clock, beat
+        self.attempt = run.attempt
+        self.env = env
+        self.jobs = jobs
+        self.canceled = False
+        """Whether somebody asked this run to stop; raise `Cancel` to answer, or return as usual."""
+
+    @property
+    def run(self) -> RunFacts:
+        """The run's facts."""
+        run = self._run
+        run_at, created_at = instant(run.run_at), instant(run.created_at)
+        assert run_at is not None and created_at is not None
+        return RunFacts(
+            id=run.id,
+            name=run.job,
+            run_at=run_at,
+            created_at=created_at,
+            scheduled_for=instant(run.scheduled_for),
+            schedule_id=run.job_id,
+            max_attempts=run.max_attempts,
+            tags=tuple(json.loads(run.tags)) if run.tags else (),
+        )
+
+    def now(self) -> datetime:
+        """Return the time, aware and in UTC, by the clock that the whole package uses."""
+        now = instant(self._clock())
+        assert now is not None
+        return now
+
+    async def heartbeat(self, progress: Any = None) -> None:
+        """Say that the attempt is alive: renew its lease, store progress, learn of a cancellation.
+
+        Args:
+            progress: JSON of at most 4 KB, shown by the run's status; None leaves it as it is.
+
+        Raises:
+            LeaseLost: another attempt owns the run now; stop working on it.
+            InvalidArgument, TooLarge: the progress cannot be stored.
+        """
+        await self._beat(progress)

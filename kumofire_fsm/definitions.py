@@ -1,0 +1,231 @@
+"""What an application registers: a name, its handler, and how its runs are treated."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kumofire_fsm.errors import (
+    DefinitionError,
+    InvalidArgument,
+    InvalidPayload,
+    InvalidResult,
+    TooLarge,
+    UnknownJob,
+)
+from kumofire_fsm.jsontext import encode_typed
+from kumofire_fsm.limits import KEY_LENGTH, PAYLOAD_BYTES, RESULT_BYTES
+from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["Definition", "Registry", "check_key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One registered job.
+
+    Attributes:
+        timeout_ms: how long one attempt may take.
+        takes_payload: whether the handler has a second parameter.
+        payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
+    """
+
+    name: str
+    handler: Callable[..., Any]
+    is_async: bool
+    machine: MachineSpec
+    max_attempts: int
+    timeout_ms: int
+    retry: RetryPolicy
+    takes_payload: bool
+    payload: TypeAdapter[Any] | None
+    result: TypeAdapter[Any] | None
+
+    def encode_payload(self, value: Any) -> str:
+        """Validate a payload and return it as JSON text.
+
+        Raises:
+            InvalidPayload: it does not fit the handler's annotation, or is not JSON.
+            TooLarge: it is over the limit.
+        """
+        what = f"the payload of {self.name!r}"
+        if not self.takes_payload and value is not None:
+            raise InvalidPayload(f"{what}: its handler takes none; found {value!r:.200}")
+        try:
+            if self.payload is not None:
+                value = self.payload.validate_python(value)
+            return encode_typed(value, self.payload, what, PAYLOAD_BYTES)
+        except TooLarge:
+            raise
+        except InvalidArgument as exc:
+            raise InvalidPayload(str(exc)) from exc
+        except ValueError as exc:
+            raise InvalidPayload(f"{what} does not validate: {exc}") from exc
+
+    def decode_payload(self, text: str) -> Any:
+        """Return the value the handler is called with.
+
+        Raises:
+            ValueError: the stored text does not fit the annotation any more.
+        """
+        if self.payload is None:
+            import json
+
+            return json.loads(text)
+        return self.payload.validate_json(text)
+
+    def encode_result(self, value: Any) -> str | None:
+        """Return a handler's result as JSON text, None for None.
+
+        Raises:
+            InvalidResult: it does not fit the annotation, is not JSON, or is over the limit.
+        """
+        if value is None:
+            return None
+        what = f"the result of {self.name!r}"
+        try:
+            if self.result is not None:
+                value = self.result.validate_python(value)
+            return encode_typed(value, self.result, what, RESULT_BYTES)
+        except ValueError as exc:  # ours and pydantic's
+            raise InvalidResult(f"{what} cannot be stored: {exc}") from exc
+
+
+class Registry:
+    """The jobs of one application, by name."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Definition] = {}
+
+    def add(self, definition: Definition) -> None:
+        """Register a job.
+
+        Raises:
+            DefinitionError: the name is taken.
+        """
+        if definition.name in self.jobs:
+            raise DefinitionError(f"a job {definition.name!r} is registered already; names are unique")
+        self.jobs[definition.name] = definition
+
+    def get(self, name: str) -> Definition:
+        """Return the job of that name.
+
+        Raises:
+            UnknownJob: none is registered.
+        """
+        definition = self.jobs.get(name)
+        if definition is None:
+            raise UnknownJob(str(name), sorted(self.jobs))
+        return definition
+
+    def machines(self) -> list[MachineSpec]:
+        """Return the distinct machines of the jobs."""
+        found: dict[str, MachineSpec] = {}
+        for definition in self.jobs.values():
+            spec = definition.machine
+            if found.setdefault(spec.name, spec).digest != spec.digest:
+                raise DefinitionError(f"two different machines are called {spec.name!r}; rename one")
+        return list(found.values())
+
+
+def define(
+    name: str,
+    handler: Callable[..., Any],
+    *,
+    machine: MachineSpec,
+    max_attempts: int,
+    timeout_ms: int,
+    retry: RetryPolicy,
+) -> Definition:
+    """Return the definition of a handler, with adapters for its annotations.
+
+    Raises:
+        DefinitionError: the handler's signature cannot be called as ``handler(ctx, payload)``.
+    """
+    plain = inspect.unwrap(handler)
+    if not callable(handler):
+        raise DefinitionError(f"job {name!r}: the handler must be a function; found {handler!r}")
+    parameters = [
+        p
+        for p in inspect.signature(plain).parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+    ]
+    if len(parameters) not in (1, 2):
+        raise DefinitionError(
+            f"job {name!r}: a handler is handler(ctx, payload) or handler(ctx); found "
+            f"{plain.__name__}{inspect.signature(plain)}"
+        )
+    notes = inspect.get_annotations(plain)
+    payload = parameters[1].name if len(parameters) == 2 else None
+    return Definition(
+        name=check_key(name, "a job's name"),
+        handler=handler,
+        is_async=inspect.iscoroutinefunction(plain),
+        machine=machine,
+        max_attempts=max_attempts,
+        timeout_ms=timeout_ms,
+        retry=retry,
+        takes_payload=payload is not None,
+        payload=_adapter(plain, notes.get(payload, Any), name) if payload else None,
+        result=_adapter(plain, notes.get("return", Any), name),
+    )
+
+
+def check_key(value: object, what: str) -> str:
+    """Return a name or key.
+
+    Raises:
+        InvalidArgument: it is no text, empty, or longer than 255 characters.
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidArgument(f"{what} must be a text of 1 to {KEY_LENGTH} characters; found {value!r}")
+    if len(value) > KEY_LENGTH:
+        raise TooLarge(f"{what} has {len(value)} characters; the limit is {KEY_LENGTH}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument(f"{what} holds a lone surrogate: {value!r}") from exc
+    return value
+
+
+def _adapter(function: Callable[..., Any], annotation: Any, job: str) -> TypeAdapter[Any] | None:
+    """Return pydantic's adapter for one annotation; None where plain JSON is all it says."""
+    hint = _resolved(function, annotation, job)
+    if hint is Any or hint is inspect.Parameter.empty:
+        return None
+    from pydantic import PydanticSchemaGenerationError, TypeAdapter  # costs 0.1 s: only with a job
+
+    try:
+        return TypeAdapter(hint)
+    except PydanticSchemaGenerationError as exc:
+        raise DefinitionError(f"job {job!r}: pydantic cannot validate {hint!r}: {exc}") from exc
+
+
+def _resolved(function: Callable[..., Any], annotation: Any, job: str) -> Any:
+    """Resolve one annotation alone: the context's is often imported for type checkers only."""
+    if not isinstance(annotation, str):
+        return annotation
+    closure = inspect.getclosurevars(function).nonlocals
+    try:
+        return typing.get_type_hints(
+            _Holder(annotation), function.__globals__, dict(closure), include_extras=True
+        )["value"]
+    except NameError as exc:
+        raise DefinitionError(
+            f"job {job!r}: the annotation {annotation!r} cannot be resolved ({exc}); define the type at "
+            "module level, outside TYPE_CHECKING"
+        ) from exc
+
+
+class _Holder:
+    """An object with one annotation, for `typing.get_type_hints`."""
+
+    def __init__(self, annotation: str) -> None:
+        self.__annotations__ = {"value": annotation}

@@ -1,0 +1,93 @@
+"""What a cron tick does: fires every deadline that is due, and sends the hints that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.client import send_hints
+from kumofire_fsm.errors import RowRefused
+from kumofire_fsm.fire import in_halves
+from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.occurrences import fire_due_jobs
+from kumofire_fsm.ports import Row
+
+__all__ = ["dispatch", "sweep"]
+
+MAX_ROUNDS: Final = 20
+"""Rounds of one dispatch; what is still due then waits for the next tick."""
+DEFER_MS: Final = 3_600_000
+"""For how long a row that the database refuses to move is set aside."""
+
+
+async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) -> DispatchReport:
+    """Repeat rounds of up to ``limit`` rows until nothing is due, or the rounds are spent."""
+    hints = "moves" if binding.queue is None else "all"
+    report = DispatchReport()
+    for _ in range(rounds):
+        jobs = await fire_due_jobs(binding, limit=limit)
+        moved = await sweep(binding, limit=limit, hints=hints)
+        sendable = [(row[0], row[2]) for row in moved if binding.runs.hinted(row[1], row[4])]
+        refused = await send_hints(binding, sendable) + jobs.refused
+        report = DispatchReport(
+            moved=report.moved + len(moved),
+            sent=report.sent + jobs.sent + len(sendable) - refused if binding.queue else 0,
+            fired=report.fired + jobs.fired,
+            suspended=report.suspended + jobs.suspended,
+            refused=report.refused + refused,
+            complete=len(moved) < limit and jobs.seen < limit,
+        )
+        if report.complete or refused:
+            break
+    return report
+
+
+async def sweep(binding: Binding, *, limit: int, hints: str) -> list[Row]:
+    """Fire what is due, once; a row that cannot move is set aside, and the others move.
+
+    Returns:
+        Rows of (id, state, run_at, job, machine).
+    """
+    now = binding.now()
+
+    def statement(ids: Sequence[str] | None = None):  # type: ignore[no-untyped-def]
+        return binding.runs.sweep(
+            ids,
+            timing=binding.timing.columns(),
+            now=now,
+            limit=limit,
+            hints=hints,
+            jobs=list(binding.registry.jobs),
+        )
+
+    try:
+        rows = await binding.storage.execute(statement())
+    except RowRefused as exc:
+        log.error("a sweep was refused (%s); looking for the row", exc)
+        due = await binding.storage.execute(binding.runs.due_ids(now=now, limit=limit))
+        ids = [row[0] for row in due]
+        rows = await move_or_defer(binding, ids, statement)
+    binding.tell_settled(row[0] for row in rows)
+    return rows
+
+
+async def move_or_defer(binding: Binding, ids: Sequence[str], statement) -> list[Row]:  # type: ignore[no-untyped-def]
+    """Run a by-id statement on what the database accepts, and set the refused rows aside."""
+    refused: list[str] = []
+
+    async def act(part: Sequence[str]) -> list[Row]:
+        try:
+            return await binding.storage.execute(statement(part))
+        except RowRefused:
+            if len(part) == 1:
+                refused.append(part[0])
+                return []
+            raise
+
+    rows = await in_halves(act, ids, str) if ids else []
+    if refused:
+        log.error("runs %s cannot be moved; set aside for an hour", ", ".join(refused))
+        later = binding.now() + DEFER_MS
+        await binding.storage.execute(binding.runs.defer(refused, later))
+    return rows

@@ -1,0 +1,90 @@
+"""The embedded runtime: an SQLite file, opened with its schema up to date, and a worker on it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.binding import Binding
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.jobs import Jobs
+from kumofire_fsm.pool import WorkerPool
+from kumofire_fsm.store.schema import migrate, register_machines
+from kumofire_fsm.times import duration_ms
+
+__all__ = ["EmbeddedJobs", "open_embedded"]
+
+
+class EmbeddedJobs(Jobs):
+    """The jobs API on an open SQLite file, with a worker that runs in this process."""
+
+    def __init__(self, binding: Binding, storage: SqliteStorage) -> None:
+        super().__init__(binding)
+        self._storage = storage
+        self._pool: WorkerPool | None = None
+
+    async def run(self, *, concurrency: int = 100, grace: timedelta | float = 10.0) -> None:
+        """Dispatch and work until cancelled; several processes on one file share the work.
+
+        Args:
+            concurrency: how many handlers may be under way at once.
+            grace: how long running handlers may finish after `stop` or a cancellation; then they are
+                cancelled and their runs released (timedelta or seconds).
+        """
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise InvalidArgument(f"concurrency must be an integer from 1 on; found {concurrency!r}")
+        if self._pool is not None:
+            raise InvalidArgument("this database's worker runs already in this process")
+        seconds = duration_ms(grace, "grace") / 1000
+        pool = WorkerPool(self._binding, self, self._storage.data_version, concurrency)
+        self._pool = pool
+        try:
+            await pool.run()
+        finally:
+            try:
+                await pool.drain(seconds)
+            finally:
+                self._pool = None
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """End `run`: no new work, and running handlers finish within the grace period, or not at all."""
+        if self._pool is not None:
+            self._pool.stop(at_once=at_once)
+
+
+@asynccontextmanager
+async def open_embedded(
+    path: str | Path,
+    bind: Callable[[SqliteStorage], Binding],
+    synchronous: Literal["FULL", "NORMAL", "OFF"],
+    startup: Sequence[Callable[[Any], Any]],
+    shutdown: Sequence[Callable[[Any], Any]],
+) -> AsyncIterator[EmbeddedJobs]:
+    """Open a file, migrate it, register the machines, and call the application's hooks around its use."""
+    storage = SqliteStorage(path, synchronous=synchronous)
+    try:
+        await storage.call(migrate)
+        binding = bind(storage)
+        await storage.execute(register_machines(list(binding.runs.specs.values())))
+        jobs = EmbeddedJobs(binding, storage)
+        try:
+            for hook in startup:
+                await _call(hook, jobs)
+            yield jobs
+        finally:
+            for hook in shutdown:
+                await _call(hook, jobs)
+    finally:
+        await asyncio.shield(storage.close())
+
+
+async def _call(hook: Callable[[Any], Any], jobs: EmbeddedJobs) -> None:
+    outcome = hook(jobs)
+    if inspect.isawaitable(outcome):
+        await outcome

@@ -1,0 +1,172 @@
+"""Every error the package raises, under one root.
+
+An error says what was attempted, what was found and what to do. What a handler raises to steer its
+own run (`Retry`, `Snooze`, `Fail`, `Cancel`) is no error: see `kumofire_fsm.signals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "Conflict",
+    "DatabaseFull",
+    "DatabaseReadOnly",
+    "DedupeConflict",
+    "DefinitionError",
+    "GuardFailed",
+    "InvalidArgument",
+    "InvalidMessage",
+    "InvalidPayload",
+    "InvalidResult",
+    "InvalidSchedule",
+    "KumofireError",
+    "LeaseLost",
+    "NotFound",
+    "QueueError",
+    "RowRefused",
+    "SchemaMismatch",
+    "StoreError",
+    "TooLarge",
+    "TransientStoreError",
+    "TransitionError",
+    "TransitionNotAllowed",
+    "UnknownJob",
+    "UnknownRun",
+    "UnknownSchedule",
+    "UnsupportedMessageVersion",
+    "WaitTimeout",
+]
+
+
+class KumofireError(Exception):
+    """The root of every error of this package."""
+
+
+class DefinitionError(KumofireError):
+    """A machine or a job is declared in a way that could lose or hold a run."""
+
+
+class InvalidArgument(KumofireError, ValueError):
+    """A call was given something it cannot take; nothing was stored."""
+
+
+class InvalidPayload(InvalidArgument):
+    """The payload does not validate against the handler, or is not JSON."""
+
+
+class InvalidResult(KumofireError, ValueError):
+    """The handler returned something that cannot be stored."""
+
+
+class TooLarge(InvalidArgument):
+    """A value is over its limit (see `kumofire_fsm.limits`)."""
+
+
+class InvalidSchedule(InvalidArgument):
+    """A cron expression, zone or interval that can never fire as written."""
+
+
+class NotFound(KumofireError, LookupError):
+    """What was named does not exist."""
+
+
+class UnknownJob(NotFound):
+    """No job of that name is registered in this application."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        listed = ", ".join(known) or "none"
+        super().__init__(f"no job {name!r} is registered; registered are: {listed}")
+
+
+class UnknownRun(NotFound):
+    """No run has this id; it may have been pruned."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"no run has the id {run_id!r}: it was never created here, or was pruned")
+
+
+class UnknownSchedule(NotFound):
+    """No schedule has this id or key."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"no schedule with {what} exists")
+
+
+class TransitionError(KumofireError):
+    """An event did not move a row; the row is as it was.
+
+    Attributes:
+        row_id: the row's id.
+        event: the event that was fired.
+        state: the state it was found in.
+        legal: the events that people may fire from there.
+    """
+
+    def __init__(
+        self, message: str, *, row_id: str, event: str, state: str, legal: Sequence[str] = ()
+    ) -> None:
+        self.row_id, self.event, self.state, self.legal = row_id, event, state, tuple(legal)
+        super().__init__(message)
+
+
+class TransitionNotAllowed(TransitionError):
+    """The machine has no such edge from the row's state, or the event is not the caller's."""
+
+
+class GuardFailed(TransitionError):
+    """The edge exists, but its guard does not hold."""
+
+
+class Conflict(TransitionError):
+    """Another writer moved the row meanwhile."""
+
+
+class LeaseLost(Conflict):
+    """The attempt no longer owns its run: the lease ran out, or another attempt began."""
+
+
+class DedupeConflict(TransitionError):
+    """A redrive would take back a dedupe key that another run holds now."""
+
+
+class InvalidMessage(KumofireError):
+    """A queue message is not one of ours."""
+
+
+class UnsupportedMessageVersion(InvalidMessage):
+    """A queue message was written by another version of the package."""
+
+
+class WaitTimeout(KumofireError, TimeoutError):
+    """The run was not settled within the time given; it goes on."""
+
+
+class StoreError(KumofireError):
+    """The database refused or failed a statement."""
+
+
+class TransientStoreError(StoreError):
+    """The database was not reachable or too busy; the same call may succeed later."""
+
+
+class RowRefused(StoreError):
+    """A constraint or guard trigger refused a row; nothing of the statement was kept."""
+
+
+class SchemaMismatch(StoreError):
+    """The database's schema does not fit this code; the message names the command that mends it."""
+
+
+class DatabaseReadOnly(StoreError):
+    """The database cannot be written."""
+
+
+class DatabaseFull(StoreError):
+    """The disk, or the database's quota, is full."""
+
+
+class QueueError(KumofireError):
+    """The queue refused a message; the run is stored, and its deadline will send it again."""

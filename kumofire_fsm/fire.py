@@ -1,0 +1,159 @@
+"""Fires events on runs: one statement moves a set, and one bad row never blocks the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.errors import (
+    Conflict,
+    DedupeConflict,
+    GuardFailed,
+    LeaseLost,
+    RowRefused,
+    SchemaMismatch,
+    TransitionError,
+    TransitionNotAllowed,
+    UnknownRun,
+)
+from kumofire_fsm.machines.spec import Actor, Role
+from kumofire_fsm.ports import Row
+from kumofire_fsm.store.runs import RunRow
+
+__all__ = ["Move", "Moved", "fire", "in_halves", "read_runs", "refusal"]
+
+T = TypeVar("T")
+
+
+class Moved(NamedTuple):
+    """A run after its move."""
+
+    id: str
+    state: str
+    run_at: int
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One event to fire on one run, with what its edges assign.
+
+    ``starts`` and ``claim`` are the fence of an attempt; None where a person or a deadline fires.
+    """
+
+    run_id: str
+    event: str
+    now: int
+    starts: int | None = None
+    claim: str | None = None
+    value: str | None = None
+    next_at: int | None = None
+    facts: str | None = None
+
+    def row(self, binding: Binding, lease_ms: int) -> list[Any]:
+        """Return the move as `store.runs.MOVE_PARAMETERS`."""
+        t = binding.timing
+        return [
+            self.run_id, self.event, self.starts, self.claim, self.now, self.value, self.next_at,
+            self.facts, t.horizon_ms, t.redeliver_ms, t.lost_ms, t.grace_ms, lease_ms,
+        ]  # fmt: skip
+
+
+async def fire(binding: Binding, moves: Sequence[Move], *, lease_ms: int = 0) -> dict[str, Moved]:
+    """Fire events on runs; return those that moved, by id.
+
+    A row that the database refuses is left out and logged; the rest moves.
+    """
+    if not moves:
+        return {}
+    fenced = moves[0].claim is not None
+
+    async def move(part: Sequence[Move]) -> list[Row]:
+        events = sorted({each.event for each in part})
+        rows = [each.row(binding, lease_ms) for each in part]
+        return await binding.storage.execute(binding.runs.fire(events, rows, fenced=fenced))
+
+    rows = await in_halves(move, list(moves), lambda each: f"{each.event} on run {each.run_id}")
+    return {row[0]: Moved(*row) for row in rows}
+
+
+async def in_halves(
+    act: Callable[[Sequence[T]], Awaitable[list[Row]]],
+    items: Sequence[T],
+    describe: Callable[[T], str],
+) -> list[Row]:
+    """Act on all items at once; when the database refuses, on each half, down to the bad item.
+
+    Raises:
+        RowRefused: there was only one item, and it was refused.
+    """
+    try:
+        return await act(items)
+    except RowRefused as exc:
+        if len(items) == 1:
+            raise
+        log.warning("a set of %d was refused (%s); trying halves", len(items), exc)
+    rows: list[Row] = []
+    middle = len(items) // 2
+    for half in (items[:middle], items[middle:]):
+        try:
+            rows += await in_halves(act, half, describe)
+        except RowRefused as exc:
+            log.error("%s was refused, and is left as it was: %s", describe(half[0]), exc)
+    return rows
+
+
+async def read_runs(binding: Binding, ids: Sequence[str]) -> dict[str, RunRow]:
+    """Return the runs that exist, by id."""
+    rows = await binding.storage.execute(binding.runs.read(ids))
+    return {row[0]: RunRow(*row) for row in rows}
+
+
+async def refusal(binding: Binding, move: Move, cause: Exception | None = None) -> Exception:
+    """Return why a run did not move, by reading its row once."""
+    row = (await read_runs(binding, [move.run_id])).get(move.run_id)
+    if row is None:
+        return UnknownRun(move.run_id)
+    spec = binding.runs.specs.get(row.machine)
+    if spec is None:
+        return SchemaMismatch(
+            f"run {row.id} follows the machine {row.machine!r}, which this application does not know"
+        )
+    legal = spec.legal(row.state, Actor.PERSON)
+    facts: dict[str, Any] = {"row_id": row.id, "event": move.event, "state": row.state, "legal": legal}
+    edges = spec.edges_from(row.state, move.event)
+    said = f"run {row.id}: {move.event!r}"
+    if move.claim is not None and (move.starts, move.claim) != (row.starts, row.claim):
+        return LeaseLost(f"{said} came from an attempt that no longer owns it", **facts)
+    if not edges:
+        text = ", ".join(legal) or "nothing"
+        return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}; legal now: {text}", **facts)
+    if cause is not None:
+        return _refused_by_database(said, row, edges, facts, cause)
+    guards = [edge.guard_text for edge in edges if edge.guard is not None]
+    if len(guards) == len(edges):
+        return GuardFailed(f"{said} from {row.state!r} needs {' or '.join(guards)}", **facts)
+    return Conflict(f"{said}: somebody else moved it meanwhile; it is {row.state!r} now", **facts)
+
+
+def _refused_by_database(
+    said: str, row: RunRow, edges: Sequence[Any], facts: dict[str, Any], cause: Exception
+) -> Exception:
+    if "dedupe" in str(cause):
+        return DedupeConflict(
+            f"{said}: another run holds the dedupe key {row.dedupe_key!r} of job {row.job!r} now", **facts
+        )
+    if "no such edge" in str(cause):
+        return SchemaMismatch(
+            f"{said} from {row.state!r} is an edge of this code's machine {row.machine!r}, but the "
+            "database does not know it; run: kumofire machine migrate"
+        )
+    return TransitionError(f"{said} was refused by the database: {cause}", **facts)
+
+
+def is_settled(binding: Binding, machine: str, state: str) -> bool:
+    """Return whether a state of a known machine is settled."""
+    spec = binding.runs.specs.get(machine)
+    return spec is not None and spec.has_role(state, Role.SETTLED)

@@ -1,0 +1,47 @@
+"""Identifiers: UUIDv7 for rows, so that key order is time order, and short claim tokens."""
+
+from __future__ import annotations
+
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.ports import Entropy
+
+__all__ = ["check_id", "first_id_at", "new_id", "new_token"]
+
+
+def new_id(now: int, entropy: Entropy) -> str:
+    """Return a UUIDv7 (RFC 9562) for a time in milliseconds since 1970.
+
+    Made here and not by a library, because libraries read the clock and the entropy themselves, and
+    a simulated history could not repeat.
+    """
+    noise = int.from_bytes(entropy.token(10), "big")
+    return _text(now, noise)
+
+
+def first_id_at(at: int) -> str:
+    """Return the smallest id that a row created at ``at`` (milliseconds) can have."""
+    return _text(at, 0)
+
+
+def new_token(entropy: Entropy) -> str:
+    """Return a claim token: 16 hexadecimal digits."""
+    return entropy.token(8).hex()
+
+
+def check_id(run_id: object) -> str:
+    """Return ``run_id`` if it has the form of an id.
+
+    Raises:
+        InvalidArgument: it has not; so a mixed-up argument is told from an unknown run.
+    """
+    if not isinstance(run_id, str) or not run_id:
+        raise InvalidArgument(f"an id is a text such as 0198c0de-...; found {run_id!r}")
+    return run_id
+
+
+def _text(at: int, noise: int) -> str:
+    bits = (at & (1 << 48) - 1) << 80 | noise & (1 << 80) - 1
+    bits = bits & ~(0xF << 76) | 7 << 76
+    bits = bits & ~(0x3 << 62) | 2 << 62
+    digits = f"{bits:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,43 @@
+"""Every limit in one place, checked before anything is stored.
+
+D1 refuses a row over 2 MB (https://developers.cloudflare.com/d1/platform/limits/), which local
+runtimes do not enforce; together ours stay far below it. Sizes are bytes of UTF-8 JSON.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ERROR_BYTES",
+    "FACTS_BYTES",
+    "HISTORY_CAP",
+    "INLINE_BYTES",
+    "KEY_LENGTH",
+    "PAYLOAD_BYTES",
+    "PROGRESS_BYTES",
+    "RESULT_BYTES",
+    "SAFE_INTEGER",
+    "STATEMENT_BYTES",
+    "TAG_COUNT",
+    "TAG_LENGTH",
+]
+
+PAYLOAD_BYTES = 256 * 1024
+RESULT_BYTES = 256 * 1024
+ERROR_BYTES = 16 * 1024
+"""An error's text is cut to this, with a mark."""
+PROGRESS_BYTES = 4 * 1024
+"""Progress stands in the run's own row, which every heartbeat rewrites."""
+FACTS_BYTES = 1024
+"""What one entry of a history may say beside event, state and time."""
+HISTORY_CAP = 30 * 1024
+"""A history longer than this loses its older half, with a mark; so it stays below 32 KB."""
+INLINE_BYTES = 512
+"""A payload or result over this is stored in a row of its own: every move rewrites the run's row."""
+KEY_LENGTH = 255
+"""Characters of a job's name, a dedupe key or a schedule key."""
+TAG_COUNT = 20
+TAG_LENGTH = 64
+SAFE_INTEGER = 2**53 - 1
+"""JavaScript, and so D1 and Queues, cannot hold integers beyond this exactly."""
+STATEMENT_BYTES = 1024 * 1024
+"""The JSON parameter of one statement is cut into chunks of about this size."""

@@ -1,0 +1,22 @@
+"""Lifecycles: the two built-in machines, and the words to declare others."""
+
+from kumofire_fsm.machines.job import JobMachine
+from kumofire_fsm.machines.lifecycle import Deadline, Edge, Event, Lifecycle, Phase
+from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.machines.spec import Actor, EdgeSpec, EventSpec, MachineSpec, Role, StateSpec
+
+__all__ = [
+    "Actor",
+    "Deadline",
+    "Edge",
+    "EdgeSpec",
+    "Event",
+    "EventSpec",
+    "JobMachine",
+    "Lifecycle",
+    "MachineSpec",
+    "Phase",
+    "Role",
+    "RunMachine",
+    "StateSpec",
+]

@@ -1,0 +1,139 @@
+"""Derives the frozen spec from a declared class: resolves every assignment, guard and deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.machines.expression import (
+    Call,
+    Expression,
+    ExpressionError,
+    Literal,
+    Name,
+    parse,
+)
+from kumofire_fsm.machines.spec import (
+    DeadlineSpec,
+    EdgeSpec,
+    EventSpec,
+    MachineSpec,
+    StateSpec,
+)
+
+if TYPE_CHECKING:
+    from kumofire_fsm.machines.lifecycle import Edge, Event
+
+__all__ = ["edge_of", "guard_function", "guard_text", "machine_spec"]
+
+ALWAYS = "always"
+
+
+def guard_text(cond: object, where: str) -> str:
+    """Return the guard's text, or an empty text when there is none.
+
+    Raises:
+        DefinitionError: the guard is a function, which no database can evaluate.
+    """
+    if cond is None:
+        return ""
+    if not isinstance(cond, str):
+        raise DefinitionError(
+            f"{where}: the guard {cond!r} does not compile to SQL; write it as an expression on "
+            'columns, such as cond="attempt < max_attempts"'
+        )
+    _parsed(cond, where)
+    return cond
+
+
+def guard_function(text: str) -> Callable[..., bool]:
+    """Return the guard as the callback that python-statemachine evaluates."""
+    guard = parse(text) if text else None
+
+    def holds(machine: Any, event_data: Any) -> bool:
+        row = machine.row(event_data.trigger_data.kwargs)
+        return guard is None or bool(guard.evaluate(row))
+
+    holds.__name__ = text or ALWAYS
+    return holds
+
+
+def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
+    """Return the frozen spec of a lifecycle's class."""
+    states = tuple(_state(state) for state in cls.states)
+    edges = tuple(
+        _edge(cls, event_id, event, edge)
+        for event_id, event in events.items()
+        for edge in event._transitions or ()
+    )
+    return MachineSpec(
+        name=cls.machine_name,
+        table=cls.table,
+        fields=dict(cls.fields),
+        parameters=dict(cls.parameters),
+        states=states,
+        events=tuple(EventSpec(e, v.by, v.hints, v.doc) for e, v in events.items()),
+        edges=edges,
+    )
+
+
+def edge_of(spec: MachineSpec, transition: Edge) -> EdgeSpec:
+    """Return the spec's edge for a transition of its class."""
+    target = transition.target
+    return next(
+        edge
+        for event in transition.events
+        for edge in spec.edges_from(transition.source.id, event.id)
+        if target is not None and edge.target == target.id and edge.guard_text == transition.guard_text
+    )
+
+
+def _state(state: Any) -> StateSpec:
+    declared = state.deadline
+    deadline = declared and DeadlineSpec(
+        _parsed(declared.at, f"deadline of {state.id}"), declared.at, declared.fires
+    )
+    return StateSpec(state.id, state.role, state.initial, state.waits, deadline, state.doc)
+
+
+def _edge(cls: Any, event_id: str, event: Event, edge: Any) -> EdgeSpec:
+    where = f"{cls.__name__}: {event_id} from {edge.source.id} to {edge.target.id}"
+    guard = _parsed(edge.guard_text, where) if edge.guard_text else None
+    assigns = _assignments(event_id, event, edge, where)
+    known = cls.fields.keys() | cls.parameters.keys()
+    for expression in (guard, *assigns.values()):
+        for name in expression.names() if expression else ():
+            if name not in known:
+                raise DefinitionError(
+                    f"{where}: {name!r} is neither a column nor a parameter of the machine; "
+                    f"known are {', '.join(sorted(known))}"
+                )
+    if unknown := assigns.keys() - cls.fields.keys():
+        raise DefinitionError(f"{where} assigns {sorted(unknown)}, which are no columns")
+    return EdgeSpec(event_id, edge.source.id, edge.target.id, guard, edge.guard_text, assigns)
+
+
+def _assignments(event_id: str, event: Event, edge: Any, where: str) -> dict[str, Expression]:
+    """Merge what the target state, the event and the edge assign; the nearest to the edge wins."""
+    moves = edge.source.id != edge.target.id
+    texts = {**(edge.target.sets if moves else {}), **event.sets, **edge.sets}
+    assigns: dict[str, Expression] = {
+        column: _parsed(text, f"{where}, {column}") for column, text in texts.items()
+    }
+    if moves:
+        assigns["state"] = Literal(edge.target.id)
+        entry = (Literal(event_id), Literal(edge.target.id), Name("now"), Name("facts"))
+        assigns["history"] = Call("record", (Name("history"), *entry))
+    if "wake_at" not in assigns:
+        deadline = edge.target.deadline
+        at: Expression = _parsed(deadline.at, where) if deadline else Literal(None)
+        assigns["wake_at"] = at.substitute(assigns)
+    return assigns
+
+
+def _parsed(text: str, where: str) -> Expression:
+    try:
+        return parse(text)
+    except ExpressionError as exc:
+        raise DefinitionError(f"{where}: {exc}") from exc

@@ -1,0 +1,114 @@
+"""The rules that a lifecycle must keep to exist: each guards against a lost or stuck run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import statemachine
+from statemachine import State
+from statemachine.transition_list import TransitionList
+
+from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
+
+__all__ = ["RESERVED", "check", "check_names"]
+
+RESERVED = frozenset(
+    {"create", "truncated", "state", "model", "send", "spec", "table", "fields", "parameters", "row"}
+    | {"events", "states", "name", "id", "is_terminated", "configuration", "current_state_value"}
+)
+"""Names that a state or event may not have: attributes of the machine, or marks in the history."""
+
+
+def check_names(machine: str, namespace: Mapping[str, Any]) -> None:
+    """Refuse reserved names before python-statemachine overwrites its own attributes."""
+    declared = (State, TransitionList, statemachine.Event)
+    for key, value in namespace.items():
+        if isinstance(value, declared) and (key in RESERVED or key.startswith("_")):
+            raise DefinitionError(f"{machine}.{key}: the name is reserved; choose another")
+
+
+def check(spec: MachineSpec) -> None:
+    """Raise DefinitionError for the first broken rule, saying what and how to mend it."""
+    for rule in (_names, _roles, _deadlines, _reachable, _settles, _consumer_events):
+        for finding in rule(spec):
+            raise DefinitionError(f"{spec.name}: {finding}")
+
+
+def _names(spec: MachineSpec) -> Iterable[str]:
+    states, events = [s.id for s in spec.states], [e.id for e in spec.events]
+    for name in sorted(set(states) & set(events)):
+        yield f"{name!r} names both a state and an event; rename one"
+    seen: set[tuple[str, str, str, str]] = set()
+    for edge in spec.edges:
+        key = (edge.event, edge.source, edge.target, edge.guard_text)
+        if key in seen:
+            yield f"{edge.event} from {edge.source} to {edge.target} is declared twice"
+        seen.add(key)
+
+
+def _roles(spec: MachineSpec) -> Iterable[str]:
+    begins = {e.source for e in spec.edges if spec.has_role(e.target, Role.LEASED)}
+    for state in spec.states:
+        if state.role is Role.CLAIMABLE and state.id not in begins:
+            yield f"state {state.id!r} is claimable, but no edge leads from it to a leased state"
+
+
+def _deadlines(spec: MachineSpec) -> Iterable[str]:
+    for state in spec.states:
+        settled = state.role is Role.SETTLED
+        if state.deadline is None and not settled and not state.waits:
+            yield (
+                f"state {state.id!r} has no deadline, so a run could stay in it for ever; give it "
+                "deadline=Deadline(...), or say waits=True"
+            )
+        if state.deadline is not None and (settled or state.waits):
+            yield f"state {state.id!r} has a deadline, and says that it needs none; drop one"
+        if state.deadline is not None:
+            yield from _fires(spec, state.id, state.deadline.fires)
+
+
+def _fires(spec: MachineSpec, state: str, fires: tuple[str, ...]) -> Iterable[str]:
+    for event in fires:
+        if not spec.edges_from(state, event):
+            yield f"the deadline of {state!r} fires {event!r}, which has no edge from there"
+    last = spec.edges_from(state, fires[-1]) if fires else ()
+    if not any(edge.guard is None for edge in last):
+        yield (
+            f"the deadline of {state!r} ends in {fires[-1:]}, whose guards may all fail; give the "
+            "last event an edge without a guard"
+        )
+
+
+def _reachable(spec: MachineSpec) -> Iterable[str]:
+    reach = spec.successors()
+    found, todo = {spec.initial.id}, [spec.initial.id]
+    while todo:
+        fresh = reach[todo.pop()] - found
+        found |= fresh
+        todo += fresh
+    for state in spec.states:
+        if state.id not in found:
+            yield f"state {state.id!r} cannot be reached from {spec.initial.id!r}; add an edge to it"
+
+
+def _settles(spec: MachineSpec) -> Iterable[str]:
+    reach, good = spec.successors(), set(spec.with_role(Role.SETTLED))
+    while fresh := {s for s, targets in reach.items() if s not in good and targets & good}:
+        good |= fresh
+    for state in spec.states:
+        if state.id not in good:
+            yield f"no way leads from {state.id!r} to a settled state; add one"
+
+
+def _consumer_events(spec: MachineSpec) -> Iterable[str]:
+    leased = spec.with_role(Role.LEASED)
+    for event in spec.events_by(Actor.CONSUMER):
+        sources = {edge.source for edge in spec.edges_of(event)}
+        missing = [state for state in leased if state not in sources]
+        if sources & set(leased) and missing:
+            yield (
+                f"a consumer fires {event!r} on a leased run, but there is no edge from "
+                f"{', '.join(missing)}; its outcome would be lost"
+            )

@@ -1,0 +1,247 @@
+"""The lifecycle of a run: one execution of a job."""
+
+from __future__ import annotations
+
+from kumofire_fsm.machines.lifecycle import Deadline, Event, Lifecycle, Phase
+from kumofire_fsm.machines.spec import Actor, Role
+
+__all__ = ["RunMachine"]
+
+_DUE = "run_at <= now and (expires_at is None or now < expires_at)"
+_OPEN = {"timeout_at": "None"}
+_SETTLED = {
+    "timeout_at": "None",
+    "finished_at": "now",
+    "dedupe_slot": "when(dedupe == 'active', None, dedupe_slot)",
+}
+_HANDED_BACK = {"attempt": "attempt - 1", "suspect": "0"}
+_NEXT_TRY = "least(run_at - horizon_ms, expires_at)"
+
+
+class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
+    """A run is created ready, waits for its time and a consumer, is leased, and settles.
+
+    Only the holder of a run's lease moves it out of a leased state, except for deadlines and a
+    cancellation; both are fenced off by ``starts`` and ``claim``, which each start renews.
+    """
+
+    fields = {
+        "id": None,
+        "job": "",
+        "machine": "run",
+        "state": None,
+        "wake_at": None,
+        "run_at": 0,
+        "attempt": 0,
+        "max_attempts": 1,
+        "starts": 0,
+        "claim": None,
+        "shared": 0,
+        "suspect": 0,
+        "deliveries": 0,
+        "timeout_at": None,
+        "expires_at": None,
+        "created_at": 0,
+        "started_at": None,
+        "finished_at": None,
+        "dedupe": None,
+        "dedupe_key": None,
+        "dedupe_slot": None,
+        "job_id": None,
+        "scheduled_for": None,
+        "payload": None,
+        "result": None,
+        "error": None,
+        "progress": None,
+        "tags": None,
+        "history": "[]",
+    }
+    parameters = {
+        "now": 0,
+        "facts": None,
+        "horizon_ms": 0,
+        "redeliver_ms": 0,
+        "lost_ms": 0,
+        "grace_ms": 0,
+        "lease_ms": 0,
+        "timeout_ms": 0,
+        "token": None,
+        "alone": 1,
+        "next_at": 0,
+        "value": None,
+    }
+
+    ready = Phase(
+        "Stored, waiting for its time; a dispatcher moves it into the queue when that is near.",
+        role=Role.CLAIMABLE,
+        initial=True,
+        deadline=Deadline(_NEXT_TRY, "expire", "enqueue"),
+        sets=_OPEN,
+    )
+    queued = Phase(
+        "A hint is on its way; whichever consumer reads it first starts the run.",
+        role=Role.CLAIMABLE,
+        deadline=Deadline("least(greatest(now, run_at) + redeliver_ms, expires_at)", "expire", "redeliver"),
+        sets=_OPEN,
+    )
+    running = Phase(
+        "A consumer owns it and calls its handler; the lease is renewed, never past the timeout.",
+        role=Role.LEASED,
+        deadline=Deadline("least(now + lease_ms, timeout_at)", "lose"),
+    )
+    retrying = Phase(
+        "An attempt failed or was lost, and another will follow when its backoff is over.",
+        role=Role.CLAIMABLE,
+        deadline=Deadline(_NEXT_TRY, "expire", "enqueue"),
+        sets=_OPEN,
+    )
+    canceling = Phase(
+        "Somebody asked for it to stop while it ran; the handler is told, and has a grace period.",
+        role=Role.LEASED,
+        deadline=Deadline("now + grace_ms", "lose"),
+    )
+    succeeded = Phase("The handler returned and its result is stored.", role=Role.SETTLED, sets=_SETTLED)
+    failed = Phase(
+        "The attempts are spent, or the handler said never to retry.",
+        role=Role.SETTLED,
+        sets=_SETTLED,
+    )
+    canceled = Phase(
+        "Somebody stopped it, it stopped itself, or it expired before it could start.",
+        role=Role.SETTLED,
+        sets=_SETTLED,
+    )
+
+    enqueue = Event(
+        ready.to(queued) | retrying.to(queued),
+        by=Actor.DISPATCHER,
+        hints=True,
+        sets={"deliveries": "0"},
+        doc="Its time is near: a hint is sent to the queue.",
+    )
+    redeliver = Event(
+        queued.to.itself(),
+        by=Actor.DEADLINE,
+        hints=True,
+        sets={
+            "deliveries": "deliveries + 1",
+            "wake_at": "least(now + redeliver_ms * (1 << least(deliveries + 1, 5)), expires_at)",
+        },
+        doc="The hint seems lost: another is sent, each later than the one before.",
+    )
+    nudge = Event(
+        queued.to.itself(),
+        by=Actor.DISPATCHER,
+        sets={"wake_at": "least(greatest(now, run_at) + lost_ms, expires_at)"},
+        doc="The queue refused the hint: send it again soon.",
+    )
+    start = Event(
+        ready.to(running, cond=f"{_DUE} and (suspect == 0 or alone == 1)")
+        | queued.to(running, cond=f"{_DUE} and (suspect == 0 or alone == 1)")
+        | retrying.to(running, cond=f"{_DUE} and (suspect == 0 or alone == 1)"),
+        by=Actor.CONSUMER,
+        sets={
+            "attempt": "attempt + 1",
+            "starts": "starts + 1",
+            "claim": "token",
+            "shared": "1 - alone",
+            "started_at": "now",
+            "timeout_at": "now + timeout_ms",
+            "progress": "None",
+        },
+        doc="A consumer claims it: a fresh claim and a lease, and one attempt more.",
+    )
+    heartbeat = Event(
+        running.to.itself() | canceling.to.itself(sets={"wake_at": "wake_at"}),
+        by=Actor.CONSUMER,
+        sets={"progress": "when(value is None, progress, value)"},
+        doc="The attempt is alive: its lease is renewed, and it learns of a cancellation.",
+    )
+    succeed = Event(
+        running.to(succeeded) | canceling.to(succeeded),
+        by=Actor.CONSUMER,
+        sets={"result": "value", "error": "None", "suspect": "0"},
+        doc="The handler returned.",
+    )
+    retry = Event(
+        running.to(retrying, cond="attempt < max_attempts", sets={"run_at": "next_at", "suspect": "0"})
+        | canceling.to(canceled),
+        by=Actor.CONSUMER,
+        sets={"error": "value"},
+        doc="The handler failed, and attempts are left.",
+    )
+    fail = Event(
+        running.to(failed) | canceling.to(canceled),
+        by=Actor.CONSUMER,
+        sets={"error": "value"},
+        doc="The handler failed for the last time, or said never to retry.",
+    )
+    snooze = Event(
+        running.to(ready, sets={"run_at": "next_at", **_HANDED_BACK}) | canceling.to(canceled),
+        by=Actor.CONSUMER,
+        doc="The handler asked to be called later; the attempt is given back.",
+    )
+    release = Event(
+        running.to(queued, sets={**_HANDED_BACK, "deliveries": "0"}) | canceling.to(canceled),
+        by=Actor.CONSUMER,
+        doc="The consumer gives it back unfinished: not begun, or shutting down.",
+    )
+    stop = Event(
+        running.to(canceled) | canceling.to(canceled),
+        by=Actor.CONSUMER,
+        sets={"error": "value"},
+        doc="The handler stopped itself, or answered a cancellation.",
+    )
+    lose = Event(
+        running.to(
+            retrying,
+            cond="shared == 1",
+            sets={"attempt": "attempt - 1", "suspect": "1", "run_at": "now"},
+        )
+        | running.to(
+            retrying,
+            cond="attempt < max_attempts",
+            sets={"run_at": "now + lost_ms * (1 << least(attempt, 10))"},
+        )
+        | running.to(failed)
+        | canceling.to(canceled),
+        by=Actor.DEADLINE,
+        sets={
+            "claim": "None",
+            "error": "'the lease ran out: the worker died, or was too slow to renew it'",
+        },
+        doc="The lease ran out: its consumer died or stalled.",
+    )
+    expire = Event(
+        ready.to(canceled, cond="expires_at <= now")
+        | queued.to(canceled, cond="expires_at <= now")
+        | retrying.to(canceled, cond="expires_at <= now"),
+        by=Actor.DEADLINE,
+        sets={"error": "'expired before it could start'"},
+        doc="It was not to start after expires_at.",
+    )
+    cancel = Event(
+        ready.to(canceled) | queued.to(canceled) | retrying.to(canceled) | running.to(canceling),
+        doc="Somebody wants it to stop.",
+    )
+    reschedule = Event(
+        ready.to.itself() | queued.to(ready) | retrying.to.itself(),
+        sets={"run_at": "next_at"},
+        doc="Somebody wants it at another time.",
+    )
+    redrive = Event(
+        failed.to(ready) | canceled.to(ready),
+        sets={
+            "run_at": "now",
+            "attempt": "0",
+            "suspect": "0",
+            "expires_at": "None",
+            "finished_at": "None",
+            "started_at": "None",
+            "result": "None",
+            "error": "None",
+            "progress": "None",
+            "dedupe_slot": "dedupe_key",
+        },
+        doc="Somebody wants it to run again: fresh attempts, the same id.",
+    )

@@ -1,0 +1,230 @@
+"""The frozen description of a machine, from which everything else is derived.
+
+`MachineSpec` is plain data: states with their roles and deadlines, edges with their guards and
+assignments. It is also the transition table: `MachineSpec.step` moves a row in Python exactly as
+the compiled SQL moves it in the database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
+from kumofire_fsm.machines.expression import Expression, Scalar
+
+__all__ = ["Actor", "DeadlineSpec", "EdgeSpec", "EventSpec", "MachineSpec", "Role", "StateSpec"]
+
+
+class Role(StrEnum):
+    """What maintenance code may do with a row, whatever its state is called."""
+
+    CLAIMABLE = "claimable"
+    """A consumer may start it when it is due."""
+    LEASED = "leased"
+    """A consumer owns it until its lease expires."""
+    WAITING = "waiting"
+    """Nothing runs; a deadline or a person moves it on."""
+    SETTLED = "settled"
+    """Nothing will happen unless a person asks for it."""
+
+
+class Actor(StrEnum):
+    """Who fires an event."""
+
+    PERSON = "person"
+    DISPATCHER = "dispatcher"
+    CONSUMER = "consumer"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineSpec:
+    """At what time which event fires if nothing happened by then.
+
+    ``fires`` lists the events in the order they are tried; the first that has an edge whose guard
+    holds is taken, so the last one must always have such an edge.
+    """
+
+    at: Expression
+    text: str
+    fires: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpec:
+    """One state. ``waits`` says out loud that it may hold a row for ever."""
+
+    id: str
+    role: Role
+    initial: bool
+    waits: bool
+    deadline: DeadlineSpec | None
+    doc: str
+
+    @property
+    def wakes(self) -> bool:
+        """Whether a row in this state must have a ``wake_at``."""
+        return self.deadline is not None
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSpec:
+    """One edge: when it may be taken and what it assigns.
+
+    ``assigns`` is complete (it includes the state, ``wake_at`` and the history) and every
+    expression in it reads the row as it was before the move.
+    """
+
+    event: str
+    source: str
+    target: str
+    guard: Expression | None
+    guard_text: str
+    assigns: Mapping[str, Expression]
+
+    def holds(self, row: Mapping[str, Scalar]) -> bool:
+        """Return whether the guard lets ``row`` through."""
+        return self.guard is None or bool(self.guard.evaluate(row))
+
+    def apply(self, row: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Return the columns that the edge assigns, computed from ``row``."""
+        return {column: value.evaluate(row) for column, value in self.assigns.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """One event: who fires it, and whether a queue hint follows it."""
+
+    id: str
+    by: Actor
+    hints: bool
+    doc: str
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """A whole lifecycle, detached from python-statemachine."""
+
+    name: str
+    table: str
+    fields: Mapping[str, Scalar]
+    parameters: Mapping[str, Scalar]
+    states: tuple[StateSpec, ...]
+    events: tuple[EventSpec, ...]
+    edges: tuple[EdgeSpec, ...] = field(repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that change when anything in the lifecycle does."""
+        states = [
+            (s.id, s.role, s.initial, s.waits, s.deadline and (s.deadline.text, s.deadline.fires))
+            for s in self.states
+        ]
+        edges = [
+            (e.event, e.source, e.target, e.guard_text, sorted((c, repr(x)) for c, x in e.assigns.items()))
+            for e in self.edges
+        ]
+        events = [(e.id, e.by, e.hints) for e in self.events]
+        text = json.dumps([self.name, self.table, states, events, edges])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @cached_property
+    def initial(self) -> StateSpec:
+        """The state in which a row is created."""
+        return next(state for state in self.states if state.initial)
+
+    @cached_property
+    def _states(self) -> dict[str, StateSpec]:
+        return {state.id: state for state in self.states}
+
+    @cached_property
+    def _events(self) -> dict[str, EventSpec]:
+        return {event.id: event for event in self.events}
+
+    @cached_property
+    def _table(self) -> dict[tuple[str, str], tuple[EdgeSpec, ...]]:
+        table: dict[tuple[str, str], tuple[EdgeSpec, ...]] = {}
+        for edge in self.edges:
+            key = edge.source, edge.event
+            table[key] = (*table.get(key, ()), edge)
+        return table
+
+    def state(self, state_id: str) -> StateSpec | None:
+        """Return the state of that id, or None when the machine has none."""
+        return self._states.get(state_id)
+
+    def event(self, event_id: str) -> EventSpec | None:
+        """Return the event of that id, or None when the machine has none."""
+        return self._events.get(event_id)
+
+    def with_role(self, *roles: Role) -> tuple[str, ...]:
+        """Return the ids of the states that have one of ``roles``, in declaration order."""
+        return tuple(state.id for state in self.states if state.role in roles)
+
+    def has_role(self, state_id: str, *roles: Role) -> bool:
+        """Return whether the state is known and has one of ``roles``."""
+        state = self.state(state_id)
+        return state is not None and state.role in roles
+
+    def edges_from(self, state_id: str, event_id: str) -> tuple[EdgeSpec, ...]:
+        """Return the edges of an event from a state, in the order their guards are tried."""
+        return self._table.get((state_id, event_id), ())
+
+    def edges_of(self, *event_ids: str) -> tuple[EdgeSpec, ...]:
+        """Return every edge of these events, in declaration order."""
+        return tuple(edge for edge in self.edges if edge.event in event_ids)
+
+    def events_by(self, *actors: Actor) -> tuple[str, ...]:
+        """Return the ids of the events that these actors fire."""
+        return tuple(event.id for event in self.events if event.by in actors)
+
+    def legal(self, state_id: str, *actors: Actor) -> tuple[str, ...]:
+        """Return the events that have an edge from a state, of all actors or of these."""
+        return tuple(
+            event.id
+            for event in self.events
+            if (not actors or event.by in actors) and self.edges_from(state_id, event.id)
+        )
+
+    def step(self, row: Mapping[str, Scalar], event_id: str, **parameters: Scalar) -> dict[str, Scalar]:
+        """Return ``row`` as the event leaves it.
+
+        Args:
+            row: the row's columns; ``state`` is required, others default as the machine says.
+            event_id: the event to fire.
+            parameters: what the event's expressions name beside columns, such as ``now``
+                (milliseconds since 1970).
+
+        Raises:
+            TransitionNotAllowed: no edge leads out of the row's state on this event.
+            GuardFailed: edges exist, and no guard holds.
+        """
+        before = {**self.fields, **self.parameters, **row}
+        full = {**before, **parameters}
+        state, row_id = str(before["state"]), str(before.get("id"))
+        edges = self.edges_from(state, event_id)
+        for edge in edges:
+            if edge.holds(full):
+                after = {**self.fields, **row, **edge.apply(full)}
+                return after
+        legal = self.legal(state)
+        facts = {"row_id": row_id, "event": event_id, "state": state, "legal": legal}
+        if edges:
+            guards = " or ".join(edge.guard_text for edge in edges)
+            raise GuardFailed(f"{event_id!r} from {state!r} needs {guards}", **facts)  # type: ignore[arg-type]
+        raise TransitionNotAllowed(
+            f"{event_id!r} is not allowed from {state!r}; legal there: {', '.join(legal) or 'nothing'}",
+            **facts,  # type: ignore[arg-type]
+        )
+
+    def successors(self) -> dict[str, set[str]]:
+        """Return for every state the states that one edge leads to."""
+        reach: dict[str, set[str]] = {state.id: set() for state in self.states}
+        for edge in self.edges:
+            reach[edge.source].add(edge.target)
+        return reach

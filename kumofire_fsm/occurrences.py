@@ -1,0 +1,101 @@
+"""Turns due occurrences of recurring jobs into runs, atomically with the schedule's advance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.client import send_hints
+from kumofire_fsm.creation import RowMaker
+from kumofire_fsm.cron import rule_from_json
+from kumofire_fsm.errors import KumofireError
+from kumofire_fsm.fire import in_halves
+from kumofire_fsm.ids import new_token
+from kumofire_fsm.jsontext import cut
+from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES
+from kumofire_fsm.ports import Row
+from kumofire_fsm.store.schedules import JobRow
+
+__all__ = ["JobsReport", "fire_due_jobs"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobsReport:
+    """What one look at the recurring jobs did."""
+
+    seen: int = 0
+    fired: int = 0
+    suspended: int = 0
+    sent: int = 0
+    refused: int = 0
+
+
+async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
+    """Advance what is due and create its runs; a job whose row cannot be evaluated is suspended."""
+    known = list(binding.registry.jobs)
+    statement = binding.schedules.due(now=binding.now(), limit=limit, jobs=known)
+    due = [JobRow(*row) for row in await binding.storage.execute(statement)]
+    if not due:
+        return JobsReport()
+    fired = {row[0]: row[1] for row in await in_halves(
+        lambda part: _advance(binding, part), due, lambda job: f"recurring job {job.id}"
+    )}  # fmt: skip
+    hinted = [(run_id, run_at) for run_id, run_at in fired.items() if run_at is not None]
+    refused = await send_hints(binding, hinted)
+    suspended = sum(1 for job in due if job.id in fired)
+    created = len(fired) - suspended
+    return JobsReport(len(due), created, suspended, len(hinted) - refused, refused)
+
+
+async def _advance(binding: Binding, jobs: Sequence[JobRow]) -> list[Row]:
+    """Advance these jobs and insert their runs in one batch.
+
+    Returns:
+        Rows of (run id, due) for each run created, and (job id, None) for each job suspended.
+    """
+    token = new_token(binding.entropy)
+    makers = RowMaker(binding)
+    moves: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
+    suspended: list[Row] = []
+    for job in jobs:
+        move = {"id": job.id, "revision": job.revision, "due": job.next_at, "now": binding.now()}
+        try:
+            run, following = _occurrence(binding, makers, job)
+        except (KumofireError, ValueError, KeyError, TypeError) as exc:
+            log.error("recurring job %s is suspended: %s", job.id, exc)
+            text = cut(f"{type(exc).__name__}: {exc}", ERROR_BYTES)
+            moves.append({**move, "event": "suspend", "value": text})
+            suspended.append((job.id, None))
+        else:
+            moves.append({**move, "event": "fire", "occurrence": following, "token": token})
+            runs.append(run)
+    statements = [binding.schedules.fire(sorted({m["event"] for m in moves}), moves)]
+    if runs:
+        statements += binding.schedules.insert_occurrences(token, runs)
+    answers = await binding.storage.batch(statements)
+    moved = {row[0] for row in answers[0]}
+    inserted = {row[0] for row in answers[1]} if runs else set()
+    created: list[Row] = [(run["id"], run["run_at"]) for run in runs if run["id"] in inserted]
+    return created + [row for row in suspended if row[0] in moved]
+
+
+def _occurrence(binding: Binding, makers: RowMaker, job: JobRow) -> tuple[dict[str, Any], int | None]:
+    """Return the run of the due occurrence, and the occurrence that follows.
+
+    After an outage there is one run for all that was missed, and the next lies in the future.
+    """
+    assert job.next_at is not None
+    rule = rule_from_json(json.loads(job.schedule))
+    template = json.loads(job.template)
+    following = rule.next_after(max(job.next_at, binding.now()))
+    row, _ = makers.begin(binding.registry.get(job.job), job.next_at, None)
+    row["job_id"], row["scheduled_for"] = job.id, job.next_at
+    row["payload"] = "apart" if len(job.payload or "") > INLINE_BYTES else ""
+    row["max_attempts"] = template.get("max_attempts") or row["max_attempts"]
+    if template.get("tags"):
+        row["tags"] = json.dumps(template["tags"])
+    return row, following

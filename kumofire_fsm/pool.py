@@ -1,0 +1,264 @@
+"""The embedded worker: claims due runs, calls their handlers in lanes, settles in groups.
+
+A turn of the event loop gathers what happened: the outcomes of all handlers that ended are settled by
+one statement, and the next claim shares its commit. A lane is a task that calls handler after handler;
+one lane drains any number of handlers that never wait, and another takes over when a handler waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from kumofire_fsm.attempt import Attempt, Outcome, json_facts, release
+from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.consumer import claimed_runs
+from kumofire_fsm.dispatcher import move_or_defer
+from kumofire_fsm.errors import KumofireError, RowRefused, StoreError
+from kumofire_fsm.ids import new_token
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.settle import settle
+from kumofire_fsm.store.runs import ClaimedRun
+from kumofire_fsm.upkeep import Upkeep
+
+__all__ = ["WorkerPool"]
+
+BURST_SECONDS: Final = 0.005
+"""How long a lane may call handlers that never wait before it lets the event loop turn."""
+SETTLE_AT_ONCE: Final = 500
+"""Outcomes that one statement settles."""
+RETRY_SECONDS: Final = 1.0
+"""After how long a claim or settle is tried again that the database failed."""
+
+
+class WorkerPool:
+    """One process's worker on one file.
+
+    Args:
+        binding: the application on its database.
+        jobs: what handlers find in ``ctx.jobs``.
+        data_version: gives a number that changes when another connection has committed.
+        concurrency: how many handlers may be under way at once.
+    """
+
+    def __init__(
+        self, binding: Binding, jobs: Any, data_version: Callable[[], int], concurrency: int
+    ) -> None:
+        self._binding, self._jobs, self._concurrency = binding, jobs, concurrency
+        self.in_flight: dict[str, Attempt] = {}
+        self._ready: deque[Attempt] = deque()
+        self._outcomes: list[Outcome] = []
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._idle: list[asyncio.Future[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="kumofire-handler")
+        self._stopped = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._hungry, self._claiming, self._exclusive, self._at_once = True, False, False, False
+        self._turn_is_set = False
+        self._facts = json_facts(by=f"{socket.gethostname()}:{os.getpid()}")
+        self._upkeep = Upkeep(binding, self, data_version)
+
+    async def run(self) -> None:
+        """Work until `stop` or a cancellation."""
+        self._binding.wake = self.wake
+        upkeep = asyncio.ensure_future(self._upkeep.run())
+        try:
+            self.wake()
+            await self._stopped.wait()
+        finally:
+            self._stopped.set()
+            self._binding.wake = lambda: None
+            upkeep.cancel()
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Take no new work; `run` returns."""
+        self._at_once = self._at_once or at_once
+        self._stopped.set()
+        if at_once:
+            self._quiet.set()
+
+    async def drain(self, grace: float) -> None:
+        """Let running handlers finish for ``grace`` seconds, then cancel them and release their runs."""
+        keep_leases = asyncio.ensure_future(self._upkeep.keep_leases())
+        for attempt in self._ready:
+            self._finish(attempt, release(attempt.run, self._binding.now()))
+        self._ready.clear()
+        if self.in_flight and grace > 0 and not self._at_once:
+            self._quiet.clear()
+            await asyncio.wait([asyncio.ensure_future(self._quiet.wait())], timeout=grace)
+        for attempt in list(self.in_flight.values()):
+            attempt.stop("shutdown")
+        while self.in_flight or self._outcomes or self._tasks or self._claiming:
+            self._turn()
+            waiting = [*self._tasks, *(a.task for a in self.in_flight.values() if a.task)]
+            await asyncio.wait(
+                [asyncio.ensure_future(asyncio.sleep(0.001)), *waiting],
+                timeout=0.05,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        keep_leases.cancel()
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def wake(self) -> None:
+        """Look for work at the end of this turn of the event loop."""
+        self._hungry = True
+        self._set_turn()
+
+    def lost(self, attempt: Attempt) -> None:
+        """Stop an attempt whose lease is gone."""
+        if attempt in self._ready:
+            self._ready.remove(attempt)
+            self._finish(attempt, None)
+        else:
+            attempt.stop("lost")
+
+    # -- turns ----------------------------------------------------------------------------------
+
+    def _set_turn(self) -> None:
+        if not self._turn_is_set:
+            self._turn_is_set = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Start a settle and a claim; what both submit shares a commit."""
+        self._turn_is_set = False
+        while self._outcomes:
+            part, self._outcomes = self._outcomes[:SETTLE_AT_ONCE], self._outcomes[SETTLE_AT_ONCE:]
+            self._start(self._settle(part))
+        free = self._concurrency - len(self.in_flight)
+        open_ = not (self._claiming or self._exclusive or self._stopped.is_set())
+        if self._hungry and free > 0 and open_:
+            self._claiming, self._hungry = True, False
+            self._start(self._claim(free, alone=not self.in_flight))
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        try:
+            await settle(self._binding, outcomes)
+        except StoreError as exc:
+            if self._at_once:
+                log.error("%d outcomes were not stored (%s); their leases run out", len(outcomes), exc)
+                return
+            log.error("%d outcomes could not be stored yet: %s", len(outcomes), exc)
+            await asyncio.sleep(RETRY_SECONDS)
+            await self._settle(outcomes)
+
+    async def _claim(self, free: int, *, alone: bool) -> None:
+        try:
+            runs, found = await self._claim_due(free, alone=alone)
+        except StoreError as exc:
+            log.error("no runs could be claimed: %s", exc)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self.wake)
+            runs, found = [], 0
+        finally:
+            self._claiming = False
+        if found >= free:
+            self.wake()  # there may be more
+        else:
+            self._upkeep.plan_soon()
+            if self._hungry:
+                self._set_turn()
+        self._exclusive = alone and any(run.suspect for run in runs)
+        for run in runs:
+            attempt = Attempt(self._binding, run, self._binding.registry.get(run.job), self._jobs)
+            self.in_flight[run.id] = attempt
+            self._ready.append(attempt)
+        self._next_lane()
+
+    async def _claim_due(self, limit: int, *, alone: bool) -> tuple[list[ClaimedRun], int]:
+        binding, token, now = self._binding, new_token(self._binding.entropy), self._binding.now()
+
+        def statement(ids: Sequence[str] | None):  # type: ignore[no-untyped-def]
+            return binding.runs.claim(
+                ids,
+                now=now,
+                token=token,
+                alone=alone,
+                jobs=binding.leases(),
+                limit=limit,
+                facts=self._facts,
+            )
+
+        try:
+            rows = await binding.storage.execute(statement(None))
+        except RowRefused as exc:
+            log.error("a claim was refused (%s); looking for the row", exc)
+            found = binding.runs.due_ids(now=now, limit=limit, roles=(Role.CLAIMABLE,))
+            ids = [row[0] for row in await binding.storage.execute(found)]
+            rows = await move_or_defer(binding, ids, statement)
+        return claimed_runs(binding, rows), len(rows)
+
+    # -- lanes ----------------------------------------------------------------------------------
+
+    def _next_lane(self) -> None:
+        """Let another lane take the next claimed run."""
+        if not self._ready:
+            return
+        while self._idle:
+            waiting = self._idle.pop()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+        lane = asyncio.ensure_future(self._lane())
+        self._lanes.add(lane)
+        lane.add_done_callback(self._lanes.discard)
+
+    async def _lane(self) -> None:
+        loop, clean = asyncio.get_running_loop(), contextvars.copy_context()
+        while True:
+            burst_ends = time.perf_counter() + BURST_SECONDS
+            while self._ready:
+                await self._perform(self._ready.popleft())
+                if contextvars.copy_context() != clean:
+                    return self._next_lane()  # the handler changed context variables: a fresh lane
+                if time.perf_counter() > burst_ends:
+                    await asyncio.sleep(0)
+                    burst_ends = time.perf_counter() + BURST_SECONDS
+            wait: asyncio.Future[None] = loop.create_future()
+            self._idle.append(wait)
+            await wait
+
+    async def _perform(self, attempt: Attempt) -> None:
+        timers: list[asyncio.TimerHandle] = []
+
+        def suspended() -> None:
+            seconds = attempt.definition.timeout_ms / 1000
+            timers.append(asyncio.get_running_loop().call_later(seconds, attempt.stop, "timeout"))
+            self._next_lane()
+
+        attempt.task = asyncio.current_task()
+        outcome: Outcome | None = None
+        try:
+            outcome = await attempt.perform(self._executor, suspended)
+        except KumofireError:
+            log.exception("run %s: the attempt broke; its lease will run out", attempt.run.id)
+        finally:
+            attempt.task = None
+            for timer in timers:
+                timer.cancel()
+            self._finish(attempt, outcome)
+
+    def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        self.in_flight.pop(attempt.run.id, None)
+        if outcome is not None:
+            self._outcomes.append(outcome)
+        if self._exclusive and not self.in_flight:
+            self._exclusive, self._hungry = False, True
+        if not self.in_flight:
+            self._quiet.set()
+        self._set_turn()

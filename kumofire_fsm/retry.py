@@ -1,0 +1,74 @@
+"""When to try again: exponential backoff with full jitter, or a function of the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.ports import Entropy
+from kumofire_fsm.times import duration_ms
+
+__all__ = ["NEVER", "Backoff", "RetryPolicy", "backoff_ms"]
+
+NEVER: Final = None
+"""Says in `Backoff.on`, or as a policy's answer, that the run fails at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Wait a random part of an exponentially growing time.
+
+    Full jitter: the wait is uniform between 0 and ``first * factor ** (attempt - 1)``, at most
+    ``cap``; it spreads retries of many runs best
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+
+    Args:
+        first: the longest wait before the second attempt.
+        factor: by what the wait grows each time.
+        cap: the longest wait of all.
+        jitter: False to wait the full time, always.
+        on: per exception type, the first that matches: another `Backoff`, a fixed time, or `NEVER`.
+    """
+
+    first: timedelta = timedelta(seconds=2)
+    factor: float = 2.0
+    cap: timedelta = timedelta(hours=1)
+    jitter: bool = True
+    on: Mapping[type[BaseException], Backoff | timedelta | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.first < timedelta(0) or self.cap < self.first or self.factor < 1:
+            raise DefinitionError(
+                f"a backoff needs 0 <= first <= cap and factor >= 1; found first={self.first}, "
+                f"cap={self.cap}, factor={self.factor}"
+            )
+
+    def delay_ms(self, attempt: int, error: BaseException, entropy: Entropy) -> int | None:
+        """Return how long to wait after the given attempt (from 1) failed; None for never."""
+        for kind, rule in self.on.items():
+            if isinstance(error, kind):
+                if isinstance(rule, Backoff):
+                    return rule.delay_ms(attempt, error, entropy)
+                return None if rule is None else rule // timedelta(milliseconds=1)
+        ceiling = self.cap / timedelta(milliseconds=1)
+        try:
+            wait = self.first / timedelta(milliseconds=1) * self.factor ** (attempt - 1)
+        except OverflowError:
+            wait = ceiling
+        wait = min(wait, ceiling)
+        return int(wait * entropy.random() if self.jitter else wait)
+
+
+RetryPolicy = Backoff | Callable[[int, BaseException], timedelta | float | None]
+"""A `Backoff`, or a function of attempt (from 1) and error that gives the wait, or None for never."""
+
+
+def backoff_ms(policy: RetryPolicy, attempt: int, error: BaseException, entropy: Entropy) -> int | None:
+    """Return how long to wait in milliseconds; None when the policy says never."""
+    if isinstance(policy, Backoff):
+        return policy.delay_ms(attempt, error, entropy)
+    wait = policy(attempt, error)
+    return None if wait is None else duration_ms(wait, "what the retry function returned")

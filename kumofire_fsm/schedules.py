@@ -1,0 +1,366 @@
+"""Creates, changes and looks at recurring jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from kumofire_fsm.binding import Binding
+from kumofire_fsm.creation import attempts, tags as checked_tags
+from kumofire_fsm.cron import Rule, rule_from_json, rule_from_options
+from kumofire_fsm.definitions import check_key
+from kumofire_fsm.errors import (
+    Conflict,
+    InvalidArgument,
+    InvalidSchedule,
+    RowRefused,
+    TransitionNotAllowed,
+    UnknownSchedule,
+)
+from kumofire_fsm.ids import check_id, new_id
+from kumofire_fsm.machines.spec import Actor
+from kumofire_fsm.models import HistoryEntry, history_entries
+from kumofire_fsm.store.schedules import JobRow
+from kumofire_fsm.times import instant
+
+__all__ = ["Schedule", "ScheduleClient"]
+
+_UNSET: Final[Any] = object()
+_RETRIES: Final = 5
+"""How often an update reads the row again after losing a race."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A recurring job as it is now. Instants are aware UTC datetimes."""
+
+    id: str
+    schedule_key: str | None
+    name: str
+    state: str
+    next_at: datetime | None
+    last_at: datetime | None
+    cron: str | None
+    timezone: str | None
+    every: timedelta | None
+    payload: Any
+    max_attempts: int | None
+    tags: tuple[str, ...]
+    last_error: str | None
+    created_at: datetime
+    updated_at: datetime
+    history: tuple[HistoryEntry, ...]
+
+
+class ScheduleClient:
+    """What an application calls about recurring jobs."""
+
+    _binding: Binding
+
+    async def create_schedule(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        cron: str | None = None,
+        timezone: str | None = None,
+        every: timedelta | float | None = None,
+        start_at: datetime | None = None,
+        schedule_key: str | None = None,
+        max_attempts: int | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Schedule:
+        """Store a recurring job: a run of ``name`` at each occurrence.
+
+        Args:
+            name, payload, max_attempts, tags: as for `create`; the payload is validated now.
+            cron: five fields, or six with seconds first.
+            timezone: the IANA zone whose clock the expression follows; default UTC.
+            every: a fixed interval of at least a second, instead of cron; counted from start_at.
+            start_at: where counting begins, an aware datetime; default now.
+            schedule_key: the application's own name for it, unique.
+
+        Raises:
+            InvalidSchedule: it can never fire as written.
+            InvalidArgument: the key is taken, or as `create`.
+        """
+        now = self._binding.now()
+        rule = rule_from_options(cron, timezone, every, now, start_at)
+        row = self._row(name, payload, rule, max_attempts, tags, schedule_key, now)
+        if not await self._binding.storage.execute(self._binding.schedules.insert(row)):
+            raise InvalidArgument(
+                f"a schedule with the key {schedule_key!r} exists; use upsert_schedule to change it"
+            )
+        self._binding.wake()
+        return await self._need("id", row["id"])
+
+    async def get_schedule(self, schedule_id: str) -> Schedule | None:
+        """Return a recurring job by its id, or None."""
+        return await self._find("id", check_id(schedule_id))
+
+    async def get_schedule_by_key(self, schedule_key: str) -> Schedule | None:
+        """Return a recurring job by its key, or None."""
+        return await self._find("schedule_key", check_key(schedule_key, "schedule_key"))
+
+    async def list_schedules(self, *, after: str = "", limit: int = 100) -> list[Schedule]:
+        """Return recurring jobs in the order of their ids, from the one after ``after``."""
+        statement = self._binding.schedules.list(after=after, limit=limit)
+        return [_schedule(JobRow(*row)) for row in await self._binding.storage.execute(statement)]
+
+    async def update_schedule(self, schedule_id: str, **changes: Any) -> Schedule:
+        """Change what is given of name, payload, cron, timezone, every, max_attempts and tags.
+
+        Compare-and-set; a change to nothing changes nothing, also at the due moment. An ended or
+        suspended schedule becomes active again; a paused one stays paused.
+
+        Raises:
+            UnknownSchedule: no schedule has this id.
+            InvalidSchedule, InvalidArgument: as `create_schedule`.
+        """
+        return await self._revise("id", check_id(schedule_id), changes)
+
+    async def update_schedule_by_key(self, schedule_key: str, **changes: Any) -> Schedule:
+        """Change a recurring job by its key; as `update_schedule`."""
+        return await self._revise("schedule_key", check_key(schedule_key, "schedule_key"), changes)
+
+    async def upsert_schedule(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        schedule_key: str,
+        cron: str | None = None,
+        timezone: str | None = None,
+        every: timedelta | float | None = None,
+        start_at: datetime | None = None,
+        max_attempts: int | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Schedule:
+        """Create the recurring job of this key, or make it what is said here.
+
+        Raises:
+            As `create_schedule`.
+        """
+        now = self._binding.now()
+        key = check_key(schedule_key, "schedule_key")
+        rule = rule_from_options(cron, timezone, every, now, start_at)
+        row = self._row(name, payload, rule, max_attempts, tags, key, now)
+        if await self._binding.storage.execute(self._binding.schedules.insert(row)):
+            self._binding.wake()
+            return await self._need("schedule_key", key)
+        changes = {
+            "name": name,
+            "payload": payload,
+            "cron": cron,
+            "timezone": timezone,
+            "every": every,
+            "max_attempts": max_attempts,
+            "tags": tags,
+        }
+        if start_at is not None:
+            changes["start_at"] = start_at
+        return await self._revise("schedule_key", key, changes)
+
+    async def disable_schedule(self, schedule_id: str) -> Schedule:
+        """Pause a recurring job; doing it twice is harmless."""
+        return await self._move("id", check_id(schedule_id), "pause")
+
+    async def disable_schedule_by_key(self, schedule_key: str) -> Schedule:
+        """Pause a recurring job by its key; doing it twice is harmless."""
+        return await self._move("schedule_key", check_key(schedule_key, "schedule_key"), "pause")
+
+    async def enable_schedule(self, schedule_id: str) -> Schedule:
+        """Resume a paused or suspended recurring job, from its next occurrence on."""
+        return await self._move("id", check_id(schedule_id), "resume")
+
+    async def end_schedule(self, schedule_id: str) -> Schedule:
+        """End a recurring job for good; its runs stay."""
+        return await self._move("id", check_id(schedule_id), "end")
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _row(
+        self,
+        name: str,
+        payload: Any,
+        rule: Rule,
+        max_attempts: int | None,
+        tags: Sequence[str] | None,
+        schedule_key: str | None,
+        now: int,
+    ) -> dict[str, Any]:
+        spec = self._binding.schedules.spec
+        definition = self._binding.registry.get(name)
+        if max_attempts is not None:
+            attempts(max_attempts, 1)
+        first = rule.next_after(now)
+        return {
+            **spec.fields,
+            "id": new_id(now, self._binding.entropy),
+            "schedule_key": None if schedule_key is None else check_key(schedule_key, "schedule_key"),
+            "job": name,
+            "state": spec.initial.id,
+            "wake_at": first,
+            "next_at": first,
+            "schedule": _dump(rule.to_json()),
+            "template": _template(max_attempts, tags),
+            "payload": definition.encode_payload(payload),
+            "created_at": now,
+            "updated_at": now,
+            "history": _dump([["create", spec.initial.id, now]]),
+        }
+
+    async def _revise(self, column: str, value: str, changes: Mapping[str, Any]) -> Schedule:
+        for _ in range(_RETRIES):
+            row = await self._read(column, value)
+            move = self._revision(row, changes)
+            if move is None or await self._fire(row, {**move, "event": "revise"}):
+                return await self._need("id", row.id)
+        raise Conflict(
+            f"schedule {value!r} is being changed by others; try again",
+            row_id=value,
+            event="revise",
+            state="",
+        )
+
+    def _revision(self, row: JobRow, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what a revision sets, or None when everything is as it should be."""
+        known = {"name", "payload", "cron", "timezone", "every", "start_at", "max_attempts", "tags"}
+        if unknown := changes.keys() - known:
+            raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(known)}")
+        now = self._binding.now()
+        rule = _changed_rule(row, changes, now)
+        template = json.loads(row.template)
+        wanted = {
+            "new_job": changes.get("name", row.job),
+            "new_schedule": _dump(rule.to_json()),
+            "new_template": _template(
+                changes.get("max_attempts", template.get("max_attempts")),
+                changes.get("tags", template.get("tags")),
+            ),
+            "new_payload": row.payload,
+        }
+        definition = self._binding.registry.get(wanted["new_job"])
+        if "payload" in changes:
+            wanted["new_payload"] = definition.encode_payload(changes["payload"])
+        elif wanted["new_job"] != row.job:
+            wanted["new_payload"] = definition.encode_payload(json.loads(row.payload or "null"))
+        present = (row.job, row.schedule, row.template, row.payload)
+        # A suspended or ended schedule becomes active again, whatever the change.
+        edges = self._binding.schedules.spec.edges_from(row.state, "revise")
+        revives = any(edge.target != row.state for edge in edges)
+        if tuple(wanted.values()) == present and not revives:
+            return None
+        same = wanted["new_schedule"] == row.schedule and not revives
+        return {**wanted, "occurrence": row.next_at if same else rule.next_after(now)}
+
+    async def _move(self, column: str, value: str, event: str) -> Schedule:
+        spec = self._binding.schedules.spec
+        for _ in range(_RETRIES):
+            row = await self._read(column, value)
+            edges = spec.edges_from(row.state, event)
+            if not edges:
+                if any(edge.target == row.state for edge in spec.edges_of(event)):
+                    return _schedule(row)
+                legal = spec.legal(row.state, Actor.PERSON)
+                raise TransitionNotAllowed(
+                    f"schedule {row.id}: {event!r} is not allowed from {row.state!r}; legal now: "
+                    f"{', '.join(legal)}",
+                    row_id=row.id,
+                    event=event,
+                    state=row.state,
+                    legal=legal,
+                )
+            rule = rule_from_json(json.loads(row.schedule)) if event == "resume" else None
+            occurrence = rule.next_after(self._binding.now()) if rule else None
+            if await self._fire(row, {"event": event, "occurrence": occurrence}):
+                return await self._need("id", row.id)
+        raise Conflict(f"schedule {value!r} is being changed by others", row_id=value, event=event, state="")
+
+    async def _fire(self, row: JobRow, move: Mapping[str, Any]) -> bool:
+        binding = self._binding
+        full = {**move, "id": row.id, "revision": row.revision, "now": binding.now()}
+        try:
+            moved = await binding.storage.execute(binding.schedules.fire([move["event"]], [full]))
+        except RowRefused as exc:
+            raise InvalidSchedule(f"schedule {row.id}: {move['event']!r} was refused: {exc}") from exc
+        binding.wake()
+        return bool(moved)
+
+    async def _read(self, column: str, value: str) -> JobRow:
+        statement = self._binding.schedules.read(column=column, value=value)
+        rows = await self._binding.storage.execute(statement)
+        if not rows:
+            raise UnknownSchedule(f"{column} {value!r}")
+        return JobRow(*rows[0])
+
+    async def _find(self, column: str, value: str) -> Schedule | None:
+        try:
+            return _schedule(await self._read(column, value))
+        except UnknownSchedule:
+            return None
+
+    async def _need(self, column: str, value: str) -> Schedule:
+        return _schedule(await self._read(column, value))
+
+
+def _changed_rule(row: JobRow, changes: Mapping[str, Any], now: int) -> Rule:
+    """Return the rule after the changes; an interval that stays keeps its anchor."""
+    given = {
+        key: changes[key] for key in ("cron", "timezone", "every", "start_at") if changes.get(key) is not None
+    }
+    stored = json.loads(row.schedule)
+    if not given:
+        return rule_from_json(stored)
+    if given.keys() == {"timezone"}:
+        given["cron"] = stored.get("cron")
+    if given.keys() == {"cron"} and "timezone" in stored and "timezone" not in changes:
+        given["timezone"] = stored["timezone"]
+    rule = rule_from_options(
+        given.get("cron"), given.get("timezone"), given.get("every"), now, given.get("start_at")
+    )
+    keeps = "start_at" not in given and stored.get("every_ms") == rule.to_json().get("every_ms")
+    return rule_from_json(stored) if keeps and "every" in given else rule
+
+
+def _schedule(row: JobRow) -> Schedule:
+    try:
+        rule = json.loads(row.schedule)
+        template = json.loads(row.template)
+        payload = json.loads(row.payload or "null")
+    except ValueError:
+        rule, template, payload = {}, {}, None  # a broken row is shown, with its error
+    created_at, updated_at = instant(row.created_at), instant(row.updated_at)
+    assert created_at is not None and updated_at is not None
+    every = rule.get("every_ms")
+    return Schedule(
+        id=row.id,
+        schedule_key=row.schedule_key,
+        name=row.job,
+        state=row.state,
+        next_at=instant(row.wake_at),
+        last_at=instant(row.last_at),
+        cron=rule.get("cron"),
+        timezone=rule.get("timezone"),
+        every=None if every is None else timedelta(milliseconds=every),
+        payload=payload,
+        max_attempts=template.get("max_attempts"),
+        tags=tuple(template.get("tags") or ()),
+        last_error=row.error,
+        created_at=created_at,
+        updated_at=updated_at,
+        history=history_entries(row.history),
+    )
+
+
+def _template(max_attempts: int | None, tags: Sequence[str] | None) -> str:
+    if max_attempts is not None:
+        attempts(max_attempts, 1)
+    return _dump({"max_attempts": max_attempts, "tags": checked_tags(tags) if tags else None})
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""Every SQL statement of the package, and the schema's versions."""

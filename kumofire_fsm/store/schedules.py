@@ -1,0 +1,141 @@
+"""Every statement on recurring jobs, and the one that turns their occurrences into runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from kumofire_fsm.limits import INLINE_BYTES
+from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.machines.sql import compare_and_set, event_edges, quoted_list
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.runs import INSERT_COLUMNS, dump
+from kumofire_fsm.store.tables import BODIES, JOBS, RUNS
+
+__all__ = ["JobRow", "ScheduleStatements"]
+
+_MOVE: Final = (
+    "id", "event", "revision", "due", "now", "value", "occurrence", "token", "facts",
+    "new_schedule", "new_template", "new_payload", "new_job",
+)  # fmt: skip
+_LARGE: Final = f"length(j.payload) > {INLINE_BYTES}"
+
+
+class JobRow(NamedTuple):
+    """A recurring job as it is read."""
+
+    id: str
+    schedule_key: str | None
+    job: str
+    machine: str
+    state: str
+    wake_at: int | None
+    next_at: int | None
+    last_at: int | None
+    revision: int
+    schedule: str
+    template: str
+    payload: str | None
+    error: str | None
+    created_at: int
+    updated_at: int
+    history: str
+
+
+class ScheduleStatements:
+    """The statements on recurring jobs."""
+
+    def __init__(self, spec: MachineSpec) -> None:
+        self.spec = spec
+        self._cache: dict[tuple[str, ...], str] = {}
+
+    def insert(self, row: Mapping[str, Any]) -> Statement:
+        """Create a recurring job; nothing comes back when its key is taken."""
+        columns = [column for column in self.spec.fields if column != "tick"]
+        picks = ", ".join(f"?1 ->> '$.{column}'" for column in columns)
+        sql = (
+            f"INSERT INTO {JOBS} ({', '.join(columns)}) SELECT {picks} "
+            "WHERE true ON CONFLICT DO NOTHING RETURNING id"
+        )
+        argument = dump({column: row[column] for column in columns})
+        return Statement("jobs.insert", sql, argument, ("id",), idempotent=True)
+
+    def read(self, *, column: str, value: str) -> Statement:
+        """Read one job by its id or by its schedule_key."""
+        assert column in ("id", "schedule_key")
+        sql = f"SELECT {', '.join(JobRow._fields)} FROM {JOBS} WHERE {column} = ?1 ->> '$'"
+        return Statement("jobs.read", sql, dump(value), JobRow._fields, reads=True)
+
+    def list(self, *, after: str, limit: int) -> Statement:
+        """Read jobs in the order of their ids."""
+        sql = (
+            f"SELECT {', '.join(JobRow._fields)} FROM {JOBS} WHERE id > ?1 ->> '$.after' "
+            "ORDER BY id LIMIT ?1 ->> '$.limit'"
+        )
+        argument = dump({"after": after, "limit": limit})
+        return Statement("jobs.list", sql, argument, JobRow._fields, reads=True)
+
+    def due(self, *, now: int, limit: int, jobs: Sequence[str]) -> Statement:
+        """Find recurring jobs whose occurrence is due and whose handler is known here."""
+        states = quoted_list(state.id for state in self.spec.states if state.wakes)
+        sql = (
+            f"SELECT {', '.join(JobRow._fields)} FROM {JOBS} "
+            f"WHERE state IN ({states}) AND wake_at <= ?1 ->> '$.now' "
+            f"AND machine = '{self.spec.name}' "
+            "AND job IN (SELECT value FROM json_each(?1, '$.jobs')) "
+            "ORDER BY wake_at LIMIT ?1 ->> '$.limit'"
+        )
+        argument = dump({"now": now, "limit": limit, "jobs": jobs})
+        return Statement("jobs.due", sql, argument, JobRow._fields, reads=True)
+
+    def next_wake(self) -> Statement:
+        """Find the earliest occurrence."""
+        states = quoted_list(state.id for state in self.spec.states if state.wakes)
+        sql = f"SELECT min(wake_at) FROM {JOBS} WHERE state IN ({states}) AND wake_at IS NOT NULL"
+        return Statement("jobs.next_wake", sql, None, ("wake_at",), reads=True)
+
+    def fire(self, events: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Statement:
+        """Fire events on jobs, each fenced by its revision and, where given, its due occurrence."""
+        key = tuple(sorted(events))
+        if key not in self._cache:
+            picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(_MOVE))
+            self._cache[key] = compare_and_set(
+                [self.spec],
+                event_edges([self.spec], key),
+                parameters=_MOVE,
+                source=f"a AS MATERIALIZED (SELECT {picks} FROM json_each(?1))",
+                match="r.id = a.id AND r.revision = a.revision AND (a.due IS NULL OR r.next_at = a.due)",
+                returning="id, state, next_at",
+                by_event=len(key) > 1,
+            )
+        argument = dump([[row.get(name) for name in _MOVE] for row in rows])
+        columns = ("id", "state", "next_at")
+        return Statement("jobs." + "+".join(key), self._cache[key], argument, columns)
+
+    def insert_occurrences(self, token: str, rows: Sequence[Mapping[str, Any]]) -> list[Statement]:
+        """Create the runs of jobs that carry this tick's token; to stand in one batch after `fire`.
+
+        The payload is taken from the job's row. The unique (job, occurrence) is the second lock.
+        """
+        picks = [
+            f"CASE WHEN {_LARGE} THEN '' ELSE j.payload END" if name == "payload" else f"value ->> {i}"
+            for i, name in enumerate(INSERT_COLUMNS)
+        ]
+        at = INSERT_COLUMNS.index("job_id")
+        carried = (
+            f"FROM json_each(?1) JOIN {JOBS} AS j ON j.id = value ->> {at} "
+            f"AND j.tick = value ->> {len(INSERT_COLUMNS)}"
+        )
+        runs = (
+            f"INSERT INTO {RUNS} ({', '.join(INSERT_COLUMNS)}) SELECT {', '.join(picks)} {carried} "
+            "WHERE true ON CONFLICT DO NOTHING RETURNING id"
+        )
+        bodies = (
+            f"INSERT INTO {BODIES} (owner, kind, body) SELECT value ->> 0, 'payload', j.payload "
+            f"{carried} WHERE {_LARGE} ON CONFLICT DO NOTHING"
+        )
+        argument = dump([[*(row[name] for name in INSERT_COLUMNS), token] for row in rows])
+        statements = [Statement("runs.insert_occurrences", runs, argument, ("id",))]
+        if any(row["payload"] for row in rows):
+            statements.append(Statement("bodies.insert_occurrences", bodies, argument))
+        return statements

@@ -1,0 +1,68 @@
+"""Between the API's aware datetimes and timedeltas and the storage's integer milliseconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from kumofire_fsm.errors import InvalidArgument
+
+__all__ = ["duration_ms", "instant", "instant_ms", "seconds_ms"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, beyond which datetime ends
+
+
+def instant_ms(value: object, what: str) -> int:
+    """Return an aware datetime as milliseconds since 1970.
+
+    Raises:
+        InvalidArgument: it is no datetime, or naive, or before 1970.
+    """
+    if not isinstance(value, datetime):
+        raise InvalidArgument(f"{what} must be an aware datetime; found {value!r}")
+    if value.utcoffset() is None:
+        raise InvalidArgument(
+            f"{what} is naive ({value!r}): say which zone, such as datetime.now(timezone.utc)"
+        )
+    milliseconds = (value - _EPOCH) // _MILLISECOND
+    if milliseconds < 0:
+        raise InvalidArgument(f"{what} lies before 1970: {value!r}")
+    return milliseconds
+
+
+def instant(milliseconds: int | None) -> datetime | None:
+    """Return milliseconds since 1970 as an aware UTC datetime."""
+    return None if milliseconds is None else _EPOCH + milliseconds * _MILLISECOND
+
+
+def duration_ms(value: object, what: str, *, least: int = 0) -> int:
+    """Return a timedelta, or a number of seconds, as milliseconds.
+
+    Raises:
+        InvalidArgument: it is neither, or shorter than ``least`` milliseconds, or beyond any date.
+    """
+    if isinstance(value, timedelta):
+        milliseconds = value // _MILLISECOND
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        milliseconds = seconds_ms(value, what)
+    else:
+        raise InvalidArgument(f"{what} must be a timedelta or seconds; found {value!r}")
+    if milliseconds < least:
+        raise InvalidArgument(f"{what} must be at least {least} ms; found {value!r}")
+    if milliseconds > _LAST_MS:
+        raise InvalidArgument(f"{what} is beyond any date: {value!r}")
+    return milliseconds
+
+
+def seconds_ms(value: float, what: str) -> int:
+    """Return seconds as whole milliseconds.
+
+    Raises:
+        InvalidArgument: it is not a finite number.
+    """
+    try:
+        return int(value * 1000)
+    except (OverflowError, ValueError) as exc:
+        raise InvalidArgument(f"{what} must be finite; found {value!r}") from exc

@@ -1,0 +1,141 @@
+"""What a worker does beside its runs: renews leases, fires deadlines, notices what others stored."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.dispatcher import sweep
+from kumofire_fsm.errors import KumofireError, StoreError
+from kumofire_fsm.fire import Move, fire
+from kumofire_fsm.occurrences import fire_due_jobs
+
+if TYPE_CHECKING:
+    from kumofire_fsm.pool import WorkerPool
+
+__all__ = ["Upkeep"]
+
+POLL_SECONDS: Final = 0.005
+POLL_IDLE_SECONDS: Final = 0.01
+IDLE_AFTER_SECONDS: Final = 2.0
+"""How often another process's commits are looked for: less often when nothing has happened lately."""
+PLAN_SECONDS: Final = 0.01
+SWEEP_LIMIT: Final = 500
+SWEEP_SECONDS: Final = 5.0
+"""A sweep is due at the next deadline, and at the latest after this."""
+OVERDUE_SECONDS: Final = 1.0
+"""When to look again at due work that nobody here may take, such as a job that is not known."""
+
+
+class Upkeep:
+    """The background duties of a `WorkerPool`."""
+
+    def __init__(self, binding: Binding, pool: WorkerPool, data_version: Callable[[], int]) -> None:
+        self._binding, self._pool, self._data_version = binding, pool, data_version
+        self._attention = asyncio.Event()
+        self._planning = False
+        self._start_timer: asyncio.TimerHandle | None = None
+        self._fire_timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Do all duties until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keep_leases())
+            group.create_task(self._keep_deadlines())
+            group.create_task(self._watch())
+
+    async def keep_leases(self) -> None:
+        """Renew the leases of all runs under way, in one statement, three times a lease."""
+        lease_ms = self._binding.timing.lease_ms or 15_000
+        pause = min(lease_ms / 3000, 5.0)
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await self._renew(lease_ms)
+            except StoreError as exc:
+                log.error("leases could not be renewed: %s", exc)
+
+    async def _renew(self, lease_ms: int) -> None:
+        attempts = list(self._pool.in_flight.values())
+        now = self._binding.now()
+        moves = [Move(a.run.id, "heartbeat", now, a.run.starts, a.run.claim) for a in attempts]
+        moved = await fire(self._binding, moves, lease_ms=lease_ms)
+        for attempt in attempts:
+            if self._pool.in_flight.get(attempt.run.id) is not attempt:
+                continue
+            if attempt.run.id in moved:
+                attempt.seen(moved[attempt.run.id].state)
+            else:
+                log.warning("run %s: its lease is gone; its handler is stopped", attempt.run.id)
+                self._pool.lost(attempt)
+
+    async def _keep_deadlines(self) -> None:
+        while True:
+            self._attention.clear()
+            try:
+                jobs = await fire_due_jobs(self._binding, limit=SWEEP_LIMIT)
+                moved = await sweep(self._binding, limit=SWEEP_LIMIT, hints="none")
+            except KumofireError as exc:
+                log.error("deadlines could not be fired: %s", exc)
+                await asyncio.sleep(OVERDUE_SECONDS)
+                continue
+            if jobs.fired or moved:
+                self._pool.wake()
+            if len(moved) < SWEEP_LIMIT and jobs.seen < SWEEP_LIMIT:
+                self.plan_soon()
+                await _wait(self._attention, SWEEP_SECONDS)
+
+    async def _watch(self) -> None:
+        """Look for work when another connection has committed."""
+        seen, quiet_since = self._data_version(), time.monotonic()
+        while True:
+            idle = time.monotonic() - quiet_since > IDLE_AFTER_SECONDS
+            await asyncio.sleep(POLL_IDLE_SECONDS if idle else POLL_SECONDS)
+            version = self._data_version()
+            if version != seen:
+                seen, quiet_since = version, time.monotonic()
+                self._pool.wake()
+
+    # -- plans ----------------------------------------------------------------------------------
+
+    def plan_soon(self) -> None:
+        """Find out when the next run or deadline is due, and set timers; many calls make one plan."""
+        if not self._planning:
+            self._planning = True
+            asyncio.get_running_loop().call_later(PLAN_SECONDS, lambda: asyncio.ensure_future(self._plan()))
+
+    async def _plan(self) -> None:
+        self._planning = False
+        try:
+            runs = await self._binding.storage.execute(self._binding.runs.next_wake())
+            jobs = await self._binding.storage.execute(self._binding.schedules.next_wake())
+        except StoreError as exc:
+            log.error("the next deadline could not be read: %s", exc)
+            return
+        start, others = runs[0]
+        fires = [at for at in (others, jobs[0][0]) if at is not None]
+        self._start_timer = self._set(self._start_timer, start, self._pool.wake)
+        self._fire_timer = self._set(self._fire_timer, min(fires, default=None), self._attention.set)
+
+    def _set(
+        self, timer: asyncio.TimerHandle | None, at: int | None, act: Callable[[], None]
+    ) -> asyncio.TimerHandle | None:
+        if timer is not None:
+            timer.cancel()
+        if at is None:
+            return None
+        seconds = (at - self._binding.now()) / 1000
+        return asyncio.get_running_loop().call_later(
+            min(seconds, 86_400) if seconds > 0 else OVERDUE_SECONDS, act
+        )
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,141 @@
+-- kumofire_fsm, schema 1. Right for an embedded SQLite file (3.38 or newer) and for D1.
+-- Instants are integer milliseconds since 1970, UTC. JSON columns hold JSON text.
+
+-- Which schema this is, and the oldest schema whose code it still serves.
+CREATE TABLE kumofire_schema (
+  version INTEGER PRIMARY KEY,
+  serves INTEGER NOT NULL
+) STRICT;
+
+-- The hot row of a run. It is rewritten by every move, so large payloads and results stand in
+-- kumofire_bodies; without a rowid, so that creating it writes one row and one index entry.
+CREATE TABLE kumofire_runs (
+  id TEXT PRIMARY KEY NOT NULL,
+  machine TEXT NOT NULL,
+  state TEXT NOT NULL,
+  wake_at INTEGER,
+  job TEXT NOT NULL,
+  run_at INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  max_attempts INTEGER NOT NULL,
+  starts INTEGER NOT NULL,
+  claim TEXT,
+  shared INTEGER NOT NULL,
+  suspect INTEGER NOT NULL,
+  deliveries INTEGER NOT NULL,
+  timeout_at INTEGER,
+  expires_at INTEGER,
+  created_at INTEGER NOT NULL,
+  started_at INTEGER,
+  finished_at INTEGER,
+  dedupe TEXT,
+  dedupe_key TEXT,
+  dedupe_slot TEXT,
+  job_id TEXT,
+  scheduled_for INTEGER,
+  payload TEXT,
+  result TEXT,
+  error TEXT,
+  progress TEXT,
+  tags TEXT,
+  history TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- wake_at is NULL exactly when nothing is to happen by itself, so settled runs cost no index entry.
+CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (job_id, scheduled_for) WHERE job_id IS NOT NULL;
+
+-- Payloads ('payload') and results ('result') too large for the hot row.
+CREATE TABLE kumofire_bodies (
+  owner TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (owner, kind)
+) STRICT, WITHOUT ROWID;
+
+-- Recurring jobs.
+CREATE TABLE kumofire_jobs (
+  id TEXT PRIMARY KEY NOT NULL,
+  machine TEXT NOT NULL,
+  state TEXT NOT NULL,
+  wake_at INTEGER,
+  schedule_key TEXT,
+  job TEXT NOT NULL,
+  next_at INTEGER,
+  last_at INTEGER,
+  tick TEXT,
+  revision INTEGER NOT NULL,
+  schedule TEXT NOT NULL,
+  template TEXT NOT NULL,
+  payload TEXT,
+  error TEXT,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  history TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX kumofire_jobs_wake ON kumofire_jobs (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_jobs_key ON kumofire_jobs (schedule_key) WHERE schedule_key IS NOT NULL;
+
+-- The edges of every machine, derived from its declaration; the triggers below read them. A source
+-- of '' stands for an insert; wakes says whether wake_at must be set in the target.
+CREATE TABLE kumofire_edges (
+  machine TEXT NOT NULL,
+  source TEXT NOT NULL,
+  target TEXT NOT NULL,
+  wakes INTEGER NOT NULL,
+  PRIMARY KEY (machine, source, target)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO kumofire_edges (machine, source, target, wakes) VALUES
+  ('run', '', 'queued', 1),
+  ('run', '', 'ready', 1),
+  ('run', 'canceled', 'ready', 1),
+  ('run', 'canceling', 'canceled', 0),
+  ('run', 'canceling', 'canceling', 1),
+  ('run', 'canceling', 'succeeded', 0),
+  ('run', 'failed', 'ready', 1),
+  ('run', 'queued', 'canceled', 0),
+  ('run', 'queued', 'queued', 1),
+  ('run', 'queued', 'ready', 1),
+  ('run', 'queued', 'running', 1),
+  ('run', 'ready', 'canceled', 0),
+  ('run', 'ready', 'queued', 1),
+  ('run', 'ready', 'ready', 1),
+  ('run', 'ready', 'running', 1),
+  ('run', 'retrying', 'canceled', 0),
+  ('run', 'retrying', 'queued', 1),
+  ('run', 'retrying', 'retrying', 1),
+  ('run', 'retrying', 'running', 1),
+  ('run', 'running', 'canceled', 0),
+  ('run', 'running', 'canceling', 1),
+  ('run', 'running', 'failed', 0),
+  ('run', 'running', 'queued', 1),
+  ('run', 'running', 'ready', 1),
+  ('run', 'running', 'retrying', 1),
+  ('run', 'running', 'running', 1),
+  ('run', 'running', 'succeeded', 0),
+  ('job', '', 'active', 1),
+  ('job', 'active', 'active', 1),
+  ('job', 'active', 'ended', 0),
+  ('job', 'active', 'paused', 0),
+  ('job', 'active', 'suspended', 0),
+  ('job', 'ended', 'active', 1),
+  ('job', 'paused', 'active', 1),
+  ('job', 'paused', 'ended', 0),
+  ('job', 'paused', 'paused', 0),
+  ('job', 'suspended', 'active', 1),
+  ('job', 'suspended', 'ended', 0);
+
+-- Each trigger stands on one line, with its predicate in WHEN: D1's migration tool splits naively.
+CREATE TRIGGER kumofire_runs_insert BEFORE INSERT ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
+CREATE TRIGGER kumofire_runs_move BEFORE UPDATE OF state ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
+CREATE TRIGGER kumofire_runs_wake BEFORE UPDATE OF wake_at ON kumofire_runs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
+CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+CREATE TRIGGER kumofire_jobs_insert BEFORE INSERT ON kumofire_jobs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
+CREATE TRIGGER kumofire_jobs_move BEFORE UPDATE OF state ON kumofire_jobs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
+CREATE TRIGGER kumofire_jobs_wake BEFORE UPDATE OF wake_at ON kumofire_jobs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
+CREATE TRIGGER kumofire_jobs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_jobs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+
+INSERT INTO kumofire_schema (version, serves) VALUES (1, 1);
