@@ -136,7 +136,7 @@ class Attempt:
         self.seen(moved[self.run.id].state)
 
     def seen(self, state: str) -> None:
-        """Note the state in which a heartbeat found the run: another than it was claimed in is a request to stop."""
+        """Note where a heartbeat found the run: another state than the claim's is a request to stop."""
         self.context.canceled = state != self.run.state
 
     async def _call(self, payload: Any, executor: Executor | None) -> Any:

@@ -27,7 +27,7 @@ from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.models import Created, DedupeScope, NewRun, RunPage, RunStatus, history_entries
 from kumofire_fsm.ports import Hint
 from kumofire_fsm.store.runs import RunRow
-from kumofire_fsm.times import duration_ms, instant, instant_ms
+from kumofire_fsm.times import duration_ms, instant, instant_ms, moment
 
 __all__ = ["RunClient", "send_hints"]
 
@@ -137,7 +137,7 @@ class RunClient:
             "schedule": schedule_id,
             "limit": limit + 1,
         }
-        rows = await self._binding.storage.execute(self._binding.runs.list(filters))
+        rows = await self._binding.storage.execute(self._binding.runs.find(filters))
         page = [RunRow(*row) for row in rows]
         more = len(page) > limit
         page = page[:limit]
@@ -305,11 +305,11 @@ class RunClient:
         return await self._known(run_id)
 
     def _check_event(self, run_id: str, event: str) -> None:
-        specs = binding_specs = self._binding.runs.specs.values()
+        specs = self._binding.runs.specs.values()
         mine = {e for spec in specs for e in spec.events_by(Actor.PERSON)}
         if event in mine:
             return
-        known = any(spec.event(event) for spec in binding_specs)
+        known = any(spec.event(event) for spec in specs)
         why = "is fired by consumers and deadlines only" if known else "is unknown"
         raise TransitionNotAllowed(
             f"run {run_id}: the event {event!r} {why}; people may fire {', '.join(sorted(mine))}",
@@ -333,8 +333,6 @@ class RunClient:
     def _status(self, row: RunRow) -> RunStatus:
         spec = self._binding.runs.specs.get(row.machine)
         settled = row.wake_at is None if spec is None else spec.has_role(row.state, Role.SETTLED)
-        run_at, created_at = instant(row.run_at), instant(row.created_at)
-        assert run_at is not None and created_at is not None
         return RunStatus(
             kumofire_job_run_id=row.id,
             name=row.job,
@@ -342,8 +340,8 @@ class RunClient:
             settled=settled,
             attempt=row.attempt,
             max_attempts=row.max_attempts,
-            run_at=run_at,
-            created_at=created_at,
+            run_at=moment(row.run_at),
+            created_at=moment(row.created_at),
             started_at=instant(row.started_at),
             finished_at=instant(row.finished_at),
             expires_at=instant(row.expires_at),

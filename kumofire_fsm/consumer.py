@@ -18,7 +18,7 @@ from kumofire_fsm.fire import Moved, read_runs
 from kumofire_fsm.ids import new_token
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.message import read_message
-from kumofire_fsm.ports import Row
+from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.settle import settle
 from kumofire_fsm.store.runs import ClaimedRun, RunRow
 
@@ -113,7 +113,7 @@ class Consumer:
     async def _claim(self, ids: Sequence[str], *, alone: bool) -> list[ClaimedRun]:
         binding, token = self._binding, new_token(self._binding.entropy)
 
-        def statement(part: Sequence[str]):  # type: ignore[no-untyped-def]
+        def statement(part: Sequence[str]) -> Statement:
             return binding.runs.claim(
                 part, now=binding.now(), token=token, alone=alone, jobs=binding.leases()
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from kumofire_fsm.times import instant
+from kumofire_fsm.times import instant, moment
 
 if TYPE_CHECKING:
     from kumofire_fsm.jobs import Jobs
@@ -62,13 +62,11 @@ class RunContext:
     def run(self) -> RunFacts:
         """The run's facts."""
         run = self._run
-        run_at, created_at = instant(run.run_at), instant(run.created_at)
-        assert run_at is not None and created_at is not None
         return RunFacts(
             id=run.id,
             name=run.job,
-            run_at=run_at,
-            created_at=created_at,
+            run_at=moment(run.run_at),
+            created_at=moment(run.created_at),
             scheduled_for=instant(run.scheduled_for),
             schedule_id=run.job_id,
             max_attempts=run.max_attempts,
@@ -77,9 +75,7 @@ class RunContext:
 
     def now(self) -> datetime:
         """Return the time, aware and in UTC, by the clock that the whole package uses."""
-        now = instant(self._clock())
-        assert now is not None
-        return now
+        return moment(self._clock())
 
     async def heartbeat(self, progress: Any = None) -> None:
         """Say that the attempt is alive: renew its lease, store progress, learn of a cancellation.

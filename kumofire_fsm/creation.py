@@ -162,7 +162,7 @@ def tags(given: Sequence[str]) -> list[str]:
     Raises:
         InvalidArgument, TooLarge: too many, too long, or no texts.
     """
-    if isinstance(given, str) or not all(isinstance(tag, str) and tag for tag in given):
+    if isinstance(given, str) or not all(isinstance(tag, str) and tag for tag in list[Any](given)):
         raise InvalidArgument(f"tags must be a list of texts; found {given!r}")
     if len(given) > TAG_COUNT or any(len(tag) > TAG_LENGTH for tag in given):
         raise TooLarge(f"at most {TAG_COUNT} tags of at most {TAG_LENGTH} characters; found {given!r:.200}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from kumofire_fsm.errors import InvalidSchedule
-from kumofire_fsm.times import duration_ms, instant, instant_ms
+from kumofire_fsm.times import duration_ms, instant_ms, moment
 
 __all__ = ["Cron", "Every", "Rule", "rule_from_json"]
 
@@ -30,7 +30,7 @@ class Cron:
         Raises:
             InvalidSchedule: the expression or zone is malformed, or no such date exists.
         """
-        if not isinstance(self.expression, str) or not self.expression.strip():
+        if not self.expression.strip():
             raise InvalidSchedule(
                 f"a cron expression is a text such as '*/5 * * * *'; found {self.expression!r}"
             )
@@ -43,12 +43,10 @@ class Cron:
         from croniter import CroniterError, croniter
         from croniter.croniter import CroniterBadDateError
 
-        start = instant(after)
-        assert start is not None
         try:
             times = croniter(
                 self.expression,
-                start.astimezone(self._zone()),
+                moment(after).astimezone(self._zone()),
                 ret_type=datetime,
                 second_at_beginning=True,
                 max_years_between_matches=_YEARS,
@@ -131,7 +129,13 @@ def rule_from_options(
         raise InvalidSchedule("give either cron='...' or every=timedelta(...), and not both")
     rule: Rule
     if cron is not None:
-        rule = Cron(cron, "UTC" if timezone is None else timezone)  # type: ignore[arg-type]
+        if not isinstance(cron, str):
+            raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {cron!r}")
+        if timezone is not None and not isinstance(timezone, str):
+            raise InvalidSchedule(
+                f"timezone must be an IANA name such as 'Europe/Berlin'; found {timezone!r}"
+            )
+        rule = Cron(cron, timezone or "UTC")
     else:
         anchor = now if start_at is None else instant_ms(start_at, "start_at")
         rule = Every(duration_ms(every, "every"), anchor)

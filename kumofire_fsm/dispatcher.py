@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kumofire_fsm.binding import Binding, log
@@ -11,7 +11,7 @@ from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.fire import in_halves
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.occurrences import fire_due_jobs
-from kumofire_fsm.ports import Row
+from kumofire_fsm.ports import Row, Statement
 
 __all__ = ["dispatch", "sweep"]
 
@@ -51,7 +51,7 @@ async def sweep(binding: Binding, *, limit: int, hints: str) -> list[Row]:
     """
     now = binding.now()
 
-    def statement(ids: Sequence[str] | None = None):  # type: ignore[no-untyped-def]
+    def statement(ids: Sequence[str] | None = None) -> Statement:
         return binding.runs.sweep(
             ids,
             timing=binding.timing.columns(),
@@ -72,7 +72,9 @@ async def sweep(binding: Binding, *, limit: int, hints: str) -> list[Row]:
     return rows
 
 
-async def move_or_defer(binding: Binding, ids: Sequence[str], statement) -> list[Row]:  # type: ignore[no-untyped-def]
+async def move_or_defer(
+    binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
+) -> list[Row]:
     """Run a by-id statement on what the database accepts, and set the refused rows aside."""
     refused: list[str] = []
 

@@ -37,7 +37,7 @@ class EmbeddedJobs(Jobs):
             grace: how long running handlers may finish after `stop` or a cancellation; then they are
                 cancelled and their runs released (timedelta or seconds).
         """
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        if concurrency < 1:
             raise InvalidArgument(f"concurrency must be an integer from 1 on; found {concurrency!r}")
         if self._pool is not None:
             raise InvalidArgument("this database's worker runs already in this process")

@@ -131,16 +131,14 @@ async def refusal(binding: Binding, move: Move, cause: Exception | None = None) 
         text = ", ".join(legal) or "nothing"
         return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}; legal now: {text}", **facts)
     if cause is not None:
-        return _refused_by_database(said, row, edges, facts, cause)
+        return _refused_by_database(said, row, facts, cause)
     guards = [edge.guard_text for edge in edges if edge.guard is not None]
     if len(guards) == len(edges):
         return GuardFailed(f"{said} from {row.state!r} needs {' or '.join(guards)}", **facts)
     return Conflict(f"{said}: somebody else moved it meanwhile; it is {row.state!r} now", **facts)
 
 
-def _refused_by_database(
-    said: str, row: RunRow, edges: Sequence[Any], facts: dict[str, Any], cause: Exception
-) -> Exception:
+def _refused_by_database(said: str, row: RunRow, facts: dict[str, Any], cause: Exception) -> Exception:
     if "dedupe" in str(cause):
         return DedupeConflict(
             f"{said}: another run holds the dedupe key {row.dedupe_key!r} of job {row.job!r} now", **facts

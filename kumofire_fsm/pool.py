@@ -24,6 +24,7 @@ from kumofire_fsm.dispatcher import move_or_defer
 from kumofire_fsm.errors import KumofireError, RowRefused, StoreError
 from kumofire_fsm.ids import new_token
 from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.ports import Statement
 from kumofire_fsm.settle import settle
 from kumofire_fsm.store.runs import ClaimedRun
 from kumofire_fsm.upkeep import Upkeep
@@ -183,7 +184,7 @@ class WorkerPool:
     async def _claim_due(self, limit: int, *, alone: bool) -> tuple[list[ClaimedRun], int]:
         binding, token, now = self._binding, new_token(self._binding.entropy), self._binding.now()
 
-        def statement(ids: Sequence[str] | None):  # type: ignore[no-untyped-def]
+        def statement(ids: Sequence[str] | None) -> Statement:
             return binding.runs.claim(
                 ids,
                 now=now,

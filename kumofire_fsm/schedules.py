@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from kumofire_fsm.binding import Binding
-from kumofire_fsm.creation import attempts, tags as checked_tags
+from kumofire_fsm.creation import attempts
+from kumofire_fsm.creation import tags as checked_tags
 from kumofire_fsm.cron import Rule, rule_from_json, rule_from_options
 from kumofire_fsm.definitions import check_key
 from kumofire_fsm.errors import (
@@ -24,7 +25,7 @@ from kumofire_fsm.ids import check_id, new_id
 from kumofire_fsm.machines.spec import Actor
 from kumofire_fsm.models import HistoryEntry, history_entries
 from kumofire_fsm.store.schedules import JobRow
-from kumofire_fsm.times import instant
+from kumofire_fsm.times import instant, moment
 
 __all__ = ["Schedule", "ScheduleClient"]
 
@@ -107,7 +108,7 @@ class ScheduleClient:
 
     async def list_schedules(self, *, after: str = "", limit: int = 100) -> list[Schedule]:
         """Return recurring jobs in the order of their ids, from the one after ``after``."""
-        statement = self._binding.schedules.list(after=after, limit=limit)
+        statement = self._binding.schedules.find(after=after, limit=limit)
         return [_schedule(JobRow(*row)) for row in await self._binding.storage.execute(statement)]
 
     async def update_schedule(self, schedule_id: str, **changes: Any) -> Schedule:
@@ -333,8 +334,6 @@ def _schedule(row: JobRow) -> Schedule:
         payload = json.loads(row.payload or "null")
     except ValueError:
         rule, template, payload = {}, {}, None  # a broken row is shown, with its error
-    created_at, updated_at = instant(row.created_at), instant(row.updated_at)
-    assert created_at is not None and updated_at is not None
     every = rule.get("every_ms")
     return Schedule(
         id=row.id,
@@ -350,8 +349,8 @@ def _schedule(row: JobRow) -> Schedule:
         max_attempts=template.get("max_attempts"),
         tags=tuple(template.get("tags") or ()),
         last_error=row.error,
-        created_at=created_at,
-        updated_at=updated_at,
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
         history=history_entries(row.history),
     )
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 __all__ = ["Cancel", "Fail", "Retry", "Signal", "Snooze"]
 
 
-class Signal(Exception):  # noqa: N818 -- a signal is no error
+class Signal(Exception):
     """The root of what a handler may raise to steer its own run."""
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from kumofire_fsm.errors import InvalidArgument
 
-__all__ = ["duration_ms", "instant", "instant_ms", "seconds_ms"]
+__all__ = ["duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -32,9 +32,14 @@ def instant_ms(value: object, what: str) -> int:
     return milliseconds
 
 
-def instant(milliseconds: int | None) -> datetime | None:
+def moment(milliseconds: int) -> datetime:
     """Return milliseconds since 1970 as an aware UTC datetime."""
-    return None if milliseconds is None else _EPOCH + milliseconds * _MILLISECOND
+    return _EPOCH + milliseconds * _MILLISECOND
+
+
+def instant(milliseconds: int | None) -> datetime | None:
+    """Return a nullable column's milliseconds as an aware UTC datetime."""
+    return None if milliseconds is None else moment(milliseconds)
 
 
 def duration_ms(value: object, what: str, *, least: int = 0) -> int:

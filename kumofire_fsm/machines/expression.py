@@ -197,7 +197,7 @@ def parse(text: str) -> Expression:
     return _convert(tree.body, text)
 
 
-def _convert(node: ast.expr, text: str) -> Expression:
+def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case a form, to be read as a table
     match node:
         case ast.Name(id=name):
             return Name(name)
@@ -211,8 +211,8 @@ def _convert(node: ast.expr, text: str) -> Expression:
             return _call("Not", (operand,), text)
         case ast.BoolOp(op=op, values=[first, *rest]):
             result = _convert(first, text)
-            for value in rest:
-                result = Call(type(op).__name__, (result, _convert(value, text)))
+            for each in rest:
+                result = Call(type(op).__name__, (result, _convert(each, text)))
             return result
         case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
             return _call("is_none", (left,), text)

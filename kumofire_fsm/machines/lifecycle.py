@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import statemachine
 from statemachine import State, StateMachine
@@ -89,7 +89,7 @@ class EdgeList(TransitionList):
 class _Sealed(EdgeList):
     """The edges of a finished class: ``base.state.to(...)`` makes an edge, the base keeps its own."""
 
-    def add_transitions(self, transition: Any) -> TransitionList:
+    def add_transitions(self, transition: Any) -> TransitionList:  # noqa: ARG002 -- overrides the library's
         return self
 
 
@@ -166,16 +166,16 @@ class Event(statemachine.Event):
         sets: Mapping[str, str] | None = None,
         hints: bool = False,
         doc: str = "",
-        id: str = "event",
-        **_from_the_library: Any,
-    ) -> Event:
+        id: str = "event",  # noqa: A002 -- the library's name for it
+    ) -> Self:
+        """Make the event; python-statemachine's own is a text with edges."""
         # An id is always given: without one the library calls uuid4, which Workers refuse at import.
-        self: Event = super().__new__(cls, EdgeList(edges), id=id)  # type: ignore[arg-type]
+        self: Self = super().__new__(cls, EdgeList(edges), id=id)
         self.by, self.sets, self.hints, self.doc = Actor(by), dict(sets or {}), hints, doc
         return self
 
     def __or__(self, other: Any) -> EdgeList:
-        return EdgeList(edges_of(self)) | other
+        return EdgeList([*edges_of(self), *edges_of(other)])
 
     def renewed(self, name: str, edges: Iterable[Transition]) -> Event:
         """Return the same declaration under a name, with other edges."""
@@ -194,7 +194,7 @@ class LifecycleMeta(StateMachineMetaclass):
 
     spec: MachineSpec
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], ns: dict[str, Any], **options: Any) -> Any:
+    def __new__(mcs, name: str, bases: tuple[type, ...], ns: dict[str, Any], **_options: str) -> Any:
         parent = next((base for base in bases if getattr(base, "states", None)), None)
         own = {key: value for key, value in ns.items() if isinstance(value, State)}
         if parent is None and not own:
@@ -209,12 +209,13 @@ class LifecycleMeta(StateMachineMetaclass):
         cls,
         name: str,
         bases: tuple[type, ...],
-        ns: dict[str, Any],
+        _ns: dict[str, Any],
         *,
         table: str | None = None,
         machine: str | None = None,
     ) -> None:
-        super().__init__(name, bases, dict(cls.__dict__))
+        # What `__new__` made of the class body, instead of the body itself.
+        super().__init__(name, bases, dict(cls.__dict__))  # type: ignore[arg-type]
         if table is not None:
             cls.table = table
         if not cls.states:

@@ -15,6 +15,8 @@ _SETTLED = {
     "dedupe_slot": "when(dedupe == 'active', None, dedupe_slot)",
 }
 _HANDED_BACK = {"attempt": "attempt - 1", "suspect": "0"}
+_LEASE = "least(now + lease_ms, timeout_at)"
+_GRACE = "least(timeout_at, now + grace_ms)"
 _NEXT_TRY = "least(run_at - horizon_ms, expires_at)"
 
 
@@ -87,7 +89,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
     running = Phase(
         "A consumer owns it and calls its handler; the lease is renewed, never past the timeout.",
         role=Role.LEASED,
-        deadline=Deadline("least(now + lease_ms, timeout_at)", "lose"),
+        deadline=Deadline(_LEASE, "lose"),
     )
     retrying = Phase(
         "An attempt failed or was lost, and another will follow when its backoff is over.",
@@ -98,7 +100,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
     canceling = Phase(
         "Somebody asked for it to stop while it ran; the handler is told, and has a grace period.",
         role=Role.LEASED,
-        deadline=Deadline("now + grace_ms", "lose"),
+        deadline=Deadline(_LEASE, "lose"),
     )
     succeeded = Phase("The handler returned and its result is stored.", role=Role.SETTLED, sets=_SETTLED)
     failed = Phase(
@@ -152,10 +154,10 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         doc="A consumer claims it: a fresh claim and a lease, and one attempt more.",
     )
     heartbeat = Event(
-        running.to.itself() | canceling.to.itself(sets={"wake_at": "wake_at"}),
+        running.to.itself() | canceling.to.itself(),
         by=Actor.CONSUMER,
         sets={"progress": "when(value is None, progress, value)"},
-        doc="The attempt is alive: its lease is renewed, and it learns of a cancellation.",
+        doc="The attempt is alive: its lease is renewed, within its timeout; it learns of a cancellation.",
     )
     succeed = Event(
         running.to(succeeded) | canceling.to(succeeded),
@@ -221,7 +223,11 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         doc="It was not to start after expires_at.",
     )
     cancel = Event(
-        ready.to(canceled) | queued.to(canceled) | retrying.to(canceled) | running.to(canceling),
+        ready.to(canceled)
+        | queued.to(canceled)
+        | retrying.to(canceled)
+        # The timeout shrinks to the grace period; the lease runs on, so a dead worker shows as before.
+        | running.to(canceling, sets={"timeout_at": _GRACE, "wake_at": f"least(wake_at, {_GRACE})"}),
         doc="Somebody wants it to stop.",
     )
     reschedule = Event(

@@ -210,8 +210,7 @@ class MachineSpec:
         edges = self.edges_from(state, event_id)
         for edge in edges:
             if edge.holds(full):
-                after = {**self.fields, **row, **edge.apply(full)}
-                return after
+                return {**self.fields, **row, **edge.apply(full)}
         legal = self.legal(state)
         facts = {"row_id": row_id, "event": event_id, "state": state, "legal": legal}
         if edges:

@@ -10,7 +10,7 @@ column is a CASE over the edges, in the order in which the machine tries them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec, Role
@@ -100,7 +100,7 @@ def compare_and_set(
         returning: the columns to give back.
         by_event: whether ``a.event`` chooses among the events.
     """
-    branches = _branches(specs, edges, frozenset(parameters), by_event)
+    branches = _branches(specs, edges, frozenset(parameters), by_event=by_event)
     columns = list(dict.fromkeys(column for branch in branches for column in branch.sets))
     sets = ", ".join(f"{column} = {_case(column, branches)}" for column in columns)
     machines = quoted_list(spec.name for spec in specs)
@@ -151,11 +151,12 @@ def _branches(
     specs: Sequence[MachineSpec],
     edges: dict[str, list[EdgeSpec]],
     parameters: frozenset[str],
+    *,
     by_event: bool,
 ) -> list[_Branch]:
     merged: dict[_Key, list[_Candidate]] = {}
     for spec in specs:
-        for candidate in _candidates(spec.name, edges[spec.name], by_event):
+        for candidate in _candidates(spec.name, edges[spec.name], by_event=by_event):
             edge = candidate.edge
             sets = tuple(sorted(_sets(spec, edge, parameters).items()))
             event = edge.event if by_event else ""
@@ -168,7 +169,7 @@ def _branches(
                 part
                 for part in (
                     f"a.event = {quoted(event)}" if event else "",
-                    _places(candidates, several),
+                    _places(candidates, several=several),
                     guard,
                 )
                 if part
@@ -179,7 +180,7 @@ def _branches(
     ]
 
 
-def _candidates(machine: str, edges: list[EdgeSpec], by_event: bool) -> list[_Candidate]:
+def _candidates(machine: str, edges: list[EdgeSpec], *, by_event: bool) -> list[_Candidate]:
     places = [(edge.source, edge.event if by_event else "") for edge in edges]
     return [
         _Candidate(machine, edge, places[:i].count(place))
@@ -187,7 +188,7 @@ def _candidates(machine: str, edges: list[EdgeSpec], by_event: bool) -> list[_Ca
     ]
 
 
-def _places(candidates: list[_Candidate], several: bool) -> str:
+def _places(candidates: list[_Candidate], *, several: bool) -> str:
     """Return the test for the states the edges leave, and for their machines where these differ."""
     states: dict[str, list[str]] = {}
     for each in candidates:
@@ -196,13 +197,13 @@ def _places(candidates: list[_Candidate], several: bool) -> str:
     for machine, sources in states.items():
         machines.setdefault(tuple(sources), []).append(machine)
     tests = []
-    for sources, names in machines.items():
-        state = f"+r.state IN ({quoted_list(sources)})"  # "+": look rows up by id, not by the index
+    for places, names in machines.items():
+        state = f"+r.state IN ({quoted_list(places)})"  # "+": look rows up by id, not by the index
         tests.append(f"(r.machine IN ({quoted_list(names)}) AND {state})" if several else state)
     return tests[0] if len(tests) == 1 else "(" + " OR ".join(tests) + ")"
 
 
-def _resolver(spec: MachineSpec, parameters: frozenset[str]):  # type: ignore[no-untyped-def]
+def _resolver(spec: MachineSpec, parameters: frozenset[str]) -> Callable[[str], str]:
     def resolve(name: str) -> str:
         if name in spec.fields:
             return f"r.{name}"

@@ -23,7 +23,7 @@ from kumofire_fsm.machines.sql import (
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.tables import BODIES, RUNS
 
-__all__ = ["ClaimedRun", "INSERT_COLUMNS", "MOVE_PARAMETERS", "RunRow", "RunStatements", "dump"]
+__all__ = ["INSERT_COLUMNS", "MOVE_PARAMETERS", "ClaimedRun", "RunRow", "RunStatements", "dump"]
 
 INSERT_COLUMNS: Final = (
     "id", "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts",
@@ -150,11 +150,11 @@ class RunStatements:
     def fire(self, events: Sequence[str], rows: Sequence[Sequence[Any]], *, fenced: bool) -> Statement:
         """Fire events on rows of `MOVE_PARAMETERS`; one event, or several told apart by row."""
         key = ("fire", *sorted(events), fenced)
-        sql = self._cache.get(key) or self._compile_fire(key, sorted(events), fenced)
+        sql = self._cache.get(key) or self._compile_fire(key, sorted(events), fenced=fenced)
         name = "runs." + "+".join(sorted(events))
         return Statement(name, sql, dump(rows), MOVED, idempotent=fenced)
 
-    def _compile_fire(self, key: object, events: list[str], fenced: bool) -> str:
+    def _compile_fire(self, key: object, events: Sequence[str], *, fenced: bool) -> str:
         picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(MOVE_PARAMETERS))
         fence = " AND r.starts = a.starts AND r.claim = a.claim" if fenced else ""
         sql = compare_and_set(
@@ -192,7 +192,7 @@ class RunStatements:
             facts: JSON for the history, such as who claims.
         """
         scan = ids is None
-        sql = self._cache.get(("claim", scan)) or self._compile_claim(scan)
+        sql = self._cache.get(("claim", scan)) or self._compile_claim(scan=scan)
         argument = dump(
             {
                 "now": now,
@@ -206,7 +206,7 @@ class RunStatements:
         )
         return Statement("runs.claim", sql, argument, ClaimedRun._fields, idempotent=not scan)
 
-    def _compile_claim(self, scan: bool) -> str:
+    def _compile_claim(self, *, scan: bool) -> str:
         edges = deadline_edges(self._list, skip=self._hints, then=self.start_events)
         known = "d.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
         window = self._due({e.source for each in edges.values() for e in each}, known, "suspect")
@@ -296,7 +296,7 @@ class RunStatements:
         sql = f"SELECT {_READ} FROM json_each(?1) AS i JOIN {RUNS} AS r ON r.id = i.value"
         return Statement("runs.read", sql, dump(list(ids)), RunRow._fields, reads=True)
 
-    def list(self, filters: Mapping[str, Any]) -> Statement:
+    def find(self, filters: Mapping[str, Any]) -> Statement:
         """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor."""
         sql = (
             f"SELECT {_READ} FROM {RUNS} AS r WHERE r.id < (?1 ->> '$.before') "
@@ -308,7 +308,7 @@ class RunStatements:
             "OR EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = (?1 ->> '$.tag'))) "
             "ORDER BY r.id DESC LIMIT (?1 ->> '$.limit')"
         )
-        return Statement("runs.list", sql, dump(filters), RunRow._fields, reads=True)
+        return Statement("runs.find", sql, dump(filters), RunRow._fields, reads=True)
 
     def count(self, name: str | None) -> Statement:
         """Count runs by machine and state, of one job or of all."""

@@ -66,14 +66,14 @@ class ScheduleStatements:
         sql = f"SELECT {', '.join(JobRow._fields)} FROM {JOBS} WHERE {column} = ?1 ->> '$'"
         return Statement("jobs.read", sql, dump(value), JobRow._fields, reads=True)
 
-    def list(self, *, after: str, limit: int) -> Statement:
+    def find(self, *, after: str, limit: int) -> Statement:
         """Read jobs in the order of their ids."""
         sql = (
             f"SELECT {', '.join(JobRow._fields)} FROM {JOBS} WHERE id > ?1 ->> '$.after' "
             "ORDER BY id LIMIT ?1 ->> '$.limit'"
         )
         argument = dump({"after": after, "limit": limit})
-        return Statement("jobs.list", sql, argument, JobRow._fields, reads=True)
+        return Statement("jobs.find", sql, argument, JobRow._fields, reads=True)
 
     def due(self, *, now: int, limit: int, jobs: Sequence[str]) -> Statement:
         """Find recurring jobs whose occurrence is due and whose handler is known here."""

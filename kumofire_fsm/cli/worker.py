@@ -1,0 +1,45 @@
+"""Runs the embedded worker as a process of its own, until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from kumofire_fsm.app import Kumofire
+
+__all__ = ["work"]
+
+
+async def work(app: Kumofire, db: Path, *, concurrency: int, lease: float, grace: float) -> None:
+    """Work on a file until SIGTERM or SIGINT; running handlers finish within ``grace`` seconds.
+
+    A second signal cancels them at once; either way their runs are released.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    async with app.open(db, lease=lease) as jobs:
+        signals = 0
+
+        def on_signal() -> None:
+            nonlocal signals
+            signals += 1
+            jobs.stop(at_once=signals > 1)
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        await jobs.run(concurrency=concurrency, grace=grace)
+    _leave_threads_behind()
+
+
+def _leave_threads_behind() -> None:
+    """End the process although a plain handler, whose run was released, goes on in a thread."""
+    if any(thread.name.startswith("kumofire-handler") for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
