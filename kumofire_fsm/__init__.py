@@ -34,7 +34,7 @@ from kumofire_fsm.errors import (
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.models import Created, DispatchReport, HistoryEntry, NewRun, RunPage, RunStatus
 from kumofire_fsm.retry import NEVER, Backoff
-from kumofire_fsm.schedules import Schedule
+from kumofire_fsm.schedule_rows import Schedule
 from kumofire_fsm.signals import Cancel, Fail, Retry, Snooze
 
 __version__ = "0.1.0"

@@ -1,45 +1,37 @@
-"""Creates runs, looks at them, and fires the events that belong to people."""
+"""Creates runs, and fires the events that belong to people."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from kumofire_fsm.attempt import json_facts
-from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.binding import Binding
 from kumofire_fsm.creation import NewRow, RowMaker
 from kumofire_fsm.errors import (
     InvalidArgument,
-    QueueError,
     RowRefused,
     TooLarge,
     TransitionNotAllowed,
-    UnknownRun,
-    WaitTimeout,
 )
-from kumofire_fsm.fire import Move, fire, read_runs, refusal
+from kumofire_fsm.fire import Move, fire, refusal
+from kumofire_fsm.hints import send_hints
 from kumofire_fsm.ids import check_id, first_id_at
 from kumofire_fsm.limits import FACTS_BYTES, STATEMENT_BYTES
-from kumofire_fsm.machines.spec import Actor, Role
-from kumofire_fsm.models import Created, DedupeScope, NewRun, RunPage, RunStatus, history_entries
-from kumofire_fsm.ports import Hint
-from kumofire_fsm.store.runs import RunRow
-from kumofire_fsm.times import duration_ms, instant, instant_ms, moment
+from kumofire_fsm.lookup import RunLookup
+from kumofire_fsm.machines.spec import Actor
+from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
+from kumofire_fsm.times import duration_ms
 
-__all__ = ["RunClient", "send_hints"]
-
-_LAST_ID = "g"
-"""Sorts after every id, which are hexadecimal."""
+__all__ = ["RunClient"]
 
 
-class RunClient:
+class RunClient(RunLookup):
     """What an application calls about runs."""
 
     def __init__(self, binding: Binding) -> None:
-        self._binding = binding
+        super().__init__(binding)
         self._rows = RowMaker(binding)
 
     async def create(
@@ -89,102 +81,6 @@ class RunClient:
         for chunk in _chunks(made):
             created += await self._store(chunk)
         return created
-
-    async def get_status(self, run_id: str) -> RunStatus | None:
-        """Return a run as it is now, or None when no run has this id."""
-        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
-        return None if row is None else self._status(row)
-
-    async def list_runs(
-        self,
-        *,
-        name: str | None = None,
-        state: str | Sequence[str] | None = None,
-        tag: str | None = None,
-        schedule_id: str | None = None,
-        created_before: datetime | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> RunPage:
-        """Return runs, newest first.
-
-        Args:
-            name, state, tag, schedule_id: what to filter by; several states may be given.
-            created_before: an aware datetime.
-            cursor: what the page before gave.
-            limit: 1 to 500 runs.
-
-        Raises:
-            InvalidArgument: a state that no machine has, or a limit out of range.
-        """
-        if not 1 <= limit <= 500:
-            raise InvalidArgument(f"limit must be 1 to 500; found {limit!r}")
-        states = [state] if isinstance(state, str) else state
-        known = {s.id for spec in self._binding.runs.specs.values() for s in spec.states}
-        for each in states or ():
-            if each not in known:
-                raise InvalidArgument(
-                    f"no machine has a state {each!r}; states are {', '.join(sorted(known))}"
-                )
-        before = cursor or _LAST_ID
-        if created_before is not None:
-            before = min(before, first_id_at(instant_ms(created_before, "created_before")))
-        filters = {
-            "before": before,
-            "name": name,
-            "states": states,
-            "tag": tag,
-            "schedule": schedule_id,
-            "limit": limit + 1,
-        }
-        rows = await self._binding.storage.execute(self._binding.runs.find(filters))
-        page = [RunRow(*row) for row in rows]
-        more = len(page) > limit
-        page = page[:limit]
-        return RunPage(tuple(map(self._status, page)), page[-1].id if more else None)
-
-    async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
-        """Return how many runs are in each state, of one job or of all; reads every run once."""
-        counts: dict[str, int] = {}
-        for _, state, number in await self._binding.storage.execute(self._binding.runs.count(name)):
-            counts[state] = counts.get(state, 0) + number
-        return counts
-
-    async def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus:
-        """Return the status of a run once it is settled.
-
-        Args:
-            run_id: the run.
-            timeout: how long to wait at most (timedelta or seconds); None for ever.
-
-        Raises:
-            UnknownRun: no run has this id.
-            WaitTimeout: it was not settled in time.
-        """
-        limit = None if timeout is None else duration_ms(timeout, "timeout")
-        binding, began, pause = self._binding, self._binding.now(), 0.01
-        while True:
-            settled = asyncio.get_running_loop().create_future()
-            binding.waiters.setdefault(run_id, []).append(settled)
-            try:
-                status = await self._known(run_id)
-                left = None if limit is None else (began + limit - binding.now()) / 1000
-                if status.settled:
-                    return status
-                if left is not None and left <= 0:
-                    raise WaitTimeout(f"run {run_id} is still {status.state!r} after {timeout}")
-                pausing = asyncio.ensure_future(
-                    binding.clock.sleep(pause if left is None else min(pause, left))
-                )
-                await asyncio.wait({settled, pausing}, return_when=asyncio.FIRST_COMPLETED)
-                pausing.cancel()
-            finally:
-                waiting = binding.waiters.get(run_id, [])
-                if settled in waiting:
-                    waiting.remove(settled)
-                if not waiting:
-                    binding.waiters.pop(run_id, None)
-            pause = min(pause * 1.5, 0.5)
 
     async def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
         """Stop a run: at once if it has not started, else by telling its handler.
@@ -323,55 +219,6 @@ class RunClient:
         """Return whether a state is what the event leads to, so that firing it again asks for nothing."""
         specs = self._binding.runs.specs.values()
         return any(edge.target == state for spec in specs for edge in spec.edges_of(event))
-
-    async def _known(self, run_id: str) -> RunStatus:
-        status = await self.get_status(run_id)
-        if status is None:
-            raise UnknownRun(run_id)
-        return status
-
-    def _status(self, row: RunRow) -> RunStatus:
-        spec = self._binding.runs.specs.get(row.machine)
-        settled = row.wake_at is None if spec is None else spec.has_role(row.state, Role.SETTLED)
-        return RunStatus(
-            kumofire_job_run_id=row.id,
-            name=row.job,
-            state=row.state,
-            settled=settled,
-            attempt=row.attempt,
-            max_attempts=row.max_attempts,
-            run_at=moment(row.run_at),
-            created_at=moment(row.created_at),
-            started_at=instant(row.started_at),
-            finished_at=instant(row.finished_at),
-            expires_at=instant(row.expires_at),
-            scheduled_for=instant(row.scheduled_for),
-            schedule_id=row.job_id,
-            dedupe_key=row.dedupe_key,
-            last_error=row.error,
-            result=None if row.result is None else json.loads(row.result),
-            progress=None if row.progress is None else json.loads(row.progress),
-            tags=tuple(json.loads(row.tags)) if row.tags else (),
-            history=history_entries(row.history),
-        )
-
-
-async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> int:
-    """Send hints for (id, due) pairs; return how many the queue refused.
-
-    A refusal is not the caller's error: the run is stored, and its deadline is pulled forward.
-    """
-    if binding.queue is None or not runs:
-        return 0
-    now = binding.now()
-    hints = [Hint(run_id, max(0, -(-(run_at - now) // 1000))) for run_id, run_at in runs]
-    try:
-        await binding.queue.send(hints)
-    except QueueError as exc:
-        log.warning("the queue refused %d hints (%s); they will be sent again", len(hints), exc)
-        await fire(binding, [Move(run_id, "nudge", now) for run_id, _ in runs])
-        return len(hints)
-    return 0
 
 
 def _facts(**given: str | None) -> str | None:

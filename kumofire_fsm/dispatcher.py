@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from kumofire_fsm.binding import Binding, log
-from kumofire_fsm.client import send_hints
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.fire import in_halves
+from kumofire_fsm.hints import send_hints
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.occurrences import fire_due_jobs
 from kumofire_fsm.ports import Row, Statement

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kumofire_fsm.binding import Binding, log
-from kumofire_fsm.client import send_hints
 from kumofire_fsm.creation import RowMaker
 from kumofire_fsm.cron import rule_from_json
 from kumofire_fsm.errors import KumofireError
 from kumofire_fsm.fire import in_halves
+from kumofire_fsm.hints import send_hints
 from kumofire_fsm.ids import new_token
 from kumofire_fsm.jsontext import cut
 from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from kumofire_fsm.binding import Binding
 from kumofire_fsm.creation import attempts
-from kumofire_fsm.creation import tags as checked_tags
 from kumofire_fsm.cron import Rule, rule_from_json, rule_from_options
 from kumofire_fsm.definitions import check_key
 from kumofire_fsm.errors import (
@@ -23,37 +21,14 @@ from kumofire_fsm.errors import (
 )
 from kumofire_fsm.ids import check_id, new_id
 from kumofire_fsm.machines.spec import Actor
-from kumofire_fsm.models import HistoryEntry, history_entries
+from kumofire_fsm.schedule_rows import Schedule, changed_rule, schedule, template
+from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import JobRow
-from kumofire_fsm.times import instant, moment
 
-__all__ = ["Schedule", "ScheduleClient"]
+__all__ = ["ScheduleClient"]
 
-_UNSET: Final[Any] = object()
 _RETRIES: Final = 5
 """How often an update reads the row again after losing a race."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A recurring job as it is now. Instants are aware UTC datetimes."""
-
-    id: str
-    schedule_key: str | None
-    name: str
-    state: str
-    next_at: datetime | None
-    last_at: datetime | None
-    cron: str | None
-    timezone: str | None
-    every: timedelta | None
-    payload: Any
-    max_attempts: int | None
-    tags: tuple[str, ...]
-    last_error: str | None
-    created_at: datetime
-    updated_at: datetime
-    history: tuple[HistoryEntry, ...]
 
 
 class ScheduleClient:
@@ -109,7 +84,7 @@ class ScheduleClient:
     async def list_schedules(self, *, after: str = "", limit: int = 100) -> list[Schedule]:
         """Return recurring jobs in the order of their ids, from the one after ``after``."""
         statement = self._binding.schedules.find(after=after, limit=limit)
-        return [_schedule(JobRow(*row)) for row in await self._binding.storage.execute(statement)]
+        return [schedule(JobRow(*row)) for row in await self._binding.storage.execute(statement)]
 
     async def update_schedule(self, schedule_id: str, **changes: Any) -> Schedule:
         """Change what is given of name, payload, cron, timezone, every, max_attempts and tags.
@@ -206,12 +181,12 @@ class ScheduleClient:
             "state": spec.initial.id,
             "wake_at": first,
             "next_at": first,
-            "schedule": _dump(rule.to_json()),
-            "template": _template(max_attempts, tags),
+            "schedule": dump(rule.to_json()),
+            "template": template(max_attempts, tags),
             "payload": definition.encode_payload(payload),
             "created_at": now,
             "updated_at": now,
-            "history": _dump([["create", spec.initial.id, now]]),
+            "history": dump([["create", spec.initial.id, now]]),
         }
 
     async def _revise(self, column: str, value: str, changes: Mapping[str, Any]) -> Schedule:
@@ -233,12 +208,12 @@ class ScheduleClient:
         if unknown := changes.keys() - known:
             raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(known)}")
         now = self._binding.now()
-        rule = _changed_rule(row, changes, now)
+        rule = changed_rule(row, changes, now)
         template = json.loads(row.template)
         wanted = {
             "new_job": changes.get("name", row.job),
-            "new_schedule": _dump(rule.to_json()),
-            "new_template": _template(
+            "new_schedule": dump(rule.to_json()),
+            "new_template": template(
                 changes.get("max_attempts", template.get("max_attempts")),
                 changes.get("tags", template.get("tags")),
             ),
@@ -265,7 +240,7 @@ class ScheduleClient:
             edges = spec.edges_from(row.state, event)
             if not edges:
                 if any(edge.target == row.state for edge in spec.edges_of(event)):
-                    return _schedule(row)
+                    return schedule(row)
                 legal = spec.legal(row.state, Actor.PERSON)
                 raise TransitionNotAllowed(
                     f"schedule {row.id}: {event!r} is not allowed from {row.state!r}; legal now: "
@@ -300,66 +275,9 @@ class ScheduleClient:
 
     async def _find(self, column: str, value: str) -> Schedule | None:
         try:
-            return _schedule(await self._read(column, value))
+            return schedule(await self._read(column, value))
         except UnknownSchedule:
             return None
 
     async def _need(self, column: str, value: str) -> Schedule:
-        return _schedule(await self._read(column, value))
-
-
-def _changed_rule(row: JobRow, changes: Mapping[str, Any], now: int) -> Rule:
-    """Return the rule after the changes; an interval that stays keeps its anchor."""
-    given = {
-        key: changes[key] for key in ("cron", "timezone", "every", "start_at") if changes.get(key) is not None
-    }
-    stored = json.loads(row.schedule)
-    if not given:
-        return rule_from_json(stored)
-    if given.keys() == {"timezone"}:
-        given["cron"] = stored.get("cron")
-    if given.keys() == {"cron"} and "timezone" in stored and "timezone" not in changes:
-        given["timezone"] = stored["timezone"]
-    rule = rule_from_options(
-        given.get("cron"), given.get("timezone"), given.get("every"), now, given.get("start_at")
-    )
-    keeps = "start_at" not in given and stored.get("every_ms") == rule.to_json().get("every_ms")
-    return rule_from_json(stored) if keeps and "every" in given else rule
-
-
-def _schedule(row: JobRow) -> Schedule:
-    try:
-        rule = json.loads(row.schedule)
-        template = json.loads(row.template)
-        payload = json.loads(row.payload or "null")
-    except ValueError:
-        rule, template, payload = {}, {}, None  # a broken row is shown, with its error
-    every = rule.get("every_ms")
-    return Schedule(
-        id=row.id,
-        schedule_key=row.schedule_key,
-        name=row.job,
-        state=row.state,
-        next_at=instant(row.wake_at),
-        last_at=instant(row.last_at),
-        cron=rule.get("cron"),
-        timezone=rule.get("timezone"),
-        every=None if every is None else timedelta(milliseconds=every),
-        payload=payload,
-        max_attempts=template.get("max_attempts"),
-        tags=tuple(template.get("tags") or ()),
-        last_error=row.error,
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
-        history=history_entries(row.history),
-    )
-
-
-def _template(max_attempts: int | None, tags: Sequence[str] | None) -> str:
-    if max_attempts is not None:
-        attempts(max_attempts, 1)
-    return _dump({"max_attempts": max_attempts, "tags": checked_tags(tags) if tags else None})
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return schedule(await self._read(column, value))

@@ -1,9 +1,10 @@
 """Lifecycles: the two built-in machines, and the words to declare others."""
 
 from kumofire_fsm.machines.job import JobMachine
-from kumofire_fsm.machines.lifecycle import Deadline, Edge, Event, Lifecycle, Phase
+from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import Actor, EdgeSpec, EventSpec, MachineSpec, Role, StateSpec
+from kumofire_fsm.machines.words import Deadline, Edge, Event, Phase
 
 __all__ = [
     "Actor",

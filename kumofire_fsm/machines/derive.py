@@ -23,7 +23,7 @@ from kumofire_fsm.machines.spec import (
 )
 
 if TYPE_CHECKING:
-    from kumofire_fsm.machines.lifecycle import Edge, Event
+    from kumofire_fsm.machines.words import Edge, Event
 
 __all__ = ["edge_of", "guard_function", "guard_text", "machine_spec"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kumofire_fsm.machines.lifecycle import Deadline, Event, Lifecycle, Phase
+from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.spec import Actor, Role
+from kumofire_fsm.machines.words import Deadline, Event, Phase
 
 __all__ = ["JobMachine"]
 

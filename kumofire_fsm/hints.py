@@ -1,0 +1,30 @@
+"""Sends hints to the queue; a refusal costs latency, never a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.errors import QueueError
+from kumofire_fsm.fire import Move, fire
+from kumofire_fsm.ports import Hint
+
+__all__ = ["send_hints"]
+
+
+async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> int:
+    """Send hints for (id, due) pairs; return how many the queue refused.
+
+    A refusal is not the caller's error: the run is stored, and its deadline is pulled forward.
+    """
+    if binding.queue is None or not runs:
+        return 0
+    now = binding.now()
+    hints = [Hint(run_id, max(0, -(-(run_at - now) // 1000))) for run_id, run_at in runs]
+    try:
+        await binding.queue.send(hints)
+    except QueueError as exc:
+        log.warning("the queue refused %d hints (%s); they will be sent again", len(hints), exc)
+        await fire(binding, [Move(run_id, "nudge", now) for run_id, _ in runs])
+        return len(hints)
+    return 0

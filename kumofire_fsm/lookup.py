@@ -1,0 +1,159 @@
+"""Looks at runs: one, many, how many, and waits until one is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from kumofire_fsm.binding import Binding
+from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
+from kumofire_fsm.fire import read_runs
+from kumofire_fsm.ids import check_id, first_id_at
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import RunPage, RunStatus, history_entries
+from kumofire_fsm.store.runs import RunRow
+from kumofire_fsm.times import duration_ms, instant, instant_ms, moment
+
+__all__ = ["RunLookup"]
+
+_LAST_ID: Final = "g"
+"""Sorts after every id, which are hexadecimal."""
+
+
+class RunLookup:
+    """What an application asks about runs."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+
+    async def get_status(self, run_id: str) -> RunStatus | None:
+        """Return a run as it is now, or None when no run has this id."""
+        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
+        return None if row is None else self._status(row)
+
+    async def list_runs(
+        self,
+        *,
+        name: str | None = None,
+        state: str | Sequence[str] | None = None,
+        tag: str | None = None,
+        schedule_id: str | None = None,
+        created_before: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> RunPage:
+        """Return runs, newest first.
+
+        Args:
+            name, state, tag, schedule_id: what to filter by; several states may be given.
+            created_before: an aware datetime.
+            cursor: what the page before gave.
+            limit: 1 to 500 runs.
+
+        Raises:
+            InvalidArgument: a state that no machine has, or a limit out of range.
+        """
+        if not 1 <= limit <= 500:
+            raise InvalidArgument(f"limit must be 1 to 500; found {limit!r}")
+        states = [state] if isinstance(state, str) else state
+        known = {s.id for spec in self._binding.runs.specs.values() for s in spec.states}
+        for each in states or ():
+            if each not in known:
+                raise InvalidArgument(
+                    f"no machine has a state {each!r}; states are {', '.join(sorted(known))}"
+                )
+        before = cursor or _LAST_ID
+        if created_before is not None:
+            before = min(before, first_id_at(instant_ms(created_before, "created_before")))
+        filters = {
+            "before": before,
+            "name": name,
+            "states": states,
+            "tag": tag,
+            "schedule": schedule_id,
+            "limit": limit + 1,
+        }
+        rows = await self._binding.storage.execute(self._binding.runs.find(filters))
+        page = [RunRow(*row) for row in rows]
+        more = len(page) > limit
+        page = page[:limit]
+        return RunPage(tuple(map(self._status, page)), page[-1].id if more else None)
+
+    async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
+        """Return how many runs are in each state, of one job or of all; reads every run once."""
+        counts: dict[str, int] = {}
+        for _, state, number in await self._binding.storage.execute(self._binding.runs.count(name)):
+            counts[state] = counts.get(state, 0) + number
+        return counts
+
+    async def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus:
+        """Return the status of a run once it is settled.
+
+        Args:
+            run_id: the run.
+            timeout: how long to wait at most (timedelta or seconds); None for ever.
+
+        Raises:
+            UnknownRun: no run has this id.
+            WaitTimeout: it was not settled in time.
+        """
+        limit = None if timeout is None else duration_ms(timeout, "timeout")
+        binding, began, pause = self._binding, self._binding.now(), 0.01
+        while True:
+            settled = asyncio.get_running_loop().create_future()
+            binding.waiters.setdefault(run_id, []).append(settled)
+            try:
+                status = await self._known(run_id)
+                left = None if limit is None else (began + limit - binding.now()) / 1000
+                if status.settled:
+                    return status
+                if left is not None and left <= 0:
+                    raise WaitTimeout(f"run {run_id} is still {status.state!r} after {timeout}")
+                pausing = asyncio.ensure_future(
+                    binding.clock.sleep(pause if left is None else min(pause, left))
+                )
+                await asyncio.wait({settled, pausing}, return_when=asyncio.FIRST_COMPLETED)
+                pausing.cancel()
+            finally:
+                waiting = binding.waiters.get(run_id, [])
+                if settled in waiting:
+                    waiting.remove(settled)
+                if not waiting:
+                    binding.waiters.pop(run_id, None)
+            pause = min(pause * 1.5, 0.5)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _known(self, run_id: str) -> RunStatus:
+        status = await self.get_status(run_id)
+        if status is None:
+            raise UnknownRun(run_id)
+        return status
+
+    def _status(self, row: RunRow) -> RunStatus:
+        spec = self._binding.runs.specs.get(row.machine)
+        settled = row.wake_at is None if spec is None else spec.has_role(row.state, Role.SETTLED)
+        return RunStatus(
+            kumofire_job_run_id=row.id,
+            name=row.job,
+            state=row.state,
+            settled=settled,
+            attempt=row.attempt,
+            max_attempts=row.max_attempts,
+            run_at=moment(row.run_at),
+            created_at=moment(row.created_at),
+            started_at=instant(row.started_at),
+            finished_at=instant(row.finished_at),
+            expires_at=instant(row.expires_at),
+            scheduled_for=instant(row.scheduled_for),
+            schedule_id=row.job_id,
+            dedupe_key=row.dedupe_key,
+            last_error=row.error,
+            result=None if row.result is None else json.loads(row.result),
+            progress=None if row.progress is None else json.loads(row.progress),
+            tags=tuple(json.loads(row.tags)) if row.tags else (),
+            history=history_entries(row.history),
+        )

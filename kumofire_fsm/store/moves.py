@@ -1,0 +1,197 @@
+"""The statements that move runs: fire events, claim, sweep. Their SQL is compiled from the machines.
+
+What is written out here only picks rows. Rows of machines that are not known here are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from kumofire_fsm.machines.spec import MachineSpec, Role
+from kumofire_fsm.machines.sql import (
+    compare_and_set,
+    deadline_edges,
+    event_edges,
+    hinted_states,
+    quoted,
+    quoted_list,
+    states_by_urgency,
+)
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.rows import MOVE_PARAMETERS, MOVED, ClaimedRun, body_sql, dump
+from kumofire_fsm.store.tables import RUNS
+
+__all__ = ["RunMoves"]
+
+_SWEEP: Final = ("now", "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms")
+_CLAIM: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms")
+
+
+class RunMoves:
+    """The moves of runs for a set of machines."""
+
+    def __init__(self, specs: Sequence[MachineSpec]) -> None:
+        self.specs = {spec.name: spec for spec in specs}
+        self._list = list(specs)
+        self._cache: dict[object, str] = {}
+        self._hints = tuple(dict.fromkeys(e.id for s in specs for e in s.events if e.hints))
+        # A hint that moves nothing only wakes a consumer: pointless where there is no queue.
+        self._reminders = tuple(
+            event
+            for event in self._hints
+            if all(e.source == e.target for s in specs for e in s.edges_of(event))
+        )
+        starts = [e.event for s in specs for e in s.edges if _begins(s, e.source, e.target)]
+        self.start_events = tuple(dict.fromkeys(starts))
+
+    def fire(self, events: Sequence[str], rows: Sequence[Sequence[Any]], *, fenced: bool) -> Statement:
+        """Fire events on rows of `MOVE_PARAMETERS`; one event, or several told apart by row."""
+        key = ("fire", *sorted(events), fenced)
+        sql = self._cache.get(key) or self._compile_fire(key, sorted(events), fenced=fenced)
+        name = "runs." + "+".join(sorted(events))
+        return Statement(name, sql, dump(rows), MOVED, idempotent=fenced)
+
+    def _compile_fire(self, key: object, events: Sequence[str], *, fenced: bool) -> str:
+        picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(MOVE_PARAMETERS))
+        fence = " AND r.starts = a.starts AND r.claim = a.claim" if fenced else ""
+        sql = compare_and_set(
+            self._list,
+            event_edges(self._list, events),
+            parameters=MOVE_PARAMETERS,
+            source=f"a AS MATERIALIZED (SELECT {picks} FROM json_each(?1))",
+            match="r.id = a.id" + fence,
+            returning=", ".join(MOVED),
+            by_event=len(events) > 1,
+        )
+        return self._cache.setdefault(key, sql)
+
+    def claim(
+        self,
+        ids: Sequence[str] | None,
+        *,
+        now: int,
+        token: str,
+        alone: bool,
+        jobs: Mapping[str, tuple[int, int]],
+        limit: int = 0,
+        facts: str | None = None,
+    ) -> Statement:
+        """Start the due runs among ``ids``, or up to ``limit`` of all when ``ids`` is None.
+
+        Args:
+            ids: what the hints name.
+            now: milliseconds.
+            token: the claim that the runs carry from now on.
+            alone: by ids, whether this claim is for one run alone; in a scan, whether nothing else
+                is under way here, so that a suspect run at the head may be started alone.
+            jobs: for each job known here (timeout, lease) in milliseconds.
+            limit: how many a scan may start.
+            facts: JSON for the history, such as who claims.
+        """
+        scan = ids is None
+        sql = self._cache.get(("claim", scan)) or self._compile_claim(scan=scan)
+        argument = dump(
+            {
+                "now": now,
+                "token": token,
+                "alone": int(alone),
+                "jobs": jobs,
+                "limit": limit,
+                "facts": facts,
+                "ids": ids,
+            }
+        )
+        return Statement("runs.claim", sql, argument, ClaimedRun._fields, idempotent=not scan)
+
+    def _compile_claim(self, *, scan: bool) -> str:
+        edges = deadline_edges(self._list, skip=self._hints, then=self.start_events)
+        known = "d.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
+        window = self.due({e.source for each in edges.values() for e in each}, known, "suspect")
+        by_id = "SELECT value AS id, 0 AS suspect FROM json_each(?1, '$.ids')"
+        head = "(SELECT suspect FROM w LIMIT 1)"
+        alone = f"(?1 ->> '$.alone') AND ((?1 ->> '$.limit') = 1 OR {head})" if scan else "?1 ->> '$.alone'"
+        source = (
+            f"w AS MATERIALIZED ({window if scan else by_id}), "
+            "a AS MATERIALIZED (SELECT key AS job, value ->> 0 AS timeout_ms, value ->> 1 AS lease_ms, "
+            "?1 ->> '$.now' AS now, ?1 ->> '$.token' AS token, ?1 ->> '$.facts' AS facts, "
+            f"{alone} AS alone FROM json_each(?1, '$.jobs'))"
+        )
+        pick = "r.job = a.job AND r.id IN (SELECT id FROM w)"
+        if scan:
+            pick += " AND (a.alone = 0 OR r.id = (SELECT id FROM w LIMIT 1))"
+        sql = compare_and_set(
+            self._list,
+            edges,
+            parameters=_CLAIM,
+            source=source,
+            match=pick,
+            returning=", ".join((*ClaimedRun._fields[:-1], body_sql("payload", "id"))),
+        )
+        return self._cache.setdefault(("claim", scan), sql)
+
+    def due(self, states: Iterable[str], extra: str, *columns: str) -> str:
+        """Return a SELECT of due rows: states by urgency, the oldest first within each."""
+        order: dict[str, None] = {}
+        for spec in self._list:
+            order |= dict.fromkeys(states_by_urgency(spec, set(states) & set(spec.with_role(*Role))))
+        picked = ", ".join(f"d.{column}" for column in ("id", *columns))
+        return (
+            f"SELECT {picked} FROM json_each({quoted(dump(list(order)))}) AS s "
+            f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.wake_at <= (?1 ->> '$.now') "
+            f"WHERE d.machine IN ({quoted_list(self.specs)}) AND {extra} LIMIT (?1 ->> '$.limit')"
+        )
+
+    def sweep(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        timing: Mapping[str, int],
+        now: int,
+        limit: int,
+        hints: str,
+        jobs: Sequence[str],
+    ) -> Statement:
+        """Fire what is due, up to ``limit`` rows of all, or among ``ids``.
+
+        Args:
+            ids: rows to look at; None for all.
+            timing: the durations that deadlines read.
+            now: milliseconds.
+            limit: rows at most.
+            hints: "all" where a queue takes hints; "moves" to leave out mere reminders; "none" where
+                a worker claims due runs itself.
+            jobs: the jobs known here; no hint is sent for others.
+        """
+        key = ("sweep", hints, ids is None)
+        sql = self._cache.get(key) or self._compile_sweep(key)
+        argument = dump({**timing, "now": now, "limit": limit, "jobs": jobs, "ids": ids})
+        return Statement("runs.sweep", sql, argument, (*MOVED, "machine"))
+
+    def _compile_sweep(self, key: tuple[str, str, bool]) -> str:
+        skip = {"all": (), "moves": self._reminders, "none": self._hints}[key[1]]
+        edges = deadline_edges(self._list, skip=skip)
+        claimable = quoted_list({s for spec in self._list for s in spec.with_role(Role.CLAIMABLE)})
+        known = f"(d.state NOT IN ({claimable}) OR d.job IN (SELECT value FROM json_each(?1, '$.jobs')))"
+        window = self.due({e.source for each in edges.values() for e in each}, known)
+        if not key[2]:
+            window = "SELECT value AS id FROM json_each(?1, '$.ids')"
+        picks = ", ".join(f"?1 ->> '$.{name}' AS {name}" for name in _SWEEP)
+        sql = compare_and_set(
+            self._list,
+            edges,
+            parameters=_SWEEP,
+            source=f"w AS MATERIALIZED ({window}), a AS MATERIALIZED (SELECT {picks})",
+            match="r.id IN (SELECT id FROM w) AND r.wake_at <= a.now",
+            returning=", ".join((*MOVED, "machine")),
+        )
+        return self._cache.setdefault(key, sql)
+
+    def hinted(self, state: str, machine: str) -> bool:
+        """Return whether a run in this state should have a hint on its way."""
+        spec = self.specs.get(machine)
+        return spec is not None and state in hinted_states(spec)
+
+
+def _begins(spec: MachineSpec, source: str, target: str) -> bool:
+    return spec.has_role(source, Role.CLAIMABLE) and spec.has_role(target, Role.LEASED)

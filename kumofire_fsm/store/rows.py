@@ -1,0 +1,86 @@
+"""The shapes that statements take and give: columns in their order, and rows by name."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, NamedTuple
+
+from kumofire_fsm.machines.sql import quoted
+from kumofire_fsm.store.tables import BODIES
+
+__all__ = ["INSERT_COLUMNS", "MOVED", "MOVE_PARAMETERS", "ClaimedRun", "RunRow", "body_sql", "dump"]
+
+INSERT_COLUMNS: Final = (
+    "id", "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts",
+    "shared", "suspect", "deliveries", "expires_at", "created_at", "finished_at", "dedupe",
+    "dedupe_key", "dedupe_slot", "job_id", "scheduled_for", "payload", "tags", "history",
+)  # fmt: skip
+MOVE_PARAMETERS: Final = (
+    "id", "event", "starts", "claim", "now", "value", "next_at", "facts",
+    "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms", "lease_ms",
+)  # fmt: skip
+"""What a row of a move's argument holds, in order. ``starts`` and ``claim`` are the fence."""
+MOVED: Final = ("id", "state", "run_at", "job")
+
+
+class RunRow(NamedTuple):
+    """A run as it is read: its columns but for the payload, with the result wherever it is stored."""
+
+    id: str
+    job: str
+    machine: str
+    state: str
+    wake_at: int | None
+    run_at: int
+    attempt: int
+    max_attempts: int
+    starts: int
+    claim: str | None
+    suspect: int
+    timeout_at: int | None
+    expires_at: int | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    dedupe_key: str | None
+    job_id: str | None
+    scheduled_for: int | None
+    result: str | None
+    error: str | None
+    progress: str | None
+    tags: str | None
+    history: str
+
+
+class ClaimedRun(NamedTuple):
+    """A run as its claim gives it back. ``starts`` and ``claim`` fence every later write."""
+
+    id: str
+    job: str
+    machine: str
+    state: str
+    attempt: int
+    max_attempts: int
+    starts: int
+    claim: str
+    run_at: int
+    wake_at: int
+    timeout_at: int
+    created_at: int
+    suspect: int
+    scheduled_for: int | None
+    job_id: str | None
+    tags: str | None
+    body: str
+    """The payload as JSON text."""
+
+
+def dump(value: object) -> str:
+    """Return compact JSON text for a statement's argument."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def body_sql(column: str, owner: str) -> str:
+    """Return the SQL for a payload or result, which an empty text says is stored in a row of its own."""
+    apart = f"SELECT body FROM {BODIES} AS b WHERE b.owner = {owner} AND b.kind = {quoted(column)}"
+    return f"CASE {column} WHEN '' THEN ({apart}) ELSE {column} END"
