@@ -77,6 +77,7 @@ class SealedEdges(EdgeList):
     """The edges of a finished class: ``base.state.to(...)`` makes an edge, the base keeps its own."""
 
     def add_transitions(self, transition: Any) -> TransitionList:  # noqa: ARG002 -- overrides the library's
+        """Add nothing."""
         return self
 
 

@@ -1,0 +1,45 @@
+"""The README's examples run as they stand, and its diagrams are the code's."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kumofire_fsm.machines import JobMachine, RunMachine
+from kumofire_fsm.machines.mermaid import mermaid
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EXPECTED = [
+    "succeeded Hello, Ada! This is attempt 1.",
+    "",
+    "active ",
+    "queued",
+]
+
+
+@pytest.mark.parametrize(("example", "expected"), list(zip(EXAMPLES, EXPECTED, strict=True)))
+def test_each_example_of_the_readme_runs(example: str, expected: str, tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(example)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(expected)
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(README.splitlines()) < 200
+
+
+def test_the_readme_shows_the_lifecycle_as_it_is() -> None:
+    assert mermaid(RunMachine.spec) in README
+
+
+@pytest.mark.parametrize(("name", "machine"), [("run", RunMachine), ("job", JobMachine)])
+def test_the_committed_diagrams_are_fresh(name: str, machine: type) -> None:
+    assert (ROOT / "diagrams" / f"{name}.mmd").read_text("utf-8") == mermaid(machine.spec)
