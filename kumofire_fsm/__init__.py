@@ -3,7 +3,9 @@
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.context import RunContext
 from kumofire_fsm.errors import (
+    BindingError,
     Conflict,
+    DailyLimitReached,
     DatabaseFull,
     DatabaseReadOnly,
     DedupeConflict,
@@ -21,6 +23,7 @@ from kumofire_fsm.errors import (
     RowRefused,
     SchemaMismatch,
     StoreError,
+    StoreOverloaded,
     TooLarge,
     TransientStoreError,
     TransitionError,
@@ -42,9 +45,11 @@ __version__ = "0.1.0"
 __all__ = [
     "NEVER",
     "Backoff",
+    "BindingError",
     "Cancel",
     "Conflict",
     "Created",
+    "DailyLimitReached",
     "DatabaseFull",
     "DatabaseReadOnly",
     "DedupeConflict",
@@ -75,6 +80,7 @@ __all__ = [
     "SchemaMismatch",
     "Snooze",
     "StoreError",
+    "StoreOverloaded",
     "TooLarge",
     "TransientStoreError",
     "TransitionError",

@@ -28,6 +28,8 @@ class EmbeddedJobs(Jobs):
         super().__init__(binding)
         self._storage = storage
         self._pool: WorkerPool | None = None
+        self._ended = asyncio.Event()
+        self._ended.set()
 
     async def run(self, *, concurrency: int = 100, grace: timedelta | float = 10.0) -> None:
         """Dispatch and work until cancelled; several processes on one file share the work.
@@ -44,6 +46,7 @@ class EmbeddedJobs(Jobs):
         seconds = duration_ms(grace, "grace") / 1000
         pool = WorkerPool(self._binding, self, self._storage.data_version, concurrency)
         self._pool = pool
+        self._ended.clear()
         try:
             await pool.run()
         finally:
@@ -51,6 +54,12 @@ class EmbeddedJobs(Jobs):
                 await pool.drain(seconds)
             finally:
                 self._pool = None
+                self._ended.set()
+
+    async def close(self) -> None:
+        """End `run` if it goes on, and wait until its runs are released."""
+        self.stop(at_once=True)
+        await self._ended.wait()
 
     def stop(self, *, at_once: bool = False) -> None:
         """End `run`: no new work, and running handlers finish within the grace period, or not at all."""
@@ -78,6 +87,7 @@ async def open_embedded(
                 await _call(hook, jobs)
             yield jobs
         finally:
+            await jobs.close()
             for hook in shutdown:
                 await _call(hook, jobs)
     finally:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "BindingError",
     "Conflict",
+    "DailyLimitReached",
     "DatabaseFull",
     "DatabaseReadOnly",
     "DedupeConflict",
@@ -27,6 +29,7 @@ __all__ = [
     "RowRefused",
     "SchemaMismatch",
     "StoreError",
+    "StoreOverloaded",
     "TooLarge",
     "TransientStoreError",
     "TransitionError",
@@ -152,6 +155,14 @@ class TransientStoreError(StoreError):
     """The database was not reachable or too busy; the same call may succeed later."""
 
 
+class StoreOverloaded(TransientStoreError):
+    """The database has more to do than it can; back off before trying again."""
+
+
+class DailyLimitReached(StoreError):
+    """The account's daily quota of rows is spent."""
+
+
 class RowRefused(StoreError):
     """A constraint or guard trigger refused a row; nothing of the statement was kept."""
 
@@ -166,6 +177,10 @@ class DatabaseReadOnly(StoreError):
 
 class DatabaseFull(StoreError):
     """The disk, or the database's quota, is full."""
+
+
+class BindingError(KumofireError, TypeError):
+    """A database or queue binding is missing, or is something else."""
 
 
 class QueueError(KumofireError):

@@ -162,8 +162,8 @@ class WorkerPool:
     async def _claim(self, free: int, *, alone: bool) -> None:
         try:
             runs, found = await self._claim_due(free, alone=alone)
-        except StoreError as exc:
-            log.error("no runs could be claimed: %s", exc)
+        except Exception as exc:
+            log.error("no runs could be claimed: %s", exc, exc_info=not isinstance(exc, StoreError))
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self.wake)
             runs, found = [], 0
         finally:

@@ -27,6 +27,7 @@ class Statement:
         columns: the names of the columns it gives back, in order.
         reads: whether it changes nothing.
         idempotent: whether running it twice does what running it once does.
+        parameters: of a caller's own statement, bound one by one; empty for ours.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Statement:
     columns: tuple[str, ...] = ()
     reads: bool = False
     idempotent: bool = False
+    parameters: tuple[str | int | float | None, ...] = ()
 
 
 class Storage(Protocol):

@@ -231,7 +231,7 @@ class ScheduleClient:
         if tuple(wanted.values()) == present and not revives:
             return None
         same = wanted["new_schedule"] == row.schedule and not revives
-        return {**wanted, "occurrence": row.next_at if same else rule.next_after(now)}
+        return {**wanted, "occurrence": row.next_at if same else _next(rule, now)}
 
     async def _move(self, column: str, value: str, event: str) -> Schedule:
         spec = self._binding.schedules.spec
@@ -251,7 +251,7 @@ class ScheduleClient:
                     legal=legal,
                 )
             rule = rule_from_json(json.loads(row.schedule)) if event == "resume" else None
-            occurrence = rule.next_after(self._binding.now()) if rule else None
+            occurrence = _next(rule, self._binding.now()) if rule else None
             if await self._fire(row, {"event": event, "occurrence": occurrence}):
                 return await self._need("id", row.id)
         raise Conflict(f"schedule {value!r} is being changed by others", row_id=value, event=event, state="")
@@ -281,3 +281,15 @@ class ScheduleClient:
 
     async def _need(self, column: str, value: str) -> Schedule:
         return schedule(await self._read(column, value))
+
+
+def _next(rule: Rule, now: int) -> int:
+    """Return the next occurrence.
+
+    Raises:
+        InvalidSchedule: there is none left.
+    """
+    following = rule.next_after(now)
+    if following is None:
+        raise InvalidSchedule(f"{rule} has no occurrence after now; change it first")
+    return following

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from kumofire_fsm.binding import Binding, log
@@ -37,15 +37,15 @@ class Upkeep:
         self._binding, self._pool, self._data_version = binding, pool, data_version
         self._attention = asyncio.Event()
         self._planning = False
+        self._plans: set[asyncio.Task[None]] = set()
         self._start_timer: asyncio.TimerHandle | None = None
         self._fire_timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Do all duties until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.keep_leases())
-            group.create_task(self._keep_deadlines())
-            group.create_task(self._watch())
+            for duty in (self.keep_leases, self._keep_deadlines, self._watch):
+                group.create_task(_ever(duty))
 
     async def keep_leases(self) -> None:
         """Renew the leases of all runs under way, in one statement, three times a lease."""
@@ -105,7 +105,12 @@ class Upkeep:
         """Find out when the next run or deadline is due, and set timers; many calls make one plan."""
         if not self._planning:
             self._planning = True
-            asyncio.get_running_loop().call_later(PLAN_SECONDS, lambda: asyncio.ensure_future(self._plan()))
+            asyncio.get_running_loop().call_later(PLAN_SECONDS, self._start_plan)
+
+    def _start_plan(self) -> None:
+        plan = asyncio.ensure_future(self._plan())
+        self._plans.add(plan)  # the loop itself holds tasks only weakly
+        plan.add_done_callback(self._plans.discard)
 
     async def _plan(self) -> None:
         self._planning = False
@@ -131,6 +136,16 @@ class Upkeep:
         return asyncio.get_running_loop().call_later(
             min(seconds, 86_400) if seconds > 0 else OVERDUE_SECONDS, act
         )
+
+
+async def _ever(duty: Callable[[], Awaitable[None]]) -> None:
+    """Do a duty again when it breaks: without upkeep a worker would hold its runs for nothing."""
+    while True:
+        try:
+            await duty()
+        except Exception:
+            log.exception("a worker's upkeep broke, and begins again")
+        await asyncio.sleep(OVERDUE_SECONDS)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

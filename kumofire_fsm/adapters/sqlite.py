@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import queue
 import random
 import sqlite3
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from kumofire_fsm.adapters.sqlite_errors import translate
-from kumofire_fsm.errors import TransientStoreError
+from kumofire_fsm.errors import StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 
 __all__ = ["SqliteStorage"]
@@ -61,6 +62,7 @@ class SqliteStorage:
             self._writer if self.path == MEMORY else _Thread(self._connect, _read_each, "kumofire-reader")
         )
         self._watch: sqlite3.Connection | None = None
+        self._version = 0
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
@@ -83,8 +85,12 @@ class SqliteStorage:
         """Return a number that changes when any other connection has committed; costs microseconds."""
         if self._watch is None:
             self._watch = self._connect()
-        version: int = self._watch.execute("PRAGMA data_version").fetchone()[0]
-        return version
+        try:
+            self._version = self._watch.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.OperationalError as exc:  # busy for a moment: the next look will tell
+            if not isinstance(translate(exc), TransientStoreError):
+                raise translate(exc) from exc
+        return self._version
 
     @property
     def group_commits(self) -> int:
@@ -129,11 +135,14 @@ class _Thread:
         self._thread: threading.Thread | None = None
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
         self.groups = 0
 
     def submit(self, run: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
         """Queue a function for the thread; the future resolves after the commit."""
         loop = asyncio.get_running_loop()
+        if self._closed:
+            raise StoreError("the database is closed")
         if self._thread is None:
             self._loop = loop
             self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
@@ -147,7 +156,7 @@ class _Thread:
 
     async def stop(self) -> None:
         """Let the thread finish what it has, close its connection and end."""
-        thread, self._thread = self._thread, None
+        thread, self._thread, self._closed = self._thread, None, True
         if thread is not None:
             self._hand_over()
             self._inbox.put(None)
@@ -241,15 +250,20 @@ def _in_transaction(db: sqlite3.Connection, group: list[_Work]) -> None:
 
 
 def _read_each(db: sqlite3.Connection, group: list[_Work]) -> None:
+    def read(each: _Work) -> None:
+        each.rows = each.run(db)
+
     for each in group:
         try:
-            each.rows = each.run(db)
+            _patiently(functools.partial(read, each))
         except sqlite3.Error as exc:
             each.error = translate(exc)
+        except StoreError as exc:
+            each.error = exc
 
 
 def _run(db: sqlite3.Connection, statement: Statement) -> list[Row]:
-    arguments = () if statement.argument is None else (statement.argument,)
+    arguments = statement.parameters if statement.argument is None else (statement.argument,)
     return db.execute(statement.sql, arguments).fetchall()
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-import secrets
 import time
 
 __all__ = ["SystemClock", "SystemEntropy"]
@@ -27,7 +27,7 @@ class SystemEntropy:
 
     def token(self, size: int) -> bytes:
         """Return random bytes."""
-        return secrets.token_bytes(size)
+        return os.urandom(size)
 
     def random(self) -> float:
         """Return a number from 0 to below 1."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["edge_of", "guard_function", "guard_text", "machine_spec"]
 
 ALWAYS = "always"
+_KEPT = frozenset({"id", "machine", "state", "created_at", "history"})
 
 
 def guard_text(cond: object, where: str) -> str:
@@ -61,7 +62,7 @@ def guard_function(text: str) -> Callable[..., bool]:
 
 def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
     """Return the frozen spec of a lifecycle's class."""
-    states = tuple(_state(state) for state in cls.states)
+    states = tuple(_state(cls, state) for state in cls.states)
     edges = tuple(
         _edge(cls, event_id, event, edge)
         for event_id, event in events.items()
@@ -78,22 +79,23 @@ def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
     )
 
 
-def edge_of(spec: MachineSpec, transition: Edge) -> EdgeSpec:
-    """Return the spec's edge for a transition of its class."""
+def edge_of(spec: MachineSpec, transition: Edge, event_id: str) -> EdgeSpec:
+    """Return the spec's edge for a transition of its class; several events may share a transition."""
     target = transition.target
     return next(
         edge
-        for event in transition.events
-        for edge in spec.edges_from(transition.source.id, event.id)
+        for edge in spec.edges_from(transition.source.id, event_id)
         if target is not None and edge.target == target.id and edge.guard_text == transition.guard_text
     )
 
 
-def _state(state: Any) -> StateSpec:
+def _state(cls: Any, state: Any) -> StateSpec:
     declared = state.deadline
     deadline = declared and DeadlineSpec(
         _parsed(declared.at, f"deadline of {state.id}"), declared.at, declared.fires
     )
+    if deadline:
+        _check_known(cls, f"{cls.__name__}: deadline of {state.id}", deadline.at)
     return StateSpec(state.id, state.role, state.initial, state.waits, deadline, state.doc)
 
 
@@ -101,23 +103,29 @@ def _edge(cls: Any, event_id: str, event: Event, edge: Any) -> EdgeSpec:
     where = f"{cls.__name__}: {event_id} from {edge.source.id} to {edge.target.id}"
     guard = _parsed(edge.guard_text, where) if edge.guard_text else None
     assigns = _assignments(event_id, event, edge, where)
+    _check_known(cls, where, guard, *assigns.values())
+    if unknown := assigns.keys() - cls.fields.keys():
+        raise DefinitionError(f"{where} assigns {sorted(unknown)}, which are no columns")
+    return EdgeSpec(event_id, edge.source.id, edge.target.id, guard, edge.guard_text, assigns)
+
+
+def _check_known(cls: Any, where: str, *expressions: Expression | None) -> None:
     known = cls.fields.keys() | cls.parameters.keys()
-    for expression in (guard, *assigns.values()):
+    for expression in expressions:
         for name in expression.names() if expression else ():
             if name not in known:
                 raise DefinitionError(
                     f"{where}: {name!r} is neither a column nor a parameter of the machine; "
                     f"known are {', '.join(sorted(known))}"
                 )
-    if unknown := assigns.keys() - cls.fields.keys():
-        raise DefinitionError(f"{where} assigns {sorted(unknown)}, which are no columns")
-    return EdgeSpec(event_id, edge.source.id, edge.target.id, guard, edge.guard_text, assigns)
 
 
 def _assignments(event_id: str, event: Event, edge: Any, where: str) -> dict[str, Expression]:
     """Merge what the target state, the event and the edge assign; the nearest to the edge wins."""
     moves = edge.source.id != edge.target.id
     texts = {**(edge.target.sets if moves else {}), **event.sets, **edge.sets}
+    if kept := texts.keys() & _KEPT:
+        raise DefinitionError(f"{where} assigns {sorted(kept)}, which the library keeps itself")
     assigns: dict[str, Expression] = {
         column: _parsed(text, f"{where}, {column}") for column, text in texts.items()
     }

@@ -127,6 +127,14 @@ def _or(left: Scalar, right: Scalar) -> Scalar:
     return None if left is None or right is None else 0
 
 
+def _shift(value: int, count: int) -> int:
+    """Shift as SQLite does: in 64 bits with a sign, to the right when the count is negative."""
+    if count < 0:
+        return value >> min(-count, 63)
+    shifted = (value << min(count, 64)) & (2**64 - 1)
+    return shifted - 2**64 if shifted >= 2**63 else shifted
+
+
 def _present(pick: Callable[..., Scalar]) -> Callable[..., Scalar]:
     """Pick among the values that are there; None only when none is."""
     return lambda left, right: (
@@ -161,7 +169,7 @@ _OPERATORS: dict[str, _Operator] = {
     "Add": _Operator(2, _strict(lambda a, b: a + b), "({} + {})"),
     "Sub": _Operator(2, _strict(lambda a, b: a - b), "({} - {})"),
     "Mult": _Operator(2, _strict(lambda a, b: a * b), "({} * {})"),
-    "LShift": _Operator(2, _strict(lambda a, b: a << b), "({} << {})"),
+    "LShift": _Operator(2, _strict(_shift), "({} << {})"),
     "Lt": _Operator(2, _strict(lambda a, b: int(a < b)), "({} < {})"),
     "LtE": _Operator(2, _strict(lambda a, b: int(a <= b)), "({} <= {})"),
     "Gt": _Operator(2, _strict(lambda a, b: int(a > b)), "({} > {})"),
@@ -177,6 +185,7 @@ _OPERATORS: dict[str, _Operator] = {
     "record": _Operator(5, _record, _RECORD_SQL),
     "when": _Operator(3, lambda test, a, b: a if test else b, "(CASE WHEN {} THEN {} ELSE {} END)"),
 }
+_NUMERIC = frozenset({"Add", "Sub", "Mult", "LShift", "And", "Or", "Not"})
 _FUNCTIONS = frozenset({"least", "greatest", "when"})
 
 
@@ -204,7 +213,7 @@ def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case
         case ast.Constant(value=bool()):
             raise ExpressionError(f"{text!r} uses a boolean: columns hold 0 and 1, compare those")
         case ast.Constant(value=int() | str() | None as value):
-            return Literal(value)
+            return _literal(value, text)
         case ast.BinOp(left=left, op=op, right=right):
             return _call(type(op).__name__, (left, right), text)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -212,7 +221,7 @@ def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case
         case ast.BoolOp(op=op, values=[first, *rest]):
             result = _convert(first, text)
             for each in rest:
-                result = Call(type(op).__name__, (result, _convert(each, text)))
+                result = _checked(type(op).__name__, (result, _convert(each, text)), text)
             return result
         case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
             return _call("is_none", (left,), text)
@@ -235,7 +244,24 @@ def _call(operator: str, arguments: tuple[ast.expr, ...], text: str) -> Call:
         raise ExpressionError(f"{text!r} does not compile to SQL: no operator {operator}")
     if known.arity != len(arguments):
         raise ExpressionError(f"{text!r}: {operator} takes {known.arity} arguments")
-    return Call(operator, tuple(_convert(each, text) for each in arguments))
+    return _checked(operator, tuple(_convert(each, text) for each in arguments), text)
+
+
+def _literal(value: Scalar, text: str) -> Literal:
+    """Refuse what SQLite would read as something else: integers beyond 64 bits, texts with a NUL."""
+    if isinstance(value, int) and value >= 2**63:
+        raise ExpressionError(f"{text!r}: SQLite holds integers below 2**63, not {value}")
+    if isinstance(value, str) and "\0" in value:
+        raise ExpressionError(f"{text!r}: a text in SQL cannot hold a null character")
+    return Literal(value)
+
+
+def _checked(operator: str, arguments: tuple[Expression, ...], text: str) -> Call:
+    """Refuse a text where a number is meant: Python joins or counts it, SQLite takes it for 0."""
+    numbers = arguments[:1] if operator == "when" else arguments if operator in _NUMERIC else ()
+    if any(isinstance(each, Literal) and isinstance(each.value, str) for each in numbers):
+        raise ExpressionError(f"{text!r}: a text stands where {operator} needs a number")
+    return Call(operator, arguments)
 
 
 def _quoted(text: str) -> str:

@@ -8,6 +8,7 @@ from kumofire_fsm.machines.words import Deadline, Event, Phase
 
 __all__ = ["JobMachine"]
 
+_COMES = "occurrence is not None"
 _NEXT = {"next_at": "occurrence"}
 
 
@@ -61,14 +62,14 @@ class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
     ended = Phase("It has no occurrence left, or was ended.", role=Role.SETTLED)
 
     fire = Event(
-        active.to.itself(cond="occurrence is not None") | active.to(ended),
+        active.to.itself(cond=_COMES) | active.to(ended),
         by=Actor.DEADLINE,
         sets={"last_at": "next_at", "next_at": "occurrence", "tick": "token"},
         doc="An occurrence is due: its run is created, and the next occurrence set.",
     )
     pause = Event(active.to(paused), doc="Somebody disables it.")
     resume = Event(
-        paused.to(active, sets=_NEXT) | suspended.to(active, sets=_NEXT),
+        paused.to(active, cond=_COMES, sets=_NEXT) | suspended.to(active, cond=_COMES, sets=_NEXT),
         doc="Somebody enables it again, from its next occurrence on.",
     )
     suspend = Event(
@@ -79,7 +80,10 @@ class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
     )
     end = Event(active.to(ended) | paused.to(ended) | suspended.to(ended), doc="Somebody ends it for good.")
     revise = Event(
-        active.to.itself() | paused.to.itself() | suspended.to(active) | ended.to(active),
+        active.to.itself(cond=_COMES)
+        | paused.to.itself()
+        | suspended.to(active, cond=_COMES)
+        | ended.to(active, cond=_COMES),
         sets={
             "next_at": "occurrence",
             "revision": "revision + 1",

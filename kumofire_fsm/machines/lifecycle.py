@@ -38,12 +38,13 @@ class LifecycleMeta(StateMachineMetaclass):
     spec: MachineSpec
 
     def __new__(mcs, name: str, bases: tuple[type, ...], ns: dict[str, Any], **_options: str) -> Any:
-        parent = next((base for base in bases if getattr(base, "states", None)), None)
+        parent: Any = next((base for base in bases if getattr(base, "states", None)), None)
         own = {key: value for key, value in ns.items() if isinstance(value, State)}
         if parent is None and not own:
             return super().__new__(mcs, name, bases, ns)
-        rules.check_names(name, ns)
-        states = _states(parent, own)
+        inherited = {state.id for state in parent.states} if parent else ()
+        rules.check_names(name, ns, inherited, parent._declared if parent else ())
+        states = _states(name, parent, own)
         events = _events(name, parent, ns, _Mover(states, own))
         body = {**ns, **states, **events, "_declared": events}
         return super().__new__(mcs, name, bases, body)
@@ -98,7 +99,7 @@ class Lifecycle(StateMachine, metaclass=LifecycleMeta):
     def on_transition(self, transition: Edge, event_data: Any) -> None:
         """Assign what the edge assigns to the model; the library itself moves the state."""
         row = self.row(event_data.trigger_data.kwargs)
-        edge = derive.edge_of(self.spec, transition)
+        edge = derive.edge_of(self.spec, transition, event_data.event.id)
         for column, value in edge.apply(row).items():
             if column != self.state_field:
                 setattr(self.model, column, value)
@@ -138,7 +139,7 @@ class _Mover:
         return self._states[key]
 
 
-def _states(parent: Any, own: dict[str, State]) -> dict[str, Phase]:
+def _states(name: str, parent: Any, own: dict[str, State]) -> dict[str, Phase]:
     for key, state in own.items():
         if not isinstance(state, Phase):
             raise DefinitionError(f"state {key!r} is a plain State: declare it as Phase(..., role=...)")
@@ -147,6 +148,10 @@ def _states(parent: Any, own: dict[str, State]) -> dict[str, Phase]:
     if any(state.initial for state in own.values()):
         for key in states.keys() - own.keys():
             states[key]._initial = False
+    first = [key for key, state in states.items() if state.initial]
+    if len(first) != 1:
+        found = ", ".join(first) or "none"
+        raise DefinitionError(f"{name}: exactly one state must be initial; found: {found}")
     return states
 
 

@@ -15,18 +15,25 @@ from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
 __all__ = ["RESERVED", "check", "check_names"]
 
 RESERVED = frozenset(
-    {"create", "truncated", "state", "model", "send", "spec", "table", "fields", "parameters", "row"}
+    {name for name in dir(statemachine.StateMachine) if not name.startswith("_")}
+    | {"machine_name", "on_transition", "validate_trap_states"}
+    | {"validate_final_reachability", "validate_disconnected_states"}
+    | {"create", "truncated", "state", "model", "send", "spec", "table", "fields", "parameters", "row"}
     | {"events", "states", "name", "id", "is_terminated", "configuration", "current_state_value"}
 )
 """Names that a state or event may not have: attributes of the machine, or marks in the history."""
 
 
-def check_names(machine: str, namespace: Mapping[str, Any]) -> None:
-    """Refuse reserved names before python-statemachine overwrites its own attributes."""
+def check_names(
+    machine: str, namespace: Mapping[str, Any], states: Iterable[str], events: Iterable[str]
+) -> None:
+    """Refuse reserved names, and inherited ones of the other kind, before one overwrites the other."""
     declared = (State, TransitionList, statemachine.Event)
     for key, value in namespace.items():
         if isinstance(value, declared) and (key in RESERVED or key.startswith("_")):
             raise DefinitionError(f"{machine}.{key}: the name is reserved; choose another")
+        if isinstance(value, declared) and key in (events if isinstance(value, State) else states):
+            raise DefinitionError(f"{machine}: {key!r} names both a state and an event; rename one")
 
 
 def check(spec: MachineSpec) -> None:

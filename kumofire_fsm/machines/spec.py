@@ -130,7 +130,8 @@ class MachineSpec:
             for e in self.edges
         ]
         events = [(e.id, e.by, e.hints) for e in self.events]
-        text = json.dumps([self.name, self.table, states, events, edges])
+        columns = sorted(self.fields.items()), sorted(self.parameters.items())
+        text = json.dumps([self.name, self.table, columns, states, events, edges])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @cached_property

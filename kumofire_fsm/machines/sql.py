@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec, Role
 
 __all__ = ["compare_and_set", "deadline_edges", "edge_rows", "event_edges", "quoted", "quoted_list"]
@@ -62,8 +63,9 @@ def deadline_edges(
 ) -> dict[str, list[EdgeSpec]]:
     """Return for each machine what its deadlines fire, in the order they are tried.
 
-    A state whose last event is skipped is left out, because rows could be due there and not move;
-    unless it has an event of ``then``, which is tried after its deadline's own.
+    A state whose last event is skipped is left out, because rows could be due there and not move.
+    With ``then`` only states that have one of those events are taken; what precedes the skipped event
+    is tried first there, and a deadline that a sweep fires is left to the sweep.
     """
     skipped, found = frozenset(skip), {}
     for spec in specs:
@@ -72,8 +74,10 @@ def deadline_edges(
             fires = [e for e in (state.deadline.fires if state.deadline else ()) if e not in skipped]
             last = state.deadline.fires[-1] if state.deadline else None
             after = [event for event in then if spec.edges_from(state.id, event)]
-            if after or (last is not None and last not in skipped and not then):
-                for event in (*fires, *after):
+            swept = last is not None and last not in skipped
+            tried = (*(() if swept else fires), *after) if then and after else fires
+            if after if then else swept:
+                for event in tried:
                     edges += spec.edges_from(state.id, event)
         found[spec.name] = edges
     return found
@@ -88,6 +92,7 @@ def compare_and_set(
     match: str,
     returning: str,
     by_event: bool = False,
+    done: str = "",
 ) -> str:
     """Return the statement that moves every matching row along the first open edge.
 
@@ -99,8 +104,11 @@ def compare_and_set(
         match: which rows of ``r`` belong to which row of ``a``.
         returning: the columns to give back.
         by_event: whether ``a.event`` chooses among the events.
+        done: a test for rows that an earlier, unanswered call has moved; they are given back as they are.
     """
     branches = _branches(specs, edges, frozenset(parameters), by_event=by_event)
+    if done:
+        branches.insert(0, _Branch(done, {}))
     columns = list(dict.fromkeys(column for branch in branches for column in branch.sets))
     sets = ", ".join(f"{column} = {_case(column, branches)}" for column in columns)
     machines = quoted_list(spec.name for spec in specs)
@@ -211,7 +219,10 @@ def _resolver(spec: MachineSpec, parameters: frozenset[str]) -> Callable[[str], 
             return f"a.{name}"
         if name in OPTIONAL:
             return "NULL"
-        raise KeyError(f"{spec.name}: the statement gives no parameter {name!r}")
+        raise DefinitionError(
+            f"{spec.name}: an edge that this statement takes reads {name!r}, which only other statements "
+            f"give; here are: {', '.join(sorted(parameters))}"
+        )
 
     return resolve
 

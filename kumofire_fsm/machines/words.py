@@ -158,7 +158,7 @@ class Event(statemachine.Event):
     ) -> Self:
         """Make the event; python-statemachine's own is a text with edges."""
         # An id is always given: without one the library calls uuid4, which Workers refuse at import.
-        self: Self = super().__new__(cls, EdgeList(edges), id=id)
+        self: Self = super().__new__(cls, EdgeList(_listed(edges)), id=id)
         self.by, self.sets, self.hints, self.doc = Actor(by), dict(sets or {}), hints, doc
         return self
 
@@ -168,6 +168,11 @@ class Event(statemachine.Event):
     def renewed(self, name: str, edges: Iterable[Transition]) -> Event:
         """Return the same declaration under a name, with other edges."""
         return type(self)(edges, by=self.by, sets=self.sets, hints=self.hints, doc=self.doc, id=name)
+
+
+def _listed(edges: Any) -> Iterable[Transition]:
+    """Return an event's edges: an event is a text, which would be iterated letter by letter."""
+    return edges_of(edges) if isinstance(edges, statemachine.Event) else list(edges)
 
 
 def edges_of(value: Any) -> list[Transition]:

@@ -117,6 +117,7 @@ class RunMoves:
             "?1 ->> '$.now' AS now, ?1 ->> '$.token' AS token, ?1 ->> '$.facts' AS facts, "
             f"{alone} AS alone FROM json_each(?1, '$.jobs'))"
         )
+        leased = sorted({s for spec in self._list for s in spec.with_role(Role.LEASED)})
         pick = "r.job = a.job AND r.id IN (SELECT id FROM w)"
         if scan:
             pick += " AND (a.alone = 0 OR r.id = (SELECT id FROM w LIMIT 1))"
@@ -126,7 +127,8 @@ class RunMoves:
             parameters=_CLAIM,
             source=source,
             match=pick,
-            returning=", ".join((*ClaimedRun._fields[:-1], body_sql("payload", "id"))),
+            done="" if scan else f"r.claim = a.token AND +r.state IN ({quoted_list(leased)})",
+            returning=", ".join((*ClaimedRun._fields[:-1], body_sql("payload", "id", "body"))),
         )
         return self._cache.setdefault(("claim", scan), sql)
 
@@ -171,7 +173,7 @@ class RunMoves:
     def _compile_sweep(self, key: tuple[str, str, bool]) -> str:
         skip = {"all": (), "moves": self._reminders, "none": self._hints}[key[1]]
         edges = deadline_edges(self._list, skip=skip)
-        claimable = quoted_list({s for spec in self._list for s in spec.with_role(Role.CLAIMABLE)})
+        claimable = quoted_list(sorted({s for spec in self._list for s in spec.with_role(Role.CLAIMABLE)}))
         known = f"(d.state NOT IN ({claimable}) OR d.job IN (SELECT value FROM json_each(?1, '$.jobs')))"
         window = self.due({e.source for each in edges.values() for e in each}, known)
         if not key[2]:

@@ -80,7 +80,7 @@ def dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def body_sql(column: str, owner: str) -> str:
+def body_sql(column: str, owner: str, name: str) -> str:
     """Return the SQL for a payload or result, which an empty text says is stored in a row of its own."""
     apart = f"SELECT body FROM {BODIES} AS b WHERE b.owner = {owner} AND b.kind = {quoted(column)}"
-    return f"CASE {column} WHEN '' THEN ({apart}) ELSE {column} END"
+    return f"CASE {column} WHEN '' THEN ({apart}) ELSE {column} END AS {name}"

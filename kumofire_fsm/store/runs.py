@@ -15,7 +15,7 @@ from kumofire_fsm.store.tables import BODIES, RUNS
 __all__ = ["INSERT_COLUMNS", "MOVE_PARAMETERS", "ClaimedRun", "RunRow", "RunStatements", "dump"]
 
 _READ: Final = ", ".join(
-    body_sql("result", "r.id") if column == "result" else f"r.{column}" for column in RunRow._fields
+    body_sql("result", "r.id", "result") if column == "result" else f"r.{column}" for column in RunRow._fields
 )
 
 
@@ -77,7 +77,7 @@ class RunStatements(RunMoves):
     def count(self, name: str | None) -> Statement:
         """Count runs by machine and state, of one job or of all."""
         sql = (
-            f"SELECT machine, state, count(*) FROM {RUNS} "
+            f"SELECT machine, state, count(*) AS number FROM {RUNS} "
             "WHERE (?1 ->> '$') IS NULL OR job = (?1 ->> '$') GROUP BY machine, state"
         )
         columns = ("machine", "state", "number")
@@ -95,8 +95,8 @@ class RunStatements(RunMoves):
         others = {s.id for spec in self._list for s in spec.states if s.wakes} - claimable
         earliest = ", ".join(
             f"(SELECT min((SELECT min(d.wake_at) FROM {RUNS} AS d WHERE d.state = s.value "
-            f"AND d.wake_at IS NOT NULL)) FROM json_each({quoted(dump(sorted(states)))}) AS s)"
-            for states in (claimable, others)
+            f"AND d.wake_at IS NOT NULL)) FROM json_each({quoted(dump(sorted(states)))}) AS s) AS {name}"
+            for name, states in (("start", claimable), ("fire", others))
         )
         return Statement("runs.next_wake", f"SELECT {earliest}", None, ("start", "fire"), reads=True)
 
@@ -111,7 +111,7 @@ class RunStatements(RunMoves):
 
     def prune(self, *, below: str, before: int, limit: int) -> list[Statement]:
         """Delete runs that settled before an instant and whose id lies below one, with their bodies."""
-        settled = quoted_list({s for spec in self._list for s in spec.with_role(Role.SETTLED)})
+        settled = quoted_list(sorted({s for spec in self._list for s in spec.with_role(Role.SETTLED)}))
         picked = (
             f"SELECT id FROM {RUNS} WHERE id < (?1 ->> '$.below') AND state IN ({settled}) "
             f"AND machine IN ({quoted_list(self.specs)}) AND finished_at < (?1 ->> '$.before') "

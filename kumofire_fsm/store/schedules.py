@@ -58,7 +58,7 @@ class ScheduleStatements:
             "WHERE true ON CONFLICT DO NOTHING RETURNING id"
         )
         argument = dump({column: row[column] for column in columns})
-        return Statement("jobs.insert", sql, argument, ("id",), idempotent=True)
+        return Statement("jobs.insert", sql, argument, ("id",))
 
     def read(self, *, column: str, value: str) -> Statement:
         """Read one job by its id or by its schedule_key."""
@@ -91,7 +91,7 @@ class ScheduleStatements:
     def next_wake(self) -> Statement:
         """Find the earliest occurrence."""
         states = quoted_list(state.id for state in self.spec.states if state.wakes)
-        sql = f"SELECT min(wake_at) FROM {JOBS} WHERE state IN ({states}) AND wake_at IS NOT NULL"
+        sql = f"SELECT min(wake_at) AS wake_at FROM {JOBS} WHERE state IN ({states}) AND wake_at IS NOT NULL"
         return Statement("jobs.next_wake", sql, None, ("wake_at",), reads=True)
 
     def fire(self, events: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Statement:

@@ -71,7 +71,7 @@ def migrate(db: sqlite3.Connection) -> list[str]:
 
 
 def _version(db: sqlite3.Connection) -> int:
-    names = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE name LIKE 'kumofire_%'")}
+    names = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE name GLOB 'kumofire_*'")}
     if SCHEMA not in names:
         if names:
             raise StoreError(

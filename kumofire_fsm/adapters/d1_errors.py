@@ -1,0 +1,59 @@
+"""Turns what D1 says into the package's errors: its exceptions are told apart by their text only.
+
+Texts: https://developers.cloudflare.com/d1/observability/debug-d1/
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kumofire_fsm.errors import (
+    DailyLimitReached,
+    DatabaseFull,
+    RowRefused,
+    SchemaMismatch,
+    StoreError,
+    StoreOverloaded,
+    TransientStoreError,
+)
+
+__all__ = ["translate"]
+
+_MEND: Final = "run: kumofire migrate --remote --database NAME (or --local)"
+_KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
+    (
+        r"no such (table|column)|has no column named",
+        SchemaMismatch,
+        f"the schema does not fit this code; {_MEND}",
+    ),
+    (r"constraint|kumofire:|malformed JSON|TOOBIG|too big", RowRefused, "the database refused a row"),
+    (
+        r"daily.*limit|free tier",
+        DailyLimitReached,
+        "the account's daily limit is reached; it resets at 00:00 UTC",
+    ),
+    (
+        r"maximum (DB|database) size|database or disk is full|SQLITE_FULL",
+        DatabaseFull,
+        "the database is full",
+    ),
+    (r"overloaded|exceeded timeout|too many requests queued", StoreOverloaded, "D1 is overloaded"),
+    (
+        (
+            r"Network connection lost|caused object to be reset|code was updated|transient issue"
+            r"|client disconnected|Internal error|storage operation exceeded|reset because"
+        ),
+        TransientStoreError,
+        "D1 was not reachable",
+    ),
+)
+
+
+def translate(exc: BaseException) -> StoreError:
+    """Return the typed error for an exception of the binding."""
+    text = str(exc)
+    for pattern, kind, meaning in _KINDS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return kind(f"{meaning} ({text:.500})")
+    return StoreError(f"D1 failed: {text:.500}")
