@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.context import RunContext
@@ -33,8 +33,7 @@ __all__ = ["Attempt", "Outcome", "release"]
 _NOTE_LENGTH = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of an attempt: the move to fire, and a result too large for the run's row."""
 
     move: Move
@@ -164,8 +163,10 @@ class Attempt:
 
     def _forget_cancellation(self) -> None:
         """Take back our own request to cancel, so that the task can go on with other runs."""
+        if self.stop_reason is None:
+            return
         task = asyncio.current_task()
-        if self.stop_reason is not None and task is not None and task.cancelling():
+        if task is not None and task.cancelling():
             task.uncancel()
 
     def _snoozed(self, signal: Snooze) -> Outcome:

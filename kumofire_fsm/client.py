@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from kumofire_fsm.attempt import json_facts
 from kumofire_fsm.binding import Binding
@@ -27,12 +28,24 @@ from kumofire_fsm.times import duration_ms
 __all__ = ["RunClient"]
 
 
+T = TypeVar("T")
+
+
+class _Waiting(NamedTuple):
+    """A row to store, and who waits for it."""
+
+    row: NewRow
+    created: asyncio.Future[Created]
+
+
 class RunClient(RunLookup):
     """What an application calls about runs."""
 
     def __init__(self, binding: Binding) -> None:
         super().__init__(binding)
         self._rows = RowMaker(binding)
+        self._turn: list[_Waiting] = []
+        self._storing: set[asyncio.Task[None]] = set()
 
     async def create(
         self,
@@ -66,7 +79,7 @@ class RunClient(RunLookup):
                 such a call with a dedupe key.
         """
         new = NewRun(name, payload, run_at, delay, max_attempts, dedupe_key, dedupe, expires_at, tags)
-        return (await self._store([self._rows.make(new)]))[0]
+        return await self._store_soon(self._rows.make(new))
 
     async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:
         """Store many runs, in few statements; all are checked before the first is stored.
@@ -78,7 +91,7 @@ class RunClient(RunLookup):
         """
         made = [self._rows.make(new) for new in runs]
         created: list[Created] = []
-        for chunk in _chunks(made):
+        for chunk in _chunks(made, lambda row: row.size):
             created += await self._store(chunk)
         return created
 
@@ -116,7 +129,7 @@ class RunClient(RunLookup):
             UnknownRun: no run has this id.
             TransitionNotAllowed: the run has started, or is settled.
         """
-        due = self._rows.due(run_at, delay)
+        due = self._rows.due(run_at, delay, self._binding.now())
         return await self._people(run_id, "reschedule", next_at=due)
 
     async def fire(
@@ -148,6 +161,38 @@ class RunClient(RunLookup):
 
     # -- inside ---------------------------------------------------------------------------------
 
+    def _store_soon(self, row: NewRow) -> asyncio.Future[Created]:
+        """Store a row together with all others of this turn of the event loop, in one statement."""
+        loop = asyncio.get_running_loop()
+        created: asyncio.Future[Created] = loop.create_future()
+        self._turn.append(_Waiting(row, created))
+        if len(self._turn) == 1:
+            loop.call_soon(self._store_turn)
+        return created
+
+    def _store_turn(self) -> None:
+        turn, self._turn = self._turn, []
+        for part in _chunks(turn, lambda each: each.row.size):
+            task = asyncio.ensure_future(self._store_together(part))
+            self._storing.add(task)
+            task.add_done_callback(self._storing.discard)
+
+    async def _store_together(self, part: Sequence[_Waiting]) -> None:
+        """Store the rows of several callers; when the database refuses, each alone."""
+        try:
+            answers = await self._store([each.row for each in part])
+        except InvalidArgument as exc:
+            if len(part) == 1:
+                _tell(part[0].created, exc)
+            for each in part if len(part) > 1 else ():
+                await self._store_together([each])
+        except Exception as exc:
+            for each in part:
+                _tell(each.created, exc)
+        else:
+            for each, answer in zip(part, answers, strict=True):
+                _tell(each.created, answer)
+
     async def _store(self, rows: Sequence[NewRow]) -> list[Created]:
         """Insert rows, their large payloads and their hints; one round trip, then one send."""
         binding = self._binding
@@ -163,7 +208,7 @@ class RunClient(RunLookup):
             answers = await binding.storage.batch(statements)
         except RowRefused as exc:
             raise InvalidArgument(f"the database refused the run: {exc}") from exc
-        holders = {(job, key): run_id for job, key, run_id in answers[-1]} if keyed else {}
+        holders = {(job, scope, key): run_id for job, scope, key, run_id in answers[-1]} if keyed else {}
         created = []
         for row in rows:
             held = row.id if row.dedupe is None else holders.get(row.dedupe, row.id)
@@ -231,14 +276,25 @@ def _facts(**given: str | None) -> str | None:
     return text
 
 
-def _chunks(rows: Sequence[NewRow]) -> list[list[NewRow]]:
-    """Cut rows so that the argument of one statement stays near its limit."""
-    chunks: list[list[NewRow]] = []
-    size = STATEMENT_BYTES
-    for row in rows:
-        if size + row.size > STATEMENT_BYTES:
+def _tell(created: asyncio.Future[Created], answer: Created | Exception) -> None:
+    """Give a caller its answer, unless it was cancelled meanwhile; its run is stored all the same."""
+    if created.done():
+        return
+    if isinstance(answer, Exception):
+        created.set_exception(answer)
+    else:
+        created.set_result(answer)
+
+
+def _chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:
+    """Cut items so that the argument of one statement stays near its limit."""
+    chunks: list[list[T]] = []
+    total = STATEMENT_BYTES
+    for item in items:
+        size = size_of(item)
+        if total + size > STATEMENT_BYTES:
             chunks.append([])
-            size = 0
-        chunks[-1].append(row)
-        size += row.size
+            total = 0
+        chunks[-1].append(item)
+        total += size
     return chunks

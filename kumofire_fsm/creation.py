@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.binding import Binding
 from kumofire_fsm.definitions import Definition, check_key
@@ -15,17 +14,16 @@ from kumofire_fsm.ids import new_id
 from kumofire_fsm.limits import INLINE_BYTES, TAG_COUNT, TAG_LENGTH
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewRun
+from kumofire_fsm.store.rows import SLOTS
 from kumofire_fsm.times import duration_ms, instant_ms
 
 __all__ = ["NewRow", "RowMaker"]
 
 _OVERHEAD: Final = 400
 """About how many bytes a row adds to a statement's argument beside its payload."""
-_SCOPES: Final = ("forever", "active")
 
 
-@dataclass(frozen=True, slots=True)
-class NewRow:
+class NewRow(NamedTuple):
     """A row to insert, its payload if that is too large for it, and whether a hint follows."""
 
     columns: dict[str, Any]
@@ -43,10 +41,10 @@ class NewRow:
         return int(self.columns["run_at"])
 
     @property
-    def dedupe(self) -> tuple[str, str] | None:
-        """The (job, key) whose slot it takes."""
-        key = self.columns["dedupe_slot"]
-        return None if key is None else (self.columns["job"], key)
+    def dedupe(self) -> tuple[str, str, str] | None:
+        """The (job, scope, key) whose slot it takes."""
+        key = self.columns["dedupe_key"]
+        return None if key is None else (self.columns["job"], self.columns["dedupe"], key)
 
     @property
     def size(self) -> int:
@@ -69,32 +67,32 @@ class RowMaker:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `RunClient.create` says.
         """
         definition = self._binding.registry.get(new.name)
-        run_at = self.due(new.run_at, new.delay)
+        now = self._binding.now()
+        run_at = self.due(new.run_at, new.delay, now)
         expires_at = None if new.expires_at is None else instant_ms(new.expires_at, "expires_at")
         if expires_at is not None and expires_at <= run_at:
             raise InvalidArgument("expires_at must lie after the time at which the run is due")
-        if new.dedupe not in _SCOPES:
+        if new.dedupe not in SLOTS:
             raise InvalidArgument(f"dedupe must be 'forever' or 'active'; found {new.dedupe!r}")
         key = None if new.dedupe_key is None else check_key(new.dedupe_key, "dedupe_key")
         payload = definition.encode_payload(new.payload)
         large = len(payload) > INLINE_BYTES
-        row, hinted = self.begin(definition, run_at, expires_at)
+        row, hinted = self.begin(definition, run_at, expires_at, now)
         row["max_attempts"] = attempts(new.max_attempts, definition.max_attempts)
         row["payload"] = "" if large else payload
         if key is not None:
-            row["dedupe"], row["dedupe_key"], row["dedupe_slot"] = new.dedupe, key, key
+            row["dedupe"], row["dedupe_key"], row[SLOTS[new.dedupe]] = new.dedupe, key, key
         if new.tags:
             row["tags"] = json.dumps(tags(new.tags))
         return NewRow(row, payload if large else None, hinted)
 
     def begin(
-        self, definition: Definition, run_at: int, expires_at: int | None
+        self, definition: Definition, run_at: int, expires_at: int | None, now: int
     ) -> tuple[dict[str, Any], bool]:
         """Return a fresh row in its machine's first state, enqueued if it is due soon.
 
         Many runs are created in the same millisecond with the same times: the last answer is kept.
         """
-        now = self._binding.now()
         key = (definition.name, now, run_at, expires_at)
         if self._last is None or self._last[0] != key:
             self._last = (key, *_begin(self._binding, definition.machine, now, run_at, expires_at))
@@ -104,7 +102,7 @@ class RowMaker:
         row["max_attempts"] = definition.max_attempts
         return row, self._last[2]
 
-    def due(self, run_at: datetime | None, delay: timedelta | float | None) -> int:
+    def due(self, run_at: datetime | None, delay: timedelta | float | None, now: int) -> int:
         """Return when a run is due, in milliseconds.
 
         Raises:
@@ -114,7 +112,6 @@ class RowMaker:
             raise InvalidArgument("give run_at or delay, and not both")
         if run_at is not None:
             return instant_ms(run_at, "run_at")
-        now = self._binding.now()
         return now if delay is None else now + duration_ms(delay, "delay")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.errors import RowRefused
@@ -21,6 +21,13 @@ DEFER_MS: Final = 3_600_000
 """For how long a row that the database refuses to move is set aside."""
 
 
+class Swept(NamedTuple):
+    """What one sweep moved, as rows of (id, state, run_at, job, machine, ...), and whether more is due."""
+
+    rows: list[Row]
+    more: bool
+
+
 async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) -> DispatchReport:
     """Repeat rounds of up to ``limit`` rows until nothing is due, or the rounds are spent."""
     hints = "moves" if binding.queue is None else "all"
@@ -28,27 +35,23 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
     for _ in range(rounds):
         jobs = await fire_due_jobs(binding, limit=limit)
         moved = await sweep(binding, limit=limit, hints=hints)
-        sendable = [(row[0], row[2]) for row in moved if binding.runs.hinted(row[1], row[4])]
+        sendable = [(row[0], row[2]) for row in moved.rows if binding.runs.hinted(row[1], row[4])]
         refused = await send_hints(binding, sendable) + jobs.refused
         report = DispatchReport(
-            moved=report.moved + len(moved),
+            moved=report.moved + len(moved.rows),
             sent=report.sent + jobs.sent + len(sendable) - refused if binding.queue else 0,
             fired=report.fired + jobs.fired,
             suspended=report.suspended + jobs.suspended,
             refused=report.refused + refused,
-            complete=len(moved) < limit and jobs.seen < limit,
+            complete=not moved.more and not jobs.more,
         )
         if report.complete or refused:
             break
     return report
 
 
-async def sweep(binding: Binding, *, limit: int, hints: str) -> list[Row]:
-    """Fire what is due, once; a row that cannot move is set aside, and the others move.
-
-    Returns:
-        Rows of (id, state, run_at, job, machine).
-    """
+async def sweep(binding: Binding, *, limit: int, hints: str) -> Swept:
+    """Fire what is due, once; a row that cannot move is set aside, and the others move."""
     now = binding.now()
 
     def statement(ids: Sequence[str] | None = None) -> Statement:
@@ -68,8 +71,9 @@ async def sweep(binding: Binding, *, limit: int, hints: str) -> list[Row]:
         due = await binding.storage.execute(binding.runs.due_ids(now=now, limit=limit))
         ids = [row[0] for row in due]
         rows = await move_or_defer(binding, ids, statement)
+        return Swept(rows, more=len(ids) == limit)
     binding.tell_settled(row[0] for row in rows)
-    return rows
+    return Swept(rows, more=bool(rows) and rows[0][-1] > limit)
 
 
 async def move_or_defer(

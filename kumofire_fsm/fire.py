@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from kumofire_fsm.binding import Binding, log
@@ -36,8 +35,7 @@ class Moved(NamedTuple):
     job: str
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """One event to fire on one run, with what its edges assign.
 
     ``starts`` and ``claim`` are the fence of an attempt; None where a person or a deadline fires.
@@ -139,7 +137,7 @@ async def refusal(binding: Binding, move: Move, cause: Exception | None = None) 
 
 
 def _refused_by_database(said: str, row: RunRow, facts: dict[str, Any], cause: Exception) -> Exception:
-    if "dedupe" in str(cause):
+    if "_slot" in str(cause):
         return DedupeConflict(
             f"{said}: another run holds the dedupe key {row.dedupe_key!r} of job {row.job!r} now", **facts
         )

@@ -14,13 +14,12 @@ def new_id(now: int, entropy: Entropy) -> str:
     Made here and not by a library, because libraries read the clock and the entropy themselves, and
     a simulated history could not repeat.
     """
-    noise = int.from_bytes(entropy.token(10), "big")
-    return _text(now, noise)
+    return _text(now, entropy.token(10).hex())
 
 
 def first_id_at(at: int) -> str:
     """Return the smallest id that a row created at ``at`` (milliseconds) can have."""
-    return _text(at, 0)
+    return _text(at, "0" * 20)
 
 
 def new_token(entropy: Entropy) -> str:
@@ -39,9 +38,8 @@ def check_id(run_id: object) -> str:
     return run_id
 
 
-def _text(at: int, noise: int) -> str:
-    bits = (at & (1 << 48) - 1) << 80 | noise & (1 << 80) - 1
-    bits = bits & ~(0xF << 76) | 7 << 76
-    bits = bits & ~(0x3 << 62) | 2 << 62
-    digits = f"{bits:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+def _text(at: int, noise: str) -> str:
+    """Return 48 bits of time, the version 7, 12 bits of noise, the variant, and 62 bits of noise."""
+    time = f"{at:012x}"
+    variant = "89ab"[int(noise[4], 16) & 3]
+    return f"{time[:8]}-{time[8:]}-7{noise[1:4]}-{variant}{noise[5:8]}-{noise[8:]}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cut", "decode", "encode", "encode_typed"]
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _LONG_NUMBER: Final = re.compile(r"\d{16}")
 
 
@@ -34,7 +35,7 @@ def encode(value: Any, what: str, limit: int) -> str:
         TooLarge: it is over the limit.
     """
     try:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidArgument(f"{what} is not JSON: {exc}") from exc
     if _LONG_NUMBER.search(text):

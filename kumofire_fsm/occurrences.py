@@ -26,7 +26,7 @@ __all__ = ["JobsReport", "fire_due_jobs"]
 class JobsReport:
     """What one look at the recurring jobs did."""
 
-    seen: int = 0
+    more: bool = False
     fired: int = 0
     suspended: int = 0
     sent: int = 0
@@ -36,10 +36,11 @@ class JobsReport:
 async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
     """Advance what is due and create its runs; a job whose row cannot be evaluated is suspended."""
     known = list(binding.registry.jobs)
-    statement = binding.schedules.due(now=binding.now(), limit=limit, jobs=known)
+    statement = binding.schedules.due(now=binding.now(), limit=limit + 1, jobs=known)
     due = [JobRow(*row) for row in await binding.storage.execute(statement)]
     if not due:
         return JobsReport()
+    due, more = due[:limit], len(due) > limit
     fired = {row[0]: row[1] for row in await in_halves(
         lambda part: _advance(binding, part), due, lambda job: f"recurring job {job.id}"
     )}  # fmt: skip
@@ -47,7 +48,7 @@ async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
     refused = await send_hints(binding, hinted)
     suspended = sum(1 for job in due if job.id in fired)
     created = len(fired) - suspended
-    return JobsReport(len(due), created, suspended, len(hinted) - refused, refused)
+    return JobsReport(more, created, suspended, len(hinted) - refused, refused)
 
 
 async def _advance(binding: Binding, jobs: Sequence[JobRow]) -> list[Row]:
@@ -92,7 +93,7 @@ def _occurrence(binding: Binding, makers: RowMaker, job: JobRow) -> tuple[dict[s
     rule = rule_from_json(json.loads(job.schedule))
     template = json.loads(job.template)
     following = rule.next_after(max(job.next_at, binding.now()))
-    row, _ = makers.begin(binding.registry.get(job.job), job.next_at, None)
+    row, _ = makers.begin(binding.registry.get(job.job), job.next_at, None, binding.now())
     row["job_id"], row["scheduled_for"] = job.id, job.next_at
     row["payload"] = "apart" if len(job.payload or "") > INLINE_BYTES else ""
     row["max_attempts"] = template.get("max_attempts") or row["max_attempts"]

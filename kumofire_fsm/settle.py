@@ -27,6 +27,8 @@ async def settle(binding: Binding, outcomes: Sequence[Outcome]) -> dict[str, Mov
     for outcome in outcomes:
         if outcome.move.run_id not in moved:
             log.warning("run %s: %r came too late", outcome.move.run_id, outcome.move.event)
+    if not binding.waiters:
+        return moved
     machines = binding.registry.jobs
     binding.tell_settled(
         run.id

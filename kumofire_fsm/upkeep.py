@@ -37,15 +37,23 @@ class Upkeep:
         self._binding, self._pool, self._data_version = binding, pool, data_version
         self._attention = asyncio.Event()
         self._planning = False
+        self._plan_timer: asyncio.TimerHandle | None = None
         self._plans: set[asyncio.Task[None]] = set()
         self._start_timer: asyncio.TimerHandle | None = None
         self._fire_timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Do all duties until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for duty in (self.keep_leases, self._keep_deadlines, self._watch):
-                group.create_task(_ever(duty))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for duty in (self.keep_leases, self._keep_deadlines, self._watch):
+                    group.create_task(_ever(duty))
+        finally:
+            for timer in (self._plan_timer, self._start_timer, self._fire_timer):
+                if timer is not None:
+                    timer.cancel()
+            for plan in self._plans:
+                plan.cancel()
 
     async def keep_leases(self) -> None:
         """Renew the leases of all runs under way, in one statement, three times a lease."""
@@ -82,9 +90,9 @@ class Upkeep:
                 log.error("deadlines could not be fired: %s", exc)
                 await asyncio.sleep(OVERDUE_SECONDS)
                 continue
-            if jobs.fired or moved:
+            if jobs.fired or moved.rows:
                 self._pool.wake()
-            if len(moved) < SWEEP_LIMIT and jobs.seen < SWEEP_LIMIT:
+            if not moved.more and not jobs.more:
                 self.plan_soon()
                 await _wait(self._attention, SWEEP_SECONDS)
 
@@ -105,7 +113,7 @@ class Upkeep:
         """Find out when the next run or deadline is due, and set timers; many calls make one plan."""
         if not self._planning:
             self._planning = True
-            asyncio.get_running_loop().call_later(PLAN_SECONDS, self._start_plan)
+            self._plan_timer = asyncio.get_running_loop().call_later(PLAN_SECONDS, self._start_plan)
 
     def _start_plan(self) -> None:
         plan = asyncio.ensure_future(self._plan())

@@ -94,7 +94,7 @@ class SqliteStorage:
 
     @property
     def group_commits(self) -> int:
-        """How many transactions were committed so far."""
+        """How many transactions that wrote something were committed so far."""
         return self._writer.groups
 
     async def close(self) -> None:
@@ -174,8 +174,9 @@ class _Thread:
             if group:
                 try:
                     db = db or self._connect()
+                    before = db.total_changes
                     self._work(db, group)
-                    self.groups += 1
+                    self.groups += db.total_changes != before
                 except BaseException as exc:
                     for each in group:
                         each.error = each.error or exc

@@ -87,6 +87,11 @@ class EdgeSpec:
     guard_text: str
     assigns: Mapping[str, Expression]
 
+    def names(self) -> set[str]:
+        """Return the columns and parameters that the guard and the assignments read."""
+        expressions = [*self.assigns.values(), *([self.guard] if self.guard else [])]
+        return {name for expression in expressions for name in expression.names()}
+
     def holds(self, row: Mapping[str, Scalar]) -> bool:
         """Return whether the guard lets ``row`` through."""
         return self.guard is None or bool(self.guard.evaluate(row))

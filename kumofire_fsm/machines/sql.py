@@ -26,8 +26,14 @@ OPTIONAL = frozenset({"facts"})
 class _Branch:
     """Edges that test the same and assign the same, whatever state or machine they leave."""
 
-    test: str
+    place: str
+    guard: str
     sets: dict[str, str]
+
+    @property
+    def test(self) -> str:
+        """Whether a row takes the branch."""
+        return " AND ".join(part for part in (self.place, self.guard) if part)
 
 
 _Key = tuple[int, str, str, tuple[tuple[str, str], ...]]
@@ -108,7 +114,7 @@ def compare_and_set(
     """
     branches = _branches(specs, edges, frozenset(parameters), by_event=by_event)
     if done:
-        branches.insert(0, _Branch(done, {}))
+        branches.insert(0, _Branch(done, "", {}))
     columns = list(dict.fromkeys(column for branch in branches for column in branch.sets))
     sets = ", ".join(f"{column} = {_case(column, branches)}" for column in columns)
     machines = quoted_list(spec.name for spec in specs)
@@ -173,15 +179,8 @@ def _branches(
     several = len(specs) > 1
     return [
         _Branch(
-            " AND ".join(
-                part
-                for part in (
-                    f"a.event = {quoted(event)}" if event else "",
-                    _places(candidates, several=several),
-                    guard,
-                )
-                if part
-            ),
+            (f"a.event = {quoted(event)} AND " if event else "") + _places(candidates, several=several),
+            guard,
             dict(sets),
         )
         for (_, event, guard, sets), candidates in sorted(merged.items(), key=lambda m: m[0][0])
@@ -206,7 +205,9 @@ def _places(candidates: list[_Candidate], *, several: bool) -> str:
         machines.setdefault(tuple(sources), []).append(machine)
     tests = []
     for places, names in machines.items():
-        state = f"+r.state IN ({quoted_list(places)})"  # "+": look rows up by id, not by the index
+        # "+": rows are looked up by id, not by the index. No IN: each costs a temporary table a statement.
+        state = " OR ".join(f"+r.state = {quoted(place)}" for place in places)
+        state = f"({state})" if len(places) > 1 else state
         tests.append(f"(r.machine IN ({quoted_list(names)}) AND {state})" if several else state)
     return tests[0] if len(tests) == 1 else "(" + " OR ".join(tests) + ")"
 
@@ -242,7 +243,10 @@ def _case(column: str, branches: list[_Branch]) -> str:
     values = [branch.sets.get(column, f"r.{column}") for branch in branches]
     if len(set(values)) == 1:
         return values[0]
+    # Where all branches leave the same place, WHERE has tested it already.
+    alike = len({branch.place for branch in branches}) == 1
     cases = " ".join(
-        f"WHEN {branch.test} THEN {value}" for branch, value in zip(branches[:-1], values[:-1], strict=True)
+        f"WHEN {(alike and branch.guard) or branch.test} THEN {value}"
+        for branch, value in zip(branches[:-1], values[:-1], strict=True)
     )
     return f"CASE {cases} ELSE {values[-1]} END"

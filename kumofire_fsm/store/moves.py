@@ -5,7 +5,8 @@ What is written out here only picks rows. Rows of machines that are not known he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from kumofire_fsm.machines.spec import MachineSpec, Role
@@ -28,6 +29,9 @@ _SWEEP: Final = ("now", "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms")
 _CLAIM: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms")
 
 
+_Fire = tuple[str, Callable[[Sequence[Any]], tuple[Any, ...]]]
+
+
 class RunMoves:
     """The moves of runs for a set of machines."""
 
@@ -35,6 +39,7 @@ class RunMoves:
         self.specs = {spec.name: spec for spec in specs}
         self._list = list(specs)
         self._cache: dict[object, str] = {}
+        self._fires: dict[object, _Fire] = {}
         self._hints = tuple(dict.fromkeys(e.id for s in specs for e in s.events if e.hints))
         # A hint that moves nothing only wakes a consumer: pointless where there is no queue.
         self._reminders = tuple(
@@ -47,24 +52,29 @@ class RunMoves:
 
     def fire(self, events: Sequence[str], rows: Sequence[Sequence[Any]], *, fenced: bool) -> Statement:
         """Fire events on rows of `MOVE_PARAMETERS`; one event, or several told apart by row."""
-        key = ("fire", *sorted(events), fenced)
-        sql = self._cache.get(key) or self._compile_fire(key, sorted(events), fenced=fenced)
+        key = (*sorted(events), fenced)
+        sql, pick = self._fires.get(key) or self._compile_fire(key, sorted(events), fenced=fenced)
         name = "runs." + "+".join(sorted(events))
-        return Statement(name, sql, dump(rows), MOVED, idempotent=fenced)
+        return Statement(name, sql, dump(list(map(pick, rows))), MOVED, idempotent=fenced)
 
-    def _compile_fire(self, key: object, events: Sequence[str], *, fenced: bool) -> str:
-        picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(MOVE_PARAMETERS))
+    def _compile_fire(self, key: object, events: Sequence[str], *, fenced: bool) -> _Fire:
+        """Return the statement, and what picks the parameters that these events read."""
+        edges = event_edges(self._list, events)
         fence = " AND r.starts = a.starts AND r.claim = a.claim" if fenced else ""
+        read = {"id", "event"} | ({"starts", "claim"} if fenced else set())
+        read |= {name for each in edges.values() for edge in each for name in edge.names()}
+        places = [i for i, name in enumerate(MOVE_PARAMETERS) if name in read]
+        picks = ", ".join(f"value ->> {i} AS {MOVE_PARAMETERS[at]}" for i, at in enumerate(places))
         sql = compare_and_set(
             self._list,
-            event_edges(self._list, events),
+            edges,
             parameters=MOVE_PARAMETERS,
             source=f"a AS MATERIALIZED (SELECT {picks} FROM json_each(?1))",
             match="r.id = a.id" + fence,
             returning=", ".join(MOVED),
             by_event=len(events) > 1,
         )
-        return self._cache.setdefault(key, sql)
+        return self._fires.setdefault(key, (sql, itemgetter(*places)))
 
     def claim(
         self,
@@ -105,7 +115,12 @@ class RunMoves:
         return Statement("runs.claim", sql, argument, ClaimedRun._fields, idempotent=not scan)
 
     def _compile_claim(self, *, scan: bool) -> str:
-        edges = deadline_edges(self._list, skip=self._hints, then=self.start_events)
+        # A hint starts its run, and leaves expiry to the sweep; a scan must not stumble over what expired.
+        edges = (
+            deadline_edges(self._list, skip=self._hints, then=self.start_events)
+            if scan
+            else event_edges(self._list, self.start_events)
+        )
         known = "d.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
         window = self.due({e.source for each in edges.values() for e in each}, known, "suspect")
         by_id = "SELECT value AS id, 0 AS suspect FROM json_each(?1, '$.ids')"
@@ -168,7 +183,7 @@ class RunMoves:
         key = ("sweep", hints, ids is None)
         sql = self._cache.get(key) or self._compile_sweep(key)
         argument = dump({**timing, "now": now, "limit": limit, "jobs": jobs, "ids": ids})
-        return Statement("runs.sweep", sql, argument, (*MOVED, "machine"))
+        return Statement("runs.sweep", sql, argument, (*MOVED, "machine", "seen"))
 
     def _compile_sweep(self, key: tuple[str, str, bool]) -> str:
         skip = {"all": (), "moves": self._reminders, "none": self._hints}[key[1]]
@@ -176,7 +191,9 @@ class RunMoves:
         claimable = quoted_list(sorted({s for spec in self._list for s in spec.with_role(Role.CLAIMABLE)}))
         known = f"(d.state NOT IN ({claimable}) OR d.job IN (SELECT value FROM json_each(?1, '$.jobs')))"
         window = self.due({e.source for each in edges.values() for e in each}, known)
+        window, most = f"{window} + 1", " LIMIT ?1 ->> '$.limit'"  # one more, to learn whether more is due
         if not key[2]:
+            most = ""
             window = "SELECT value AS id FROM json_each(?1, '$.ids')"
         picks = ", ".join(f"?1 ->> '$.{name}' AS {name}" for name in _SWEEP)
         sql = compare_and_set(
@@ -184,8 +201,8 @@ class RunMoves:
             edges,
             parameters=_SWEEP,
             source=f"w AS MATERIALIZED ({window}), a AS MATERIALIZED (SELECT {picks})",
-            match="r.id IN (SELECT id FROM w) AND r.wake_at <= a.now",
-            returning=", ".join((*MOVED, "machine")),
+            match=f"r.id IN (SELECT id FROM w{most}) AND r.wake_at <= a.now",
+            returning=", ".join((*MOVED, "machine", "(SELECT count(*) FROM w) AS seen")),
         )
         return self._cache.setdefault(key, sql)
 

@@ -8,13 +8,30 @@ from typing import Final, NamedTuple
 from kumofire_fsm.machines.sql import quoted
 from kumofire_fsm.store.tables import BODIES
 
-__all__ = ["INSERT_COLUMNS", "MOVED", "MOVE_PARAMETERS", "ClaimedRun", "RunRow", "body_sql", "dump"]
+__all__ = [
+    "INSERT_COLUMNS",
+    "KIND_COLUMNS",
+    "MOVED",
+    "MOVE_PARAMETERS",
+    "OWN_COLUMNS",
+    "SLOTS",
+    "ClaimedRun",
+    "RunRow",
+    "body_sql",
+    "dump",
+]
 
-INSERT_COLUMNS: Final = (
-    "id", "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts",
-    "shared", "suspect", "deliveries", "expires_at", "created_at", "finished_at", "dedupe",
-    "dedupe_key", "dedupe_slot", "job_id", "scheduled_for", "payload", "tags", "history",
+KIND_COLUMNS: Final = (
+    "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts", "shared",
+    "suspect", "deliveries", "expires_at", "created_at", "finished_at", "dedupe", "job_id",
+    "scheduled_for", "history",
 )  # fmt: skip
+"""What runs that are created together mostly share, so that a statement carries it once."""
+OWN_COLUMNS: Final = ("id", "payload", "dedupe_key", "dedupe_slot", "active_slot", "tags")
+INSERT_COLUMNS: Final = KIND_COLUMNS + OWN_COLUMNS
+SLOTS: Final = {"forever": "dedupe_slot", "active": "active_slot"}
+"""Which column holds a run's dedupe key, by scope. They are two, so that no move ever names the one that
+never changes: SQLite writes an index entry again whenever a statement names its column."""
 MOVE_PARAMETERS: Final = (
     "id", "event", "starts", "claim", "now", "value", "next_at", "facts",
     "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms", "lease_ms",
@@ -77,7 +94,11 @@ class ClaimedRun(NamedTuple):
 
 def dump(value: object) -> str:
     """Return compact JSON text for a statement's argument."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
+
+
+# Made once: `json.dumps` with options makes an encoder at every call.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def body_sql(column: str, owner: str, name: str) -> str:

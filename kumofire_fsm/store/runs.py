@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.machines.sql import quoted, quoted_list
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.moves import RunMoves
-from kumofire_fsm.store.rows import INSERT_COLUMNS, MOVE_PARAMETERS, ClaimedRun, RunRow, body_sql, dump
+from kumofire_fsm.store.rows import (
+    INSERT_COLUMNS,
+    KIND_COLUMNS,
+    MOVE_PARAMETERS,
+    OWN_COLUMNS,
+    SLOTS,
+    ClaimedRun,
+    RunRow,
+    body_sql,
+    dump,
+)
 from kumofire_fsm.store.tables import BODIES, RUNS
 
 __all__ = ["INSERT_COLUMNS", "MOVE_PARAMETERS", "ClaimedRun", "RunRow", "RunStatements", "dump"]
 
+_KIND: Final = itemgetter(*KIND_COLUMNS)
+_OWN: Final = itemgetter(*OWN_COLUMNS)
+_INSERT: Final = (
+    f"WITH k AS MATERIALIZED (SELECT key AS kind, "
+    f"{', '.join(f'value ->> {i} AS {name}' for i, name in enumerate(KIND_COLUMNS))} "
+    f"FROM json_each(?1, '$.kinds')) INSERT INTO {RUNS} ({', '.join(INSERT_COLUMNS)}) "
+    f"SELECT {', '.join(f'k.{name}' for name in KIND_COLUMNS)}, "
+    f"{', '.join(f'v.value ->> {i}' for i in range(len(OWN_COLUMNS)))} "
+    f"FROM json_each(?1, '$.rows') AS v CROSS JOIN k ON k.kind = v.value ->> {len(OWN_COLUMNS)} "
+    "WHERE true ON CONFLICT DO NOTHING RETURNING id"
+)
 _READ: Final = ", ".join(
     body_sql("result", "r.id", "result") if column == "result" else f"r.{column}" for column in RunRow._fields
 )
@@ -26,13 +48,10 @@ class RunStatements(RunMoves):
 
     def insert(self, rows: Sequence[Mapping[str, Any]]) -> Statement:
         """Create runs; a row whose dedupe slot is taken is left out of the answer."""
-        picks = ", ".join(f"value ->> {i}" for i in range(len(INSERT_COLUMNS)))
-        sql = (
-            f"INSERT INTO {RUNS} ({', '.join(INSERT_COLUMNS)}) SELECT {picks} FROM json_each(?1) "
-            "WHERE true ON CONFLICT DO NOTHING RETURNING id"
-        )
-        values = [[row[column] for column in INSERT_COLUMNS] for row in rows]
-        return Statement("runs.insert", sql, dump(values), ("id",), idempotent=True)
+        kinds: dict[tuple[Any, ...], int] = {}
+        values = [(*_OWN(row), kinds.setdefault(_KIND(row), len(kinds))) for row in rows]
+        argument = dump({"kinds": list(kinds), "rows": values})
+        return Statement("runs.insert", _INSERT, argument, ("id",), idempotent=True)
 
     def insert_bodies(self, kind: str, bodies: Sequence[tuple[str, str, str | None]]) -> Statement:
         """Store (run id, body, claim) where the run exists and still carries the claim."""
@@ -44,13 +63,15 @@ class RunStatements(RunMoves):
         )
         return Statement(f"bodies.{kind}", sql, dump(bodies), idempotent=True)
 
-    def find_holders(self, keys: Sequence[tuple[str, str]]) -> Statement:
-        """Find which runs hold the slots of (job, dedupe key) pairs."""
-        sql = (
-            f"SELECT r.job, r.dedupe_slot, r.id FROM json_each(?1) AS k JOIN {RUNS} AS r "
-            "ON r.job = k.value ->> 0 AND r.dedupe_slot = k.value ->> 1"
+    def find_holders(self, keys: Sequence[tuple[str, str, str]]) -> Statement:
+        """Find which runs hold the slots of (job, scope, dedupe key)."""
+        sql = " UNION ALL ".join(
+            f"SELECT r.job AS job, {quoted(scope)} AS scope, r.{slot} AS dedupe_key, r.id AS id "
+            f"FROM json_each(?1) AS k JOIN {RUNS} AS r ON r.job = k.value ->> 0 "
+            f"AND k.value ->> 1 = {quoted(scope)} AND r.{slot} = k.value ->> 2"
+            for scope, slot in SLOTS.items()
         )
-        columns = ("job", "dedupe_slot", "id")
+        columns = ("job", "scope", "dedupe_key", "id")
         return Statement("runs.find_holders", sql, dump(list(keys)), columns, reads=True)
 
     # -- look -----------------------------------------------------------------------------------
