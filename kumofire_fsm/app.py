@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
+from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
 from kumofire_fsm.binding import EMBEDDED, WORKERS, Binding, Timing
 from kumofire_fsm.creation import attempts
@@ -114,18 +116,24 @@ class Kumofire:
         self._shutdown.insert(0, hook)
         return hook
 
-    def bind(
-        self, *, db: Storage, queue: Queue | None = None, env: Any = None, timing: Timing | None = None
-    ) -> Jobs:
+    def bind(self, *, db: Any, queue: Any = None, env: Any = None, timing: Timing | None = None) -> Jobs:
         """Return the API on a database and a queue, for the length of one event.
 
         Args:
-            db: a storage, such as `SqliteStorage`.
-            queue: where hints go; without one, due runs are claimed by an embedded worker.
+            db: a D1 binding, or a storage such as `SqliteStorage`.
+            queue: a Queue binding, or anything that satisfies `kumofire_fsm.ports.Queue`; without one,
+                due runs are claimed by an embedded worker.
             env: what handlers find in ``ctx.env``.
             timing: other durations than the platform's own.
+
+        Raises:
+            BindingError: a binding is missing, or is something else.
         """
-        return Jobs(self.binding(db, queue, env, timing or (WORKERS if queue else EMBEDDED)))
+        storage: Storage = db if hasattr(db, "execute") and hasattr(db, "batch") else D1Storage(db)
+        sends: Queue | None = queue
+        if queue is not None and (hasattr(queue, "sendBatch") or not hasattr(queue, "send")):
+            sends = CloudflareQueue(queue)
+        return Jobs(self.binding(storage, sends, env, timing or (WORKERS if sends else EMBEDDED)))
 
     def open(
         self,

@@ -95,10 +95,10 @@ def _value(value: Any) -> Any:
 def _array(items: list[Any]) -> Any:
     """Return a JavaScript array where there is JavaScript; the SDK takes a list, a raw binding does not."""
     try:
-        from pyodide.ffi import to_js  # type: ignore[import-not-found]  # only inside Workers
+        from pyodide.ffi import JsProxy, to_js  # type: ignore[import-not-found]  # only inside Workers
     except ImportError:
         return items
-    return to_js(items)
+    return to_js(items) if items and isinstance(items[0], JsProxy) else items
 
 
 def _null() -> Any:
