@@ -35,6 +35,10 @@ BURST_SECONDS: Final = 0.005
 """How long a lane may call handlers that never wait before it lets the event loop turn."""
 SETTLE_AT_ONCE: Final = 500
 """Outcomes that one statement settles."""
+STUBBORN_SECONDS: Final = 2.0
+"""How long a cancelled handler may tidy up at the end before it is left behind."""
+ROOM_SECONDS: Final = 1.0
+"""For how long no other work is claimed so that a suspect run can be alone; doubles when in vain."""
 RETRY_SECONDS: Final = 1.0
 """After how long a claim or settle is tried again that the database failed."""
 
@@ -64,8 +68,10 @@ class WorkerPool:
         self._quiet = asyncio.Event()
         self._hungry, self._claiming, self._exclusive, self._at_once = True, False, False, False
         self._turn_is_set = False
+        self._room_until, self._room_after, self._room_s = 0.0, 0.0, ROOM_SECONDS
         self._facts = json_facts(by=f"{socket.gethostname()}:{os.getpid()}")
         self._upkeep = Upkeep(binding, self, data_version)
+        self._clean = contextvars.copy_context()
 
     async def run(self) -> None:
         """Work until `stop` or a cancellation."""
@@ -95,9 +101,15 @@ class WorkerPool:
         if self.in_flight and grace > 0 and not self._at_once:
             self._quiet.clear()
             await asyncio.wait([asyncio.ensure_future(self._quiet.wait())], timeout=grace)
+        self._at_once = True  # what the database refuses from here on is left to the leases
         for attempt in list(self.in_flight.values()):
             attempt.stop("shutdown")
+        patience = time.monotonic() + STUBBORN_SECONDS
         while self.in_flight or self._outcomes or self._tasks or self._claiming:
+            if time.monotonic() > patience:
+                for attempt in list(self.in_flight.values()):
+                    log.error("run %s: its handler ignores its cancellation; left behind", attempt.run.id)
+                    self._finish(attempt, release(attempt.run, self._binding.now()))
             self._turn()
             waiting = [*self._tasks, *(a.task for a in self.in_flight.values() if a.task)]
             await asyncio.wait(
@@ -108,8 +120,17 @@ class WorkerPool:
         keep_leases.cancel()
         for lane in self._lanes:
             lane.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
+        if self._lanes:
+            await asyncio.wait(self._lanes, timeout=0 if time.monotonic() > patience else None)
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def make_room(self) -> None:
+        """Claim nothing for a while, so that a suspect run, which starts alone, gets its turn."""
+        now = time.monotonic()
+        if self.in_flight and not self._exclusive and now > self._room_after:
+            self._room_until, self._room_after = now + self._room_s, now + 5 * self._room_s
+            asyncio.get_running_loop().call_later(self._room_s, self.wake)
+            self._room_s = min(2 * self._room_s, 60.0)
 
     def wake(self) -> None:
         """Look for work at the end of this turn of the event loop."""
@@ -139,6 +160,8 @@ class WorkerPool:
             self._start(self._settle(part))
         free = self._concurrency - len(self.in_flight)
         open_ = not (self._claiming or self._exclusive or self._stopped.is_set())
+        if self.in_flight and time.monotonic() < self._room_until:
+            open_ = False
         if self._hungry and free > 0 and open_:
             self._claiming, self._hungry = True, False
             self._start(self._claim(free, alone=not self.in_flight))
@@ -168,6 +191,9 @@ class WorkerPool:
             runs, found = [], 0
         finally:
             self._claiming = False
+        if self._stopped.is_set():  # it was on its way when the end began
+            self._outcomes += [release(run, self._binding.now()) for run in runs]
+            return
         if found >= free:
             self.wake()  # there may be more
         else:
@@ -175,6 +201,8 @@ class WorkerPool:
             if self._hungry:
                 self._set_turn()
         self._exclusive = alone and any(run.suspect for run in runs)
+        if self._exclusive:
+            self._room_s, self._room_after = ROOM_SECONDS, 0.0
         for run in runs:
             attempt = Attempt(self._binding, run, self._binding.registry.get(run.job), self._jobs)
             self.in_flight[run.id] = attempt
@@ -215,9 +243,16 @@ class WorkerPool:
             if not waiting.done():
                 waiting.set_result(None)
                 return
-        lane = asyncio.ensure_future(self._lane())
+        # In a context of its own: a handler that changed context variables may be what called this.
+        loop = asyncio.get_running_loop()
+        lane = loop.create_task(self._lane(), context=self._clean.run(contextvars.copy_context))
         self._lanes.add(lane)
-        lane.add_done_callback(self._lanes.discard)
+        lane.add_done_callback(self._lane_ended)
+
+    def _lane_ended(self, lane: asyncio.Task[None]) -> None:
+        """Go on with what is claimed although a handler took its lane with it, by cancelling its task."""
+        self._lanes.discard(lane)
+        self._next_lane()
 
     async def _lane(self) -> None:
         loop, clean = asyncio.get_running_loop(), contextvars.copy_context()
@@ -226,10 +261,12 @@ class WorkerPool:
             while self._ready:
                 await self._perform(self._ready.popleft())
                 if contextvars.copy_context() != clean:
-                    return self._next_lane()  # the handler changed context variables: a fresh lane
+                    return  # the handler changed context variables: a fresh lane goes on
                 if time.perf_counter() > burst_ends:
                     await asyncio.sleep(0)
                     burst_ends = time.perf_counter() + BURST_SECONDS
+            if self._stopped.is_set():
+                return
             wait: asyncio.Future[None] = loop.create_future()
             self._idle.append(wait)
             await wait
@@ -255,11 +292,13 @@ class WorkerPool:
             self._finish(attempt, outcome)
 
     def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        self.in_flight.pop(attempt.run.id, None)
+        if self.in_flight.pop(attempt.run.id, None) is None:
+            return  # it was left behind, and released
         if outcome is not None:
             self._outcomes.append(outcome)
         if self._exclusive and not self.in_flight:
             self._exclusive, self._hungry = False, True
         if not self.in_flight:
             self._quiet.set()
+            self._hungry = self._hungry or time.monotonic() < self._room_until
         self._set_turn()

@@ -37,6 +37,7 @@ class Upkeep:
         self._binding, self._pool, self._data_version = binding, pool, data_version
         self._attention = asyncio.Event()
         self._planning = False
+        self._overdue: int | None = None
         self._plan_timer: asyncio.TimerHandle | None = None
         self._plans: set[asyncio.Task[None]] = set()
         self._start_timer: asyncio.TimerHandle | None = None
@@ -46,7 +47,7 @@ class Upkeep:
         """Do all duties until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                for duty in (self.keep_leases, self._keep_deadlines, self._watch):
+                for duty in (self.keep_leases, self._keep_deadlines, self._watch, self._make_room):
                     group.create_task(_ever(duty))
         finally:
             for timer in (self._plan_timer, self._start_timer, self._fire_timer):
@@ -107,6 +108,16 @@ class Upkeep:
                 seen, quiet_since = version, time.monotonic()
                 self._pool.wake()
 
+    async def _make_room(self) -> None:
+        """See to it that suspect runs, which start alone, get their turn where work never ends."""
+        while True:
+            await asyncio.sleep(OVERDUE_SECONDS)
+            if self._pool.in_flight:
+                jobs = list(self._binding.registry.jobs)
+                statement = self._binding.runs.due_suspect(now=self._binding.now(), jobs=jobs)
+                if await self._binding.storage.execute(statement):
+                    self._pool.make_room()
+
     # -- plans ----------------------------------------------------------------------------------
 
     def plan_soon(self) -> None:
@@ -129,6 +140,9 @@ class Upkeep:
             log.error("the next deadline could not be read: %s", exc)
             return
         start, others = runs[0]
+        if start is not None and start <= self._binding.now() and start != self._overdue:
+            self._pool.wake()  # it became due meanwhile; what nobody here may take is looked at less often
+        self._overdue = start
         fires = [at for at in (others, jobs[0][0]) if at is not None]
         self._start_timer = self._set(self._start_timer, start, self._pool.wake)
         self._fire_timer = self._set(self._fire_timer, min(fires, default=None), self._attention.set)

@@ -18,13 +18,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 
 __all__ = ["SqliteStorage"]
+
+T = TypeVar("T")
 
 BUSY_SECONDS: Final = 60.0
 """How long another process may hold the write lock before a caller hears of it."""
@@ -63,6 +65,7 @@ class SqliteStorage:
         )
         self._watch: sqlite3.Connection | None = None
         self._version = 0
+        self._closed = False
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
@@ -78,17 +81,19 @@ class SqliteStorage:
         return answers
 
     async def call(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Run a function on the writer's connection, inside a transaction."""
-        return await self._writer.submit(function)
+        """Run a function on the writer's connection, inside a transaction; if it raises, it did nothing."""
+        return await self._writer.submit(lambda db: _in_savepoint(db, function))
 
     def data_version(self) -> int:
         """Return a number that changes when any other connection has committed; costs microseconds."""
+        if self._closed:
+            raise StoreError("the database is closed")
         if self._watch is None:
             self._watch = self._connect()
         try:
             self._version = self._watch.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.OperationalError as exc:  # busy for a moment: the next look will tell
-            if not isinstance(translate(exc), TransientStoreError):
+        except sqlite3.Error as exc:
+            if not isinstance(translate(exc), TransientStoreError):  # busy: the next look will tell
                 raise translate(exc) from exc
         return self._version
 
@@ -99,6 +104,7 @@ class SqliteStorage:
 
     async def close(self) -> None:
         """Finish what was submitted, then close the file."""
+        self._closed = True
         await self._writer.stop()
         if self._reader is not self._writer:
             await self._reader.stop()
@@ -143,8 +149,10 @@ class _Thread:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise StoreError("the database is closed")
+        if self._loop is not loop:
+            # A loop that has ended hands nothing over any more, and takes no answers.
+            self._loop, self._turn = loop, []
         if self._thread is None:
-            self._loop = loop
             self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
             self._thread.start()
         future: asyncio.Future[Any] = loop.create_future()
@@ -201,9 +209,10 @@ class _Thread:
         return group, False
 
     def _deliver(self, group: list[_Work]) -> None:
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, group)
+        for loop in {each.future.get_loop() for each in group}:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                mine = [each for each in group if each.future.get_loop() is loop]
+                loop.call_soon_threadsafe(_resolve, mine)
 
 
 def _resolve(group: list[_Work]) -> None:
@@ -269,16 +278,20 @@ def _run(db: sqlite3.Connection, statement: Statement) -> list[Row]:
 
 
 def _run_all(db: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
+    return _in_savepoint(db, lambda db: [_run(db, statement) for statement in statements])
+
+
+def _in_savepoint(db: sqlite3.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
     db.execute("SAVEPOINT caller")
     try:
-        answers = [_run(db, statement) for statement in statements]
+        answer = function(db)
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK TO caller")
             db.execute("RELEASE caller")
         raise
     db.execute("RELEASE caller")
-    return answers
+    return answer
 
 
 def _patiently(attempt: Callable[[], Any]) -> None:

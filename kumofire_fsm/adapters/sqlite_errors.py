@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 from kumofire_fsm.errors import (
@@ -34,6 +35,10 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
     if name == "SQLITE_NOTADB":
         return StoreError(f"the file is not a SQLite database{where}: choose another path")
     if name.startswith("SQLITE_CANTOPEN"):
+        folder = os.path.dirname(path) or "."  # noqa: PTH120
+        effective = os.access in os.supports_effective_ids
+        if path and os.path.isdir(folder) and not os.access(folder, os.W_OK, effective_ids=effective):  # noqa: PTH112
+            return DatabaseReadOnly(f"the database cannot be made{where}: make its directory writable")
         return StoreError(f"the database cannot be opened{where}: does its directory exist?")
     if "no such table: kumofire" in text or "no such column" in text or "has no column" in text:
         return SchemaMismatch(

@@ -37,8 +37,9 @@ async def work(app: Kumofire, db: Path, *, concurrency: int, lease: float, grace
 
 
 def _leave_threads_behind() -> None:
-    """End the process although a plain handler, whose run was released, goes on in a thread."""
-    if any(thread.name.startswith("kumofire-handler") for thread in threading.enumerate()):
+    """End the process although a handler whose run was released goes on, in a thread or in spite of all."""
+    in_threads = any(thread.name.startswith("kumofire-handler") for thread in threading.enumerate())
+    if in_threads or len(asyncio.all_tasks()) > 1:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -122,9 +122,10 @@ class RunMoves:
             else event_edges(self._list, self.start_events)
         )
         known = "d.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
-        window = self.due({e.source for each in edges.values() for e in each}, known, "suspect")
+        fit = f"{known} AND (d.suspect = 0 OR (?1 ->> '$.alone'))"  # a suspect takes no other's place
+        window = self.due({e.source for each in edges.values() for e in each}, fit, "suspect")
         by_id = "SELECT value AS id, 0 AS suspect FROM json_each(?1, '$.ids')"
-        head = "(SELECT suspect FROM w LIMIT 1)"
+        head = "(SELECT max(suspect) FROM w)"
         alone = f"(?1 ->> '$.alone') AND ((?1 ->> '$.limit') = 1 OR {head})" if scan else "?1 ->> '$.alone'"
         source = (
             f"w AS MATERIALIZED ({window if scan else by_id}), "
@@ -135,7 +136,7 @@ class RunMoves:
         leased = sorted({s for spec in self._list for s in spec.with_role(Role.LEASED)})
         pick = "r.job = a.job AND r.id IN (SELECT id FROM w)"
         if scan:
-            pick += " AND (a.alone = 0 OR r.id = (SELECT id FROM w LIMIT 1))"
+            pick += " AND (a.alone = 0 OR r.id = (SELECT id FROM w ORDER BY suspect DESC LIMIT 1))"
         sql = compare_and_set(
             self._list,
             edges,
@@ -146,6 +147,13 @@ class RunMoves:
             returning=", ".join((*ClaimedRun._fields[:-1], body_sql("payload", "id", "body"))),
         )
         return self._cache.setdefault(("claim", scan), sql)
+
+    def due_suspect(self, *, now: int, jobs: Sequence[str]) -> Statement:
+        """Find a due run that may only start alone."""
+        known = "d.job IN (SELECT value FROM json_each(?1, '$.jobs')) AND d.suspect = 1"
+        sql = self.due({s for spec in self._list for s in spec.with_role(Role.CLAIMABLE)}, known)
+        argument = dump({"now": now, "jobs": jobs, "limit": 1})
+        return Statement("runs.due_suspect", sql, argument, ("id",), reads=True)
 
     def due(self, states: Iterable[str], extra: str, *columns: str) -> str:
         """Return a SELECT of due rows: states by urgency, the oldest first within each."""
