@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Executor
@@ -30,7 +31,7 @@ from kumofire_fsm.times import duration_ms, instant_ms
 
 __all__ = ["Attempt", "Outcome", "release"]
 
-_NOTE_LENGTH = 200
+_NOTE_LENGTH = 80
 
 
 class Outcome(NamedTuple):
@@ -77,7 +78,7 @@ class Attempt:
         """
         try:
             payload = self.definition.decode_payload(self.run.body)
-        except ValueError as exc:
+        except Exception as exc:
             return self._failed(exc)  # a later deploy may mend it, so it is retried
         try:
             value = await _drive(self._call(payload, executor), suspended)
@@ -86,7 +87,7 @@ class Attempt:
         except Snooze as signal:
             return self._snoozed(signal)
         except Cancel as signal:
-            return self._outcome("stop", value=str(signal) or None)
+            return self._outcome("stop", value=cut(_text(signal), ERROR_BYTES) or None)
         except Fail as signal:
             return self._final(signal)
         except Exception as exc:
@@ -144,11 +145,13 @@ class Attempt:
         if definition.is_async:
             return await definition.handler(*arguments)
         if executor is None:
-            return definition.handler(*arguments)
+            value = definition.handler(*arguments)
+            return await value if inspect.isawaitable(value) else value
         loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
-        return await loop.run_in_executor(
+        value = await loop.run_in_executor(
             executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
         )
+        return await value if inspect.isawaitable(value) else value
 
     def _stopped(self, exc: asyncio.CancelledError) -> Outcome | None:
         task = asyncio.current_task()
@@ -230,10 +233,19 @@ def json_facts(**facts: Any) -> str:
 
 def _error_text(exc: BaseException) -> str:
     """Return the error on one line, then where it came from."""
-    said = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    text = _text(exc)
+    said = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
     frames = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename != __file__]
     trace = "".join(traceback.format_list(frames))
     return cut(f"{said}\n{trace}" if trace else said, ERROR_BYTES)
+
+
+def _text(exc: BaseException) -> str:
+    """Return what an error says; an application's own __str__ may itself fail."""
+    try:
+        return str(exc)
+    except Exception as broken:
+        return f"<its text could not be made: {type(broken).__name__}>"
 
 
 def _without_stop_iteration(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

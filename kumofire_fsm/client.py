@@ -9,14 +9,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from kumofire_fsm.attempt import json_facts
 from kumofire_fsm.binding import Binding
-from kumofire_fsm.creation import NewRow, RowMaker
+from kumofire_fsm.creation import NewRow, RowMaker, whole_number
 from kumofire_fsm.errors import (
     InvalidArgument,
     RowRefused,
     TooLarge,
     TransitionNotAllowed,
+    UnknownRun,
 )
-from kumofire_fsm.fire import Move, fire, refusal
+from kumofire_fsm.fire import Move, fire, read_runs, refusal
 from kumofire_fsm.hints import send_hints
 from kumofire_fsm.ids import check_id, first_id_at
 from kumofire_fsm.limits import FACTS_BYTES, STATEMENT_BYTES
@@ -154,6 +155,7 @@ class RunClient(RunLookup):
 
         A pruned run's dedupe key is free again.
         """
+        whole_number(limit, "limit", 10_000)
         before = self._binding.now() - duration_ms(older_than, "older_than")
         statements = self._binding.runs.prune(below=first_id_at(max(before, 0)), before=before, limit=limit)
         answers = await self._binding.storage.batch(statements)
@@ -208,7 +210,7 @@ class RunClient(RunLookup):
             answers = await binding.storage.batch(statements)
         except RowRefused as exc:
             raise InvalidArgument(f"the database refused the run: {exc}") from exc
-        holders = {(job, scope, key): run_id for job, scope, key, run_id in answers[-1]} if keyed else {}
+        holders = {(job, key): run_id for job, key, run_id in answers[-1]} if keyed else {}
         created = []
         for row in rows:
             held = row.id if row.dedupe is None else holders.get(row.dedupe, row.id)
@@ -229,7 +231,7 @@ class RunClient(RunLookup):
         repeatable: bool = False,
     ) -> RunStatus:
         binding = self._binding
-        self._check_event(check_id(run_id), event)
+        await self._check_event(check_id(run_id), event)
         binding.wake()
         facts = _facts(by=by, note=note)
         move = Move(run_id, event, binding.now(), next_at=next_at, facts=facts)
@@ -245,19 +247,24 @@ class RunClient(RunLookup):
             binding.tell_settled([run_id])
         return await self._known(run_id)
 
-    def _check_event(self, run_id: str, event: str) -> None:
+    async def _check_event(self, run_id: str, event: str) -> None:
         specs = self._binding.runs.specs.values()
         mine = {e for spec in specs for e in spec.events_by(Actor.PERSON)}
         if event in mine:
             return
         known = any(spec.event(event) for spec in specs)
         why = "is fired by consumers and deadlines only" if known else "is unknown"
+        row = (await read_runs(self._binding, [run_id])).get(run_id)
+        if row is None:
+            raise UnknownRun(run_id)
+        spec = self._binding.runs.specs.get(row.machine)
+        legal = spec.legal(row.state, Actor.PERSON) if spec else ()
         raise TransitionNotAllowed(
-            f"run {run_id}: the event {event!r} {why}; people may fire {', '.join(sorted(mine))}",
+            f"run {run_id}: the event {event!r} {why}; people may fire now: {', '.join(legal) or 'nothing'}",
             row_id=run_id,
             event=event,
-            state="",
-            legal=sorted(mine),
+            state=row.state,
+            legal=legal,
         )
 
     def _done(self, event: str, state: str) -> bool:

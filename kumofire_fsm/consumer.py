@@ -112,11 +112,11 @@ class Consumer:
 
     async def _claim(self, ids: Sequence[str], *, alone: bool) -> list[ClaimedRun]:
         binding, token = self._binding, new_token(self._binding.entropy)
+        # Nothing renews a lease beside the handlers of a batch, so it covers the whole timeout.
+        leases = {name: (whole, whole) for name, (whole, _) in binding.leases().items()}
 
         def statement(part: Sequence[str]) -> Statement:
-            return binding.runs.claim(
-                part, now=binding.now(), token=token, alone=alone, jobs=binding.leases()
-            )
+            return binding.runs.claim(part, now=binding.now(), token=token, alone=alone, jobs=leases)
 
         try:
             rows = await binding.storage.execute(statement(ids))
@@ -186,6 +186,8 @@ class Consumer:
         if spec.has_role(row.state, Role.WAITING):
             return Verdict(run_id, ack=True, reason=f"{row.state}; nothing to start")
         leased = spec.has_role(row.state, Role.LEASED)
+        if not leased and row.expires_at is not None and row.expires_at <= now:
+            return Verdict(run_id, ack=True, reason="expired; the dispatcher cancels it")
         until = row.wake_at if leased and row.wake_at is not None else row.run_at
         why = "another attempt holds its lease" if leased else "not due"
         return Verdict(run_id, ack=False, delay_s=_seconds(until - now), reason=why)

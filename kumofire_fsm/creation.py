@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -11,14 +11,15 @@ from kumofire_fsm.binding import Binding
 from kumofire_fsm.definitions import Definition, check_key
 from kumofire_fsm.errors import GuardFailed, InvalidArgument, TooLarge, TransitionNotAllowed
 from kumofire_fsm.ids import new_id
+from kumofire_fsm.jsontext import storable
 from kumofire_fsm.limits import INLINE_BYTES, TAG_COUNT, TAG_LENGTH
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewRun
-from kumofire_fsm.store.rows import SLOTS
 from kumofire_fsm.times import duration_ms, instant_ms
 
 __all__ = ["NewRow", "RowMaker"]
 
+_SCOPES: Final = ("forever", "active")
 _OVERHEAD: Final = 400
 """About how many bytes a row adds to a statement's argument beside its payload."""
 
@@ -41,10 +42,10 @@ class NewRow(NamedTuple):
         return int(self.columns["run_at"])
 
     @property
-    def dedupe(self) -> tuple[str, str, str] | None:
-        """The (job, scope, key) whose slot it takes."""
+    def dedupe(self) -> tuple[str, str] | None:
+        """The (job, key) whose slot it takes."""
         key = self.columns["dedupe_key"]
-        return None if key is None else (self.columns["job"], self.columns["dedupe"], key)
+        return None if key is None else (self.columns["job"], key)
 
     @property
     def size(self) -> int:
@@ -72,7 +73,7 @@ class RowMaker:
         expires_at = None if new.expires_at is None else instant_ms(new.expires_at, "expires_at")
         if expires_at is not None and expires_at <= run_at:
             raise InvalidArgument("expires_at must lie after the time at which the run is due")
-        if new.dedupe not in SLOTS:
+        if new.dedupe not in _SCOPES:
             raise InvalidArgument(f"dedupe must be 'forever' or 'active'; found {new.dedupe!r}")
         key = None if new.dedupe_key is None else check_key(new.dedupe_key, "dedupe_key")
         payload = definition.encode_payload(new.payload)
@@ -81,7 +82,7 @@ class RowMaker:
         row["max_attempts"] = attempts(new.max_attempts, definition.max_attempts)
         row["payload"] = "" if large else payload
         if key is not None:
-            row["dedupe"], row["dedupe_key"], row[SLOTS[new.dedupe]] = new.dedupe, key, key
+            row["dedupe"], row["dedupe_key"], row["dedupe_slot"] = new.dedupe, key, key
         if new.tags:
             row["tags"] = json.dumps(tags(new.tags))
         return NewRow(row, payload if large else None, hinted)
@@ -153,14 +154,26 @@ def attempts(value: object, default: int) -> int:
     return value
 
 
-def tags(given: Sequence[str]) -> list[str]:
+def tags(given: object) -> list[str]:
     """Return checked tags.
 
     Raises:
         InvalidArgument, TooLarge: too many, too long, or no texts.
     """
-    if isinstance(given, str) or not all(isinstance(tag, str) and tag for tag in list[Any](given)):
+    listed: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
+    if not all(isinstance(tag, str) and tag for tag in listed):
         raise InvalidArgument(f"tags must be a list of texts; found {given!r}")
-    if len(given) > TAG_COUNT or any(len(tag) > TAG_LENGTH for tag in given):
+    if len(listed) > TAG_COUNT or any(len(tag) > TAG_LENGTH for tag in listed):
         raise TooLarge(f"at most {TAG_COUNT} tags of at most {TAG_LENGTH} characters; found {given!r:.200}")
-    return list(given)
+    return [storable(tag, "a tag") for tag in listed]
+
+
+def whole_number(value: object, what: str, most: int) -> int:
+    """Return an integer from 1 to ``most``.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise InvalidArgument(f"{what} must be an integer from 1 to {most}; found {value!r}")
+    return value

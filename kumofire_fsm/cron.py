@@ -135,7 +135,7 @@ def rule_from_options(
             raise InvalidSchedule(
                 f"timezone must be an IANA name such as 'Europe/Berlin'; found {timezone!r}"
             )
-        rule = Cron(cron, timezone or "UTC")
+        rule = Cron(cron, "UTC" if timezone is None else timezone)
     else:
         anchor = now if start_at is None else instant_ms(start_at, "start_at")
         rule = Every(duration_ms(every, "every"), anchor)

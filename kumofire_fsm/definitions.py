@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import typing
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from kumofire_fsm.errors import (
     TooLarge,
     UnknownJob,
 )
-from kumofire_fsm.jsontext import encode_typed
+from kumofire_fsm.jsontext import encode_typed, storable
 from kumofire_fsm.limits import KEY_LENGTH, PAYLOAD_BYTES, RESULT_BYTES
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.retry import RetryPolicy
@@ -69,12 +70,14 @@ class Definition:
         except ValueError as exc:
             raise InvalidPayload(f"{what} does not validate: {exc}") from exc
 
-    def decode_payload(self, text: str) -> Any:
+    def decode_payload(self, text: str | None) -> Any:
         """Return the value the handler is called with.
 
         Raises:
             ValueError: the stored text does not fit the annotation any more.
         """
+        if text is None:
+            raise ValueError("the payload, which has a row of its own, is gone")
         if self.payload is None:
             import json
 
@@ -87,12 +90,12 @@ class Definition:
         Raises:
             InvalidResult: it does not fit the annotation, is not JSON, or is over the limit.
         """
-        if value is None:
-            return None
         what = f"the result of {self.name!r}"
         try:
             if self.result is not None:
                 value = self.result.validate_python(value)
+            if value is None:
+                return None
             return encode_typed(value, self.result, what, RESULT_BYTES)
         except ValueError as exc:  # ours and pydantic's
             raise InvalidResult(f"{what} cannot be stored: {exc}") from exc
@@ -114,13 +117,13 @@ class Registry:
             raise DefinitionError(f"a job {definition.name!r} is registered already; names are unique")
         self.jobs[definition.name] = definition
 
-    def get(self, name: str) -> Definition:
+    def get(self, name: object) -> Definition:
         """Return the job of that name.
 
         Raises:
             UnknownJob: none is registered.
         """
-        definition = self.jobs.get(name)
+        definition = self.jobs.get(name) if isinstance(name, str) else None
         if definition is None:
             raise UnknownJob(str(name), sorted(self.jobs))
         return definition
@@ -160,14 +163,14 @@ def define(
     if len(parameters) not in (1, 2):
         raise DefinitionError(
             f"job {name!r}: a handler is handler(ctx, payload) or handler(ctx); found "
-            f"{plain.__name__}{inspect.signature(plain)}"
+            f"{getattr(plain, '__name__', plain)}{inspect.signature(plain)}"
         )
     notes = inspect.get_annotations(plain)
     payload = parameters[1].name if len(parameters) == 2 else None
     return Definition(
         name=check_key(name, "a job's name"),
         handler=handler,
-        is_async=inspect.iscoroutinefunction(plain),
+        is_async=any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__))),
         machine=machine,
         max_attempts=max_attempts,
         timeout_ms=timeout_ms,
@@ -188,11 +191,7 @@ def check_key(value: object, what: str) -> str:
         raise InvalidArgument(f"{what} must be a text of 1 to {KEY_LENGTH} characters; found {value!r}")
     if len(value) > KEY_LENGTH:
         raise TooLarge(f"{what} has {len(value)} characters; the limit is {KEY_LENGTH}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as exc:
-        raise InvalidArgument(f"{what} holds a lone surrogate: {value!r}") from exc
-    return value
+    return storable(value, what)
 
 
 def _adapter(function: Callable[..., Any], annotation: Any, job: str) -> TypeAdapter[Any] | None:
@@ -200,11 +199,12 @@ def _adapter(function: Callable[..., Any], annotation: Any, job: str) -> TypeAda
     hint = _resolved(function, annotation, job)
     if hint is Any or hint is inspect.Parameter.empty:
         return None
-    from pydantic import PydanticSchemaGenerationError, TypeAdapter  # costs 0.1 s: only with a job
+    from pydantic import TypeAdapter
+    from pydantic.errors import PydanticUserError  # costs 0.1 s: only with a job
 
     try:
         return TypeAdapter(hint)
-    except PydanticSchemaGenerationError as exc:
+    except PydanticUserError as exc:
         raise DefinitionError(f"job {job!r}: pydantic cannot validate {hint!r}: {exc}") from exc
 
 
@@ -212,11 +212,15 @@ def _resolved(function: Callable[..., Any], annotation: Any, job: str) -> Any:
     """Resolve one annotation alone: the context's is often imported for type checkers only."""
     if not isinstance(annotation, str):
         return annotation
-    closure = inspect.getclosurevars(function).nonlocals
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    closure = {}
+    for name, cell in cells:
+        with contextlib.suppress(ValueError):  # empty: it is defined after the handler
+            closure[name] = cell.cell_contents
     try:
-        return typing.get_type_hints(
-            _Holder(annotation), function.__globals__, dict(closure), include_extras=True
-        )["value"]
+        return typing.get_type_hints(_Holder(annotation), function.__globals__, closure, include_extras=True)[
+            "value"
+        ]
     except NameError as exc:
         raise DefinitionError(
             f"job {job!r}: the annotation {annotation!r} cannot be resolved ({exc}); define the type at "

@@ -36,10 +36,11 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
         jobs = await fire_due_jobs(binding, limit=limit)
         moved = await sweep(binding, limit=limit, hints=hints)
         sendable = [(row[0], row[2]) for row in moved.rows if binding.runs.hinted(row[1], row[4])]
-        refused = await send_hints(binding, sendable) + jobs.refused
+        lost = await send_hints(binding, sendable)
+        refused = lost + jobs.refused
         report = DispatchReport(
             moved=report.moved + len(moved.rows),
-            sent=report.sent + jobs.sent + len(sendable) - refused if binding.queue else 0,
+            sent=report.sent + jobs.sent + len(sendable) - lost if binding.queue else 0,
             fired=report.fired + jobs.fired,
             suspended=report.suspended + jobs.suspended,
             refused=report.refused + refused,
@@ -68,12 +69,16 @@ async def sweep(binding: Binding, *, limit: int, hints: str) -> Swept:
         rows = await binding.storage.execute(statement())
     except RowRefused as exc:
         log.error("a sweep was refused (%s); looking for the row", exc)
-        due = await binding.storage.execute(binding.runs.due_ids(now=now, limit=limit))
+        due = await binding.storage.execute(
+            binding.runs.due_ids(now=now, limit=limit, jobs=list(binding.registry.jobs))
+        )
         ids = [row[0] for row in due]
         rows = await move_or_defer(binding, ids, statement)
         return Swept(rows, more=len(ids) == limit)
     binding.tell_settled(row[0] for row in rows)
-    return Swept(rows, more=bool(rows) and rows[0][-1] > limit)
+    # A run that was lost is due at once for its hint, if its next try is near.
+    again = any(row[5] is not None and row[5] <= now for row in rows)
+    return Swept(rows, more=again or (bool(rows) and rows[0][-1] > limit))
 
 
 async def move_or_defer(

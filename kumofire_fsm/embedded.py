@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -88,10 +88,16 @@ async def open_embedded(
             yield jobs
         finally:
             await jobs.close()
-            for hook in shutdown:
-                await _call(hook, jobs)
+            await _shut_down(shutdown, jobs)
     finally:
         await asyncio.shield(storage.close())
+
+
+async def _shut_down(hooks: Sequence[Callable[[Any], Any]], jobs: EmbeddedJobs) -> None:
+    """Call every hook, also after one that fails; the first error is raised at the end."""
+    async with AsyncExitStack() as stack:
+        for hook in reversed(hooks):
+            stack.push_async_callback(_call, hook, jobs)
 
 
 async def _call(hook: Callable[[Any], Any], jobs: EmbeddedJobs) -> None:

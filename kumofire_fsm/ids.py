@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.jsontext import storable
 from kumofire_fsm.ports import Entropy
 
 __all__ = ["check_id", "first_id_at", "new_id", "new_token"]
@@ -35,7 +36,7 @@ def check_id(run_id: object) -> str:
     """
     if not isinstance(run_id, str) or not run_id:
         raise InvalidArgument(f"an id is a text such as 0198c0de-...; found {run_id!r}")
-    return run_id
+    return storable(run_id, "an id")
 
 
 def _text(at: int, noise: str) -> str:

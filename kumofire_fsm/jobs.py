@@ -7,8 +7,8 @@ from typing import Any
 from kumofire_fsm.binding import Binding
 from kumofire_fsm.client import RunClient
 from kumofire_fsm.consumer import Consumer, Verdict
+from kumofire_fsm.creation import whole_number
 from kumofire_fsm.dispatcher import dispatch
-from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.schedules import ScheduleClient
 
@@ -28,9 +28,7 @@ class Jobs(RunClient, ScheduleClient):
         Args:
             limit: rows a round, from 1 to 1,000; rounds repeat until nothing is due.
         """
-        if not 1 <= limit <= 1000:
-            raise InvalidArgument(f"limit must be 1 to 1000; found {limit!r}")
-        return await dispatch(self._binding, limit=limit)
+        return await dispatch(self._binding, limit=whole_number(limit, "limit", 1000))
 
     async def consume(self, message: Any) -> Verdict:
         """Work on the run that one message hints at; the message is acknowledged or retried.

@@ -7,19 +7,17 @@ round integers beyond 2**53. Each of these would change a payload on its way.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
-from kumofire_fsm.limits import SAFE_INTEGER
+from kumofire_fsm.limits import JSON_DEPTH, SAFE_INTEGER
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["cut", "decode", "encode", "encode_typed"]
+__all__ = ["cut", "decode", "encode", "encode_typed", "storable"]
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-_LONG_NUMBER: Final = re.compile(r"\d{16}")
 
 
 def encode(value: Any, what: str, limit: int) -> str:
@@ -35,11 +33,10 @@ def encode(value: Any, what: str, limit: int) -> str:
         TooLarge: it is over the limit.
     """
     try:
+        _check(value)
         text = _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidArgument(f"{what} is not JSON: {exc}") from exc
-    if _LONG_NUMBER.search(text):
-        _check_integers(value, what)
     return _sized(text, what, limit)
 
 
@@ -59,18 +56,21 @@ def encode_typed(value: Any, adapter: TypeAdapter[Any] | None, what: str, limit:
             if adapter is None or not isinstance(exc.__cause__, TypeError):
                 raise
     try:
-        text = adapter.dump_json(value).decode()
-        back = adapter.validate_json(text)
-        same = adapter.dump_python(back) == adapter.dump_python(value)
-    except ValueError as exc:  # pydantic's errors are ValueErrors
-        raise InvalidArgument(f"{what} is not JSON: {exc}") from exc
+        text, same = _round_trip(value, adapter, by_alias=False)
+    except ValueError:  # pydantic's errors are ValueErrors
+        try:  # a field with an alias is validated by that
+            text, same = _round_trip(value, adapter, by_alias=True)
+        except ValueError as exc:
+            raise InvalidArgument(f"{what} is not JSON: {exc}") from exc
     if not same:
         raise InvalidArgument(
             f"{what} would come back from JSON as another value: {value!r:.200} (sets, bytes and NaN do "
             "not survive; annotate such fields, or convert them)"
         )
-    if _LONG_NUMBER.search(text):
-        _check_integers(json.loads(text), what)
+    try:
+        _check(json.loads(text))
+    except (ValueError, RecursionError) as exc:
+        raise InvalidArgument(f"{what} is not JSON: {exc}") from exc
     return _sized(text, what, limit)
 
 
@@ -84,11 +84,26 @@ def decode(text: str | None) -> Any:
 
 def cut(text: str, limit: int) -> str:
     """Return a text of at most ``limit`` bytes of UTF-8, with a mark where it was cut."""
-    raw = text.encode("utf-8", "replace")
+    raw = text.replace("\0", "\\0").encode("utf-8", "replace")  # SQLite's JSON ends a text at a NUL
     if len(raw) <= limit:
         return raw.decode()
     mark = " ... [truncated]"
     return raw[: limit - len(mark)].decode("utf-8", "ignore") + mark
+
+
+def storable(text: str, what: str) -> str:
+    """Return a text that the database can hold as it is.
+
+    Raises:
+        InvalidArgument: it holds a lone surrogate, or a NUL, at which SQLite's JSON functions end a text.
+    """
+    if "\0" in text:
+        raise InvalidArgument(f"{what} holds a NUL character: {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument(f"{what} holds a lone surrogate: {text!r}") from exc
+    return text
 
 
 def _sized(text: str, what: str, limit: int) -> str:
@@ -102,14 +117,26 @@ def _sized(text: str, what: str, limit: int) -> str:
     return text
 
 
-def _check_integers(value: Any, what: str) -> None:
+def _round_trip(value: Any, adapter: TypeAdapter[Any], *, by_alias: bool) -> tuple[str, bool]:
+    """Return the text, and whether it gives the same value back."""
+    text = adapter.dump_json(value, by_alias=by_alias, round_trip=True).decode()
+    back = adapter.validate_json(text)
+    return text, adapter.dump_python(back) == adapter.dump_python(value)
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    """Refuse what JSON would change or its readers would not read, where json.dumps would not."""
     if isinstance(value, dict):
-        for each in value.values():
-            _check_integers(each, what)
+        if depth > JSON_DEPTH:
+            raise ValueError(f"it is nested deeper than {JSON_DEPTH} levels")
+        for key, each in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"the key {key!r} would come back as a text")
+            _check(each, depth + 1)
     elif isinstance(value, (list, tuple)):
+        if depth > JSON_DEPTH:
+            raise ValueError(f"it is nested deeper than {JSON_DEPTH} levels")
         for each in value:
-            _check_integers(each, what)
+            _check(each, depth + 1)
     elif isinstance(value, int) and abs(value) > SAFE_INTEGER:
-        raise InvalidArgument(
-            f"{what} holds the integer {value}, which JSON readers round beyond 2**53; send it as a text"
-        )
+        raise ValueError(f"the integer {value} is beyond 2**53, where JSON readers round; send it as a text")

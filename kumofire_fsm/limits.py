@@ -11,6 +11,7 @@ __all__ = [
     "FACTS_BYTES",
     "HISTORY_CAP",
     "INLINE_BYTES",
+    "JSON_DEPTH",
     "KEY_LENGTH",
     "PAYLOAD_BYTES",
     "PROGRESS_BYTES",
@@ -37,6 +38,8 @@ KEY_LENGTH = 255
 """Characters of a job's name, a dedupe key or a schedule key."""
 TAG_COUNT = 20
 TAG_LENGTH = 64
+JSON_DEPTH = 150
+"""Levels of lists and objects; pydantic's reader stops at 200."""
 SAFE_INTEGER = 2**53 - 1
 """JavaScript, and so D1 and Queues, cannot hold integers beyond this exactly."""
 STATEMENT_BYTES = 1024 * 1024

@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from kumofire_fsm.binding import Binding
+from kumofire_fsm.creation import whole_number
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.fire import read_runs
 from kumofire_fsm.ids import check_id, first_id_at
+from kumofire_fsm.jsontext import storable
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import RunPage, RunStatus, history_entries
 from kumofire_fsm.store.runs import RunRow
@@ -56,8 +58,10 @@ class RunLookup:
         Raises:
             InvalidArgument: a state that no machine has, or a limit out of range.
         """
-        if not 1 <= limit <= 500:
-            raise InvalidArgument(f"limit must be 1 to 500; found {limit!r}")
+        whole_number(limit, "limit", 500)
+        for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
+            if text is not None:
+                storable(text, what)
         states = [state] if isinstance(state, str) else state
         known = {s.id for spec in self._binding.runs.specs.values() for s in spec.states}
         for each in states or ():
@@ -100,6 +104,7 @@ class RunLookup:
             UnknownRun: no run has this id.
             WaitTimeout: it was not settled in time.
         """
+        check_id(run_id)
         limit = None if timeout is None else duration_ms(timeout, "timeout")
         binding, began, pause = self._binding, self._binding.now(), 0.01
         while True:

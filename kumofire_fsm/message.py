@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final, Protocol
 
-from kumofire_fsm.errors import InvalidMessage, UnsupportedMessageVersion
+from kumofire_fsm.errors import InvalidArgument, InvalidMessage, UnsupportedMessageVersion
+from kumofire_fsm.ids import check_id
 
 __all__ = ["VERSION", "QueueMessage", "message_body", "read_message"]
 
@@ -41,7 +42,7 @@ def read_message(body: object) -> str:
     if isinstance(body, (str, bytes)):
         try:
             body = json.loads(body)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise InvalidMessage(f"a message must be JSON; found {body!r:.200}") from exc
     if not isinstance(body, dict) or "version" not in body:
         raise InvalidMessage(
@@ -54,4 +55,7 @@ def read_message(body: object) -> str:
         )
     if not isinstance(run_id, str) or not run_id:
         raise InvalidMessage(f"a message needs a kumofireJobRunId; found {body!r:.200}")
-    return run_id
+    try:
+        return check_id(run_id)
+    except InvalidArgument as exc:
+        raise InvalidMessage(str(exc)) from exc

@@ -117,7 +117,14 @@ class DispatchReport:
 
 
 def history_entries(text: str) -> tuple[HistoryEntry, ...]:
-    """Return the entries of a stored history."""
+    """Return the entries of a stored history; one that says so where it cannot be read."""
+    try:
+        return _entries(text)
+    except (ValueError, TypeError):
+        return (HistoryEntry("unreadable", None, None),)
+
+
+def _entries(text: str) -> tuple[HistoryEntry, ...]:
     return tuple(
         HistoryEntry(event, state, instant(at), facts[0] if facts else {})
         for event, state, at, *facts in json.loads(text)

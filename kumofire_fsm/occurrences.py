@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.binding import Binding, log
-from kumofire_fsm.creation import RowMaker
+from kumofire_fsm.creation import RowMaker, attempts, tags
 from kumofire_fsm.cron import rule_from_json
-from kumofire_fsm.errors import KumofireError
+from kumofire_fsm.errors import InvalidSchedule, RowRefused
 from kumofire_fsm.fire import in_halves
 from kumofire_fsm.hints import send_hints
 from kumofire_fsm.ids import new_token
@@ -20,6 +20,10 @@ from kumofire_fsm.ports import Row
 from kumofire_fsm.store.schedules import JobRow
 
 __all__ = ["JobsReport", "fire_due_jobs"]
+
+
+DEFER_MS: Final = 3_600_000
+"""For how long a row that the database refuses to move is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,22 @@ async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
     if not due:
         return JobsReport()
     due, more = due[:limit], len(due) > limit
-    fired = {row[0]: row[1] for row in await in_halves(
-        lambda part: _advance(binding, part), due, lambda job: f"recurring job {job.id}"
-    )}  # fmt: skip
+    refused_jobs: list[str] = []
+
+    async def act(part: Sequence[JobRow]) -> list[Row]:
+        try:
+            return await _advance(binding, part)
+        except RowRefused:
+            if len(part) == 1:
+                refused_jobs.append(part[0].id)
+                return []
+            raise
+
+    moved = await in_halves(act, due, lambda job: f"recurring job {job.id}")
+    fired = {row[0]: row[1] for row in moved}
+    if refused_jobs:
+        log.error("recurring jobs %s cannot be moved; set aside for an hour", ", ".join(refused_jobs))
+        await binding.storage.execute(binding.schedules.defer(refused_jobs, binding.now() + DEFER_MS))
     hinted = [(run_id, run_at) for run_id, run_at in fired.items() if run_at is not None]
     refused = await send_hints(binding, hinted)
     suspended = sum(1 for job in due if job.id in fired)
@@ -66,7 +83,7 @@ async def _advance(binding: Binding, jobs: Sequence[JobRow]) -> list[Row]:
         move = {"id": job.id, "revision": job.revision, "due": job.next_at, "now": binding.now()}
         try:
             run, following = _occurrence(binding, makers, job)
-        except (KumofireError, ValueError, KeyError, TypeError) as exc:
+        except Exception as exc:  # whatever is wrong with one row stops no other
             log.error("recurring job %s is suspended: %s", job.id, exc)
             text = cut(f"{type(exc).__name__}: {exc}", ERROR_BYTES)
             moves.append({**move, "event": "suspend", "value": text})
@@ -89,14 +106,15 @@ def _occurrence(binding: Binding, makers: RowMaker, job: JobRow) -> tuple[dict[s
 
     After an outage there is one run for all that was missed, and the next lies in the future.
     """
-    assert job.next_at is not None
+    if job.next_at is None:
+        raise InvalidSchedule("it is due, but has no occurrence")
     rule = rule_from_json(json.loads(job.schedule))
     template = json.loads(job.template)
     following = rule.next_after(max(job.next_at, binding.now()))
     row, _ = makers.begin(binding.registry.get(job.job), job.next_at, None, binding.now())
     row["job_id"], row["scheduled_for"] = job.id, job.next_at
     row["payload"] = "apart" if len(job.payload or "") > INLINE_BYTES else ""
-    row["max_attempts"] = template.get("max_attempts") or row["max_attempts"]
+    row["max_attempts"] = attempts(template.get("max_attempts"), row["max_attempts"])
     if template.get("tags"):
-        row["tags"] = json.dumps(template["tags"])
+        row["tags"] = json.dumps(tags(template["tags"]))
     return row, following

@@ -227,7 +227,9 @@ class WorkerPool:
             rows = await binding.storage.execute(statement(None))
         except RowRefused as exc:
             log.error("a claim was refused (%s); looking for the row", exc)
-            found = binding.runs.due_ids(now=now, limit=limit, roles=(Role.CLAIMABLE,))
+            found = binding.runs.due_ids(
+                now=now, limit=limit, jobs=list(binding.registry.jobs), roles=(Role.CLAIMABLE,)
+            )
             ids = [row[0] for row in await binding.storage.execute(found)]
             rows = await move_or_defer(binding, ids, statement)
         return claimed_runs(binding, rows), len(rows)

@@ -40,7 +40,7 @@ class Backoff:
     on: Mapping[type[BaseException], Backoff | timedelta | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.first < timedelta(0) or self.cap < self.first or self.factor < 1:
+        if self.first < timedelta(0) or self.cap < self.first or not self.factor >= 1:
             raise DefinitionError(
                 f"a backoff needs 0 <= first <= cap and factor >= 1; found first={self.first}, "
                 f"cap={self.cap}, factor={self.factor}"

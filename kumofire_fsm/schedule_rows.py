@@ -46,7 +46,7 @@ def changed_rule(row: JobRow, changes: Mapping[str, Any], now: int) -> Rule:
     given = {
         key: changes[key] for key in ("cron", "timezone", "every", "start_at") if changes.get(key) is not None
     }
-    stored = json.loads(row.schedule)
+    stored = stored_object(row.schedule)
     if not given:
         return rule_from_json(stored)
     if given.keys() == {"timezone"}:
@@ -62,12 +62,11 @@ def changed_rule(row: JobRow, changes: Mapping[str, Any], now: int) -> Rule:
 
 def schedule(row: JobRow) -> Schedule:
     """Return a recurring job as the API shows it."""
+    rule, template = stored_object(row.schedule), stored_object(row.template)
     try:
-        rule = json.loads(row.schedule)
-        template = json.loads(row.template)
         payload = json.loads(row.payload or "null")
     except ValueError:
-        rule, template, payload = {}, {}, None  # a broken row is shown, with its error
+        payload = None
     every = rule.get("every_ms")
     return Schedule(
         id=row.id,
@@ -87,6 +86,15 @@ def schedule(row: JobRow) -> Schedule:
         updated_at=moment(row.updated_at),
         history=history_entries(row.history),
     )
+
+
+def stored_object(text: str) -> dict[str, Any]:
+    """Return a stored JSON object; an empty one where the row is broken, so that it is shown and mended."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def template(max_attempts: int | None, tags: Sequence[str] | None) -> str:

@@ -21,7 +21,7 @@ from kumofire_fsm.errors import (
 )
 from kumofire_fsm.ids import check_id, new_id
 from kumofire_fsm.machines.spec import Actor
-from kumofire_fsm.schedule_rows import Schedule, changed_rule, schedule, template
+from kumofire_fsm.schedule_rows import Schedule, changed_rule, schedule, stored_object, template
 from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import JobRow
 
@@ -209,13 +209,13 @@ class ScheduleClient:
             raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(known)}")
         now = self._binding.now()
         rule = changed_rule(row, changes, now)
-        template = json.loads(row.template)
+        stored = stored_object(row.template)
         wanted = {
             "new_job": changes.get("name", row.job),
             "new_schedule": dump(rule.to_json()),
             "new_template": template(
-                changes.get("max_attempts", template.get("max_attempts")),
-                changes.get("tags", template.get("tags")),
+                changes.get("max_attempts", stored.get("max_attempts")),
+                changes.get("tags", stored.get("tags")),
             ),
             "new_payload": row.payload,
         }

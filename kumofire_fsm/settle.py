@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kumofire_fsm.attempt import Outcome
 from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.fire import Move, Moved, in_halves, is_settled
 from kumofire_fsm.ports import Row
 
@@ -18,11 +19,15 @@ async def settle(binding: Binding, outcomes: Sequence[Outcome]) -> dict[str, Mov
     An outcome whose attempt no longer owns its run moves nothing: the run was lost and goes on without
     it. An outcome that the database refuses is left to the lease.
     """
-    rows = await in_halves(
-        lambda part: _settle(binding, part),
-        list(outcomes),
-        lambda each: f"{each.move.event} on run {each.move.run_id}",
-    )
+    try:
+        rows = await in_halves(
+            lambda part: _settle(binding, part),
+            list(outcomes),
+            lambda each: f"{each.move.event} on run {each.move.run_id}",
+        )
+    except RowRefused as exc:  # there was only one
+        log.error("%s on run %s was refused: %s", outcomes[0].move.event, outcomes[0].move.run_id, exc)
+        rows = []
     moved = {row[0]: Moved(*row) for row in rows}
     for outcome in outcomes:
         if outcome.move.run_id not in moved:

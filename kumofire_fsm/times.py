@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,6 +12,7 @@ __all__ = ["duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_LONGEST_MS: Final = 1_000 * 365 * 86_400_000  # so that a time from now stays below _LAST_MS
 _LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, beyond which datetime ends
 
 
@@ -27,8 +29,8 @@ def instant_ms(value: object, what: str) -> int:
             f"{what} is naive ({value!r}): say which zone, such as datetime.now(timezone.utc)"
         )
     milliseconds = (value - _EPOCH) // _MILLISECOND
-    if milliseconds < 0:
-        raise InvalidArgument(f"{what} lies before 1970: {value!r}")
+    if not 0 <= milliseconds <= _LAST_MS:
+        raise InvalidArgument(f"{what} lies before 1970 or after the year 9999 in UTC: {value!r}")
     return milliseconds
 
 
@@ -56,8 +58,8 @@ def duration_ms(value: object, what: str, *, least: int = 0) -> int:
         raise InvalidArgument(f"{what} must be a timedelta or seconds; found {value!r}")
     if milliseconds < least:
         raise InvalidArgument(f"{what} must be at least {least} ms; found {value!r}")
-    if milliseconds > _LAST_MS:
-        raise InvalidArgument(f"{what} is beyond any date: {value!r}")
+    if milliseconds > _LONGEST_MS:
+        raise InvalidArgument(f"{what} is longer than 1,000 years: {value!r}")
     return milliseconds
 
 
@@ -68,6 +70,6 @@ def seconds_ms(value: float, what: str) -> int:
         InvalidArgument: it is not a finite number.
     """
     try:
-        return int(value * 1000)
+        return math.floor(value * 1000)
     except (OverflowError, ValueError) as exc:
         raise InvalidArgument(f"{what} must be finite; found {value!r}") from exc

@@ -31,7 +31,6 @@ CREATE TABLE kumofire_runs (
   dedupe TEXT,
   dedupe_key TEXT,
   dedupe_slot TEXT,
-  active_slot TEXT,
   job_id TEXT,
   scheduled_for INTEGER,
   payload TEXT,
@@ -44,9 +43,8 @@ CREATE TABLE kumofire_runs (
 
 -- wake_at is NULL exactly when nothing is to happen by itself, so settled runs cost no index entry.
 CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, wake_at) WHERE wake_at IS NOT NULL;
--- A dedupe key stands in dedupe_slot for ever, or in active_slot until the run settles.
+-- A dedupe key stands in dedupe_slot for ever, or until the run settles.
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
-CREATE UNIQUE INDEX kumofire_runs_active ON kumofire_runs (job, active_slot) WHERE active_slot IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (job_id, scheduled_for) WHERE job_id IS NOT NULL;
 
 -- Payloads ('payload') and results ('result') too large for the hot row.

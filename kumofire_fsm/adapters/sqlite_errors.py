@@ -24,7 +24,9 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
     where = f" ({path})" if path else ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return TransientStoreError(f"the database is busy{where}: {text}")
-    if name.startswith("SQLITE_CONSTRAINT") or name == "SQLITE_TOOBIG" or "malformed JSON" in text:
+    # Python 3.11 knows no name for SQLITE_CONSTRAINT_DATATYPE, which STRICT tables raise.
+    constraint = (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF == sqlite3.SQLITE_CONSTRAINT
+    if constraint or name == "SQLITE_TOOBIG" or "malformed JSON" in text:
         return RowRefused(text)
     if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
         return DatabaseReadOnly(

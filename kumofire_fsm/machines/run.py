@@ -13,7 +13,7 @@ _OPEN = {"timeout_at": "None"}
 _SETTLED = {
     "timeout_at": "None",
     "finished_at": "now",
-    "active_slot": "None",
+    "dedupe_slot": "when(dedupe == 'active', None, dedupe_slot)",
 }
 _HANDED_BACK = {"attempt": "attempt - 1", "suspect": "0"}
 _LEASE = "least(now + lease_ms, timeout_at)"
@@ -50,7 +50,6 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "dedupe": None,
         "dedupe_key": None,
         "dedupe_slot": None,
-        "active_slot": None,
         "job_id": None,
         "scheduled_for": None,
         "payload": None,
@@ -249,7 +248,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
             "result": "None",
             "error": "None",
             "progress": "None",
-            "active_slot": "when(dedupe == 'active', dedupe_key, None)",
+            "dedupe_slot": "dedupe_key",
         },
         doc="Somebody wants it to run again: fresh attempts, the same id.",
     )

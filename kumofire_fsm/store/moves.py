@@ -191,14 +191,12 @@ class RunMoves:
         key = ("sweep", hints, ids is None)
         sql = self._cache.get(key) or self._compile_sweep(key)
         argument = dump({**timing, "now": now, "limit": limit, "jobs": jobs, "ids": ids})
-        return Statement("runs.sweep", sql, argument, (*MOVED, "machine", "seen"))
+        return Statement("runs.sweep", sql, argument, (*MOVED, "machine", "wake_at", "seen"))
 
     def _compile_sweep(self, key: tuple[str, str, bool]) -> str:
         skip = {"all": (), "moves": self._reminders, "none": self._hints}[key[1]]
         edges = deadline_edges(self._list, skip=skip)
-        claimable = quoted_list(sorted({s for spec in self._list for s in spec.with_role(Role.CLAIMABLE)}))
-        known = f"(d.state NOT IN ({claimable}) OR d.job IN (SELECT value FROM json_each(?1, '$.jobs')))"
-        window = self.due({e.source for each in edges.values() for e in each}, known)
+        window = self.due({e.source for each in edges.values() for e in each}, self.known())
         window, most = f"{window} + 1", " LIMIT ?1 ->> '$.limit'"  # one more, to learn whether more is due
         if not key[2]:
             most = ""
@@ -210,9 +208,14 @@ class RunMoves:
             parameters=_SWEEP,
             source=f"w AS MATERIALIZED ({window}), a AS MATERIALIZED (SELECT {picks})",
             match=f"r.id IN (SELECT id FROM w{most}) AND r.wake_at <= a.now",
-            returning=", ".join((*MOVED, "machine", "(SELECT count(*) FROM w) AS seen")),
+            returning=", ".join((*MOVED, "machine", "wake_at", "(SELECT count(*) FROM w) AS seen")),
         )
         return self._cache.setdefault(key, sql)
+
+    def known(self) -> str:
+        """Return the condition that leaves out what waits for a job that is not known here."""
+        claimable = quoted_list(sorted({s for spec in self._list for s in spec.with_role(Role.CLAIMABLE)}))
+        return f"(d.state NOT IN ({claimable}) OR d.job IN (SELECT value FROM json_each(?1, '$.jobs')))"
 
     def hinted(self, state: str, machine: str) -> bool:
         """Return whether a run in this state should have a hint on its way."""

@@ -14,7 +14,6 @@ __all__ = [
     "MOVED",
     "MOVE_PARAMETERS",
     "OWN_COLUMNS",
-    "SLOTS",
     "ClaimedRun",
     "RunRow",
     "body_sql",
@@ -27,11 +26,8 @@ KIND_COLUMNS: Final = (
     "scheduled_for", "history",
 )  # fmt: skip
 """What runs that are created together mostly share, so that a statement carries it once."""
-OWN_COLUMNS: Final = ("id", "payload", "dedupe_key", "dedupe_slot", "active_slot", "tags")
+OWN_COLUMNS: Final = ("id", "payload", "dedupe_key", "dedupe_slot", "tags")
 INSERT_COLUMNS: Final = KIND_COLUMNS + OWN_COLUMNS
-SLOTS: Final = {"forever": "dedupe_slot", "active": "active_slot"}
-"""Which column holds a run's dedupe key, by scope. They are two, so that no move ever names the one that
-never changes: SQLite writes an index entry again whenever a statement names its column."""
 MOVE_PARAMETERS: Final = (
     "id", "event", "starts", "claim", "now", "value", "next_at", "facts",
     "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms", "lease_ms",

@@ -15,7 +15,6 @@ from kumofire_fsm.store.rows import (
     KIND_COLUMNS,
     MOVE_PARAMETERS,
     OWN_COLUMNS,
-    SLOTS,
     ClaimedRun,
     RunRow,
     body_sql,
@@ -63,15 +62,13 @@ class RunStatements(RunMoves):
         )
         return Statement(f"bodies.{kind}", sql, dump(bodies), idempotent=True)
 
-    def find_holders(self, keys: Sequence[tuple[str, str, str]]) -> Statement:
-        """Find which runs hold the slots of (job, scope, dedupe key)."""
-        sql = " UNION ALL ".join(
-            f"SELECT r.job AS job, {quoted(scope)} AS scope, r.{slot} AS dedupe_key, r.id AS id "
-            f"FROM json_each(?1) AS k JOIN {RUNS} AS r ON r.job = k.value ->> 0 "
-            f"AND k.value ->> 1 = {quoted(scope)} AND r.{slot} = k.value ->> 2"
-            for scope, slot in SLOTS.items()
+    def find_holders(self, keys: Sequence[tuple[str, str]]) -> Statement:
+        """Find which runs hold the slots of (job, dedupe key)."""
+        sql = (
+            f"SELECT r.job AS job, r.dedupe_slot AS dedupe_key, r.id AS id FROM json_each(?1) AS k "
+            f"JOIN {RUNS} AS r ON r.job = k.value ->> 0 AND r.dedupe_slot = k.value ->> 1"
         )
-        columns = ("job", "scope", "dedupe_key", "id")
+        columns = ("job", "dedupe_key", "id")
         return Statement("runs.find_holders", sql, dump(list(keys)), columns, reads=True)
 
     # -- look -----------------------------------------------------------------------------------
@@ -104,11 +101,13 @@ class RunStatements(RunMoves):
         columns = ("machine", "state", "number")
         return Statement("runs.count", sql, dump(name), columns, reads=True)
 
-    def due_ids(self, *, now: int, limit: int, roles: Iterable[Role] = tuple(Role)) -> Statement:
+    def due_ids(
+        self, *, now: int, limit: int, jobs: Sequence[str], roles: Iterable[Role] = tuple(Role)
+    ) -> Statement:
         """Find due runs in states of these roles, to move them one by one."""
-        sql = self.due({s for spec in self._list for s in spec.with_role(*roles)}, "true")
+        sql = self.due({s for spec in self._list for s in spec.with_role(*roles)}, self.known())
         name = "runs.due_ids"
-        return Statement(name, sql, dump({"now": now, "limit": limit}), ("id",), reads=True)
+        return Statement(name, sql, dump({"now": now, "limit": limit, "jobs": jobs}), ("id",), reads=True)
 
     def next_wake(self) -> Statement:
         """Find the earliest deadline of runs that a consumer may start, and of all others."""

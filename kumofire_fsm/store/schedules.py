@@ -88,6 +88,14 @@ class ScheduleStatements:
         argument = dump({"now": now, "limit": limit, "jobs": jobs})
         return Statement("jobs.due", sql, argument, JobRow._fields, reads=True)
 
+    def defer(self, ids: Sequence[str], wake_at: int) -> Statement:
+        """Set broken rows aside until later, so that they do not stand first in every look."""
+        sql = (
+            f"UPDATE {JOBS} SET wake_at = (?1 ->> '$.wake_at') WHERE wake_at IS NOT NULL "
+            "AND id IN (SELECT value FROM json_each(?1, '$.ids'))"
+        )
+        return Statement("jobs.defer", sql, dump({"ids": ids, "wake_at": wake_at}))
+
     def next_wake(self) -> Statement:
         """Find the earliest occurrence."""
         states = quoted_list(state.id for state in self.spec.states if state.wakes)
@@ -131,7 +139,8 @@ class ScheduleStatements:
             "WHERE true ON CONFLICT DO NOTHING RETURNING id"
         )
         bodies = (
-            f"INSERT INTO {BODIES} (owner, kind, body) SELECT value ->> 0, 'payload', j.payload "
+            f"INSERT INTO {BODIES} (owner, kind, body) "
+            f"SELECT value ->> {INSERT_COLUMNS.index('id')}, 'payload', j.payload "
             f"{carried} WHERE {_LARGE} ON CONFLICT DO NOTHING"
         )
         argument = dump([[*(row[name] for name in INSERT_COLUMNS), token] for row in rows])

@@ -1,0 +1,98 @@
+"""What a run says about its last error: one line, the trace, never too long, never unstorable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from harness import Kit
+
+from kumofire_fsm import Cancel, Fail, Retry, RunStatus
+
+LIMIT = 16 * 1024
+
+
+async def failed_with(kit: Kit, error: BaseException, max_attempts: int = 1) -> RunStatus:
+    @kit.job("job", max_attempts=max_attempts)
+    async def job(ctx: Any) -> None:
+        raise error
+
+    async with kit.bound() as w:
+        run_id = await w.create("job")
+        neighbour = await w.create("job")
+        assert "ack" in await w.deliver(run_id, neighbour)
+        return await w.status(run_id)
+
+
+async def test_the_trace_names_the_handlers_line_and_no_line_of_the_package(kit: Kit) -> None:
+    status = await failed_with(kit, ValueError("deep"))
+    first, *trace = status.last_error.splitlines()
+    assert first == "ValueError: deep"
+    assert "test_error_text.py" in trace[0]
+    assert trace[1].strip() == "raise error"
+    assert "kumofire_fsm/" not in status.last_error
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "🦶"])
+@pytest.mark.parametrize("kind", [ValueError, Fail, Retry, Cancel])
+async def test_a_long_text_is_cut_to_16_kb_with_a_mark(kit: Kit, letter: str, kind: type[Exception]) -> None:
+    status = await failed_with(kit, kind(letter * 40_000))
+    assert LIMIT - 4 <= len(status.last_error.encode()) <= LIMIT
+    assert status.last_error.endswith(f"{letter} ... [truncated]")
+
+
+@pytest.mark.parametrize("kind", [ValueError, Fail, Retry, Cancel])
+async def test_a_text_with_lone_surrogates_is_stored_with_marks_in_their_place(
+    kit: Kit, kind: type[Exception]
+) -> None:
+    status = await failed_with(kit, kind("bad \ud800 text"))
+    assert "bad ? text" in status.last_error
+    assert status.state == ("canceled" if kind is Cancel else "failed")
+
+
+async def test_a_text_with_a_nul_character_is_not_cut_there(kit: Kit) -> None:
+    status = await failed_with(kit, ValueError("before \0 after"))
+    assert status.last_error.splitlines()[0].endswith(" after")
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class NotEvenText(Exception):
+    def __str__(self) -> Any:
+        return 5  # noqa: PLE0307 -- what a careless application may do
+
+
+@pytest.mark.parametrize("error", [Unprintable(), NotEvenText()], ids=["raises", "no text"])
+async def test_an_error_that_cannot_be_printed_is_told_by_its_type(kit: Kit, error: Exception) -> None:
+    status = await failed_with(kit, error)
+    assert status.state == "failed"
+    assert status.last_error.startswith(type(error).__name__)
+
+
+async def test_a_multi_line_text_keeps_its_first_line_in_the_history(kit: Kit) -> None:
+    status = await failed_with(kit, ValueError("first\nsecond"))
+    assert status.history[-1].facts == {"error": "ValueError: first"}
+    assert status.last_error.startswith("ValueError: first\nsecond\n")
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "🦶"])
+async def test_the_history_of_many_attempts_is_cut_with_a_mark_and_stays_below_32_kb(
+    kit: Kit, letter: str
+) -> None:
+    @kit.job("job", max_attempts=1000, retry=lambda attempt, error: 1)
+    async def job(ctx: Any) -> None:
+        raise ValueError(letter * 5000)
+
+    async with kit.bound() as w:
+        run_id, longest = await w.create("job"), 0
+        for _ in range(200):
+            assert await w.deliver(run_id) == [1]
+            longest = max(longest, len((await w.row(run_id))["history"].encode()))
+            kit.clock.advance(1)
+        status = await w.status(run_id)
+        assert [e.event for e in status.history[:2]] == ["create", "truncated"]
+        assert (status.history[1].at, status.history[-1].event, status.attempt) == (None, "retry", 200)
+        assert longest <= 32 * 1024

@@ -1,0 +1,212 @@
+"""How handlers are called: async or plain, what their context offers, and how long they may take."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fakes import START
+from harness import Bound, Kit
+
+from kumofire_fsm import Cancel, InvalidArgument, Retry, Snooze, TooLarge
+from kumofire_fsm.context import RunFacts
+
+
+async def result_of(w: Bound, name: str, payload: Any = None, **options: Any) -> Any:
+    run_id = await w.create(name, payload, **options)
+    assert await w.deliver(run_id) == ["ack"]
+    status = await w.status(run_id)
+    assert (status.state, status.last_error) == ("succeeded", None)
+    return status.result
+
+
+class Called:
+    async def __call__(self, ctx: Any, payload: int) -> int:
+        return payload + 1
+
+    async def method(self, ctx: Any, payload: int) -> int:
+        return payload + 1
+
+
+async def plus(extra: int, ctx: Any, payload: int) -> int:
+    return payload + extra
+
+
+def traced(function: Any) -> Any:
+    """An async decorator around a plain function."""
+
+    @functools.wraps(function)
+    async def inner(*args: Any) -> Any:
+        return function(*args)
+
+    return inner
+
+
+def plain_wrapper(function: Any) -> Any:
+    """A plain decorator around an async function."""
+
+    @functools.wraps(function)
+    def inner(*args: Any) -> Any:
+        return function(*args)
+
+    return inner
+
+
+async def async_handler(ctx: Any, payload: int) -> int:
+    await asyncio.sleep(0)
+    return payload + 1
+
+
+def plain_handler(ctx: Any, payload: int) -> int:
+    return payload + 1
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [async_handler, plain_handler, Called().method, Called(), functools.partial(plus, 1), traced(plain_handler), plain_wrapper(async_handler)],
+    ids=["async", "plain", "method", "object", "partial", "async around plain", "plain around async"],
+)  # fmt: skip
+async def test_every_kind_of_callable_works(kit: Kit, handler: Any) -> None:
+    kit.job("job")(handler)
+    async with kit.bound() as w:
+        assert await result_of(w, "job", 1) == 2
+
+
+async def test_the_context_tells_the_run_the_attempt_the_environment_and_the_time(kit: Kit) -> None:
+    seen: list[Any] = []
+
+    @kit.job("job", max_attempts=7)
+    async def job(ctx: Any) -> None:
+        seen.append((ctx.run, ctx.attempt, ctx.env, ctx.now(), ctx.canceled))
+
+    async with kit.bound(env={"token": 1}) as w:
+        due = START + timedelta(seconds=30)
+        run_id = await w.create("job", tags=["a", "b"], run_at=due)
+        kit.clock.advance(31)
+        await w.deliver(run_id)
+        facts = RunFacts(
+            id=run_id,
+            name="job",
+            run_at=due,
+            created_at=START,
+            scheduled_for=None,
+            schedule_id=None,
+            max_attempts=7,
+            tags=("a", "b"),
+        )
+        assert seen == [(facts, 1, {"token": 1}, START + timedelta(seconds=31), False)]
+
+
+async def test_the_context_of_a_recurring_run_tells_what_it_was_scheduled_for(kit: Kit) -> None:
+    seen: list[Any] = []
+
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        seen.append((ctx.run.scheduled_for, ctx.run.schedule_id))
+
+    async with kit.bound() as w:
+        schedule = await w.jobs.create_schedule("job", every=60)
+        kit.clock.advance(75)
+        await w.jobs.dispatch()
+        await w.deliver(w.queue.sent[0][0])
+        assert seen == [(START + timedelta(seconds=60), schedule.id)]
+
+
+async def test_a_handler_creates_and_looks_at_other_runs(kit: Kit) -> None:
+    @kit.job("parent")
+    async def parent(ctx: Any) -> list[str]:
+        child = await ctx.jobs.create("child", ctx.run.id)
+        return [child.kumofire_job_run_id, (await ctx.jobs.get_status(ctx.run.id)).state]
+
+    @kit.job("child")
+    async def child(ctx: Any, payload: str) -> str:
+        return payload
+
+    async with kit.bound() as w:
+        run_id = await w.create("parent")
+        await w.deliver(run_id)
+        child_id, state = (await w.status(run_id)).result
+        assert state == "running"
+        await w.deliver(child_id)
+        assert (await w.status(child_id)).result == run_id
+
+
+async def test_a_heartbeat_stores_progress_and_renews_the_lease_up_to_the_timeout(kit: Kit) -> None:
+    @kit.job("job", timeout=60)
+    async def job(ctx: Any) -> None:
+        first = await w.row(ctx.run.id)
+        kit.clock.advance(5)
+        await ctx.heartbeat(progress={"done": 1})
+        await ctx.heartbeat()
+        row = await w.row(ctx.run.id)
+        assert (first["wake_at"], first["timeout_at"]) == (kit.clock.now() + 65_000, kit.clock.now() + 65_000)
+        assert row["wake_at"] == first["timeout_at"]  # never past the timeout
+        assert (await w.status(ctx.run.id)).progress == {"done": 1}
+        assert ctx.canceled is False
+
+    async with kit.bound() as w:
+        await result_of(w, "job")
+
+
+@pytest.mark.parametrize(
+    ("progress", "error"),
+    [({1}, InvalidArgument), (float("nan"), InvalidArgument), (2**53, InvalidArgument), ("\ud800", InvalidArgument), ("x" * 4095, TooLarge)],
+    ids=["set", "nan", "long", "surrogate", "large"],
+)  # fmt: skip
+async def test_a_progress_that_cannot_be_stored_is_refused(
+    kit: Kit, progress: Any, error: type[Exception]
+) -> None:
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        with pytest.raises(error):
+            await ctx.heartbeat(progress=progress)
+
+    async with kit.bound() as w:
+        await result_of(w, "job")
+
+
+async def test_a_handler_learns_of_a_cancellation_and_answers_it(kit: Kit) -> None:
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        await w.jobs.cancel(ctx.run.id)
+        assert ctx.canceled is False
+        await ctx.heartbeat()
+        assert ctx.canceled is True
+        raise Cancel("asked to")
+
+    async with kit.bound() as w:
+        run_id = await w.create("job")
+        assert await w.deliver(run_id) == ["ack"]
+        status = await w.status(run_id)
+        assert (status.state, status.last_error) == ("canceled", "asked to")
+        assert [e.state for e in status.history][-2:] == ["canceling", "canceled"]
+
+
+async def test_a_heartbeat_does_not_prolong_a_cancellation(kit: Kit) -> None:
+    @kit.job("job")
+    async def job(ctx: Any) -> str:
+        await w.jobs.cancel(ctx.run.id)
+        before = (await w.row(ctx.run.id))["wake_at"]
+        kit.clock.advance(10)
+        await ctx.heartbeat(1)
+        assert (await w.row(ctx.run.id))["wake_at"] == before
+        return "finished all the same"
+
+    async with kit.bound() as w:
+        assert await result_of(w, "job") == "finished all the same"
+
+
+@pytest.mark.parametrize("kind", ["error", "retry", "snooze"])
+async def test_whatever_ends_a_canceling_attempt_ends_the_run(kit: Kit, kind: str) -> None:
+    @kit.job("job", max_attempts=9)
+    async def job(ctx: Any) -> None:
+        await w.jobs.cancel(ctx.run.id)
+        raise {"error": ValueError("x"), "retry": Retry(), "snooze": Snooze(9)}[kind]
+
+    async with kit.bound() as w:
+        run_id = await w.create("job")
+        assert await w.deliver(run_id) == ["ack"]
+        assert await w.state(run_id) == "canceled"

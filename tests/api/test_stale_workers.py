@@ -1,0 +1,164 @@
+"""A worker whose run was rescued and started again can change nothing any more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from harness import Bound, Kit
+
+from kumofire_fsm import Fail, LeaseLost, Retry, Snooze
+
+OUTCOMES = {
+    "succeed": "late",
+    "large result": "x" * 1000,
+    "retry": Retry(),
+    "fail": Fail("late"),
+    "snooze": Snooze(5),
+    "error": ValueError("late"),
+}
+
+
+def stalled(kit: Kit, rescue: Any, outcome: Any) -> None:
+    """Register a handler that stalls in its first attempt while ``rescue`` happens."""
+
+    @kit.job("work", max_attempts=9)
+    async def work(ctx: Any) -> Any:
+        if ctx.attempt > 1:
+            return "second"
+        await rescue(ctx)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+@pytest.mark.parametrize("kind", OUTCOMES)
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_late_outcome_changes_nothing(kit: Kit, kind: str, restarted: bool) -> None:
+    rows: list[Any] = []
+
+    async def rescue(ctx: Any) -> None:
+        kit.clock.advance(70)
+        await w.jobs.dispatch()
+        assert await w.state(ctx.run.id) in ("retrying", "queued")
+        if restarted:
+            kit.clock.advance(2)
+            assert await w.deliver(ctx.run.id) == ["ack"]
+            assert await w.state(ctx.run.id) == "succeeded"
+        rows.append(await w.row(ctx.run.id))
+
+    stalled(kit, rescue, OUTCOMES[kind])
+    async with kit.bound() as w:
+        run_id = await w.create("work")
+        await w.deliver(run_id)
+        assert [await w.row(run_id)] == rows
+        assert (await w.sizes())["kumofire_bodies"] == 0
+        if restarted:
+            assert (await w.status(run_id)).result == "second"
+
+
+async def test_a_late_outcome_of_a_redriven_run_changes_nothing(kit: Kit) -> None:
+    rows: list[Any] = []
+
+    async def rescue(ctx: Any) -> None:
+        await w.jobs.cancel(ctx.run.id)
+        kit.clock.advance(30)
+        await w.jobs.dispatch()
+        await w.jobs.redrive(ctx.run.id)
+        rows.append(await w.row(ctx.run.id))
+
+    stalled(kit, rescue, "x" * 1000)
+    async with kit.bound() as w:
+        run_id = await w.create("work")
+        await w.deliver(run_id)
+        assert [await w.row(run_id)] == rows
+        assert await w.state(run_id) == "ready"
+
+
+async def test_a_heartbeat_of_a_lost_attempt_raises_lease_lost(kit: Kit) -> None:
+    caught: list[LeaseLost] = []
+
+    async def rescue(ctx: Any) -> None:
+        kit.clock.advance(70)
+        await w.jobs.dispatch()
+        with pytest.raises(LeaseLost, match="no longer owns it") as info:
+            await ctx.heartbeat(progress=1)
+        caught.append(info.value)
+
+    stalled(kit, rescue, "late")
+    async with kit.bound() as w:
+        run_id = await w.create("work")
+        await w.deliver(run_id)
+        assert caught[0].row_id == run_id
+        assert (await w.status(run_id)).progress is None
+
+
+async def test_two_consumers_of_one_message_call_the_handler_once(kit: Kit) -> None:
+    verdicts: list[Any] = []
+
+    async def meanwhile(ctx: Any) -> None:
+        verdicts.extend(await w.deliver(ctx.run.id))
+
+    stalled(kit, meanwhile, "done")
+    async with kit.bound() as w:
+        run_id = await w.create("work")
+        assert await w.deliver(run_id) == ["ack"]
+        assert verdicts == [70]  # when the lease of the first is over
+        assert (await w.status(run_id)).attempt == 1
+
+
+async def attempts_of(w: Bound, run_id: str) -> tuple[str, int, int]:
+    row = await w.row(run_id)
+    return row["state"], row["attempt"], row["starts"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_claim_that_the_database_failed_is_recovered_by_message_or_lease(kit: Kit, when: str) -> None:
+    called: list[int] = []
+
+    @kit.job("work", max_attempts=2)
+    async def work(ctx: Any) -> None:
+        called.append(ctx.attempt)
+
+    async with kit.bound() as w:
+        run_id = await w.create("work")
+        w.storage.fail_once("runs.claim", when)
+        assert await w.deliver(run_id) == [10]
+        assert called == []
+        if when == "after":
+            assert await attempts_of(w, run_id) == ("running", 1, 1)
+            assert await w.deliver(run_id) == [70]
+            kit.clock.advance(70)
+            await w.jobs.dispatch()
+            kit.clock.advance(2)
+        assert await w.deliver(run_id) == ["ack"]
+        assert await attempts_of(w, run_id) == (
+            ("succeeded", 1, 1) if when == "before" else ("succeeded", 2, 2)
+        )
+        assert len(called) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_settle_that_the_database_failed_does_not_call_the_handler_again_here(
+    kit: Kit, when: str
+) -> None:
+    called: list[int] = []
+
+    @kit.job("work", max_attempts=2)
+    async def work(ctx: Any) -> str:
+        called.append(ctx.attempt)
+        return "done"
+
+    async with kit.bound() as w:
+        run_id = await w.create("work")
+        w.storage.fail_once("runs.succeed", when)
+        assert await w.deliver(run_id) == [10]
+        assert called == [1]
+        if when == "before":
+            assert await attempts_of(w, run_id) == ("running", 1, 1)
+            kit.clock.advance(70)
+            await w.jobs.dispatch()
+            kit.clock.advance(2)
+        assert await w.deliver(run_id) == ["ack"]
+        assert called == ([1, 2] if when == "before" else [1])
+        assert (await w.status(run_id)).result == "done"

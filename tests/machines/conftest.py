@@ -1,0 +1,207 @@
+"""What the tests of the machines share: a real database, and rows that open and close every guard."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
+from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
+from kumofire_fsm.machines.sql import compare_and_set, event_edges
+from kumofire_fsm.store.schema import migrate, register_machines
+
+Row = dict[str, Any]
+Case = tuple[Row, Row]
+"""A row, and the parameters of the event that is fired on it."""
+
+NOW = 1_790_000_000_000
+FENCES = {"kumofire_runs": ("starts", "claim"), "kumofire_jobs": ("revision",)}
+
+
+class Rows:
+    """An in-memory database with the real schema, in which a row may begin in any state.
+
+    Only the insert triggers are dropped (test_triggers.py tests those); moves are guarded.
+    """
+
+    def __init__(self, *specs: MachineSpec) -> None:
+        self.db = sqlite3.connect(":memory:", isolation_level=None)
+        migrate(self.db)
+        register = register_machines(specs)
+        self.db.execute(register.sql, (register.argument,))
+        self.db.execute("DROP TRIGGER kumofire_runs_insert")
+        self.db.execute("DROP TRIGGER kumofire_jobs_insert")
+
+    def put(self, spec: MachineSpec, rows: Iterable[Row]) -> None:
+        names = list(spec.fields)
+        sql = f"INSERT INTO {spec.table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+        self.db.executemany(sql, [[row[name] for name in names] for row in rows])
+
+    def all(self, spec: MachineSpec) -> dict[str, Row]:
+        """Return every row, all columns, by id; histories as parsed JSON."""
+        cursor = self.db.execute(f"SELECT * FROM {spec.table}")
+        names = [column[0] for column in cursor.description]
+        return {row[names.index("id")]: whole(dict(zip(names, row, strict=True))) for row in cursor}
+
+    def fire(
+        self, spec: MachineSpec, events: Sequence[str], fired: Iterable[tuple[Row, str, Row]], *, fenced: bool
+    ) -> dict[str, str]:
+        """Fire events by the compiled statement; return the new state of each row that moved.
+
+        Each of ``fired`` is a row (its id and, when fenced, its fence), an event, and parameters.
+        """
+        fence = FENCES[spec.table]
+        sql = compiled(spec, tuple(events), fenced)
+        arguments = [
+            [row["id"], event, *(row[name] for name in fence), *(given[name] for name in spec.parameters)]
+            for row, event, given in fired
+        ]
+        return dict(self.db.execute(sql, (json.dumps(arguments),)).fetchall())
+
+
+def compiled(spec: MachineSpec, events: tuple[str, ...], fenced: bool) -> str:
+    """Compile events with every parameter of the machine as a column of the argument."""
+    fence = FENCES[spec.table]
+    columns = ("id", "event", *(f"fence_{name}" for name in fence), *spec.parameters)
+    picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(columns))
+    held = "".join(f" AND r.{name} = a.fence_{name}" for name in fence) if fenced else ""
+    return compare_and_set(
+        [spec],
+        event_edges([spec], events),
+        parameters=columns,
+        source=f"a AS MATERIALIZED (SELECT {picks} FROM json_each(?1))",
+        match="r.id = a.id" + held,
+        returning="id, state",
+        by_event=len(events) > 1,
+    )
+
+
+def whole(row: Row) -> Row:
+    return {**row, "history": json.loads(row["history"])}
+
+
+def outcome(spec: MachineSpec, row: Row, event: str, given: Row) -> Row | None:
+    """Return the row after the event, or None; a refusal must be the right one, and complete."""
+    edges = spec.edges_from(row["state"], event)
+    try:
+        after = spec.step(row, event, **given)
+    except TransitionNotAllowed as refused:
+        assert not edges
+        found = (refused.row_id, refused.event, refused.state, refused.legal)
+        assert found == (row["id"], event, row["state"], spec.legal(row["state"]))
+        return None
+    except GuardFailed as refused:
+        assert edges
+        assert all(edge.guard is not None and edge.guard_text in str(refused) for edge in edges)
+        return None
+    assert edges
+    return after
+
+
+def run_cases(state: str) -> list[Case]:
+    """Return rows in a state on both sides of every guard of a run, with parameters."""
+    wakes = RunMachine.spec.state(state).wakes
+    axes = itertools.product((-1, 0, 1), (None, 0, 1), (0, 1), (0, 1), (0, 1), (1, 3))
+    cases = []
+    for i, (due, expires, suspect, alone, shared, attempt) in enumerate(axes):
+        row = {
+            "id": f"run-{i:03d}", "job": "resize", "machine": "run", "state": state,
+            "wake_at": NOW + (-11, 3, 20_000)[i // 3 % 3] if wakes else None, "run_at": NOW + due, "attempt": attempt,
+            "max_attempts": 3, "starts": 4, "claim": "held", "shared": shared, "suspect": suspect,
+            "deliveries": (0, 1, 4, 5, 9)[i % 5], "timeout_at": (None, NOW + 7, NOW + 900_000)[i % 3],
+            "expires_at": None if expires is None else NOW + expires, "created_at": NOW - 5_000,
+            "started_at": NOW - 400, "finished_at": (None, NOW - 300)[i % 2],
+            "dedupe": (None, "forever", "active")[i % 3], "dedupe_key": (None, f"key-{i}")[i % 3 > 0],
+            "dedupe_slot": (None, f"key-{i}", None)[i % 3],
+            "active_slot": (None, None, f"key-{i}")[i % 3] if wakes else None, "job_id": (None, f"job-{i}")[i % 2],
+            "scheduled_for": (None, NOW - 600)[i % 2], "payload": '{"w":1}', "result": (None, "2")[i % 2],
+            "error": (None, "old")[i % 2], "progress": (None, '{"done":3}')[i % 2], "tags": '["a"]',
+            "history": '[["create","ready",1],["start","running",2,{"by":"x"}]]',
+        }  # fmt: skip
+        given = {
+            "now": NOW, "facts": (None, '{"by":"ann"}')[i % 2], "horizon_ms": 7_001,
+            "redeliver_ms": 60_013, "lost_ms": 1_009, "grace_ms": 10_007, "lease_ms": 15_013,
+            "timeout_ms": (300_007, 9_001)[i % 2], "token": f"fresh-{i}", "alone": alone,
+            "next_at": NOW + 5_003, "value": (None, '{"v":1}')[i % 3 > 0],
+        }  # fmt: skip
+        cases.append((row, given))
+    return cases
+
+
+def job_cases(state: str) -> list[Case]:
+    """Return rows in a state on both sides of every guard of a recurring job, with parameters."""
+    wakes = JobMachine.spec.state(state).wakes
+    cases = []
+    for i, occurrence in enumerate((NOW + 60_000, None) * 6):
+        row = {
+            "id": f"job-{i:03d}", "schedule_key": (None, f"key-{i}")[i % 3 > 0], "job": "resize",
+            "machine": "job", "state": state, "wake_at": NOW - 11 if wakes else None,
+            "next_at": NOW - 11 if wakes else (None, NOW + 8)[i % 3 > 1], "last_at": (None, NOW - 99)[i % 2],
+            "tick": (None, "old tick")[i % 2], "revision": i + 1, "schedule": '{"cron":"* * * * *"}',
+            "template": '{"timeout":1}', "payload": (None, "1")[i % 2], "error": (None, "old")[i % 2],
+            "created_at": NOW - 5_000, "updated_at": NOW - 400, "history": '[["create","active",1]]',
+        }  # fmt: skip
+        given = {
+            "now": NOW, "facts": (None, '{"by":"ann"}')[i % 2], "occurrence": occurrence, "token": f"tick-{i}",
+            "value": "cannot be read", "new_schedule": '{"every":5}', "new_template": '{"timeout":2}',
+            "new_payload": (None, "2")[i % 2], "new_job": "crop",
+        }  # fmt: skip
+        cases.append((row, given))
+    return cases
+
+
+@pytest.fixture
+def rows() -> Iterator[Rows]:
+    made = Rows(RunMachine.spec, JobMachine.spec)
+    yield made
+    made.db.close()
+
+
+@pytest.fixture
+def cases() -> Callable[[MachineSpec, str], list[Case]]:
+    """Return the cases of a state: rows with the parameters of an event."""
+
+    def fitting(spec: MachineSpec, state: str) -> list[Case]:
+        return run_cases(state) if spec.name == "run" else job_cases(state)
+
+    return fitting
+
+
+@pytest.fixture
+def after() -> Callable[[MachineSpec, Row, str, Row], Row | None]:
+    return outcome
+
+
+@pytest.fixture
+def comparable() -> Callable[[Row], Row]:
+    return whole
+
+
+@pytest.fixture
+def fits() -> Callable[[MachineSpec, Row | None], bool]:
+    """Tell whether a row has a deadline exactly when its state asks for one."""
+    return lambda spec, row: row is None or (row["wake_at"] is not None) == spec.state(row["state"]).wakes
+
+
+@pytest.fixture
+def declare() -> Callable[..., Any]:
+    """Create a lifecycle's class from its attributes, as a class statement would."""
+
+    def create(
+        base: type = Lifecycle,
+        /,
+        *,
+        in_table: str | None = "kumofire_runs",
+        named: str = "small",
+        **body: Any,
+    ) -> Any:
+        columns = {"fields": dict(RunMachine.fields), "parameters": dict(RunMachine.parameters)}
+        namespace = {"__module__": __name__, **(columns if base is Lifecycle else {}), **body}
+        return type(base)("Small", (base,), namespace, table=in_table, machine=named)
+
+    return create

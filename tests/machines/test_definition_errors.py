@@ -1,0 +1,216 @@
+"""A lifecycle that could lose or hold a run does not come to exist: the rules on states and edges."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from statemachine import State
+
+from kumofire_fsm.errors import DefinitionError, KumofireError
+from kumofire_fsm.machines import Deadline, Event, Phase, Role, RunMachine
+
+
+@pytest.fixture
+def refused(declare):
+    """Create a class, and expect exactly this message."""
+
+    def create(message, *bases, **body):
+        with pytest.raises(DefinitionError, match=f"^{re.escape(message)}$"):
+            declare(*bases, **body)
+
+    return create
+
+
+def begin(**options):
+    return Phase(role=Role.WAITING, initial=True, **{"waits": True, **options})
+
+
+def settled(**options):
+    return Phase(role=Role.SETTLED, **options)
+
+
+def test_a_lifecycle_that_keeps_every_rule_exists(declare):
+    a, b = begin(), settled()
+    spec = declare(a=a, b=b, go=Event(a.to(b))).spec
+    assert [(e.event, e.source, e.target) for e in spec.edges] == [("go", "a", "b")]
+
+
+def test_a_state_that_cannot_be_reached_is_refused(refused):
+    a, b, c = begin(), settled(), begin(waits=True)
+    c._initial = False
+    refused(
+        "small: state 'c' cannot be reached from 'a'; add an edge to it",
+        a=a,
+        b=b,
+        c=c,
+        go=Event(a.to(b) | c.to(b)),
+    )
+
+
+def test_a_state_without_a_way_to_a_settled_one_is_refused(refused):
+    a, b, c = begin(), settled(), Phase(role=Role.WAITING, waits=True)
+    refused(
+        "small: no way leads from 'c' to a settled state; add one",
+        a=a,
+        b=b,
+        c=c,
+        go=Event(a.to(b)),
+        rest=Event(a.to(c) | c.to.itself()),
+    )
+
+
+def test_a_lifecycle_without_a_settled_state_is_refused(refused):
+    a, b = begin(), Phase(role=Role.WAITING, waits=True)
+    refused(
+        "small: no way leads from 'a' to a settled state; add one",
+        a=a,
+        b=b,
+        go=Event(a.to(b)),
+        back=Event(b.to(a)),
+    )
+
+
+@pytest.mark.parametrize("role", [Role.WAITING, Role.LEASED])
+def test_a_state_that_could_hold_a_run_for_ever_is_refused(refused, role):
+    a, b, c = begin(), settled(), Phase(role=role)
+    refused(
+        "small: state 'c' has no deadline, so a run could stay in it for ever; give it "
+        "deadline=Deadline(...), or say waits=True",
+        a=a,
+        b=b,
+        c=c,
+        go=Event(a.to(c)),
+        done=Event(c.to(b)),
+    )
+
+
+@pytest.mark.parametrize("options", [{"role": Role.SETTLED}, {"role": Role.WAITING, "waits": True}])
+def test_a_deadline_that_contradicts_its_state_is_refused(refused, options):
+    a, b, c = begin(), settled(), Phase(deadline=Deadline("now", "done"), **options)
+    refused(
+        "small: state 'c' has a deadline, and says that it needs none; drop one",
+        a=a,
+        b=b,
+        c=c,
+        go=Event(a.to(c)),
+        done=Event(c.to(b)),
+    )
+
+
+def test_a_deadline_that_fires_an_event_without_an_edge_from_there_is_refused(refused):
+    a, b = begin(waits=False, deadline=Deadline("now", "late", "go")), settled()
+    refused(
+        "small: the deadline of 'a' fires 'late', which has no edge from there",
+        a=a,
+        b=b,
+        go=Event(a.to(b)),
+        late=Event(b.to(a)),
+    )
+
+
+def test_a_deadline_whose_last_event_may_find_no_open_edge_is_refused(refused):
+    a, b = begin(waits=False, deadline=Deadline("now", "go")), settled()
+    refused(
+        "small: the deadline of 'a' ends in ('go',), whose guards may all fail; give the last event an "
+        "edge without a guard",
+        a=a,
+        b=b,
+        go=Event(a.to(b, cond="attempt > 1") | a.to(b, cond="attempt <= 1")),
+    )
+
+
+def test_a_deadline_whose_earlier_event_has_no_open_edge_is_fine(declare):
+    a, b = begin(waits=False, deadline=Deadline("now", "early", "go")), settled()
+    spec = declare(a=a, b=b, early=Event(a.to(b, cond="attempt > 1")), go=Event(a.to(b))).spec
+    assert spec.state("a").deadline.fires == ("early", "go")
+
+
+def test_a_deadline_that_fires_nothing_is_refused(declare):
+    a, b = begin(waits=False, deadline=Deadline("now")), settled()
+    with pytest.raises(DefinitionError, match=r"^small: the deadline of 'a' "):
+        declare(a=a, b=b, go=Event(a.to(b)))
+
+
+def test_a_claimable_state_that_nothing_starts_is_refused(refused):
+    a, b, c = begin(), settled(), Phase(role=Role.CLAIMABLE, deadline=Deadline("now", "done"))
+    refused(
+        "small: state 'c' is claimable, but no edge leads from it to a leased state",
+        a=a,
+        b=b,
+        c=c,
+        go=Event(a.to(c)),
+        done=Event(c.to(b)),
+    )
+
+
+def test_a_consumers_event_that_a_leased_state_does_not_answer_is_refused(refused):
+    reviewing = Phase(role=Role.LEASED, deadline=Deadline("now + lease_ms", "lose"))
+    machine = RunMachine
+    refused(
+        "small: a consumer fires 'heartbeat' on a leased run, but there is no edge from reviewing; its "
+        "outcome would be lost",
+        machine,
+        reviewing=reviewing,
+        review=Event(machine.running.to(reviewing)),
+        lose=machine.lose | reviewing.to(machine.failed),
+    )
+
+
+def test_the_same_edge_twice_is_refused(refused):
+    a, b = begin(), settled()
+    message = "small: go from a to b is declared twice"
+    refused(message, a=a, b=b, go=Event(a.to(b) | a.to(b)))
+    a, b = begin(), settled()
+    twice = a.to(b, cond="attempt > 1") | a.to(b, cond="attempt > 1", sets={"attempt": "0"}) | a.to(b)
+    refused(message, a=a, b=b, go=Event(twice))
+
+
+def test_an_event_without_an_edge_is_refused(refused):
+    a, b = begin(), settled()
+    refused(
+        "Small.nothing: the event has no edge; give it one or remove it",
+        a=a,
+        b=b,
+        go=Event(a.to(b)),
+        nothing=Event(),
+    )
+
+
+def test_an_edge_to_a_state_of_another_lifecycle_is_refused(declare):
+    a, b, stranger = begin(), settled(), settled()
+    with pytest.raises(DefinitionError, match=r"^an edge leads to .*, which is no state of this class$"):
+        declare(a=a, b=b, go=Event(a.to(b) | a.to(stranger)))
+
+
+def test_a_plain_state_is_refused(refused):
+    a, b, c = begin(), settled(), State()
+    message = "state 'c' is a plain State: declare it as Phase(..., role=...)"
+    refused(message, a=a, b=b, c=c, go=Event(a.to(b)))
+
+
+def test_an_edge_is_declared_at_its_source():
+    message = "write source.to(target): edges are declared at their source"
+    with pytest.raises(DefinitionError, match=f"^{re.escape(message)}$"):
+        settled().from_(begin())
+
+
+def test_two_initial_states_are_refused(declare):
+    a, b, c = begin(), begin(), settled()
+    with pytest.raises(DefinitionError, match=r"initial.*a, b"):
+        declare(a=a, b=b, c=c, go=Event(a.to(b) | b.to(c)))
+
+
+def test_no_initial_state_is_refused(declare):
+    a, b = Phase(role=Role.WAITING, waits=True), settled()
+    with pytest.raises(DefinitionError, match="initial"):
+        declare(a=a, b=b, go=Event(a.to(b)))
+
+
+def test_a_role_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="'sleeping' is not a valid Role"):
+        Phase(role="sleeping")
+
+
+def test_a_definition_error_is_one_of_the_package():
+    assert issubclass(DefinitionError, KumofireError)

@@ -1,0 +1,81 @@
+"""Random rows and parameters: one step in Python and one in SQL give the same row."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kumofire_fsm.machines import JobMachine, RunMachine
+
+FAST = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+instants = st.integers(0, 2**42)
+small = st.integers(0, 40)
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+TEXTS = {
+    "claim",
+    "dedupe_key",
+    "dedupe_slot",
+    "active_slot",
+    "job_id",
+    "payload",
+    "result",
+    "error",
+    "progress",
+    "tags",
+}
+TEXTS |= {"token", "value", "tick", "schedule_key", "new_payload", "new_schedule", "new_template", "new_job"}
+NOT_NULL = {"run_at", "now", "next_at", "created_at", "new_schedule", "new_template", "new_job", "updated_at"}
+HISTORIES = st.sampled_from(["[]", '[["create","ready",1]]', '[["a","b",2,{"c":[1,null,"é"]}]]'])
+
+
+def values(spec, name):
+    """Return a strategy for what a column or parameter may hold."""
+    if name in ("dedupe", "facts"):
+        return st.sampled_from([None, "active", "forever"] if name == "dedupe" else [None, '{"by":"a"}'])
+    if name in TEXTS:
+        return text if name in NOT_NULL else st.none() | text
+    if name.endswith("_ms"):
+        return st.integers(0, 10**9)
+    if name in ("shared", "suspect", "alone"):
+        return st.integers(0, 1)
+    if name in ("attempt", "max_attempts", "starts", "deliveries", "revision"):
+        return small
+    near = st.integers(-2, 2).map(lambda d: 1000 + d) | instants
+    always = name in NOT_NULL and (spec.name == "run" or name != "next_at")
+    return near if always else st.none() | near
+
+
+@st.composite
+def fired(draw, spec):
+    state = draw(st.sampled_from(spec.states))
+    fixed = {"id": "1", "job": "j", "machine": spec.name, "state": state.id}
+    texts = {"schedule": "{}", "template": "{}", "history": draw(HISTORIES)}
+    row = {
+        name: (fixed | texts)[name] if name in fixed | texts else draw(values(spec, name))
+        for name in spec.fields
+    }
+    row["wake_at"] = draw(instants) if state.wakes else None
+    given = {name: draw(values(spec, name)) for name in spec.parameters}
+    events = [event.id for event in spec.events]
+    legal = list(spec.legal(state.id)) or events
+    return row, draw(st.sampled_from(legal) | st.sampled_from(events)), given
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["single", "mixed"])
+@pytest.mark.parametrize("spec", [RunMachine.spec, JobMachine.spec], ids=["run", "job"])
+@FAST
+@given(data=st.data())
+def test_a_random_row_steps_alike_in_python_and_in_sql(rows, after, fits, comparable, spec, mixed, data):
+    row, event, parameters = data.draw(fired(spec))
+    then = after(spec, row, event, parameters)
+    assert fits(spec, then), "guards let no row into a state whose deadline it could not have"
+    events = [each.id for each in spec.events] if mixed else [event]
+    rows.db.execute("BEGIN")
+    try:
+        rows.put(spec, [row])
+        moved = rows.fire(spec, events, [(row, event, parameters)], fenced=False)
+        assert moved == ({} if then is None else {"1": then["state"]})
+        assert rows.all(spec) == {"1": comparable(then or row)}
+    finally:
+        rows.db.execute("ROLLBACK")

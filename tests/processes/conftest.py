@@ -1,0 +1,210 @@
+"""Worker processes on one file, and what the database and the handlers' notes say about them."""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib.util
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
+
+CREW = Path(__file__).with_name("crew.py")
+SETTLING = {"succeed", "retry", "fail", "snooze", "release", "stop", "lose"}
+"""The events that end an attempt."""
+
+
+class Note(NamedTuple):
+    """What a handler noted."""
+
+    word: str
+    run: str
+    starts: int
+    pid: int
+
+
+class Site:
+    """A file, and the processes that work on it."""
+
+    def __init__(self, folder: Path, app: Any) -> None:
+        self.app, self.db = app, folder / "jobs.db"
+        self._notes, self._logs = folder / "notes", folder / "logs"
+        self._notes.mkdir()
+        self._logs.mkdir()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._reader: sqlite3.Connection | None = None
+        with self.jobs():
+            pass  # makes the file
+
+    def jobs(self) -> Any:
+        """Open the jobs API in this process, which works on nothing."""
+        return self.app.open_sync(self.db, synchronous="OFF")
+
+    # -- processes --------------------------------------------------------------------------------
+
+    def worker(self, *, cli: bool = False, wait: bool = True, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a worker, by the command line or by crew.py, and wait until it is up."""
+        flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        if cli:
+            command = ["-m", "kumofire_fsm.cli", "worker", "crew:app", "--db", self.db, *flags]
+        else:
+            command = [CREW, self.db, *flags]
+        log = (self._logs / str(len(self._processes))).open("wb")
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=CREW.parent,
+                env={**os.environ, "CREW_NOTES": str(self._notes), "PYTHONDONTWRITEBYTECODE": "1"},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+        self._processes.append(process)
+        if wait:
+            self.until(lambda: self.notes("up", pid=process.pid), 15, "the worker is up")
+        return process
+
+    def log(self, process: subprocess.Popen[bytes]) -> str:
+        """What a worker wrote to standard error."""
+        return (self._logs / str(self._processes.index(process))).read_text()
+
+    def leave(self, process: subprocess.Popen[bytes], seconds: float = 10) -> None:
+        """Ask a worker to end, and check that it does so in order."""
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=seconds) == 0, self.log(process)
+
+    def close(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if self._reader is not None:
+            self._reader.close()
+
+    # -- what happened ------------------------------------------------------------------------------
+
+    def notes(self, word: str | None = None, *, run: str | None = None, pid: int | None = None) -> list[Note]:
+        """What handlers noted, in the order of each process."""
+        found = []
+        for file in sorted(self._notes.iterdir()):
+            for line in file.read_text().splitlines():
+                said, about, starts, by = line.split()
+                each = Note(said, about, int(starts), int(by))
+                if word in (None, said) and run in (None, about) and pid in (None, each.pid):
+                    found.append(each)
+        return found
+
+    def query(self, sql: str, *arguments: Any) -> list[sqlite3.Row]:
+        if self._reader is None:
+            self._reader = sqlite3.connect(self.db, isolation_level=None)
+            self._reader.row_factory = sqlite3.Row
+        return self._reader.execute(sql, arguments).fetchall()
+
+    def rows(self) -> list[sqlite3.Row]:
+        """Every run."""
+        return self.query("SELECT * FROM kumofire_runs ORDER BY id")
+
+    def row(self, run: str) -> sqlite3.Row:
+        return self.query("SELECT * FROM kumofire_runs WHERE id = ?", run)[0]
+
+    def open_runs(self) -> int:
+        """How many runs are not settled."""
+        return self.query("SELECT count(*) FROM kumofire_runs WHERE wake_at IS NOT NULL")[0][0]
+
+    def until(self, condition: Callable[[], Any], seconds: float, what: str) -> None:
+        """Wait until something holds; fail after a generous time."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                states = self.query("SELECT state, count(*) FROM kumofire_runs GROUP BY state")
+                logs = "\n".join(file.read_text()[-1500:] for file in sorted(self._logs.iterdir())[-3:])
+                pytest.fail(f"after {seconds} s not yet: {what}; runs: {[*map(tuple, states)]}\n{logs}")
+            time.sleep(0.01)
+
+    def settled(self, seconds: float) -> None:
+        """Wait until every run is settled."""
+        self.until(lambda: self.open_runs() == 0, seconds, "every run is settled")
+
+
+def events(row: sqlite3.Row) -> list[str]:
+    """The events of a run, in order."""
+    return [entry[0] for entry in json.loads(row["history"])]
+
+
+def check_attempts(row: sqlite3.Row) -> None:
+    """Replay a settled run's history: each start ends once, and the attempts add up.
+
+    A start is shared with others, unless the run is suspect; a shared loss is given back. (True where
+    workers have a concurrency over 1.)
+    """
+    said = f"{row['job']} {row['id']} {row['state']}: {row['history']}"
+    under_way = suspect = shared = False
+    attempt = starts = 0
+    for event in events(row):
+        if event == "start":
+            assert not under_way, f"started twice: {said}"
+            under_way, shared = True, not suspect
+            attempt, starts = attempt + 1, starts + 1
+            assert attempt <= row["max_attempts"], f"too many attempts: {said}"
+        elif event in SETTLING:
+            assert under_way, f"settled twice: {said}"
+            under_way = False
+            if event == "lose" and shared:
+                attempt, suspect = attempt - 1, True
+            elif event in ("release", "snooze"):
+                attempt -= 1
+            if event in ("retry", "release", "snooze"):
+                suspect = False
+    assert not under_way, f"never settled: {said}"
+    assert (row["starts"], row["attempt"]) == (starts, attempt), said
+    if row["state"] == "failed":
+        assert attempt == row["max_attempts"], f"failed too early: {said}"
+
+
+@pytest.fixture(autouse=True)
+def no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End everything, with the stack of each thread, rather than wait for ever."""
+    uncaptured = request.config.stash[fault_handler_stderr_fd_key]
+    faulthandler.dump_traceback_later(60, exit=True, file=uncaptured)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(scope="session")
+def crew() -> ModuleType:
+    """The application of crew.py, in this process."""
+    spec = importlib.util.spec_from_file_location("crew_of_tests", CREW)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def site(tmp_path: Path, crew: ModuleType) -> Iterator[Site]:
+    """A fresh file; its workers are killed afterwards."""
+    site = Site(tmp_path, crew.app)
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="session")
+def replay() -> Callable[[sqlite3.Row], None]:
+    """The check of one run's history."""
+    return check_attempts
+
+
+@pytest.fixture(scope="session")
+def events_of() -> Callable[[sqlite3.Row], list[str]]:
+    """The events of one run."""
+    return events

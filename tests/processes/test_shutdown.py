@@ -1,0 +1,132 @@
+"""The worker command ends in order on a signal, at once on the second, and refuses what it cannot use."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kumofire_fsm import NewRun
+
+HERE = Path(__file__).parent
+
+
+def end(worker: subprocess.Popen[bytes], within: float) -> None:
+    """Check that a worker that was told to end does, with exit code 0."""
+    began = time.monotonic()
+    try:
+        assert worker.wait(timeout=within) == 0
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"the worker still runs after {time.monotonic() - began:.1f} s")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_running_handlers_finish_and_starts_no_others(site, number):
+    with site.jobs() as jobs:
+        created = jobs.create_many([NewRun("nap", 0.6), NewRun("plain", 0.6)])
+        worker = site.worker(cli=True, concurrency=2, grace=5)
+        site.until(lambda: len(site.notes("began")) == 2, 5, "two handlers have begun")
+        created.append(jobs.create("nap", 0.01))
+        worker.send_signal(number)
+    end(worker, 4)
+    first, second, third = (site.row(each.kumofire_job_run_id) for each in created)
+    assert (first["state"], second["state"]) == ("succeeded", "succeeded")
+    assert (third["state"], third["attempt"], third["starts"]) == ("queued", 0, 0)
+    assert "Traceback" not in site.log(worker)
+
+
+def test_what_is_not_finished_within_the_grace_period_is_released_and_starts_elsewhere_at_once(
+    site, events_of
+):
+    with site.jobs() as jobs:
+        runs = jobs.create_many([NewRun("nap", 30, max_attempts=1), NewRun("plain", 4, max_attempts=1)])
+    worker = site.worker(cli=True, grace=0.3, lease=15)
+    site.until(lambda: len(site.notes("began")) == 2, 5, "both handlers have begun")
+    worker.terminate()
+    end(worker, 3)
+    now = time.time() * 1000
+    for each in runs:
+        row = site.row(each.kumofire_job_run_id)
+        assert events_of(row)[-2:] == ["start", "release"]
+        assert (row["state"], row["attempt"]) == ("queued", 0)
+        assert row["wake_at"] <= now
+    assert len(site.notes("cancelled")) == 1
+    other = site.worker(lease=15)
+    site.until(lambda: len(site.notes("began", pid=other.pid)) == 2, 2, "both have begun elsewhere")
+
+
+def test_a_second_signal_stops_at_once_and_releases(site):
+    with site.jobs() as jobs:
+        run = jobs.create("nap", 30).kumofire_job_run_id
+    worker = site.worker(cli=True, grace=60)
+    site.until(lambda: site.notes("began"), 5, "the handler has begun")
+    worker.terminate()
+    time.sleep(0.3)
+    assert worker.poll() is None, "it waits for the handler"
+    worker.terminate()
+    end(worker, 2)
+    row = site.row(run)
+    assert (row["state"], row["attempt"]) == ("queued", 0)
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_handler_that_ignores_its_cancellation_does_not_hold_the_worker(site, signals):
+    with site.jobs() as jobs:
+        run = jobs.create("stubborn").kumofire_job_run_id
+    worker = site.worker(cli=True, grace=0.3 if signals == 1 else 60)
+    site.until(lambda: site.notes("began"), 5, "the handler has begun")
+    worker.terminate()
+    if signals == 2:
+        time.sleep(0.2)
+        worker.terminate()
+    end(worker, 5)
+    row = site.row(run)
+    assert (row["state"], row["attempt"]) == ("queued", 0)
+
+
+def test_an_idle_worker_ends_at_once(site):
+    worker = site.worker(cli=True)
+    worker.terminate()
+    end(worker, 2)
+    assert "Traceback" not in site.log(worker)
+
+
+def test_what_the_command_cannot_use_is_one_line_and_exit_code_2(tmp_path):
+    (tmp_path / "notes.txt").write_text("Dear diary, " * 1000)
+    good, db = "crew:app", tmp_path / "jobs.db"
+    cases = {
+        "cannot be imported": ["no_such_module:app", "--db", db],
+        "MODULE:APP": ["crew", "--db", db],
+        "crew:absent": ["crew:absent", "--db", db],
+        "not a Kumofire": ["crew:NOT_AN_APP", "--db", db],
+        "directory": [good, "--db", tmp_path / "nowhere" / "jobs.db"],
+        "not a SQLite database": [good, "--db", tmp_path / "notes.txt"],
+        "concurrency": [good, "--db", db, "--concurrency", "0"],
+        "lease": [good, "--db", db, "--lease", "0"],
+        "grace": [good, "--db", db, "--grace", "-1"],
+    }
+    started = {
+        says: subprocess.Popen(
+            [sys.executable, "-m", "kumofire_fsm.cli", "worker", *map(str, arguments)],
+            cwd=HERE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for says, arguments in cases.items()
+    }
+    try:
+        for says, process in started.items():
+            error = process.communicate(timeout=30)[1]
+            lines = [line for line in error.splitlines() if line]
+            assert process.returncode == 2, (says, error)
+            assert len(lines) == 1, (says, error)
+            assert lines[0].startswith("kumofire: "), error
+            assert says in lines[0]
+    finally:
+        for process in started.values():
+            process.kill()
+            process.wait()

@@ -1,0 +1,101 @@
+"""Every statement prepares, runs on an empty database, and gives back the columns that it names."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+
+from kumofire_fsm.machines import JobMachine, RunMachine
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
+from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.store.schema import register_machines
+
+RUNS, JOBS = RunStatements([RunMachine.spec]), ScheduleStatements(JobMachine.spec)
+FIREABLE = [event.id for event in RunMachine.spec.events if event.id != "start"]
+CLAIM = {"now": 1, "token": "t", "alone": True, "jobs": {"resize": (1, 1)}, "limit": 3}
+SWEEP = {"timing": {}, "now": 1, "limit": 1, "jobs": ["resize"]}
+RUN_ROW = dict.fromkeys(INSERT_COLUMNS) | {
+    "id": "1", "machine": "run", "state": "ready", "wake_at": 1, "job": "resize", "run_at": 1, "attempt": 0,
+    "max_attempts": 3, "starts": 0, "shared": 0, "suspect": 0, "deliveries": 0, "created_at": 1,
+    "history": "[]", "payload": "1",
+}  # fmt: skip
+JOB_ROW = JobMachine.fields | {"id": "1", "state": "active", "wake_at": 1, "next_at": 1, "job": "resize"}
+FILTERS = {"before": "x", "name": "a", "schedule": "b", "states": ["ready"], "tag": "t", "limit": 3}
+
+
+def calls() -> dict[str, list[Statement]]:
+    """Return what each public method of the two gives, with every way of calling it."""
+    fired = [RUNS.fire(e, [], fenced=f) for e in [[x] for x in FIREABLE] + [FIREABLE] for f in (True, False)]
+    return {
+        "RunStatements.insert": [RUNS.insert([RUN_ROW])],
+        "RunStatements.insert_bodies": [
+            RUNS.insert_bodies(k, [("1", "2", None)]) for k in ("payload", "result")
+        ],
+        "RunStatements.find_holders": [
+            RUNS.find_holders([("resize", s, "key") for s in ("forever", "active")])
+        ],
+        "RunStatements.fire": fired,
+        "RunStatements.claim": [RUNS.claim(ids, **CLAIM) for ids in (["1"], None)],
+        "RunStatements.sweep": [
+            RUNS.sweep(ids, hints=hints, **SWEEP)
+            for ids in (["1"], None)
+            for hints in ("all", "moves", "none")
+        ],
+        "RunStatements.read": [RUNS.read(["1"])],
+        "RunStatements.find": [RUNS.find(FILTERS), RUNS.find({"before": "x", "limit": 1})],
+        "RunStatements.count": [RUNS.count("resize"), RUNS.count(None)],
+        "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1)],
+        "RunStatements.next_wake": [RUNS.next_wake()],
+        "RunStatements.defer": [RUNS.defer(["1"], 5)],
+        "RunStatements.prune": RUNS.prune(below="x", before=1, limit=1),
+        "ScheduleStatements.insert": [JOBS.insert(JOB_ROW)],
+        "ScheduleStatements.read": [JOBS.read(column=c, value="1") for c in ("id", "schedule_key")],
+        "ScheduleStatements.find": [JOBS.find(after="", limit=1)],
+        "ScheduleStatements.due": [JOBS.due(now=1, limit=1, jobs=["resize"])],
+        "ScheduleStatements.next_wake": [JOBS.next_wake()],
+        "ScheduleStatements.fire": [
+            JOBS.fire(e, [{"id": "1"}]) for e in (["fire"], [x.id for x in JobMachine.spec.events])
+        ],
+        "ScheduleStatements.insert_occurrences": JOBS.insert_occurrences("t", [RUN_ROW | {"job_id": "1"}]),
+        "register_machines": [register_machines([RunMachine.spec])],
+    }
+
+
+CALLS = calls()
+HELPERS = {"RunStatements.due", "RunStatements.hinted"}
+"""They give SQL or a truth, and no statement."""
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_statement_runs_on_an_empty_database(store, name):
+    for statement in CALLS[name]:
+        arguments = () if statement.argument is None else (statement.argument,)
+        cursor = store.db.execute(statement.sql, arguments)
+        given = tuple(column[0] for column in cursor.description or ())
+        cursor.fetchall()
+        assert len(given) == len(statement.columns)
+        assert given == statement.columns, "D1 gives rows by name"
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_only_reads_says_so_and_has_a_dotted_name(name):
+    for statement in CALLS[name]:
+        assert statement.reads is statement.sql.startswith("SELECT ")
+        noun, _, verb = statement.name.partition(".")
+        assert noun in ("runs", "jobs", "bodies", "edges")
+        assert verb
+        if statement.argument is not None:
+            json.loads(statement.argument)
+
+
+def test_every_public_method_is_called_here():
+    found = {
+        f"{owner.__name__}.{name}"
+        for owner in (RunStatements, ScheduleStatements)
+        for name, _ in inspect.getmembers(owner, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    assert found - HELPERS == CALLS.keys() - {"register_machines"}

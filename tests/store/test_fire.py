@@ -1,0 +1,139 @@
+"""Firing events on runs and on recurring jobs: the shipped statements move what the table moves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kumofire_fsm.errors import TransitionError
+from kumofire_fsm.machines import JobMachine, RunMachine
+from kumofire_fsm.store.runs import MOVE_PARAMETERS, RunStatements
+from kumofire_fsm.store.schedules import ScheduleStatements
+
+RUN, JOB = RunMachine.spec, JobMachine.spec
+RUNS, JOBS = RunStatements([RUN]), ScheduleStatements(JOB)
+FIREABLE = [event.id for event in RUN.events if event.id != "start"]
+LEASED = {"starts": 4, "claim": "held", "attempt": 1, "started_at": 9, "timeout_at": 1_790_000_900_000}
+
+
+def stepped(spec, row, event, argument, names):
+    """Return the row as the table leaves it, its history parsed."""
+    given = {name: value for name, value in zip(names, argument, strict=True) if name in spec.parameters}
+    text = row | {"history": json.dumps(row["history"])}
+    try:
+        after = spec.step(text, event, **given)
+    except TransitionError:
+        return row
+    return after | {"history": json.loads(after["history"])}
+
+
+@pytest.mark.parametrize("fenced", [False, True], ids=["unfenced", "fenced"])
+@pytest.mark.parametrize("event", FIREABLE)
+def test_one_event_moves_runs_of_every_state_as_the_table_says(store, move, event, fenced):
+    expires_at = 9 if event == "expire" else None
+    ids = [store.put(RUN, state.id, expires_at=expires_at, **LEASED) for state in RUN.states]
+    before = [store.get(row_id) for row_id in ids]
+    arguments = [move(row_id, event, starts=4, claim="held", value='"v"', facts='{"a":1}') for row_id in ids]
+    expected = [
+        stepped(RUN, row, event, argument, MOVE_PARAMETERS)
+        for row, argument in zip(before, arguments, strict=True)
+    ]
+    moved = store.run(RUNS.fire([event], arguments, fenced=fenced))
+    assert [store.get(row_id) for row_id in ids] == expected
+    legal = [row for row in expected if RUN.edges_from(before[ids.index(row["id"])]["state"], event)]
+    changed = [row for row in legal if row not in before]
+    assert sorted(moved) == sorted((row["id"], row["state"], row["run_at"], row["job"]) for row in changed)
+    assert changed
+
+
+@pytest.mark.parametrize("fenced", [False, True], ids=["unfenced", "fenced"])
+def test_a_batch_of_mixed_events_moves_each_run_by_its_own(store, move, fenced):
+    cases = [(state.id, event) for state in RUN.states for event in FIREABLE]
+    ids = [store.put(RUN, state, **LEASED) for state, _ in cases]
+    before = [store.get(row_id) for row_id in ids]
+    arguments = [
+        move(row_id, event, starts=4, claim="held", value='"v"')
+        for row_id, (_, event) in zip(ids, cases, strict=True)
+    ]
+    expected = [
+        stepped(RUN, row, event, argument, MOVE_PARAMETERS)
+        for row, (_, event), argument in zip(before, cases, arguments, strict=True)
+    ]
+    store.run(RUNS.fire(FIREABLE, arguments, fenced=fenced))
+    assert [store.get(row_id) for row_id in ids] == expected
+
+
+@pytest.mark.parametrize(
+    ("starts", "claim"), [(3, "held"), (5, "held"), (4, "other"), (4, None), (None, "held")]
+)
+@pytest.mark.parametrize("events", [["succeed"], ["succeed", "fail"]], ids=["single", "mixed"])
+def test_a_stale_attempt_moves_nothing(store, move, events, starts, claim):
+    row_id = store.put(RUN, "running", **LEASED)
+    before = store.get(row_id)
+    rows = [move(row_id, event, starts=starts, claim=claim) for event in events]
+    assert store.run(RUNS.fire(events, rows, fenced=True)) == []
+    assert store.get(row_id) == before
+
+
+def test_an_event_of_one_row_does_not_touch_another(store, move):
+    ids = [store.put(RUN, "running", **LEASED) for _ in range(3)]
+    store.run(RUNS.fire(["succeed", "fail"], [move(ids[0], "succeed"), move(ids[2], "fail")], fenced=False))
+    assert store.states(ids) == ["succeeded", "running", "failed"]
+
+
+def test_a_run_of_an_unknown_machine_or_id_is_left_alone(store, move):
+    class Other(RunMachine):
+        pass
+
+    store.register(Other.spec)
+    row_id = store.put(Other.spec, "ready")
+    moves = [move(row_id, "cancel"), move("no such id", "cancel")]
+    assert store.run(RUNS.fire(["cancel"], moves, fenced=False)) == []
+    assert store.states([row_id]) == ["ready"]
+
+
+def test_the_order_of_events_does_not_change_the_statement():
+    first = RUNS.fire(["retry", "fail"], [], fenced=True)
+    second = RUNS.fire(["fail", "retry"], [], fenced=True)
+    assert (first.sql, first.name) == (second.sql, second.name)
+    assert first.name == "runs.fail+retry"
+
+
+def test_only_fenced_moves_may_be_repeated():
+    assert RUNS.fire(["fail"], [], fenced=True).idempotent is True
+    assert RUNS.fire(["fail"], [], fenced=False).idempotent is False
+
+
+JOB_NAMES = ("now", "value", "occurrence", "token", "new_schedule", "new_template", "new_payload", "new_job")
+JOB_GIVEN = dict(
+    zip(JOB_NAMES, (77, "why", 1_790_000_060_000, "t", "{}", '{"a":1}', "2", "crop"), strict=True)
+)
+JOB_EVENTS = [event.id for event in JOB.events]
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["single", "mixed"])
+@pytest.mark.parametrize("event", JOB_EVENTS)
+def test_an_event_moves_recurring_jobs_of_every_state_as_the_table_says(store, event, mixed):
+    ids = [store.put(JOB, state.id, next_at=50, revision=6) for state in JOB.states]
+    before = [store.get(row_id, JOB.table) for row_id in ids]
+    rows = [JOB_GIVEN | {"id": row_id, "event": event, "revision": 6} for row_id in ids]
+    expected = [stepped(JOB, row, event, JOB_GIVEN.values(), JOB_GIVEN.keys()) for row in before]
+    store.run(JOBS.fire(JOB_EVENTS if mixed else [event], rows))
+    assert [store.get(row_id, JOB.table) for row_id in ids] == expected
+
+
+@pytest.mark.parametrize("fence", [{"revision": 5}, {"revision": None}, {"revision": 6, "due": 49}])
+def test_a_recurring_job_that_changed_meanwhile_is_not_moved(store, fence):
+    row_id = store.put(JOB, "active", next_at=50, revision=6)
+    before = store.get(row_id, JOB.table)
+    assert store.run(JOBS.fire(["fire"], [JOB_GIVEN | {"id": row_id, "event": "fire"} | fence])) == []
+    assert store.get(row_id, JOB.table) == before
+
+
+def test_a_recurring_job_fires_the_occurrence_that_is_due(store):
+    row_id = store.put(JOB, "active", next_at=50, revision=6)
+    row = JOB_GIVEN | {"id": row_id, "event": "fire", "revision": 6, "due": 50}
+    assert store.run(JOBS.fire(["fire"], [row])) == [(row_id, "active", 1_790_000_060_000)]
+    assert store.run(JOBS.fire(["fire"], [row])) == [], "a second tick finds it fired"
+    assert store.get(row_id, JOB.table)["tick"] == "t"

@@ -1,0 +1,126 @@
+"""Query plans: runs are looked up by key or by their deadlines, and never scanned."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from kumofire_fsm.machines import JobMachine, RunMachine
+from kumofire_fsm.store.runs import RunStatements
+from kumofire_fsm.store.schedules import ScheduleStatements
+
+
+class Approved(RunMachine):
+    """A second machine in the same table."""
+
+
+RUN, JOB = RunMachine.spec, JobMachine.spec
+FIREABLE = [event.id for event in RUN.events if event.id != "start"]
+BY_KEY = re.compile(r"SEARCH (r|d|kumofire_runs) USING (PRIMARY KEY|(COVERING )?INDEX kumofire_runs_\w+) \(")
+CLAIM = {"now": 1, "token": "t", "alone": False, "jobs": {}}
+SWEEP = {"timing": {}, "now": 1, "limit": 1, "jobs": []}
+
+
+def moving(runs):
+    """Return every statement that moves runs, under what it does."""
+    single = {f"fire {event}": runs.fire([event], [], fenced=True) for event in FIREABLE}
+    claims = {"claim by ids": runs.claim([], **CLAIM), "claim by scan": runs.claim(None, **CLAIM)}
+    sweeps = {
+        f"sweep {hints} {'by ids' if ids == [] else 'all'}": runs.sweep(ids, hints=hints, **SWEEP)
+        for hints in ("all", "moves", "none")
+        for ids in ([], None)
+    }
+    mixed = {
+        "fire all": runs.fire(FIREABLE, [], fenced=True),
+        "fire all unfenced": runs.fire(FIREABLE, [], fenced=False),
+        "settle": runs.fire(["fail", "release", "retry", "snooze", "stop", "succeed"], [], fenced=True),
+    }
+    return single | mixed | claims | sweeps
+
+
+def looking(runs):
+    """Return the statements that read, prune or set aside runs without counting them all."""
+    bodies, pruned = runs.prune(below="x", before=1, limit=1)
+    return {
+        "read": runs.read([]),
+        "find": runs.find({}),
+        "due ids": runs.due_ids(now=1, limit=1),
+        "next wake": runs.next_wake(),
+        "defer": runs.defer([], 1),
+        "find holders": runs.find_holders([]),
+        "prune bodies": bodies,
+        "prune": pruned,
+        "insert bodies": runs.insert_bodies("result", []),
+    }
+
+
+ONE, TWO = RunStatements([RUN]), RunStatements([RUN, Approved.spec])
+STATEMENTS = {
+    f"{name}, {machines}": statement
+    for machines, runs in (("one machine", ONE), ("two machines", TWO))
+    for name, statement in (moving(runs) | looking(runs)).items()
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_runs_are_found_by_key_or_deadline_and_never_scanned(store, name):
+    plan = store.plan(STATEMENTS[name])
+    touching = [step for step in plan if re.match(r"(SCAN|SEARCH) (r|d|kumofire_runs)\b", step)]
+    if "insert bodies" not in name:
+        assert touching
+    assert [step for step in touching if not BY_KEY.match(step)] == []
+    assert [step for step in plan if "TEMP B-TREE" in step] == []
+
+
+@pytest.mark.parametrize("name", [name for name in STATEMENTS if name.startswith(("claim by scan", "due"))])
+def test_a_window_of_due_rows_walks_the_index_of_deadlines(store, name):
+    assert "SEARCH d USING INDEX kumofire_runs_wake (state=? AND wake_at<?)" in store.plan(STATEMENTS[name])
+
+
+@pytest.mark.parametrize("hints", ["all", "moves", "none"])
+def test_a_sweep_walks_the_index_of_deadlines_and_moves_by_id(store, hints):
+    plan = store.plan(ONE.sweep(hints=hints, **SWEEP))
+    assert "SEARCH d USING INDEX kumofire_runs_wake (state=? AND wake_at<?)" in plan
+    assert "SEARCH r USING PRIMARY KEY (id=?)" in plan
+
+
+def test_the_earliest_deadline_is_read_from_the_index_alone(store):
+    steps = [step for step in store.plan(ONE.next_wake()) if " d " in step]
+    assert steps == ["SEARCH d USING COVERING INDEX kumofire_runs_wake (state=? AND wake_at>?)"] * 2
+
+
+@pytest.mark.parametrize("events", [["fire"], ["pause"], [event.id for event in JOB.events]])
+def test_recurring_jobs_are_moved_by_id(store, events):
+    plan = store.plan(ScheduleStatements(JOB).fire(events, []))
+    assert [step for step in plan if re.match(r"(SCAN|SEARCH) r\b", step)] == [
+        "SEARCH r USING PRIMARY KEY (id=?)"
+    ]
+
+
+def test_due_jobs_are_found_by_their_deadlines(store):
+    jobs = ScheduleStatements(JOB)
+    for statement in (jobs.due(now=1, limit=1, jobs=[]), jobs.next_wake()):
+        assert any(
+            "USING INDEX kumofire_jobs_wake" in s or "COVERING INDEX" in s for s in store.plan(statement)
+        )
+
+
+@pytest.mark.parametrize(
+    "name", [f"{name}, {machines}" for name in moving(ONE) for machines in ("one machine", "two machines")]
+)
+def test_a_moving_statement_compares_states_one_by_one(name):
+    """A list of three or more is a temporary table, filled at every mention in every execution."""
+    assert "r.state IN" not in STATEMENTS[name].sql
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_stays_below_the_length_that_d1_takes(name):
+    assert len(STATEMENTS[name].sql.encode()) < 100_000
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_has_one_parameter_at_most(name):
+    statement = STATEMENTS[name]
+    found = set(re.findall(r"\?\d*", statement.sql))
+    assert found == (set() if statement.argument is None else {"?1"})

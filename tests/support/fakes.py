@@ -1,0 +1,110 @@
+"""Stand-ins for the outside: a virtual clock, seeded entropy, a queue and its messages."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kumofire_fsm.errors import QueueError
+from kumofire_fsm.message import message_body
+from kumofire_fsm.ports import Hint
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class VirtualClock:
+    """Time that moves only when a test or a sleep says so."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self._now = int(start.timestamp() * 1000)
+        self.sleeps: list[float] = []
+        self.on_sleep: Callable[[], Any] | None = None
+
+    def now(self) -> int:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self._now += max(1, round(seconds * 1000))
+        if self.on_sleep is not None:
+            result = self.on_sleep()
+            if result is not None:
+                await result
+        await asyncio.sleep(0)
+
+    def advance(self, seconds: float = 0, **units: float) -> None:
+        """Move on by seconds, or by the units of a timedelta."""
+        self._now += timedelta(seconds=seconds, **units) // timedelta(milliseconds=1)
+
+    @property
+    def time(self) -> datetime:
+        """The time as the API shows it."""
+        return datetime.fromtimestamp(self._now / 1000, UTC)
+
+
+class SeededEntropy:
+    """Randomness that repeats."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self._random = random.Random(seed)
+
+    def token(self, size: int) -> bytes:
+        return self._random.randbytes(size)
+
+    def random(self) -> float:
+        return self._random.random()
+
+
+class RecordingQueue:
+    """Keeps what is sent; refuses everything while ``refusing`` is set."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Hint]] = []
+        self.refusing = False
+
+    async def send(self, hints: Sequence[Hint]) -> None:
+        if self.refusing:
+            raise QueueError("the queue takes nothing")
+        self.calls.append(list(hints))
+
+    @property
+    def sent(self) -> list[tuple[str, int]]:
+        """Every hint taken, as (run id, delay in seconds)."""
+        return [(hint.run_id, hint.delay_s) for call in self.calls for hint in call]
+
+    def clear(self) -> None:
+        self.calls.clear()
+
+
+class FakeMessage:
+    """A queue's message that keeps its verdict: "ack", or the delay of a retry in seconds."""
+
+    def __init__(self, body: Any) -> None:
+        self.body = body
+        self.verdicts: list[str | int] = []
+
+    @classmethod
+    def of(cls, run_id: str) -> FakeMessage:
+        return cls(message_body(run_id))
+
+    def ack(self) -> None:
+        self.verdicts.append("ack")
+
+    def retry(self, *, delaySeconds: int = 0) -> None:
+        self.verdicts.append(delaySeconds)
+
+    @property
+    def verdict(self) -> str | int:
+        """The one verdict it got."""
+        assert len(self.verdicts) == 1, self.verdicts
+        return self.verdicts[0]
+
+
+class FakeBatch:
+    """What a queue hands to a consumer."""
+
+    def __init__(self, messages: Sequence[FakeMessage]) -> None:
+        self.messages = messages

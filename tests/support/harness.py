@@ -1,0 +1,163 @@
+"""An application on real SQLite with a virtual clock, bound as in a Worker, and every statement counted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from fakes import FakeBatch, FakeMessage, RecordingQueue, SeededEntropy, VirtualClock
+
+from kumofire_fsm import Backoff, Kumofire, RunStatus, TransientStoreError
+from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.binding import Timing
+from kumofire_fsm.jobs import Jobs
+from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.store.schema import migrate, register_machines
+
+TABLES = ("kumofire_runs", "kumofire_bodies", "kumofire_jobs")
+
+
+class CountingStorage:
+    """Records every statement by name, each round trip, and can fail one before or after its commit."""
+
+    def __init__(self, inner: SqliteStorage) -> None:
+        self.inner = inner
+        self.names: list[str] = []
+        self.trips = 0
+        self._fail: tuple[str, str] | None = None
+
+    def fail_once(self, name: str, when: str) -> None:
+        """Raise TransientStoreError at the next statement whose name contains ``name``."""
+        assert when in ("before", "after")
+        self._fail = (name, when)
+
+    def clear(self) -> None:
+        self.names, self.trips = [], 0
+
+    async def execute(self, statement: Statement) -> list[Row]:
+        return (await self._pass([statement], lambda: self._one(statement)))[0]
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        return await self._pass(statements, lambda: self.inner.batch(statements))
+
+    async def _one(self, statement: Statement) -> list[list[Row]]:
+        return [await self.inner.execute(statement)]
+
+    async def _pass(self, statements: Sequence[Statement], act: Callable[[], Any]) -> list[list[Row]]:
+        self.names += [statement.name for statement in statements]
+        self.trips += 1
+        when = None
+        if self._fail and any(self._fail[0] in s.name for s in statements):
+            when, self._fail = self._fail[1], None
+        if when == "before":
+            raise TransientStoreError("the database was not reached")
+        answers: list[list[Row]] = await act()
+        if when == "after":
+            raise TransientStoreError("the answer was lost")
+        return answers
+
+
+class Bound:
+    """One binding: the API, its storage and its queue."""
+
+    def __init__(
+        self, jobs: Jobs, storage: CountingStorage, queue: RecordingQueue, clock: VirtualClock
+    ) -> None:
+        self.jobs, self.storage, self.queue, self.clock = jobs, storage, queue, clock
+
+    async def sql(self, text: str, *arguments: Any) -> list[Row]:
+        """Run raw SQL beside the API; it is not counted."""
+        rows: list[Row] = await self.storage.inner.call(lambda db: db.execute(text, arguments).fetchall())
+        return rows
+
+    async def sizes(self) -> dict[str, int]:
+        """Return how many rows each table holds."""
+        return {table: (await self.sql(f"SELECT count(*) FROM {table}"))[0][0] for table in TABLES}
+
+    async def row(self, run_id: str) -> dict[str, Any]:
+        """Return a run's row as stored."""
+
+        def read(db: Any) -> dict[str, Any]:
+            found = db.execute("SELECT * FROM kumofire_runs WHERE id = ?", (run_id,))
+            return dict(zip([c[0] for c in found.description], found.fetchone(), strict=True))
+
+        row: dict[str, Any] = await self.storage.inner.call(read)
+        return row
+
+    async def status(self, run_id: str) -> RunStatus:
+        status = await self.jobs.get_status(run_id)
+        assert status is not None
+        return status
+
+    async def state(self, run_id: str) -> str:
+        return (await self.status(run_id)).state
+
+    async def create(self, name: str, payload: Any = None, **options: Any) -> str:
+        """Create a run and return its id."""
+        return (await self.jobs.create(name, payload, **options)).kumofire_job_run_id
+
+    async def create_in_order(self, name: str, payloads: Iterable[Any], **options: Any) -> list[str]:
+        """Create one run a millisecond, so that their order is certain."""
+        ids = []
+        for payload in payloads:
+            ids.append(await self.create(name, payload, **options))
+            self.clock.advance(milliseconds=1)
+        return ids
+
+    async def deliver(self, *run_ids: str) -> list[str | int]:
+        """Consume one batch of messages for these runs, and return the verdicts."""
+        messages = [FakeMessage.of(run_id) for run_id in run_ids]
+        await self.jobs.consume_batch(FakeBatch(messages))
+        return [message.verdict for message in messages]
+
+
+class Kit:
+    """What one test works with: the application, and its time and randomness."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.entropy = SeededEntropy()
+        self.app = self.another_app()
+        self.job = self.app.job
+
+    def another_app(self) -> Kumofire:
+        """Return another application on the same clock, as a second process would have."""
+        return Kumofire(
+            clock=self.clock,
+            entropy=self.entropy,
+            retry=Backoff(first=timedelta(seconds=2), jitter=False),
+        )
+
+    @asynccontextmanager
+    async def bound(
+        self,
+        path: str | Path = ":memory:",
+        *,
+        app: Kumofire | None = None,
+        with_queue: bool = True,
+        env: Any = None,
+        timing: Timing | None = None,
+    ) -> AsyncIterator[Bound]:
+        """Open a storage with the schema, and bind the application to it and to a recording queue."""
+        app = app or self.app
+        storage, queue = SqliteStorage(path, synchronous="OFF"), RecordingQueue()
+        try:
+            await storage.call(migrate)
+            counting = CountingStorage(storage)
+            jobs = app.bind(db=counting, queue=queue if with_queue else None, env=env, timing=timing)
+            await storage.execute(register_machines(list(jobs._binding.runs.specs.values())))
+            yield Bound(jobs, counting, queue, self.clock)
+        finally:
+            await storage.close()
+
+
+async def echo(ctx: Any, payload: Any) -> Any:
+    """A handler that returns its payload."""
+    return payload
+
+
+async def nothing(ctx: Any) -> None:
+    """A handler without a payload."""

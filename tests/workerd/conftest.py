@@ -1,0 +1,75 @@
+"""Starts the real workerd once a session, with CPython and the built wheel inside."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+# As pytest's pythonpath does for tests/support.
+sys.path[:0] = [str(HERE / "support"), str(HERE / "suites")]
+pytest.register_assert_rewrite("storage_suite", "statements_suite", "workerd_server")
+
+from workerd_parts import build_wheel, dependency_wheels, find_node, install_packages  # noqa: E402
+from workerd_server import Bindings, Server  # noqa: E402
+
+BINDINGS = Bindings(
+    databases={"JOBS_DB": "jobs"},
+    producers={"JOBS_QUEUE": "jobs"},
+    consumers={
+        "jobs": {"maxBatchSize": 100, "maxBatchTimeout": 0, "maxRetries": 3, "deadLetterQueue": "dead"},
+        "dead": {"maxBatchSize": 10, "maxBatchTimeout": 0},
+    },
+)
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """Node, with the packages installed."""
+    found = find_node()
+    install_packages(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel."""
+    return build_wheel(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="session")
+def wheels(built_wheel: Path) -> list[Path]:
+    """Everything that is installed in the runtime."""
+    return [*dependency_wheels(), built_wheel]
+
+
+@pytest.fixture(scope="session")
+def worker(node: Path, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The test Worker, its tables made."""
+    server = Server(
+        node,
+        tmp_path_factory.mktemp("worker"),
+        wheels=wheels,
+        sources=[HERE / "app", HERE / "suites", HERE.parent / "support"],
+        bindings=BINDINGS,
+        timed=["statemachine", "kumofire_fsm"],
+    )
+    try:
+        server.call("rebuild")
+        yield server
+    finally:
+        server.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded for people: import times and prices."""
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    calls = [report for report in reports if getattr(report, "when", None) == "call"]
+    lines = [value for report in calls for name, value in report.user_properties if name == "workerd"]
+    if lines:
+        terminalreporter.section("in workerd")
+        for line in lines:
+            terminalreporter.write_line(str(line))

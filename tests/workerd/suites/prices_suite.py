@@ -1,0 +1,169 @@
+"""Work whose price D1 itself tells: each piece is labelled on the meter; the numbers are asserted outside.
+
+Runs inside workerd only: the embedded database does not count written rows.
+"""
+
+from datetime import timedelta
+
+from fakes import FakeBatch, FakeMessage, RecordingQueue, VirtualClock
+
+from kumofire_fsm import Backoff, Kumofire, NewRun, Snooze
+
+HUNDRED = range(100)
+
+
+class Shop:
+    """An application whose handlers do what their payload says."""
+
+    def __init__(self, storage, meter):
+        self.meter, self.clock, self.queue = meter, VirtualClock(), RecordingQueue()
+        self.before_handler = lambda: None
+        app = Kumofire(clock=self.clock, retry=Backoff(first=timedelta(seconds=2), jitter=False))
+
+        @app.job("work")
+        async def work(ctx, payload: str) -> str:
+            self.before_handler()
+            if payload == "error":
+                raise ValueError(payload)
+            if payload == "snooze":
+                raise Snooze(until=timedelta(minutes=1))
+            if payload == "beat":
+                meter.label = "heartbeat"
+                await ctx.heartbeat(progress=1)
+                meter.label = "settle after a heartbeat"
+            return payload
+
+        self.jobs = app.bind(db=storage, queue=self.queue)
+
+    async def create(self, label, count, payload="ok", **options):
+        self.meter.label = label
+        created = await self.jobs.create_many([NewRun("work", payload, **options) for _ in range(count)])
+        return [each.kumofire_job_run_id for each in created]
+
+    async def deliver(self, label, ids):
+        self.meter.label = label
+        messages = [FakeMessage.of(run_id) for run_id in ids]
+        await self.jobs.consume_batch(FakeBatch(messages))
+        return [message.verdict for message in messages]
+
+    async def deliver_in_steps(self, ids):
+        """Deliver quick runs, with a label for the claim and one for the settle."""
+        self.before_handler = lambda: setattr(self.meter, "label", "settle")
+        return await self.deliver("claim", ids)
+
+    async def dispatch(self, label, **options):
+        self.meter.label = label
+        self.queue.clear()
+        await self.jobs.dispatch(**options)
+        self.meter.label = ""
+        assert len(self.queue.calls) <= 1, self.queue.calls
+        return len(self.queue.sent)
+
+
+async def test_one_run(storage, meter):
+    shop = Shop(storage, meter)
+    ids = await shop.create("create", 1)
+    assert await shop.deliver("consume", ids) == ["ack"]
+    meter.label = "status"
+    assert (await shop.jobs.get_status(ids[0])).state == "succeeded"
+    shop.clock.advance(seconds=1)
+    await shop.dispatch("idle tick")
+
+
+async def test_dedupe_forever(storage, meter):
+    shop = Shop(storage, meter)
+    first = await shop.create("create", 1, dedupe_key="k")
+    assert await shop.create("create again", 1, dedupe_key="k") == first
+    await shop.deliver_in_steps(first)
+
+
+async def test_dedupe_while_active(storage, meter):
+    shop = Shop(storage, meter)
+    first = await shop.create("create", 1, dedupe_key="k", dedupe="active")
+    assert await shop.create("create again", 1, dedupe_key="k", dedupe="active") == first
+    await shop.deliver_in_steps(first)
+
+
+async def test_one_retry(storage, meter):
+    shop = Shop(storage, meter)
+    ids = await shop.create("create", 1, "error")
+    assert await shop.deliver("first attempt", ids) == [2]
+    shop.clock.advance(seconds=3)
+    assert len(await shop.deliver("second attempt", ids)) == 1
+
+
+async def test_a_heartbeat(storage, meter):
+    shop = Shop(storage, meter)
+    await shop.deliver("start", await shop.create("create", 1, "beat"))
+
+
+async def test_a_hundred_runs(storage, meter):
+    shop = Shop(storage, meter)
+    ids = await shop.create("create 100", 100)
+    assert set(await shop.deliver("consume 100", ids)) == {"ack"}
+    payloads = ["ok", "ok", "error", "snooze"]
+    mixed = [await shop.create("create mixed", 25, payload) for payload in payloads]
+    shuffled = [run_id for four in zip(*mixed, strict=True) for run_id in four]
+    await shop.deliver("consume 100 mixed", shuffled)
+
+
+async def test_dispatch_of_a_hundred_runs(storage, meter):
+    shop = Shop(storage, meter)
+    await shop.create("create 100 later", 100, delay=timedelta(hours=1))
+    shop.clock.advance(hours=2)
+    assert await shop.dispatch("dispatch 100", limit=200) == 100
+
+
+async def test_dispatch_of_a_hundred_runs_by_default(storage, meter):
+    shop = Shop(storage, meter)
+    await shop.create("create 100 later", 100, delay=timedelta(hours=1))
+    shop.clock.advance(hours=2)
+    assert await shop.dispatch("dispatch 100") == 100
+
+
+async def test_dispatch_of_a_hundred_runs_with_dedupe_keys(storage, meter):
+    shop = Shop(storage, meter)
+    meter.label = "create 100 later"
+    await shop.jobs.create_many(
+        [NewRun("work", "ok", dedupe_key=str(i), delay=timedelta(hours=1)) for i in HUNDRED]
+    )
+    shop.clock.advance(hours=2)
+    assert await shop.dispatch("dispatch 100", limit=200) == 100
+
+
+async def a_hundred_schedules(shop):
+    shop.meter.label = "create 100 schedules"
+    for _ in HUNDRED:
+        await shop.jobs.create_schedule("work", "ok", cron="0 * * * *")
+    shop.clock.advance(hours=1)
+
+
+async def test_dispatch_of_a_hundred_recurring_jobs(storage, meter):
+    shop = Shop(storage, meter)
+    await a_hundred_schedules(shop)
+    assert await shop.dispatch("dispatch 100 recurring", limit=200) == 100
+    ids = [run_id for run_id, _ in shop.queue.sent]
+    assert set(await shop.deliver("consume 100 recurring", ids)) == {"ack"}
+
+
+async def test_dispatch_of_a_hundred_recurring_jobs_by_default(storage, meter):
+    shop = Shop(storage, meter)
+    await a_hundred_schedules(shop)
+    assert await shop.dispatch("dispatch 100 recurring") == 100
+
+
+async def test_lost_messages_are_sent_again(storage, meter):
+    shop = Shop(storage, meter)
+    await shop.create("create 100", 100)
+    shop.clock.advance(minutes=30)
+    assert await shop.dispatch("redeliver 100", limit=200) == 100
+
+
+async def test_pruning(storage, meter):
+    shop = Shop(storage, meter)
+    await shop.deliver("consume 100", await shop.create("create 100", 100))
+    binding = shop.jobs._binding
+    meter.label = "prune 100"
+    statements = binding.runs.prune(below="~", before=shop.clock.now() + 1, limit=100)
+    bodies, runs = await storage.batch(statements)
+    assert (len(bodies), len(runs)) == (0, 100)

@@ -1,0 +1,129 @@
+"""Every statement of the package prepares and runs; on D1, within its limits. See `storage_suite`."""
+
+import inspect
+
+from fakes import RecordingQueue, VirtualClock
+
+from kumofire_fsm import JobMachine, Kumofire, NewRun, RunMachine
+from kumofire_fsm.binding import WORKERS
+from kumofire_fsm.creation import RowMaker
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.runs import RunStatements
+from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.store.schema import register_machines
+
+SQL_BYTES_MAX = 100_000
+RUN, JOB = RunMachine.spec, JobMachine.spec
+FILTERS = {"before": "~", "name": "echo", "schedule": None, "states": ["ready"], "tag": "a", "limit": 5}
+
+
+def app_on(storage):
+    app = Kumofire(clock=VirtualClock())
+
+    @app.job("echo")
+    async def echo(ctx, payload: int) -> int:
+        return payload
+
+    return app.bind(db=storage, queue=RecordingQueue())
+
+
+def run_statements(jobs):
+    """Return [method, statements that it gives] of every way to call each method."""
+    runs = RunStatements([RUN])
+    row = RowMaker(jobs._binding).make(NewRun("echo", 1, dedupe_key="k", tags=["a"])).columns
+    move = [row["id"], "", 0, None, 1, None, None, None, 1, 1, 1, 1, 1]
+    claim = {"now": 1, "token": "t", "alone": False, "jobs": {"echo": (1, 1)}, "limit": 5}
+    sweep = {"timing": WORKERS.columns(), "now": 1, "limit": 5, "jobs": ["echo"]}
+    # A start is a claim.
+    events = [event.id for event in RUN.events if event.id not in runs.start_events]
+    return {
+        "insert": [runs.insert([row])],
+        "insert_bodies": [
+            runs.insert_bodies(kind, [(row["id"], "1", None)]) for kind in ("payload", "result")
+        ],
+        "find_holders": [runs.find_holders([("echo", "k")])],
+        "read": [runs.read([row["id"]])],
+        "find": [runs.find(FILTERS)],
+        "count": [runs.count("echo"), runs.count(None)],
+        "due_ids": [runs.due_ids(now=1, limit=5), runs.due_ids(now=1, limit=5, roles=[Role.LEASED])],
+        "next_wake": [runs.next_wake()],
+        "defer": [runs.defer([row["id"]], row["wake_at"])],
+        "prune": runs.prune(below="~", before=1, limit=5),
+        "fire": [
+            runs.fire(some, [[*move[:1], some[0], *move[2:]]], fenced=fenced)
+            for some in (*([event] for event in events), events)
+            for fenced in (False, True)
+        ],
+        "claim": [runs.claim(ids, **claim) for ids in (None, [row["id"]])],
+        "sweep": [
+            runs.sweep(ids, hints=hints, **sweep)
+            for ids in (None, [row["id"]])
+            for hints in ("all", "moves", "none")
+        ],
+    }
+
+
+def schedule_statements(jobs):
+    schedules = ScheduleStatements(JOB)
+    first = {
+        "id": "j",
+        "machine": JOB.name,
+        "state": JOB.initial.id,
+        "wake_at": 5,
+        "next_at": 5,
+        "job": "echo",
+    }
+    texts = {"schedule": "{}", "template": "{}", "payload": "1", "history": "[]"}
+    row = {**JOB.fields, **first, **texts, "revision": 0, "created_at": 1, "updated_at": 1}
+    run = RowMaker(jobs._binding).make(NewRun("echo", 1)).columns | {"job_id": "j", "scheduled_for": 5}
+    events = [event.id for event in JOB.events]
+    return {
+        "insert": [schedules.insert(row)],
+        "read": [schedules.read(column=column, value="j") for column in ("id", "schedule_key")],
+        "find": [schedules.find(after="", limit=5)],
+        "due": [schedules.due(now=9, limit=5, jobs=["echo"])],
+        "next_wake": [schedules.next_wake()],
+        "fire": [
+            schedules.fire(some, [{"id": "j", "event": some[0], "revision": 99, "now": 1}])
+            for some in (*([event] for event in events), events)
+        ],
+        "insert_occurrences": schedules.insert_occurrences("t", [{**run, "payload": "apart"}]),
+    }
+
+
+def methods(kind):
+    """Return the names of the methods that give statements."""
+    found = inspect.getmembers(kind, inspect.isfunction)
+    return {
+        name
+        for name, method in found
+        if not name.startswith("_") and "Statement" in str(inspect.signature(method).return_annotation)
+    }
+
+
+async def run_all(storage, statements):
+    for name, some in statements.items():
+        for statement in some:
+            assert isinstance(statement, Statement), name
+            assert len(statement.sql) < SQL_BYTES_MAX, (name, len(statement.sql))
+            for row in await storage.execute(statement):
+                assert len(row) == len(statement.columns), (name, row, statement.columns)
+
+
+async def test_every_statement_on_runs(storage):
+    statements = run_statements(app_on(storage))
+    assert set(statements) == methods(RunStatements)
+    await run_all(storage, statements)
+
+
+async def test_every_statement_on_recurring_jobs(storage):
+    statements = schedule_statements(app_on(storage))
+    assert set(statements) == methods(ScheduleStatements)
+    await run_all(storage, statements)
+
+
+async def test_machines_are_registered_twice_without_harm(storage):
+    statement = register_machines([RUN, JOB])
+    assert await storage.execute(statement) == []
+    assert await storage.execute(statement) == []
