@@ -18,7 +18,7 @@ from kumofire_fsm.errors import (
     UnknownRun,
 )
 from kumofire_fsm.fire import Move, fire, read_runs, refusal
-from kumofire_fsm.hints import send_hints
+from kumofire_fsm.hints import hint_if_near, send_hints
 from kumofire_fsm.ids import check_id, first_id_at
 from kumofire_fsm.limits import FACTS_BYTES, STATEMENT_BYTES
 from kumofire_fsm.lookup import RunLookup
@@ -245,6 +245,7 @@ class RunClient(RunLookup):
                 raise why
         else:
             binding.tell_settled([run_id])
+            await hint_if_near(binding, moved[run_id])
         return await self._known(run_id)
 
     async def _check_event(self, run_id: str, event: str) -> None:

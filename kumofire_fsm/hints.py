@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.errors import QueueError
-from kumofire_fsm.fire import Move, fire
+from kumofire_fsm.fire import Move, Moved, fire
+from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Hint
 
-__all__ = ["send_hints"]
+__all__ = ["hint_if_near", "send_hints"]
 
 
 async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> int:
@@ -28,3 +29,14 @@ async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> int:
         await fire(binding, [Move(run_id, "nudge", now) for run_id, _ in runs])
         return len(hints)
     return 0
+
+
+async def hint_if_near(binding: Binding, run: Moved) -> None:
+    """Wake a consumer for a run that a person has just moved, if it may start soon.
+
+    The run stays as it is: a hint starts whatever is claimable and due.
+    """
+    definition = binding.definition(run.job)
+    near = run.run_at <= binding.now() + binding.timing.horizon_ms
+    if near and definition is not None and definition.machine.has_role(run.state, Role.CLAIMABLE):
+        await send_hints(binding, [(run.id, run.run_at)])

@@ -13,8 +13,13 @@ from kumofire_fsm.times import duration_ms
 
 __all__ = ["NEVER", "Backoff", "RetryPolicy", "backoff_ms"]
 
-NEVER: Final = None
-"""Says in `Backoff.on`, or as a policy's answer, that the run fails at once."""
+
+def _never(_attempt: int, _error: BaseException) -> None:
+    """Give no time at all."""
+
+
+NEVER: Final = _never
+"""A policy, or a rule in `Backoff.on`, by which a run fails at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +35,14 @@ class Backoff:
         factor: by what the wait grows each time.
         cap: the longest wait of all.
         jitter: False to wait the full time, always.
-        on: per exception type, the first that matches: another `Backoff`, a fixed time, or `NEVER`.
+        on: per exception type, the first that matches: another policy, a fixed time, or `NEVER`.
     """
 
     first: timedelta = timedelta(seconds=2)
     factor: float = 2.0
     cap: timedelta = timedelta(hours=1)
     jitter: bool = True
-    on: Mapping[type[BaseException], Backoff | timedelta | None] = field(default_factory=dict)
+    on: Mapping[type[BaseException], RetryPolicy | timedelta] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.first < timedelta(0) or self.cap < self.first or not self.factor >= 1:
@@ -50,9 +55,9 @@ class Backoff:
         """Return how long to wait after the given attempt (from 1) failed; None for never."""
         for kind, rule in self.on.items():
             if isinstance(error, kind):
-                if isinstance(rule, Backoff):
-                    return rule.delay_ms(attempt, error, entropy)
-                return None if rule is None else rule // timedelta(milliseconds=1)
+                if isinstance(rule, timedelta):
+                    return rule // timedelta(milliseconds=1)
+                return backoff_ms(rule, attempt, error, entropy)
         ceiling = self.cap / timedelta(milliseconds=1)
         try:
             wait = self.first / timedelta(milliseconds=1) * self.factor ** (attempt - 1)
@@ -71,4 +76,4 @@ def backoff_ms(policy: RetryPolicy, attempt: int, error: BaseException, entropy:
     if isinstance(policy, Backoff):
         return policy.delay_ms(attempt, error, entropy)
     wait = policy(attempt, error)
-    return None if wait is None else duration_ms(wait, "what the retry function returned")
+    return None if wait is None or wait is NEVER else duration_ms(wait, "what the retry function returned")
