@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.ports import Entropy
@@ -75,5 +75,5 @@ def backoff_ms(policy: RetryPolicy, attempt: int, error: BaseException, entropy:
     """Return how long to wait in milliseconds; None when the policy says never."""
     if isinstance(policy, Backoff):
         return policy.delay_ms(attempt, error, entropy)
-    wait = policy(attempt, error)
+    wait: Any = policy(attempt, error)
     return None if wait is None or wait is NEVER else duration_ms(wait, "what the retry function returned")
