@@ -200,13 +200,18 @@ class WorkerPool:
             self._upkeep.plan_soon()
             if self._hungry:
                 self._set_turn()
-        self._exclusive = alone and any(run.suspect for run in runs)
+        now = self._binding.now()
+        # A commit can wait for another process's lock, longer than the lease.
+        self._outcomes += [release(run, now) for run in runs if run.wake_at <= now]
+        fresh = [run for run in runs if run.wake_at > now]
+        self._exclusive = alone and any(run.suspect for run in fresh)
         if self._exclusive:
             self._room_s, self._room_after = ROOM_SECONDS, 0.0
-        for run in runs:
+        for run in fresh:
             attempt = Attempt(self._binding, run, self._binding.registry.get(run.job), self._jobs)
             self.in_flight[run.id] = attempt
             self._ready.append(attempt)
+        self._set_turn()
         self._next_lane()
 
     async def _claim_due(self, limit: int, *, alone: bool) -> tuple[list[ClaimedRun], int]:

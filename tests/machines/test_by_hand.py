@@ -66,7 +66,7 @@ def test_an_object_needs_nothing_but_a_state():
         "wake_at": None,
         "timeout_at": None,
         "finished_at": 5,
-        "active_slot": None,
+        "dedupe_slot": None,
         "history": '[["cancel","canceled",5]]',
     }
 

@@ -16,7 +16,6 @@ TEXTS = {
     "claim",
     "dedupe_key",
     "dedupe_slot",
-    "active_slot",
     "job_id",
     "payload",
     "result",

@@ -34,9 +34,7 @@ def calls() -> dict[str, list[Statement]]:
         "RunStatements.insert_bodies": [
             RUNS.insert_bodies(k, [("1", "2", None)]) for k in ("payload", "result")
         ],
-        "RunStatements.find_holders": [
-            RUNS.find_holders([("resize", s, "key") for s in ("forever", "active")])
-        ],
+        "RunStatements.find_holders": [RUNS.find_holders([("resize", "key")])],
         "RunStatements.fire": fired,
         "RunStatements.claim": [RUNS.claim(ids, **CLAIM) for ids in (["1"], None)],
         "RunStatements.sweep": [
@@ -47,7 +45,8 @@ def calls() -> dict[str, list[Statement]]:
         "RunStatements.read": [RUNS.read(["1"])],
         "RunStatements.find": [RUNS.find(FILTERS), RUNS.find({"before": "x", "limit": 1})],
         "RunStatements.count": [RUNS.count("resize"), RUNS.count(None)],
-        "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1)],
+        "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1, jobs=["resize"])],
+        "RunStatements.due_suspect": [RUNS.due_suspect(now=1, jobs=["resize"])],
         "RunStatements.next_wake": [RUNS.next_wake()],
         "RunStatements.defer": [RUNS.defer(["1"], 5)],
         "RunStatements.prune": RUNS.prune(below="x", before=1, limit=1),
@@ -55,6 +54,7 @@ def calls() -> dict[str, list[Statement]]:
         "ScheduleStatements.read": [JOBS.read(column=c, value="1") for c in ("id", "schedule_key")],
         "ScheduleStatements.find": [JOBS.find(after="", limit=1)],
         "ScheduleStatements.due": [JOBS.due(now=1, limit=1, jobs=["resize"])],
+        "ScheduleStatements.defer": [JOBS.defer(["1"], 5)],
         "ScheduleStatements.next_wake": [JOBS.next_wake()],
         "ScheduleStatements.fire": [
             JOBS.fire(e, [{"id": "1"}]) for e in (["fire"], [x.id for x in JobMachine.spec.events])
@@ -65,7 +65,7 @@ def calls() -> dict[str, list[Statement]]:
 
 
 CALLS = calls()
-HELPERS = {"RunStatements.due", "RunStatements.hinted"}
+HELPERS = {"RunStatements.due", "RunStatements.hinted", "RunStatements.known"}
 """They give SQL or a truth, and no statement."""
 
 

@@ -45,7 +45,8 @@ def looking(runs):
     return {
         "read": runs.read([]),
         "find": runs.find({}),
-        "due ids": runs.due_ids(now=1, limit=1),
+        "due ids": runs.due_ids(now=1, limit=1, jobs=[]),
+        "due suspect": runs.due_suspect(now=1, jobs=[]),
         "next wake": runs.next_wake(),
         "defer": runs.defer([], 1),
         "find holders": runs.find_holders([]),

@@ -42,7 +42,7 @@ def test_a_deadline_fires_the_first_event_that_finds_an_open_edge(
             break
     found = sweep([row_id] if by_ids else None)
     assert store.get(row_id) == expected | {"history": json.loads(expected["history"])}
-    assert found == {row_id: (expected["state"], expected["run_at"], "resize", "run", 1)}
+    assert found == {row_id: (expected["state"], expected["run_at"], "resize", "run", expected["wake_at"], 1)}
 
 
 @pytest.mark.parametrize("by_ids", [False, True], ids=["all", "by ids"])
