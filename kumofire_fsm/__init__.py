@@ -1,7 +1,10 @@
 """Durable jobs whose lifecycles are declared state machines, on Cloudflare D1 or embedded SQLite."""
 
 from kumofire_fsm.app import Kumofire
+from kumofire_fsm.binding import Timing
+from kumofire_fsm.consumer import Verdict
 from kumofire_fsm.context import RunContext
+from kumofire_fsm.embedded import EmbeddedJobs
 from kumofire_fsm.errors import (
     BindingError,
     Conflict,
@@ -34,11 +37,13 @@ from kumofire_fsm.errors import (
     UnsupportedMessageVersion,
     WaitTimeout,
 )
+from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.models import Created, DispatchReport, HistoryEntry, NewRun, RunPage, RunStatus
-from kumofire_fsm.retry import NEVER, Backoff
+from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.schedule_rows import Schedule
 from kumofire_fsm.signals import Cancel, Fail, Retry, Snooze
+from kumofire_fsm.sync import SyncJobs
 
 __version__ = "0.1.0"
 
@@ -55,6 +60,7 @@ __all__ = [
     "DedupeConflict",
     "DefinitionError",
     "DispatchReport",
+    "EmbeddedJobs",
     "Fail",
     "GuardFailed",
     "HistoryEntry",
@@ -64,6 +70,7 @@ __all__ = [
     "InvalidResult",
     "InvalidSchedule",
     "JobMachine",
+    "Jobs",
     "Kumofire",
     "KumofireError",
     "LeaseLost",
@@ -71,6 +78,7 @@ __all__ = [
     "NotFound",
     "QueueError",
     "Retry",
+    "RetryPolicy",
     "RowRefused",
     "RunContext",
     "RunMachine",
@@ -81,6 +89,8 @@ __all__ = [
     "Snooze",
     "StoreError",
     "StoreOverloaded",
+    "SyncJobs",
+    "Timing",
     "TooLarge",
     "TransientStoreError",
     "TransitionError",
@@ -89,5 +99,6 @@ __all__ = [
     "UnknownRun",
     "UnknownSchedule",
     "UnsupportedMessageVersion",
+    "Verdict",
     "WaitTimeout",
 ]

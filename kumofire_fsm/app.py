@@ -20,7 +20,7 @@ from kumofire_fsm.binding import EMBEDDED, WORKERS, Binding, Timing
 from kumofire_fsm.creation import attempts
 from kumofire_fsm.definitions import Registry, define
 from kumofire_fsm.embedded import EmbeddedJobs, open_embedded
-from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
@@ -88,6 +88,10 @@ class Kumofire:
         Raises:
             DefinitionError: the name is taken, or the handler cannot be called that way.
         """
+        if callable(name):
+            raise DefinitionError("write @app.job('name'), with the job's name in parentheses")
+        if retry is not None and not isinstance(retry, Backoff) and not callable(retry):
+            raise DefinitionError(f"job {name!r}: retry must be a Backoff or a function; found {retry!r}")
         if machine.spec.table != RunMachine.spec.table:
             raise DefinitionError(f"job {name!r}: {machine.__name__} is not a lifecycle of runs")
 
@@ -161,6 +165,9 @@ class Kumofire:
     async def _open(
         self, path: str | Path, env: Any, lease: timedelta | float | None, synchronous: Any
     ) -> AsyncIterator[EmbeddedJobs]:
+        given: object = path
+        if not isinstance(given, (str, Path)) or not str(given):
+            raise InvalidArgument(f"open() needs a file's path, or ':memory:'; found {path!r}")
         lease_ms = EMBEDDED.lease_ms if lease is None else duration_ms(lease, "lease", least=100)
         timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
         bound = lambda storage: self.binding(storage, None, env, timing)  # noqa: E731

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.context import RunContext
 from kumofire_fsm.definitions import Definition
-from kumofire_fsm.errors import InvalidResult, KumofireError, LeaseLost
+from kumofire_fsm.errors import KumofireError, LeaseLost
 from kumofire_fsm.fire import Move, fire
 from kumofire_fsm.jsontext import cut, encode
 from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES, PROGRESS_BYTES
@@ -96,7 +96,7 @@ class Attempt:
             self._forget_cancellation()
         try:
             text = self.definition.encode_result(value)
-        except InvalidResult as exc:
+        except Exception as exc:  # also what the application's own types raise
             return self._final(exc)
         if text is not None and len(text) > INLINE_BYTES:
             return Outcome(self._move("succeed", value=""), text)
@@ -196,10 +196,14 @@ class Attempt:
             return self._final(broken)
         if wait is None:
             return self._final(exc)
+        told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, type(exc).__name__
+        log.warning("run %s of job %r: attempt %d of %d failed with %s; it is tried again", *told)
         return self._outcome("retry", error=exc, next_at=self.binding.now() + wait)
 
     def _final(self, exc: BaseException) -> Outcome:
-        return self._outcome("fail", error=exc)
+        outcome = self._outcome("fail", error=exc)
+        log.error("run %s of job %r failed for good: %s", self.run.id, self.run.job, outcome.move.value)
+        return outcome
 
     def _outcome(
         self,

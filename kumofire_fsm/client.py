@@ -130,6 +130,8 @@ class RunClient(RunLookup):
             UnknownRun: no run has this id.
             TransitionNotAllowed: the run has started, or is settled.
         """
+        if run_at is None and delay is None:
+            raise InvalidArgument("reschedule needs run_at or delay")
         due = self._rows.due(run_at, delay, self._binding.now())
         return await self._people(run_id, "reschedule", next_at=due)
 
@@ -168,6 +170,8 @@ class RunClient(RunLookup):
         loop = asyncio.get_running_loop()
         created: asyncio.Future[Created] = loop.create_future()
         self._turn.append(_Waiting(row, created))
+        if self._turn[0].created.get_loop() is not loop:  # a loop that ended before its turn came
+            self._turn = self._turn[-1:]
         if len(self._turn) == 1:
             loop.call_soon(self._store_turn)
         return created
@@ -278,6 +282,8 @@ def _facts(**given: str | None) -> str | None:
     facts: Mapping[str, Any] = {key: value for key, value in given.items() if value is not None}
     if not facts:
         return None
+    if not all(isinstance(value, str) for value in facts.values()):
+        raise InvalidArgument(f"by and note must be texts; found {dict(facts)!r:.200}")
     text = json_facts(**facts)
     if len(text) > FACTS_BYTES:
         raise TooLarge(f"by and note have {len(text):,} bytes of JSON; the limit is {FACTS_BYTES:,}")

@@ -128,11 +128,14 @@ class Consumer:
         """Call the handlers one after the other; settle in groups."""
         verdicts: dict[str, Verdict] = {}
         done: list[Outcome] = []
+        covered = 0  # until when the leases of what is not yet settled hold
         for run in runs:
-            done.append(await self._perform(run))
-            if len(done) >= SETTLE_EVERY:
+            ends = self._binding.now() + self._binding.registry.get(run.job).timeout_ms
+            if done and (len(done) >= SETTLE_EVERY or covered < ends <= run.wake_at):
                 verdicts |= await self._settle(done)
-                done = []
+                done, covered = [], 0
+            done.append(await self._perform(run))
+            covered = min(covered or run.wake_at, run.wake_at)
         return verdicts | (await self._settle(done) if done else {})
 
     async def _perform(self, run: ClaimedRun) -> Outcome:

@@ -67,12 +67,16 @@ class RowMaker:
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `RunClient.create` says.
         """
+        if not isinstance(new, NewRun):
+            raise InvalidArgument(f"create_many takes a list of NewRun; found {new!r:.200}")
         definition = self._binding.registry.get(new.name)
         now = self._binding.now()
         run_at = self.due(new.run_at, new.delay, now)
         expires_at = None if new.expires_at is None else instant_ms(new.expires_at, "expires_at")
         if expires_at is not None and expires_at <= run_at:
             raise InvalidArgument("expires_at must lie after the time at which the run is due")
+        if new.dedupe_key is None and new.dedupe != "forever":
+            raise InvalidArgument(f"dedupe={new.dedupe!r} needs a dedupe_key")
         if new.dedupe not in _SCOPES:
             raise InvalidArgument(f"dedupe must be 'forever' or 'active'; found {new.dedupe!r}")
         key = None if new.dedupe_key is None else check_key(new.dedupe_key, "dedupe_key")

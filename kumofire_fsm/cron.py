@@ -129,6 +129,8 @@ def rule_from_options(
         raise InvalidSchedule("give either cron='...' or every=timedelta(...), and not both")
     rule: Rule
     if cron is not None:
+        if start_at is not None:
+            raise InvalidSchedule("start_at says where counting begins for every=..., and not for cron")
         if not isinstance(cron, str):
             raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {cron!r}")
         if timezone is not None and not isinstance(timezone, str):
@@ -137,6 +139,8 @@ def rule_from_options(
             )
         rule = Cron(cron, "UTC" if timezone is None else timezone)
     else:
+        if timezone is not None:
+            raise InvalidSchedule("a timezone is for cron=...; every=... needs none")
         anchor = now if start_at is None else instant_ms(start_at, "start_at")
         rule = Every(duration_ms(every, "every"), anchor)
     rule.check()

@@ -155,6 +155,8 @@ def define(
     plain = inspect.unwrap(handler)
     if not callable(handler):
         raise DefinitionError(f"job {name!r}: the handler must be a function; found {handler!r}")
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise DefinitionError(f"job {name!r}: a handler returns its result; found a generator")
     parameters = [
         p
         for p in inspect.signature(plain).parameters.values()

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.errors import RowRefused
-from kumofire_fsm.fire import in_halves
+from kumofire_fsm.fire import DEFER_MS, in_halves
 from kumofire_fsm.hints import send_hints
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.occurrences import fire_due_jobs
@@ -17,8 +17,6 @@ __all__ = ["dispatch", "sweep"]
 
 MAX_ROUNDS: Final = 20
 """Rounds of one dispatch; what is still due then waits for the next tick."""
-DEFER_MS: Final = 3_600_000
-"""For how long a row that the database refuses to move is set aside."""
 
 
 class Swept(NamedTuple):

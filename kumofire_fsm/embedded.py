@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.binding import Binding
+from kumofire_fsm.creation import whole_number
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.pool import WorkerPool
@@ -37,10 +38,10 @@ class EmbeddedJobs(Jobs):
         Args:
             concurrency: how many handlers may be under way at once.
             grace: how long running handlers may finish after `stop` or a cancellation; then they are
-                cancelled and their runs released (timedelta or seconds).
+                cancelled and their runs released (timedelta or seconds). A second cancellation
+                ends the grace period.
         """
-        if concurrency < 1:
-            raise InvalidArgument(f"concurrency must be an integer from 1 on; found {concurrency!r}")
+        whole_number(concurrency, "concurrency", 10_000)
         if self._pool is not None:
             raise InvalidArgument("this database's worker runs already in this process")
         seconds = duration_ms(grace, "grace") / 1000
@@ -51,7 +52,7 @@ class EmbeddedJobs(Jobs):
             await pool.run()
         finally:
             try:
-                await pool.drain(seconds)
+                await _to_the_end(pool, seconds)
             finally:
                 self._pool = None
                 self._ended.set()
@@ -65,6 +66,17 @@ class EmbeddedJobs(Jobs):
         """End `run`: no new work, and running handlers finish within the grace period, or not at all."""
         if self._pool is not None:
             self._pool.stop(at_once=at_once)
+
+
+async def _to_the_end(pool: WorkerPool, grace: float) -> None:
+    """Drain a pool; a cancellation meanwhile only hurries it, so that no handler outlives `run`."""
+    draining = asyncio.ensure_future(pool.drain(grace))
+    while not draining.done():
+        try:
+            await asyncio.shield(draining)
+        except asyncio.CancelledError:
+            pool.stop(at_once=True)
+    draining.result()
 
 
 @asynccontextmanager

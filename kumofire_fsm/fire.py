@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.errors import (
@@ -21,9 +21,12 @@ from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.ports import Row
 from kumofire_fsm.store.runs import RunRow
 
-__all__ = ["Move", "Moved", "fire", "in_halves", "read_runs", "refusal"]
+__all__ = ["DEFER_MS", "Move", "Moved", "fire", "in_halves", "read_runs", "refusal"]
 
 T = TypeVar("T")
+
+DEFER_MS: Final = 3_600_000
+"""For how long a row that the database refuses to move is set aside."""
 
 
 class Moved(NamedTuple):
@@ -144,7 +147,7 @@ def _refused_by_database(said: str, row: RunRow, facts: dict[str, Any], cause: E
     if "no such edge" in str(cause):
         return SchemaMismatch(
             f"{said} from {row.state!r} is an edge of this code's machine {row.machine!r}, but the "
-            "database does not know it; run: kumofire machine migrate"
+            "database does not know it; open the file with this code once, so that it is registered"
         )
     return TransitionError(f"{said} was refused by the database: {cause}", **facts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kumofire_fsm.binding import Binding, log
-from kumofire_fsm.errors import QueueError
+from kumofire_fsm.errors import QueueError, StoreError
 from kumofire_fsm.fire import Move, Moved, fire
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Hint
@@ -26,7 +26,10 @@ async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> int:
         await binding.queue.send(hints)
     except QueueError as exc:
         log.warning("the queue refused %d hints (%s); they will be sent again", len(hints), exc)
-        await fire(binding, [Move(run_id, "nudge", now) for run_id, _ in runs])
+        try:
+            await fire(binding, [Move(run_id, "nudge", now) for run_id, _ in runs])
+        except StoreError as again:  # the run is stored all the same, and its deadline stands
+            log.warning("their deadlines could not be pulled forward: %s", again)
         return len(hints)
     return 0
 

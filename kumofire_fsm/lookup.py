@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from kumofire_fsm.binding import Binding
+from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.creation import whole_number
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.fire import read_runs
@@ -21,8 +22,15 @@ from kumofire_fsm.times import duration_ms, instant, instant_ms, moment
 
 __all__ = ["RunLookup"]
 
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LAST_ID: Final = "g"
 """Sorts after every id, which are hexadecimal."""
+
+
+def _texts(given: object) -> list[object]:
+    if not isinstance(given, Iterable):
+        raise InvalidArgument(f"state must be a text or a list of texts; found {given!r}")
+    return list(given)
 
 
 class RunLookup:
@@ -62,13 +70,15 @@ class RunLookup:
         for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
             if text is not None:
                 storable(text, what)
-        states = [state] if isinstance(state, str) else state
+        states = [state] if isinstance(state, str) else None if state is None else _texts(state)
         known = {s.id for spec in self._binding.runs.specs.values() for s in spec.states}
         for each in states or ():
             if each not in known:
                 raise InvalidArgument(
                     f"no machine has a state {each!r}; states are {', '.join(sorted(known))}"
                 )
+        if cursor is not None and not _ID.fullmatch(str(cursor)):
+            raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
         before = cursor or _LAST_ID
         if created_before is not None:
             before = min(before, first_id_at(instant_ms(created_before, "created_before")))
@@ -87,7 +97,7 @@ class RunLookup:
         return RunPage(tuple(map(self._status, page)), page[-1].id if more else None)
 
     async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
-        """Return how many runs are in each state, of one job or of all; reads every run once."""
+        """Return how many runs are in each state that has any, of one job or of all; reads every run."""
         counts: dict[str, int] = {}
         for _, state, number in await self._binding.storage.execute(self._binding.runs.count(name)):
             counts[state] = counts.get(state, 0) + number
@@ -116,7 +126,9 @@ class RunLookup:
                 if status.settled:
                     return status
                 if left is not None and left <= 0:
-                    raise WaitTimeout(f"run {run_id} is still {status.state!r} after {timeout}")
+                    raise WaitTimeout(
+                        f"run {run_id} is still {status.state!r} after {(limit or 0) / 1000:g} s"
+                    )
                 pausing = asyncio.ensure_future(
                     binding.clock.sleep(pause if left is None else min(pause, left))
                 )
@@ -157,8 +169,17 @@ class RunLookup:
             schedule_id=row.job_id,
             dedupe_key=row.dedupe_key,
             last_error=row.error,
-            result=None if row.result is None else json.loads(row.result),
-            progress=None if row.progress is None else json.loads(row.progress),
-            tags=tuple(json.loads(row.tags)) if row.tags else (),
+            result=_stored(row, "result", row.result),
+            progress=_stored(row, "progress", row.progress),
+            tags=tuple(_stored(row, "tags", row.tags) or ()),
             history=history_entries(row.history),
         )
+
+
+def _stored(row: RunRow, what: str, text: str | None) -> Any:
+    """Return a stored value; one broken row must not hide the others from a list."""
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as exc:
+        log.error("the %s of run %s cannot be read: %s", what, row.id, exc)
+        return None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.creation import RowMaker, attempts, tags
 from kumofire_fsm.cron import rule_from_json
 from kumofire_fsm.errors import InvalidSchedule, RowRefused
-from kumofire_fsm.fire import in_halves
+from kumofire_fsm.fire import DEFER_MS, in_halves
 from kumofire_fsm.hints import send_hints
 from kumofire_fsm.ids import new_token
 from kumofire_fsm.jsontext import cut
@@ -20,10 +20,6 @@ from kumofire_fsm.ports import Row
 from kumofire_fsm.store.schedules import JobRow
 
 __all__ = ["JobsReport", "fire_due_jobs"]
-
-
-DEFER_MS: Final = 3_600_000
-"""For how long a row that the database refuses to move is set aside."""
 
 
 @dataclass(frozen=True, slots=True)

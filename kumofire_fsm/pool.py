@@ -63,7 +63,7 @@ class WorkerPool:
         self._lanes: set[asyncio.Task[None]] = set()
         self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="kumofire-handler")
+        self._executor = self._threads()
         self._stopped = asyncio.Event()
         self._quiet = asyncio.Event()
         self._hungry, self._claiming, self._exclusive, self._at_once = True, False, False, False
@@ -72,6 +72,9 @@ class WorkerPool:
         self._facts = json_facts(by=f"{socket.gethostname()}:{os.getpid()}")
         self._upkeep = Upkeep(binding, self, data_version)
         self._clean = contextvars.copy_context()
+
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._concurrency, thread_name_prefix="kumofire-handler")
 
     async def run(self) -> None:
         """Work until `stop` or a cancellation."""
@@ -236,6 +239,7 @@ class WorkerPool:
                 now=now, limit=limit, jobs=list(binding.registry.jobs), roles=(Role.CLAIMABLE,)
             )
             ids = [row[0] for row in await binding.storage.execute(found)]
+            alone = alone and len(ids) == 1  # read by `statement`: only then is the claim for one run
             rows = await move_or_defer(binding, ids, statement)
         return claimed_runs(binding, rows), len(rows)
 
@@ -286,6 +290,10 @@ class WorkerPool:
             timers.append(asyncio.get_running_loop().call_later(seconds, attempt.stop, "timeout"))
             self._next_lane()
 
+        run, now = attempt.run, self._binding.now()
+        if run.timeout_at < now + attempt.definition.timeout_ms:
+            self._finish(attempt, release(run, now))  # it stood in line for too long
+            return
         attempt.task = asyncio.current_task()
         outcome: Outcome | None = None
         try:
@@ -296,6 +304,10 @@ class WorkerPool:
             attempt.task = None
             for timer in timers:
                 timer.cancel()
+            if attempt.stop_reason and not attempt.definition.is_async:
+                # Its thread cannot be stopped; in its place others would wait until their own timeout.
+                self._executor.shutdown(wait=False)
+                self._executor = self._threads()
             self._finish(attempt, outcome)
 
     def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:

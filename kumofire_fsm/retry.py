@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.ports import Entropy
 from kumofire_fsm.times import duration_ms
 
@@ -31,21 +31,25 @@ class Backoff:
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
 
     Args:
-        first: the longest wait before the second attempt.
+        first: the longest wait before the second attempt (timedelta or seconds).
         factor: by what the wait grows each time.
-        cap: the longest wait of all.
+        cap: the longest wait of all (timedelta or seconds).
         jitter: False to wait the full time, always.
         on: per exception type, the first that matches: another policy, a fixed time, or `NEVER`.
     """
 
-    first: timedelta = timedelta(seconds=2)
+    first: timedelta | float = timedelta(seconds=2)
     factor: float = 2.0
-    cap: timedelta = timedelta(hours=1)
+    cap: timedelta | float = timedelta(hours=1)
     jitter: bool = True
     on: Mapping[type[BaseException], RetryPolicy | timedelta] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.first < timedelta(0) or self.cap < self.first or not self.factor >= 1:
+        try:
+            first, cap = duration_ms(self.first, "first"), duration_ms(self.cap, "cap")
+        except InvalidArgument as exc:
+            raise DefinitionError(f"a backoff's {exc}") from exc
+        if cap < first or not self.factor >= 1:
             raise DefinitionError(
                 f"a backoff needs 0 <= first <= cap and factor >= 1; found first={self.first}, "
                 f"cap={self.cap}, factor={self.factor}"
@@ -58,9 +62,9 @@ class Backoff:
                 if isinstance(rule, timedelta):
                     return rule // timedelta(milliseconds=1)
                 return backoff_ms(rule, attempt, error, entropy)
-        ceiling = self.cap / timedelta(milliseconds=1)
+        ceiling = float(duration_ms(self.cap, "cap"))
         try:
-            wait = self.first / timedelta(milliseconds=1) * self.factor ** (attempt - 1)
+            wait = duration_ms(self.first, "first") * self.factor ** (attempt - 1)
         except OverflowError:
             wait = ceiling
         wait = min(wait, ceiling)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from kumofire_fsm.binding import Binding
-from kumofire_fsm.creation import attempts
+from kumofire_fsm.creation import attempts, whole_number
 from kumofire_fsm.cron import Rule, rule_from_json, rule_from_options
 from kumofire_fsm.definitions import check_key
 from kumofire_fsm.errors import (
@@ -20,6 +20,7 @@ from kumofire_fsm.errors import (
     UnknownSchedule,
 )
 from kumofire_fsm.ids import check_id, new_id
+from kumofire_fsm.jsontext import storable
 from kumofire_fsm.machines.spec import Actor
 from kumofire_fsm.schedule_rows import Schedule, changed_rule, schedule, stored_object, template
 from kumofire_fsm.store.rows import dump
@@ -83,7 +84,8 @@ class ScheduleClient:
 
     async def list_schedules(self, *, after: str = "", limit: int = 100) -> list[Schedule]:
         """Return recurring jobs in the order of their ids, from the one after ``after``."""
-        statement = self._binding.schedules.find(after=after, limit=limit)
+        whole_number(limit, "limit", 500)
+        statement = self._binding.schedules.find(after=storable(after, "after"), limit=limit)
         return [schedule(JobRow(*row)) for row in await self._binding.storage.execute(statement)]
 
     async def update_schedule(self, schedule_id: str, **changes: Any) -> Schedule:

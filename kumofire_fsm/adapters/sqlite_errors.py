@@ -41,7 +41,8 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
         effective = os.access in os.supports_effective_ids
         if path and os.path.isdir(folder) and not os.access(folder, os.W_OK, effective_ids=effective):  # noqa: PTH112
             return DatabaseReadOnly(f"the database cannot be made{where}: make its directory writable")
-        return StoreError(f"the database cannot be opened{where}: does its directory exist?")
+        why = "it is a directory" if path and os.path.isdir(path) else "does its directory exist?"  # noqa: PTH112
+        return StoreError(f"the database cannot be opened{where}: {why}")
     if "no such table: kumofire" in text or "no such column" in text or "has no column" in text:
         return SchemaMismatch(
             f"the database's schema does not fit this code ({text}); run: kumofire migrate --sqlite PATH"

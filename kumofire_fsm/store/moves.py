@@ -123,7 +123,7 @@ class RunMoves:
         )
         known = "d.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
         fit = f"{known} AND (d.suspect = 0 OR (?1 ->> '$.alone'))"  # a suspect takes no other's place
-        window = self.due({e.source for each in edges.values() for e in each}, fit, "suspect")
+        window = self._oldest({e.source for each in edges.values() for e in each}, fit)
         by_id = "SELECT value AS id, 0 AS suspect FROM json_each(?1, '$.ids')"
         head = "(SELECT max(suspect) FROM w)"
         alone = f"(?1 ->> '$.alone') AND ((?1 ->> '$.limit') = 1 OR {head})" if scan else "?1 ->> '$.alone'"
@@ -133,17 +133,18 @@ class RunMoves:
             "?1 ->> '$.now' AS now, ?1 ->> '$.token' AS token, ?1 ->> '$.facts' AS facts, "
             f"{alone} AS alone FROM json_each(?1, '$.jobs'))"
         )
-        leased = sorted({s for spec in self._list for s in spec.with_role(Role.LEASED)})
+        states = sorted({s for spec in self._list for s in spec.with_role(Role.LEASED)})
+        leased = " OR ".join(f"+r.state = {quoted(state)}" for state in states)
         pick = "r.job = a.job AND r.id IN (SELECT id FROM w)"
         if scan:
-            pick += " AND (a.alone = 0 OR r.id = (SELECT id FROM w ORDER BY suspect DESC LIMIT 1))"
+            pick += f" AND (a.alone = 0 OR r.id = (SELECT id FROM w WHERE suspect = {head} LIMIT 1))"
         sql = compare_and_set(
             self._list,
             edges,
             parameters=_CLAIM,
             source=source,
             match=pick,
-            done="" if scan else f"r.claim = a.token AND +r.state IN ({quoted_list(leased)})",
+            done="" if scan else f"r.claim = a.token AND ({leased})",
             returning=", ".join((*ClaimedRun._fields[:-1], body_sql("payload", "id", "body"))),
         )
         return self._cache.setdefault(("claim", scan), sql)
@@ -154,6 +155,16 @@ class RunMoves:
         sql = self.due({s for spec in self._list for s in spec.with_role(Role.CLAIMABLE)}, known)
         argument = dump({"now": now, "jobs": jobs, "limit": 1})
         return Statement("runs.due_suspect", sql, argument, ("id",), reads=True)
+
+    def _oldest(self, states: Iterable[str], extra: str) -> str:
+        """Return a SELECT of due rows: suspects, then the oldest, whatever their state.
+
+        Were states tried in turn, runs that snooze or retry without end would starve all others.
+        """
+        each = " UNION ALL ".join(
+            f"SELECT * FROM ({self.due([state], extra, 'suspect', 'wake_at')})" for state in sorted(states)
+        )
+        return f"SELECT id, suspect FROM ({each}) ORDER BY suspect DESC, wake_at LIMIT (?1 ->> '$.limit')"
 
     def due(self, states: Iterable[str], extra: str, *columns: str) -> str:
         """Return a SELECT of due rows: states by urgency, the oldest first within each."""

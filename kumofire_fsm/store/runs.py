@@ -87,7 +87,8 @@ class RunStatements(RunMoves):
             "AND ((?1 ->> '$.states') IS NULL "
             "OR r.state IN (SELECT value FROM json_each(?1, '$.states'))) "
             "AND ((?1 ->> '$.tag') IS NULL "
-            "OR EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = (?1 ->> '$.tag'))) "
+            "OR CASE WHEN json_valid(r.tags) THEN "
+            "EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = (?1 ->> '$.tag')) END) "
             "ORDER BY r.id DESC LIMIT (?1 ->> '$.limit')"
         )
         return Statement("runs.find", sql, dump(filters), RunRow._fields, reads=True)

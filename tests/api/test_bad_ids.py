@@ -14,21 +14,30 @@ UNKNOWN = "0198c0de-0000-7000-8000-000000000000"
 BAD = [None, "", 5, b"abc", ["x"], "\ud800"]
 
 
+OPTIONS = {"reschedule": {"delay": 1}}
+
+
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("call", ["get_status", "cancel", "redrive", "reschedule", "wait"])
 async def test_what_is_no_id_is_refused(kit: Kit, call: str, bad: Any) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:
         with pytest.raises(InvalidArgument):
-            await getattr(w.jobs, call)(bad)
+            await getattr(w.jobs, call)(bad, **OPTIONS.get(call, {}))
 
 
 @pytest.mark.parametrize("call", ["cancel", "redrive", "reschedule", "wait"])
 async def test_an_unknown_run_is_told_by_its_id(kit: Kit, call: str) -> None:
     async with kit.bound() as w:
         with pytest.raises(UnknownRun, match=UNKNOWN) as caught:
-            await getattr(w.jobs, call)(UNKNOWN)
+            await getattr(w.jobs, call)(UNKNOWN, **OPTIONS.get(call, {}))
         assert caught.value.run_id == UNKNOWN
+
+
+async def test_rescheduling_needs_a_time(kit: Kit) -> None:
+    async with kit.bound() as w:
+        with pytest.raises(InvalidArgument, match="needs run_at or delay"):
+            await w.jobs.reschedule(UNKNOWN)
 
 
 @pytest.mark.parametrize("event", ["cancel", "start", "explode"])

@@ -13,7 +13,7 @@ from kumofire_fsm.store.schema import migrate
 
 SUITES = {"storage_suite": storage_suite, "statements_suite": statements_suite}
 # The forms of the D1 binding that the adapter takes: "wrapped" by the SDK, or the "raw" proxy.
-FORMS = ["wrapped"]
+FORMS = ["wrapped", "raw"]
 TESTS = [(name, test) for name, suite in SUITES.items() for test in suite_tests(suite)]
 
 

@@ -1,5 +1,5 @@
 """The one line that says which storage the suites test."""
 
-from standin_d1 import StandInD1 as D1Storage
+from kumofire_fsm.adapters.d1 import D1Storage
 
 __all__ = ["D1Storage"]

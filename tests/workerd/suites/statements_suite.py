@@ -46,7 +46,11 @@ def run_statements(jobs):
         "read": [runs.read([row["id"]])],
         "find": [runs.find(FILTERS)],
         "count": [runs.count("echo"), runs.count(None)],
-        "due_ids": [runs.due_ids(now=1, limit=5), runs.due_ids(now=1, limit=5, roles=[Role.LEASED])],
+        "due_ids": [
+            runs.due_ids(now=1, limit=5, jobs=["echo"]),
+            runs.due_ids(now=1, limit=5, jobs=["echo"], roles=[Role.LEASED]),
+        ],
+        "due_suspect": [runs.due_suspect(now=1, jobs=["echo"])],
         "next_wake": [runs.next_wake()],
         "defer": [runs.defer([row["id"]], row["wake_at"])],
         "prune": runs.prune(below="~", before=1, limit=5),
@@ -84,6 +88,7 @@ def schedule_statements(jobs):
         "find": [schedules.find(after="", limit=5)],
         "due": [schedules.due(now=9, limit=5, jobs=["echo"])],
         "next_wake": [schedules.next_wake()],
+        "defer": [schedules.defer(["j"], 9)],
         "fire": [
             schedules.fire(some, [{"id": "j", "event": some[0], "revision": 99, "now": 1}])
             for some in (*([event] for event in events), events)
