@@ -101,7 +101,7 @@ def test_what_the_command_cannot_use_is_one_line_and_exit_code_2(tmp_path):
     cases = {
         "cannot be imported": ["no_such_module:app", "--db", db],
         "MODULE:APP": ["crew", "--db", db],
-        "crew:absent": ["crew:absent", "--db", db],
+        "has no 'absent'; it has app": ["crew:absent", "--db", db],
         "not a Kumofire": ["crew:NOT_AN_APP", "--db", db],
         "directory": [good, "--db", tmp_path / "nowhere" / "jobs.db"],
         "not a SQLite database": [good, "--db", tmp_path / "notes.txt"],
