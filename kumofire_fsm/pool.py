@@ -78,6 +78,8 @@ class WorkerPool:
 
     async def run(self) -> None:
         """Work until `stop` or a cancellation."""
+        names = ", ".join(sorted(self._binding.registry.jobs)) or "none"
+        log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
         self._binding.wake = self.wake
         upkeep = asyncio.ensure_future(self._upkeep.run())
         try:
@@ -126,6 +128,7 @@ class WorkerPool:
         if self._lanes:
             await asyncio.wait(self._lanes, timeout=0 if time.monotonic() > patience else None)
         self._executor.shutdown(wait=False, cancel_futures=True)
+        log.info("a worker has stopped; nothing of its own is under way")
 
     def make_room(self) -> None:
         """Claim nothing for a while, so that a suspect run, which starts alone, gets its turn."""

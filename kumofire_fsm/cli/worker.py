@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.binding import log
 
 __all__ = ["work"]
 
@@ -33,10 +32,7 @@ async def work(app: Kumofire, db: Path, *, concurrency: int, lease: float, grace
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
-        names = ", ".join(sorted(app.registry.jobs)) or "none"
-        log.info("working on %s: %d handlers at once, jobs %s", db, concurrency, names)
         await jobs.run(concurrency=concurrency, grace=grace)
-        log.info("stopped; nothing is under way")
     _leave_threads_behind()
 
 
