@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from kumofire_fsm.attempt import json_facts
 from kumofire_fsm.binding import Binding
-from kumofire_fsm.creation import NewRow, RowMaker, whole_number
+from kumofire_fsm.creation import RowMaker, whole_number
 from kumofire_fsm.errors import (
     InvalidArgument,
+    KumofireError,
     RowRefused,
     TooLarge,
     TransitionNotAllowed,
     UnknownRun,
 )
 from kumofire_fsm.fire import Move, fire, read_runs, refusal
-from kumofire_fsm.hints import hint_if_near, send_hints
+from kumofire_fsm.hints import hint_if_near
 from kumofire_fsm.ids import check_id, first_id_at
-from kumofire_fsm.limits import FACTS_BYTES, STATEMENT_BYTES
+from kumofire_fsm.limits import FACTS_BYTES
 from kumofire_fsm.lookup import RunLookup
 from kumofire_fsm.machines.spec import Actor
 from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
+from kumofire_fsm.storing import RunStore
 from kumofire_fsm.times import duration_ms
 
 __all__ = ["RunClient"]
-
-
-T = TypeVar("T")
-
-
-class _Waiting(NamedTuple):
-    """A row to store, and who waits for it."""
-
-    row: NewRow
-    created: asyncio.Future[Created]
 
 
 class RunClient(RunLookup):
@@ -45,8 +36,7 @@ class RunClient(RunLookup):
     def __init__(self, binding: Binding) -> None:
         super().__init__(binding)
         self._rows = RowMaker(binding)
-        self._turn: list[_Waiting] = []
-        self._storing: set[asyncio.Task[None]] = set()
+        self._new = RunStore(binding)
 
     async def create(
         self,
@@ -80,7 +70,7 @@ class RunClient(RunLookup):
                 such a call with a dedupe key.
         """
         new = NewRun(name, payload, run_at, delay, max_attempts, dedupe_key, dedupe, expires_at, tags)
-        return await self._store_soon(self._rows.make(new))
+        return await self._new.store_soon(self._rows.make(new))
 
     async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:
         """Store many runs, in few statements; all are checked before the first is stored.
@@ -90,11 +80,14 @@ class RunClient(RunLookup):
         Raises:
             As `create`.
         """
-        made = [self._rows.make(new) for new in runs]
-        created: list[Created] = []
-        for chunk in _chunks(made, lambda row: row.size):
-            created += await self._store(chunk)
-        return created
+        made = []
+        for place, new in enumerate(runs):
+            try:
+                made.append(self._rows.make(new))
+            except KumofireError as exc:
+                exc.add_note(f"in runs[{place}]; nothing was stored")
+                raise
+        return await self._new.store_all(made)
 
     async def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
         """Stop a run: at once if it has not started, else by telling its handler.
@@ -165,65 +158,6 @@ class RunClient(RunLookup):
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _store_soon(self, row: NewRow) -> asyncio.Future[Created]:
-        """Store a row together with all others of this turn of the event loop, in one statement."""
-        loop = asyncio.get_running_loop()
-        created: asyncio.Future[Created] = loop.create_future()
-        self._turn.append(_Waiting(row, created))
-        if self._turn[0].created.get_loop() is not loop:  # a loop that ended before its turn came
-            self._turn = self._turn[-1:]
-        if len(self._turn) == 1:
-            loop.call_soon(self._store_turn)
-        return created
-
-    def _store_turn(self) -> None:
-        turn, self._turn = self._turn, []
-        for part in _chunks(turn, lambda each: each.row.size):
-            task = asyncio.ensure_future(self._store_together(part))
-            self._storing.add(task)
-            task.add_done_callback(self._storing.discard)
-
-    async def _store_together(self, part: Sequence[_Waiting]) -> None:
-        """Store the rows of several callers; when the database refuses, each alone."""
-        try:
-            answers = await self._store([each.row for each in part])
-        except InvalidArgument as exc:
-            if len(part) == 1:
-                _tell(part[0].created, exc)
-            for each in part if len(part) > 1 else ():
-                await self._store_together([each])
-        except Exception as exc:
-            for each in part:
-                _tell(each.created, exc)
-        else:
-            for each, answer in zip(part, answers, strict=True):
-                _tell(each.created, answer)
-
-    async def _store(self, rows: Sequence[NewRow]) -> list[Created]:
-        """Insert rows, their large payloads and their hints; one round trip, then one send."""
-        binding = self._binding
-        binding.wake()
-        statements = [binding.runs.insert([row.columns for row in rows])]
-        keyed = {key for row in rows if (key := row.dedupe) is not None}
-        bodies = [(row.id, row.body, None) for row in rows if row.body is not None]
-        if bodies:
-            statements.append(binding.runs.insert_bodies("payload", bodies))
-        if keyed:
-            statements.append(binding.runs.find_holders(sorted(keyed)))
-        try:
-            answers = await binding.storage.batch(statements)
-        except RowRefused as exc:
-            raise InvalidArgument(f"the database refused the run: {exc}") from exc
-        holders = {(job, key): run_id for job, key, run_id in answers[-1]} if keyed else {}
-        created = []
-        for row in rows:
-            held = row.id if row.dedupe is None else holders.get(row.dedupe, row.id)
-            created.append(Created(held, held == row.id))
-        if binding.queue is not None:
-            fresh = {each.kumofire_job_run_id for each in created if each.is_new}
-            await send_hints(binding, [(r.id, r.run_at) for r in rows if r.id in fresh and r.hinted])
-        return created
-
     async def _people(
         self,
         run_id: str,
@@ -288,27 +222,3 @@ def _facts(**given: str | None) -> str | None:
     if len(text) > FACTS_BYTES:
         raise TooLarge(f"by and note have {len(text):,} bytes of JSON; the limit is {FACTS_BYTES:,}")
     return text
-
-
-def _tell(created: asyncio.Future[Created], answer: Created | Exception) -> None:
-    """Give a caller its answer, unless it was cancelled meanwhile; its run is stored all the same."""
-    if created.done():
-        return
-    if isinstance(answer, Exception):
-        created.set_exception(answer)
-    else:
-        created.set_result(answer)
-
-
-def _chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:
-    """Cut items so that the argument of one statement stays near its limit."""
-    chunks: list[list[T]] = []
-    total = STATEMENT_BYTES
-    for item in items:
-        size = size_of(item)
-        if total + size > STATEMENT_BYTES:
-            chunks.append([])
-            total = 0
-        chunks[-1].append(item)
-        total += size
-    return chunks

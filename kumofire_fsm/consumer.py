@@ -12,13 +12,11 @@ from typing import Any, Final
 
 from kumofire_fsm.attempt import Attempt, Outcome, release
 from kumofire_fsm.binding import Binding, log
-from kumofire_fsm.dispatcher import move_or_defer
-from kumofire_fsm.errors import InvalidMessage, RowRefused, StoreError
+from kumofire_fsm.claiming import claim_hinted
+from kumofire_fsm.errors import InvalidMessage, StoreError
 from kumofire_fsm.fire import Moved, read_runs
-from kumofire_fsm.ids import new_token
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.message import read_message
-from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.settle import settle
 from kumofire_fsm.store.runs import ClaimedRun, RunRow
 
@@ -95,7 +93,7 @@ class Consumer:
     async def _work(self, ids: Sequence[str]) -> dict[str, Verdict]:
         if not ids:
             return {}
-        claimed = await self._claim(ids, alone=len(ids) == 1)
+        claimed = await claim_hinted(self._binding, ids, alone=len(ids) == 1)
         verdicts = await self._run_all(claimed)
         rest = [run_id for run_id in ids if run_id not in {run.id for run in claimed}]
         if rest:
@@ -104,25 +102,11 @@ class Consumer:
                 row = rows.get(run_id)
                 if row is not None and row.suspect and self._startable(row):
                     # It was under way when a shared claim was lost: it starts alone, or not at all.
-                    alone = await self._claim([run_id], alone=True)
+                    alone = await claim_hinted(self._binding, [run_id], alone=True)
                     verdicts |= await self._run_all(alone)
                 if run_id not in verdicts:
                     verdicts[run_id] = self._idle(run_id, row)
         return verdicts
-
-    async def _claim(self, ids: Sequence[str], *, alone: bool) -> list[ClaimedRun]:
-        binding, token = self._binding, new_token(self._binding.entropy)
-        # Nothing renews a lease beside the handlers of a batch, so it covers the whole timeout.
-        leases = {name: (whole, whole) for name, (whole, _) in binding.leases().items()}
-
-        def statement(part: Sequence[str]) -> Statement:
-            return binding.runs.claim(part, now=binding.now(), token=token, alone=alone, jobs=leases)
-
-        try:
-            rows = await binding.storage.execute(statement(ids))
-        except RowRefused:
-            rows = await move_or_defer(binding, ids, statement)
-        return claimed_runs(binding, rows)
 
     async def _run_all(self, runs: Iterable[ClaimedRun]) -> dict[str, Verdict]:
         """Call the handlers one after the other; settle in groups."""
@@ -194,16 +178,6 @@ class Consumer:
         until = row.wake_at if leased and row.wake_at is not None else row.run_at
         why = "another attempt holds its lease" if leased else "not due"
         return Verdict(run_id, ack=False, delay_s=_seconds(until - now), reason=why)
-
-
-def claimed_runs(binding: Binding, rows: Iterable[Row]) -> list[ClaimedRun]:
-    """Return the runs that a claim started, the oldest first; a claim also expires runs."""
-    runs = [ClaimedRun(*row) for row in rows]
-    started = [r for r in runs if binding.runs.specs[r.machine].has_role(r.state, Role.LEASED)]
-    if len(started) < len(runs):
-        binding.tell_settled({r.id for r in runs} - {r.id for r in started})
-    started.sort(key=lambda run: (run.run_at, run.id))
-    return started
 
 
 def _seconds(milliseconds: int) -> int:

@@ -19,14 +19,9 @@ from typing import Any, Final
 
 from kumofire_fsm.attempt import Attempt, Outcome, json_facts, release
 from kumofire_fsm.binding import Binding, log
-from kumofire_fsm.consumer import claimed_runs
-from kumofire_fsm.dispatcher import move_or_defer
-from kumofire_fsm.errors import KumofireError, RowRefused, StoreError
-from kumofire_fsm.ids import new_token
-from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.ports import Statement
+from kumofire_fsm.claiming import claim_due
+from kumofire_fsm.errors import KumofireError, StoreError
 from kumofire_fsm.settle import settle
-from kumofire_fsm.store.runs import ClaimedRun
 from kumofire_fsm.upkeep import Upkeep
 
 __all__ = ["WorkerPool"]
@@ -190,7 +185,7 @@ class WorkerPool:
 
     async def _claim(self, free: int, *, alone: bool) -> None:
         try:
-            runs, found = await self._claim_due(free, alone=alone)
+            runs, found = await claim_due(self._binding, free, alone=alone, facts=self._facts)
         except Exception as exc:
             log.error("no runs could be claimed: %s", exc, exc_info=not isinstance(exc, StoreError))
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self.wake)
@@ -219,32 +214,6 @@ class WorkerPool:
             self._ready.append(attempt)
         self._set_turn()
         self._next_lane()
-
-    async def _claim_due(self, limit: int, *, alone: bool) -> tuple[list[ClaimedRun], int]:
-        binding, token, now = self._binding, new_token(self._binding.entropy), self._binding.now()
-
-        def statement(ids: Sequence[str] | None) -> Statement:
-            return binding.runs.claim(
-                ids,
-                now=now,
-                token=token,
-                alone=alone,
-                jobs=binding.leases(),
-                limit=limit,
-                facts=self._facts,
-            )
-
-        try:
-            rows = await binding.storage.execute(statement(None))
-        except RowRefused as exc:
-            log.error("a claim was refused (%s); looking for the row", exc)
-            found = binding.runs.due_ids(
-                now=now, limit=limit, jobs=list(binding.registry.jobs), roles=(Role.CLAIMABLE,)
-            )
-            ids = [row[0] for row in await binding.storage.execute(found)]
-            alone = alone and len(ids) == 1  # read by `statement`: only then is the claim for one run
-            rows = await move_or_defer(binding, ids, statement)
-        return claimed_runs(binding, rows), len(rows)
 
     # -- lanes ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from kumofire_fsm.limits import HISTORY_CAP
 
-__all__ = ["Call", "Expression", "ExpressionError", "Literal", "Name", "Scalar", "parse"]
+__all__ = ["Call", "Expression", "ExpressionError", "Literal", "Name", "Scalar", "parse", "quoted"]
 
 Scalar = int | str | None
 
@@ -47,7 +47,7 @@ class Literal:
         """Return the constant as SQL text."""
         if self.value is None:
             return "NULL"
-        return str(self.value) if isinstance(self.value, int) else _quoted(self.value)
+        return str(self.value) if isinstance(self.value, int) else quoted(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,5 +264,6 @@ def _checked(operator: str, arguments: tuple[Expression, ...], text: str) -> Cal
     return Call(operator, arguments)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"

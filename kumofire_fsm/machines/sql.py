@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec, Role
 
 __all__ = ["compare_and_set", "deadline_edges", "edge_rows", "event_edges", "quoted", "quoted_list"]
@@ -47,11 +48,6 @@ class _Candidate:
     machine: str
     edge: EdgeSpec
     turn: int
-
-
-def quoted(text: str) -> str:
-    """Return a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def quoted_list(texts: Iterable[str]) -> str:

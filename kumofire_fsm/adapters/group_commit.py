@@ -1,0 +1,227 @@
+"""A thread that owns a SQLite connection: what callers submit together shares one commit.
+
+A caller's statements fail alone, and each caller resumes only after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import queue
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from kumofire_fsm.adapters.sqlite_errors import translate
+from kumofire_fsm.errors import StoreError, TransientStoreError
+
+__all__ = ["BUSY_SECONDS", "DatabaseThread", "commit_group", "in_savepoint", "patiently", "read_each"]
+
+T = TypeVar("T")
+
+BUSY_SECONDS: Final = 60.0
+"""How long another process may hold the write lock before a caller hears of it."""
+
+
+class Work:
+    """What one caller submitted, and where its answer goes."""
+
+    __slots__ = ("error", "future", "rows", "run")
+
+    def __init__(self, run: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]) -> None:
+        self.run, self.future = run, future
+        self.rows: Any = None
+        self.error: BaseException | None = None
+
+
+class DatabaseThread:
+    """A thread with a connection of its own, that works off what an event loop submits.
+
+    What is submitted during one turn of the loop reaches the thread together.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        work: Callable[[sqlite3.Connection, list[Work]], None],
+        name: str,
+    ) -> None:
+        self._connect, self._work = connect, work
+        self._inbox: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
+        self._turn: list[Work] = []
+        self._thread: threading.Thread | None = None
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self.groups = 0
+
+    def submit(self, run: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
+        """Queue a function for the thread; the future resolves after the commit."""
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise StoreError("the database is closed")
+        if self._loop is not loop:
+            # A loop that has ended hands nothing over any more, and takes no answers.
+            self._loop, self._turn = loop, []
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
+            self._thread.start()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._turn.append(Work(run, future))
+        if len(self._turn) == 1:
+            # Two turns later, so that who is woken by this call can submit into the same commit.
+            loop.call_soon(loop.call_soon, self._hand_over)
+        return future
+
+    async def stop(self) -> None:
+        """Let the thread finish what it has, close its connection and end."""
+        thread, self._thread, self._closed = self._thread, None, True
+        if thread is not None:
+            self._hand_over()
+            self._inbox.put(None)
+            await asyncio.to_thread(thread.join)
+
+    def _hand_over(self) -> None:
+        if self._turn:
+            self._inbox.put(self._turn)
+            self._turn = []
+
+    def _main(self) -> None:
+        db: sqlite3.Connection | None = None
+        while True:
+            group, last = self._next_group()
+            if group:
+                try:
+                    db = db or self._connect()
+                    before = db.total_changes
+                    self._work(db, group)
+                    self.groups += db.total_changes != before
+                except BaseException as exc:
+                    for each in group:
+                        each.error = each.error or exc
+                self._deliver(group)
+            if last:
+                break
+        if db is not None:
+            db.close()
+
+    def _next_group(self) -> tuple[list[Work], bool]:
+        """Wait for work and take all there is; the flag says that nothing will follow."""
+        first = self._inbox.get()
+        group = list(first or ())
+        if first is None:
+            return group, True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                more = self._inbox.get_nowait()
+                if more is None:
+                    return group, True
+                group += more
+        return group, False
+
+    def _deliver(self, group: list[Work]) -> None:
+        for loop in {each.future.get_loop() for each in group}:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                mine = [each for each in group if each.future.get_loop() is loop]
+                loop.call_soon_threadsafe(_resolve, mine)
+
+
+def _resolve(group: list[Work]) -> None:
+    for each in group:
+        if each.future.cancelled():
+            continue
+        if each.error is not None:
+            each.future.set_exception(each.error)
+        else:
+            each.future.set_result(each.rows)
+
+
+def commit_group(db: sqlite3.Connection, group: list[Work]) -> None:
+    """Run a group in one transaction; when the transaction itself fails, each in its own."""
+    try:
+        _in_transaction(db, group)
+    except sqlite3.Error as exc:
+        if len(group) == 1:
+            raise translate(exc) from exc
+        for each in group:
+            each.error = None
+            try:
+                _in_transaction(db, [each])
+            except sqlite3.Error as alone:
+                each.error = translate(alone)
+
+
+def _in_transaction(db: sqlite3.Connection, group: list[Work]) -> None:
+    patiently(lambda: db.execute("BEGIN IMMEDIATE"))
+    try:
+        for each in group:
+            try:
+                each.rows = each.run(db)
+            except sqlite3.Error as exc:
+                if not db.in_transaction:  # a full disk or an I/O error has rolled everything back
+                    raise
+                each.error = translate(exc)
+            except Exception as exc:
+                each.error = exc
+        patiently(lambda: db.execute("COMMIT"))
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def read_each(db: sqlite3.Connection, group: list[Work]) -> None:
+    """Read for each caller by itself."""
+
+    def read(each: Work) -> None:
+        each.rows = each.run(db)
+
+    for each in group:
+        try:
+            patiently(functools.partial(read, each))
+        except sqlite3.Error as exc:
+            each.error = translate(exc)
+        except StoreError as exc:
+            each.error = exc
+
+
+def in_savepoint(db: sqlite3.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
+    """Call a function; if it raises, what it did is undone."""
+    db.execute("SAVEPOINT caller")
+    try:
+        answer = function(db)
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK TO caller")
+            db.execute("RELEASE caller")
+        raise
+    db.execute("RELEASE caller")
+    return answer
+
+
+def patiently(attempt: Callable[[], Any]) -> None:
+    """Repeat while another process holds the lock, for up to `BUSY_SECONDS`.
+
+    SQLite's own busy handler sleeps up to 100 ms between looks; short random sleeps keep several
+    processes on one file fast and fair.
+    """
+    give_up = time.monotonic() + BUSY_SECONDS
+    pause = 0.0002
+    while True:
+        try:
+            attempt()
+        except sqlite3.OperationalError as exc:
+            if (exc.sqlite_errorcode or 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            if time.monotonic() > give_up:
+                raise TransientStoreError(
+                    f"another process has held the database's write lock for {BUSY_SECONDS:.0f} s"
+                ) from exc
+        else:
+            return
+        time.sleep(random.uniform(pause / 2, pause))
+        pause = min(pause * 1.5, 0.005)
