@@ -104,17 +104,23 @@ class SqliteStorage:
     def _connect(self) -> sqlite3.Connection:
         try:
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
+        except sqlite3.Error as exc:
+            raise translate(exc, self.path) from exc
+        try:
             patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA foreign_keys = ON")
         except sqlite3.Error as exc:
+            db.close()
             raise translate(exc, self.path) from exc
         return db
 
 
 def _run(db: sqlite3.Connection, statement: Statement) -> list[Row]:
-    arguments = statement.parameters if statement.argument is None else (statement.argument,)
-    return db.execute(statement.sql, arguments).fetchall()
+    if statement.argument is None:
+        return db.execute(statement.sql, statement.parameters).fetchall()
+    # By name: Python 3.12 takes ?1 for a named placeholder, and warns of a sequence.
+    return db.execute(statement.sql, {"1": statement.argument}).fetchall()
 
 
 def _run_all(db: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:

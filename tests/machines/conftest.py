@@ -33,7 +33,7 @@ class Rows:
         self.db = sqlite3.connect(":memory:", isolation_level=None)
         migrate(self.db)
         register = register_machines(specs)
-        self.db.execute(register.sql, (register.argument,))
+        self.db.execute(register.sql, {"1": register.argument})
         self.db.execute("DROP TRIGGER kumofire_runs_insert")
         self.db.execute("DROP TRIGGER kumofire_jobs_insert")
 

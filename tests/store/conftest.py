@@ -34,7 +34,7 @@ class Store:
         self.run(register_machines(specs))
 
     def run(self, statement: Statement) -> list[tuple[Any, ...]]:
-        arguments = () if statement.argument is None else (statement.argument,)
+        arguments = () if statement.argument is None else {"1": statement.argument}
         return self.db.execute(statement.sql, arguments).fetchall()
 
     def put(self, spec: MachineSpec, state: str, **columns: Any) -> str:
@@ -70,7 +70,7 @@ class Store:
         return [self.get(row_id)["state"] for row_id in ids]
 
     def plan(self, statement: Statement) -> list[str]:
-        arguments = () if statement.argument is None else (statement.argument,)
+        arguments = () if statement.argument is None else {"1": statement.argument}
         return [row[3] for row in self.db.execute("EXPLAIN QUERY PLAN " + statement.sql, arguments)]
 
 

@@ -72,7 +72,7 @@ HELPERS = {"RunStatements.due", "RunStatements.hinted", "RunStatements.known"}
 @pytest.mark.parametrize("name", CALLS)
 def test_a_statement_runs_on_an_empty_database(store, name):
     for statement in CALLS[name]:
-        arguments = () if statement.argument is None else (statement.argument,)
+        arguments = () if statement.argument is None else {"1": statement.argument}
         cursor = store.db.execute(statement.sql, arguments)
         given = tuple(column[0] for column in cursor.description or ())
         cursor.fetchall()
