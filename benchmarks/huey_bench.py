@@ -13,7 +13,7 @@ from measure import Result, Timer
 __all__ = ["creators", "one_by_one"]
 
 WORKERS = 1
-"""More worker threads were slower: they share one connection and one lock."""
+"""Worker threads of the consumer; they share one connection and one lock."""
 
 
 class Bench:
