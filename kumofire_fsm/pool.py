@@ -76,14 +76,13 @@ class WorkerPool:
         names = ", ".join(sorted(self._binding.registry.jobs)) or "none"
         log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
         self._binding.wake = self.wake
-        upkeep = asyncio.ensure_future(self._upkeep.run())
+        self._upkeep.start()
         try:
             self.wake()
             await self._stopped.wait()
         finally:
             self._stopped.set()
             self._binding.wake = lambda: None
-            upkeep.cancel()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Take no new work; `run` returns."""
@@ -94,13 +93,14 @@ class WorkerPool:
 
     async def drain(self, grace: float) -> None:
         """Let running handlers finish for ``grace`` seconds, then cancel them and release their runs."""
-        keep_leases = asyncio.ensure_future(self._upkeep.keep_leases())
         for attempt in self._ready:
             self._finish(attempt, release(attempt.run, self._binding.now()))
         self._ready.clear()
         if self.in_flight and grace > 0 and not self._at_once:
             self._quiet.clear()
-            await asyncio.wait([asyncio.ensure_future(self._quiet.wait())], timeout=grace)
+            quiet = asyncio.ensure_future(self._quiet.wait())
+            await asyncio.wait([quiet], timeout=grace)
+            quiet.cancel()
         self._at_once = True  # what the database refuses from here on is left to the leases
         for attempt in list(self.in_flight.values()):
             attempt.stop("shutdown")
@@ -112,12 +112,11 @@ class WorkerPool:
                     self._finish(attempt, release(attempt.run, self._binding.now()))
             self._turn()
             waiting = [*self._tasks, *(a.task for a in self.in_flight.values() if a.task)]
-            await asyncio.wait(
-                [asyncio.ensure_future(asyncio.sleep(0.001)), *waiting],
-                timeout=0.05,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        keep_leases.cancel()
+            if waiting:
+                await asyncio.wait(waiting, timeout=0.001, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(0.001)
+        await asyncio.gather(*self._upkeep.end(), return_exceptions=True)  # it kept the leases until now
         for lane in self._lanes:
             lane.cancel()
         if self._lanes:

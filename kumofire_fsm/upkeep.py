@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.dispatcher import sweep
@@ -39,22 +39,27 @@ class Upkeep:
         self._planning = False
         self._overdue: int | None = None
         self._plan_timer: asyncio.TimerHandle | None = None
-        self._plans: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._start_timer: asyncio.TimerHandle | None = None
         self._fire_timer: asyncio.TimerHandle | None = None
 
-    async def run(self) -> None:
-        """Do all duties until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for duty in (self.keep_leases, self._keep_deadlines, self._watch, self._make_room):
-                    group.create_task(_ever(duty))
-        finally:
-            for timer in (self._plan_timer, self._start_timer, self._fire_timer):
-                if timer is not None:
-                    timer.cancel()
-            for plan in self._plans:
-                plan.cancel()
+    def start(self) -> None:
+        """Begin all duties."""
+        for duty in (self.keep_leases, self._keep_deadlines, self._watch, self._make_room):
+            self._keep(_ever(duty))
+
+    def end(self) -> set[asyncio.Task[None]]:
+        """Cancel all duties, plans and timers; return the tasks that are to be waited for."""
+        self._planning = True  # and so no plan is made any more
+        for pending in (self._plan_timer, self._start_timer, self._fire_timer, *self._tasks):
+            if pending is not None:
+                pending.cancel()
+        return set(self._tasks)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)  # the loop itself holds tasks only weakly
+        task.add_done_callback(self._tasks.discard)
 
     async def keep_leases(self) -> None:
         """Renew the leases of all runs under way, in one statement, three times a lease."""
@@ -127,9 +132,7 @@ class Upkeep:
             self._plan_timer = asyncio.get_running_loop().call_later(PLAN_SECONDS, self._start_plan)
 
     def _start_plan(self) -> None:
-        plan = asyncio.ensure_future(self._plan())
-        self._plans.add(plan)  # the loop itself holds tasks only weakly
-        plan.add_done_callback(self._plans.discard)
+        self._keep(self._plan())
 
     async def _plan(self) -> None:
         self._planning = False
