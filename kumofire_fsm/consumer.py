@@ -15,6 +15,7 @@ from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.claiming import claim_hinted
 from kumofire_fsm.errors import InvalidMessage, StoreError
 from kumofire_fsm.fire import Moved, read_runs
+from kumofire_fsm.limits import QUEUE_DELAY_S
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.message import read_message
 from kumofire_fsm.settle import settle
@@ -27,9 +28,6 @@ SETTLE_EVERY: Final = 25
 UNKNOWN_JOB_S: Final = 60
 """After how many seconds a message for a job that is not known here is delivered again."""
 STORE_ERROR_S: Final = 10
-MAX_DELAY_S: Final = 86_400
-"""The longest delay of Cloudflare Queues, in seconds
-(https://developers.cloudflare.com/queues/platform/limits/)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +179,7 @@ class Consumer:
 
 
 def _seconds(milliseconds: int) -> int:
-    return min(MAX_DELAY_S, max(1, -(-milliseconds // 1000)))
+    return min(QUEUE_DELAY_S, max(1, -(-milliseconds // 1000)))
 
 
 def _conclude(message: Any, verdict: Verdict) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "KEY_LENGTH",
     "PAYLOAD_BYTES",
     "PROGRESS_BYTES",
+    "QUEUE_DELAY_S",
     "RESULT_BYTES",
     "SAFE_INTEGER",
     "STATEMENT_BYTES",
@@ -44,3 +45,6 @@ SAFE_INTEGER = 2**53 - 1
 """JavaScript, and so D1 and Queues, cannot hold integers beyond this exactly."""
 STATEMENT_BYTES = 1024 * 1024
 """The JSON parameter of one statement is cut into chunks of about this size."""
+QUEUE_DELAY_S = 86_400
+"""The longest delay of Cloudflare Queues, in seconds
+(https://developers.cloudflare.com/queues/platform/limits/)."""

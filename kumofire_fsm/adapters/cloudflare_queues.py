@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.errors import BindingError, QueueError
+from kumofire_fsm.limits import QUEUE_DELAY_S
 from kumofire_fsm.message import message_body
 from kumofire_fsm.ports import Hint
 
@@ -14,7 +15,6 @@ __all__ = ["CloudflareQueue"]
 BATCH_MESSAGES: Final = 100
 """Messages in one sendBatch (https://developers.cloudflare.com/queues/platform/limits/); at about 80 bytes
 each they stay far below its 256 KB."""
-MAX_DELAY_S: Final = 86_400
 
 
 class CloudflareQueue:
@@ -46,7 +46,7 @@ class CloudflareQueue:
                 {
                     "body": message_body(hint.run_id),
                     "contentType": "json",
-                    "delaySeconds": min(hint.delay_s, MAX_DELAY_S),
+                    "delaySeconds": min(hint.delay_s, QUEUE_DELAY_S),
                 }
                 for hint in part
             ]
