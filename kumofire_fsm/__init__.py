@@ -2,11 +2,11 @@
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.binding import Timing
-from kumofire_fsm.consumer import Verdict
 from kumofire_fsm.context import RunContext
 from kumofire_fsm.embedded import EmbeddedJobs
 from kumofire_fsm.errors import (
     BindingError,
+    CommitRefused,
     Conflict,
     DailyLimitReached,
     DatabaseFull,
@@ -40,10 +40,12 @@ from kumofire_fsm.errors import (
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.models import Created, DispatchReport, HistoryEntry, NewRun, RunPage, RunStatus
+from kumofire_fsm.prepared import PreparedRun
 from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.schedule_rows import Schedule
 from kumofire_fsm.signals import Cancel, Fail, Retry, Snooze
 from kumofire_fsm.sync import SyncJobs
+from kumofire_fsm.verdict import Verdict
 
 __version__ = "0.1.0"
 
@@ -52,6 +54,7 @@ __all__ = [
     "Backoff",
     "BindingError",
     "Cancel",
+    "CommitRefused",
     "Conflict",
     "Created",
     "DailyLimitReached",
@@ -76,6 +79,7 @@ __all__ = [
     "LeaseLost",
     "NewRun",
     "NotFound",
+    "PreparedRun",
     "QueueError",
     "Retry",
     "RetryPolicy",

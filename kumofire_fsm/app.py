@@ -17,11 +17,13 @@ from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
 from kumofire_fsm.binding import EMBEDDED, WORKERS, Binding, Timing
-from kumofire_fsm.creation import attempts
+from kumofire_fsm.budget import MeteredStorage
+from kumofire_fsm.creation import attempts, whole_number
 from kumofire_fsm.definitions import Registry, define
 from kumofire_fsm.embedded import EmbeddedJobs, open_embedded
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.jobs import Jobs
+from kumofire_fsm.limits import D1_STATEMENTS
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
@@ -120,7 +122,15 @@ class Kumofire:
         self._shutdown.insert(0, hook)
         return hook
 
-    def bind(self, *, db: Any, queue: Any = None, env: Any = None, timing: Timing | None = None) -> Jobs:
+    def bind(
+        self,
+        *,
+        db: Any,
+        queue: Any = None,
+        env: Any = None,
+        timing: Timing | None = None,
+        max_statements: int | None = None,
+    ) -> Jobs:
         """Return the API on a database and a queue, for the length of one event.
 
         Args:
@@ -129,11 +139,20 @@ class Kumofire:
                 due runs are claimed by an embedded worker.
             env: what handlers find in ``ctx.env``.
             timing: other durations than the platform's own.
+            max_statements: how many statements one `consume_batch` or `dispatch` may send before it leaves
+                the rest to the next; default 45 on D1, whose free plan allows 50 an invocation (the paid
+                plan 1,000), and any number elsewhere.
 
         Raises:
             BindingError: a binding is missing, or is something else.
         """
-        storage: Storage = db if hasattr(db, "execute") and hasattr(db, "batch") else D1Storage(db)
+        if max_statements is not None:
+            whole_number(max_statements, "max_statements", 1_000_000)
+        storage: Storage = db
+        if not (hasattr(db, "execute") and hasattr(db, "batch")):
+            storage, max_statements = D1Storage(db), max_statements or D1_STATEMENTS
+        if max_statements is not None:
+            storage = MeteredStorage(storage, max_statements)
         sends: Queue | None = queue
         if queue is not None and (hasattr(queue, "sendBatch") or not hasattr(queue, "send")):
             sends = CloudflareQueue(queue)

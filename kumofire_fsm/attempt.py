@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import inspect
 import traceback
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +24,7 @@ from kumofire_fsm.errors import KumofireError, LeaseLost
 from kumofire_fsm.fire import Move, fire
 from kumofire_fsm.jsontext import cut, encode
 from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES, PROGRESS_BYTES
+from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Cancel, Fail, Retry, Snooze
 from kumofire_fsm.store.runs import ClaimedRun
@@ -35,10 +36,19 @@ _NOTE_LENGTH = 80
 
 
 class Outcome(NamedTuple):
-    """What became of an attempt: the move to fire, and a result too large for the run's row."""
+    """What became of an attempt.
+
+    Attributes:
+        move: the event to fire.
+        body: a result too large for the run's row.
+        effects: the handler's own statements, to be committed with the move or not at all.
+        refused: gives the outcome instead when the database refuses them.
+    """
 
     move: Move
     body: str | None = None
+    effects: Sequence[Statement] = ()
+    refused: Callable[[Exception], Outcome] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -98,19 +108,26 @@ class Attempt:
             text = self.definition.encode_result(value)
         except Exception as exc:  # also what the application's own types raise
             return self._final(exc)
-        if text is not None and len(text) > INLINE_BYTES:
-            return Outcome(self._move("succeed", value=""), text)
-        return self._outcome("succeed", value=text)
+        large = text is not None and len(text) > INLINE_BYTES
+        move = self._move("succeed", value="" if large else text)
+        return Outcome(move, text if large else None, self.context.effects, self._failed)
 
-    async def perform_within_timeout(self) -> Outcome | None:
-        """Call the handler in this task, and stop it at its timeout."""
+    async def perform_within_timeout(self, suspended: Callable[[], None]) -> Outcome | None:
+        """Call the handler in this task, and stop it at its timeout.
+
+        Args:
+            suspended: called when the handler first waits for something.
+        """
         self.task = asyncio.current_task()
         loop, seconds = asyncio.get_running_loop(), self.definition.timeout_ms / 1000
         timers: list[asyncio.TimerHandle] = []
+
+        def begin_to_wait() -> None:
+            timers.append(loop.call_later(seconds, self.stop, "timeout"))
+            suspended()
+
         try:
-            return await self.perform(
-                suspended=lambda: timers.append(loop.call_later(seconds, self.stop, "timeout"))
-            )
+            return await self.perform(suspended=begin_to_wait)
         finally:
             for timer in timers:
                 timer.cancel()

@@ -18,14 +18,15 @@ from kumofire_fsm.errors import (
     UnknownRun,
 )
 from kumofire_fsm.fire import Move, fire, read_runs, refusal
-from kumofire_fsm.hints import hint_if_near
+from kumofire_fsm.hints import hint_if_near, send_hints
 from kumofire_fsm.ids import check_id, first_id_at
 from kumofire_fsm.limits import FACTS_BYTES
 from kumofire_fsm.lookup import RunLookup
 from kumofire_fsm.machines.spec import Actor
 from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
+from kumofire_fsm.prepared import PreparedRun, prepare
 from kumofire_fsm.storing import RunStore
-from kumofire_fsm.times import duration_ms
+from kumofire_fsm.times import duration_ms, instant_ms
 
 __all__ = ["RunClient"]
 
@@ -88,6 +89,32 @@ class RunClient(RunLookup):
                 exc.add_note(f"in runs[{place}]; nothing was stored")
                 raise
         return await self._new.store_all(made)
+
+    def prepare_create(self, name: str, payload: Any = None, **options: Any) -> PreparedRun:
+        """Return the statements that create a run, to be committed with the application's own rows.
+
+        Nothing is stored here. The dispatcher sends what was created so, at the latest at its next tick;
+        `send_hint` is quicker.
+
+        Args:
+            name: the job.
+            payload: what its handler is called with.
+            options: the other arguments of `create`.
+
+        Raises:
+            UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `create`.
+        """
+        return prepare(self._binding, self._rows.make(NewRun(name, payload, **options), enqueue=False))
+
+    async def send_hint(self, run: PreparedRun) -> None:
+        """Wake a consumer for a run whose statements the application has committed.
+
+        Costs one queue message and no statement. A run due later is left to the dispatcher.
+        """
+        self._binding.wake()
+        due = instant_ms(run.run_at, "run_at")
+        if due <= self._binding.now() + self._binding.timing.horizon_ms:
+            await send_hints(self._binding, [(run.kumofire_job_run_id, due)])
 
     async def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
         """Stop a run: at once if it has not started, else by telling its handler.

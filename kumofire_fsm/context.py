@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from kumofire_fsm.effects import SqlStatement, checked_statements
+from kumofire_fsm.ports import Statement
 from kumofire_fsm.times import instant, moment
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class RunContext:
         jobs: the same API as outside, to create or look at other runs.
     """
 
-    __slots__ = ("_beat", "_clock", "_run", "attempt", "canceled", "env", "jobs")
+    __slots__ = ("_beat", "_clock", "_run", "attempt", "canceled", "effects", "env", "jobs")
 
     def __init__(
         self,
@@ -55,6 +57,8 @@ class RunContext:
         self.attempt = run.attempt
         self.env = env
         self.jobs = jobs
+        self.effects: list[Statement] = []
+        """What `commit` registered."""
         self.canceled = False
         """Whether somebody asked this run to stop; raise `Cancel` to answer, or return as usual."""
 
@@ -88,3 +92,21 @@ class RunContext:
             InvalidArgument, TooLarge: the progress cannot be stored.
         """
         await self._beat(progress)
+
+    def commit(self, statements: Iterable[SqlStatement]) -> None:
+        """Register the application's own SQL, to be committed together with this run's success.
+
+        Once the handler has returned, one transaction settles the run and executes the statements: they
+        take effect exactly once if the run succeeds, and not at all otherwise. The database is the one
+        that holds the runs. A constraint they violate, or an error in them, is the handler's failure,
+        and follows its retry policy; calls add up.
+
+        Args:
+            statements: each SQL, or (SQL, values of its ``?``); INSERT, UPDATE, DELETE, REPLACE, WITH or
+                SELECT. D1 binds every number as a REAL: write CAST(? AS TEXT) or give a text where a column
+                has no numeric affinity. `Jobs.prepare_create` gives statements that create a run.
+
+        Raises:
+            InvalidArgument: one of them cannot be executed so; nothing was registered.
+        """
+        self.effects.extend(checked_statements(statements))

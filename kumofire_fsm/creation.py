@@ -61,8 +61,12 @@ class RowMaker:
         self._binding = binding
         self._last: tuple[object, dict[str, Any], bool] | None = None
 
-    def make(self, new: NewRun) -> NewRow:
+    def make(self, new: NewRun, *, enqueue: bool = True) -> NewRow:
         """Return the row for one `create`.
+
+        Args:
+            new: what to create.
+            enqueue: whether a run that is due soon counts as enqueued, because its hint is sent at once.
 
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `RunClient.create` says.
@@ -82,7 +86,7 @@ class RowMaker:
         key = None if new.dedupe_key is None else check_key(new.dedupe_key, "dedupe_key")
         payload = definition.encode_payload(new.payload)
         large = len(payload) > INLINE_BYTES
-        row, hinted = self.begin(definition, run_at, expires_at, now)
+        row, hinted = self.begin(definition, run_at, expires_at, now, enqueue=enqueue)
         row["max_attempts"] = attempts(new.max_attempts, definition.max_attempts)
         row["payload"] = "" if large else payload
         if key is not None:
@@ -92,15 +96,23 @@ class RowMaker:
         return NewRow(row, payload if large else None, hinted)
 
     def begin(
-        self, definition: Definition, run_at: int, expires_at: int | None, now: int
+        self,
+        definition: Definition,
+        run_at: int,
+        expires_at: int | None,
+        now: int,
+        *,
+        enqueue: bool = True,
     ) -> tuple[dict[str, Any], bool]:
         """Return a fresh row in its machine's first state, enqueued if it is due soon.
 
         Many runs are created in the same millisecond with the same times: the last answer is kept.
         """
-        key = (definition.name, now, run_at, expires_at)
+        key = (definition.name, now, run_at, expires_at, enqueue)
         if self._last is None or self._last[0] != key:
-            self._last = (key, *_begin(self._binding, definition.machine, now, run_at, expires_at))
+            soon = enqueue and run_at <= now + self._binding.timing.horizon_ms
+            begun = _begin(self._binding, definition.machine, now, run_at, expires_at, enqueue=soon)
+            self._last = (key, *begun)
         row = dict(self._last[1])
         row["id"] = new_id(now, self._binding.entropy)
         row["job"] = definition.name
@@ -121,7 +133,7 @@ class RowMaker:
 
 
 def _begin(
-    binding: Binding, spec: MachineSpec, now: int, run_at: int, expires_at: int | None
+    binding: Binding, spec: MachineSpec, now: int, run_at: int, expires_at: int | None, *, enqueue: bool
 ) -> tuple[dict[str, Any], bool]:
     first = spec.initial
     row: dict[str, Any] = {
@@ -135,7 +147,7 @@ def _begin(
     }
     timing = {**binding.timing.columns(), "now": now}
     row["wake_at"] = first.deadline and first.deadline.at.evaluate({**row, **timing})
-    if run_at > now + binding.timing.horizon_ms:
+    if not enqueue:
         return row, False
     for event in (event.id for event in spec.events if event.hints):
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.budget import Budget
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.fire import DEFER_MS, in_halves
 from kumofire_fsm.hints import send_hints
@@ -17,6 +18,8 @@ __all__ = ["dispatch", "sweep"]
 
 MAX_ROUNDS: Final = 20
 """Rounds of one dispatch; what is still due then waits for the next tick."""
+ROUND_STATEMENTS: Final = 7
+"""What a round may send: four for recurring jobs, one sweep, and a nudge for each when the queue refuses."""
 
 
 class Swept(NamedTuple):
@@ -27,7 +30,8 @@ class Swept(NamedTuple):
 
 
 async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) -> DispatchReport:
-    """Repeat rounds of up to ``limit`` rows until nothing is due, or the rounds are spent."""
+    """Repeat rounds of up to ``limit`` rows until nothing is due, or rounds or statements are spent."""
+    budget = Budget(binding.storage)
     hints = "moves" if binding.queue is None else "all"
     report = DispatchReport()
     for _ in range(rounds):
@@ -44,7 +48,7 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
             refused=report.refused + refused,
             complete=not moved.more and not jobs.more,
         )
-        if report.complete or refused:
+        if report.complete or refused or not budget.affords(ROUND_STATEMENTS):
             break
     return report
 

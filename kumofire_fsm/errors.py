@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 __all__ = [
     "BindingError",
+    "CommitRefused",
     "Conflict",
     "DailyLimitReached",
     "DatabaseFull",
@@ -165,6 +166,10 @@ class DailyLimitReached(StoreError):
 
 class RowRefused(StoreError):
     """A constraint or guard trigger refused a row; nothing of the statement was kept."""
+
+
+class CommitRefused(StoreError):
+    """The database refused what a handler handed to `RunContext.commit`; nothing of it was kept."""
 
 
 class SchemaMismatch(StoreError):

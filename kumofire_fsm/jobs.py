@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from kumofire_fsm.binding import Binding
+from kumofire_fsm.batch import SettleMode
 from kumofire_fsm.client import RunClient
-from kumofire_fsm.consumer import Consumer, Verdict
+from kumofire_fsm.consumer import Consumer
 from kumofire_fsm.creation import whole_number
 from kumofire_fsm.dispatcher import dispatch
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.schedules import ScheduleClient
+from kumofire_fsm.verdict import Verdict
 
 __all__ = ["Jobs"]
 
@@ -18,15 +19,12 @@ __all__ = ["Jobs"]
 class Jobs(RunClient, ScheduleClient):
     """Runs and schedules of one application on one database."""
 
-    def __init__(self, binding: Binding) -> None:
-        super().__init__(binding)
-        self._consumer = Consumer(binding, self)
-
     async def dispatch(self, *, limit: int = 100) -> DispatchReport:
         """Fire every deadline that is due; what a Cron Trigger calls.
 
         Args:
-            limit: rows a round, from 1 to 1,000; rounds repeat until nothing is due.
+            limit: rows a round, from 1 to 1,000; rounds repeat until nothing is due, or the invocation's
+                statements are spent.
         """
         return await dispatch(self._binding, limit=whole_number(limit, "limit", 1000))
 
@@ -36,8 +34,23 @@ class Jobs(RunClient, ScheduleClient):
         Raises:
             InvalidMessage: a bare body (not a message that can be retried) is not one of ours.
         """
-        return await self._consumer.consume(message)
+        return await Consumer(self._binding, self).consume(message)
 
-    async def consume_batch(self, batch: Any) -> list[Verdict]:
-        """Work on the runs of a batch; what a Queue calls. Each message is acknowledged or retried."""
-        return await self._consumer.consume_batch(batch)
+    async def consume_batch(
+        self, batch: Any, *, concurrency: int = 1, settle: SettleMode = "grouped"
+    ) -> list[Verdict]:
+        """Work on the runs of a batch; what a Queue calls. Each message is acknowledged or retried.
+
+        Args:
+            batch: anything with ``messages``, or a list of messages.
+            concurrency: how many handlers may be under way at once; in a Worker more than one needs
+                CPython 3.14.
+            settle: "grouped" settles quick outcomes by 25 in one statement, "each" settles every run as
+                soon as its handler ends.
+
+        Raises:
+            InvalidArgument: one of the options cannot be.
+        """
+        return await Consumer(self._binding, self, concurrency=concurrency, settle=settle).consume_batch(
+            batch
+        )

@@ -7,6 +7,7 @@ runtimes do not enforce; together ours stay far below it. Sizes are bytes of UTF
 from __future__ import annotations
 
 __all__ = [
+    "D1_STATEMENTS",
     "ERROR_BYTES",
     "FACTS_BYTES",
     "HISTORY_CAP",
@@ -45,6 +46,9 @@ SAFE_INTEGER = 2**53 - 1
 """JavaScript, and so D1 and Queues, cannot hold integers beyond this exactly."""
 STATEMENT_BYTES = 1024 * 1024
 """The JSON parameter of one statement is cut into chunks of about this size."""
+D1_STATEMENTS = 45
+"""Statements an invocation sends at most: D1's free plan allows 50
+(https://developers.cloudflare.com/d1/platform/limits/)."""
 QUEUE_DELAY_S = 86_400
 """The longest delay of Cloudflare Queues, in seconds
 (https://developers.cloudflare.com/queues/platform/limits/)."""

@@ -155,9 +155,13 @@ class WorkerPool:
     def _turn(self) -> None:
         """Start a settle and a claim; what both submit shares a commit."""
         self._turn_is_set = False
-        while self._outcomes:
-            part, self._outcomes = self._outcomes[:SETTLE_AT_ONCE], self._outcomes[SETTLE_AT_ONCE:]
-            self._start(self._settle(part))
+        outcomes, self._outcomes = self._outcomes, []
+        plain = [outcome for outcome in outcomes if not outcome.effects]
+        for start in range(0, len(plain), SETTLE_AT_ONCE):
+            self._start(self._settle(plain[start : start + SETTLE_AT_ONCE]))
+        for outcome in outcomes if len(plain) < len(outcomes) else ():
+            if outcome.effects:
+                self._start(self._settle([outcome]))
         free = self._concurrency - len(self.in_flight)
         open_ = not (self._claiming or self._exclusive or self._stopped.is_set())
         if self.in_flight and time.monotonic() < self._room_until:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from kumofire_fsm.attempt import Outcome
 from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.commit import commit, reached
 from kumofire_fsm.errors import RowRefused
-from kumofire_fsm.fire import Move, Moved, in_halves, is_settled
-from kumofire_fsm.ports import Row
+from kumofire_fsm.fire import Moved, in_halves, is_settled, read_runs
+from kumofire_fsm.ports import Row, Statement
 
-__all__ = ["settle"]
+__all__ = ["settle", "statements_for"]
 
 
 async def settle(binding: Binding, outcomes: Sequence[Outcome]) -> dict[str, Moved]:
@@ -18,38 +19,88 @@ async def settle(binding: Binding, outcomes: Sequence[Outcome]) -> dict[str, Mov
 
     An outcome whose attempt no longer owns its run moves nothing: the run was lost and goes on without
     it. An outcome that the database refuses is left to the lease.
+
+    Raises:
+        StoreError: the database failed.
     """
+    moved = await _settle_together(binding, [outcome for outcome in outcomes if not outcome.effects])
+    for outcome in outcomes:
+        if outcome.effects:
+            moved |= await _settle_with_effects(binding, outcome)
+    _tell_settled(binding, moved)
+    return moved
+
+
+def statements_for(outcome: Outcome) -> int:
+    """Return how many statements an outcome takes that is settled alone; 0 if it joins others."""
+    return len(outcome.effects) + 3 if outcome.effects else 0
+
+
+async def _settle_with_effects(binding: Binding, outcome: Outcome) -> dict[str, Moved]:
+    done = await commit(binding, outcome, _statements(binding, [outcome]))
+    if isinstance(done, Outcome):
+        return await _settle_together(binding, [done])
+    if done is None:
+        _warn_of_late(outcome)
+        return {}
+    return {done.id: done}
+
+
+async def _settle_together(binding: Binding, outcomes: Sequence[Outcome]) -> dict[str, Moved]:
+    """Settle outcomes without effects by one statement."""
+    if not outcomes:
+        return {}
+
+    async def act(part: Sequence[Outcome]) -> list[Row]:
+        return (await binding.storage.batch(_statements(binding, part)))[0]
+
+    def describe(each: Outcome) -> str:
+        return f"{each.move.event} on run {each.move.run_id}"
+
     try:
-        rows = await in_halves(
-            lambda part: _settle(binding, part),
-            list(outcomes),
-            lambda each: f"{each.move.event} on run {each.move.run_id}",
-        )
+        rows = await in_halves(act, list(outcomes), describe)
     except RowRefused as exc:  # there was only one
-        log.error("%s on run %s was refused: %s", outcomes[0].move.event, outcomes[0].move.run_id, exc)
+        log.error("%s was refused: %s", describe(outcomes[0]), exc)
         rows = []
     moved = {row[0]: Moved(*row) for row in rows}
-    for outcome in outcomes:
-        if outcome.move.run_id not in moved:
-            log.warning("run %s: %r came too late", outcome.move.run_id, outcome.move.event)
+    late = [outcome for outcome in outcomes if outcome.move.run_id not in moved]
+    return moved | await _made_before(binding, late) if late else moved
+
+
+async def _made_before(binding: Binding, late: Sequence[Outcome]) -> dict[str, Moved]:
+    """Return those of the moves that did nothing because they had been made, and the answer was lost."""
+    rows = await read_runs(binding, [outcome.move.run_id for outcome in late])
+    moved = {}
+    for outcome in late:
+        row = rows.get(outcome.move.run_id)
+        if row is not None and (made := reached(binding, outcome.move, row)):
+            moved[row.id] = made
+        else:
+            _warn_of_late(outcome)
+    return moved
+
+
+def _warn_of_late(outcome: Outcome) -> None:
+    log.warning("run %s: %r came too late", outcome.move.run_id, outcome.move.event)
+
+
+def _statements(binding: Binding, outcomes: Sequence[Outcome]) -> list[Statement]:
+    """Return what moves the runs, and what stores results too large for their rows."""
+    moves = [outcome.move for outcome in outcomes]
+    events = sorted({move.event for move in moves})
+    rows = [move.row(binding, 0) for move in moves]
+    statements = [binding.runs.fire(events, rows, fenced=True)]
+    bodies = [(o.move.run_id, o.body, o.move.claim) for o in outcomes if o.body is not None]
+    return [*statements, binding.runs.insert_bodies("result", bodies)] if bodies else statements
+
+
+def _tell_settled(binding: Binding, moved: dict[str, Moved]) -> None:
+    """Wake whoever waits in this process for what is settled now."""
     if not binding.waiters:
-        return moved
+        return
     machines = binding.registry.jobs
     binding.tell_settled(
         run.id
         for run in moved.values()
         if run.job not in machines or is_settled(binding, machines[run.job].machine.name, run.state)
     )
-    return moved
-
-
-async def _settle(binding: Binding, outcomes: Sequence[Outcome]) -> list[Row]:
-    moves: list[Move] = [outcome.move for outcome in outcomes]
-    events = sorted({move.event for move in moves})
-    rows = [move.row(binding, 0) for move in moves]
-    statement = binding.runs.fire(events, rows, fenced=True)
-    bodies = [(o.move.run_id, o.body, o.move.claim) for o in outcomes if o.body is not None]
-    if not bodies:
-        return await binding.storage.execute(statement)
-    answers = await binding.storage.batch([statement, binding.runs.insert_bodies("result", bodies)])
-    return answers[0]

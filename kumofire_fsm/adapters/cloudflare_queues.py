@@ -22,16 +22,17 @@ class CloudflareQueue:
 
     Args:
         binding: ``env.JOBS_QUEUE``, wrapped by the SDK or raw.
+        name: what the binding is called, for errors.
 
     Raises:
         BindingError: it is no queue binding.
     """
 
-    def __init__(self, binding: Any) -> None:
+    def __init__(self, binding: Any, name: str = "") -> None:
         if binding is None or not hasattr(binding, "sendBatch"):
             raise BindingError(
                 f"a Queue binding is needed, with sendBatch(); found {type(binding).__name__}; is the queue "
-                'a producer in "queues" of wrangler.jsonc under the name used here?'
+                f'a producer in "queues" of wrangler.jsonc with the binding {name or "used here"}?'
             )
         self._binding = binding
 

@@ -26,16 +26,17 @@ class D1Storage:
 
     Args:
         binding: ``env.JOBS_DB``, wrapped by the SDK or raw.
+        name: what the binding is called, for errors.
 
     Raises:
         BindingError: it is no D1 binding.
     """
 
-    def __init__(self, binding: Any) -> None:
+    def __init__(self, binding: Any, name: str = "") -> None:
         if binding is None or not (hasattr(binding, "prepare") and hasattr(binding, "batch")):
             raise BindingError(
                 f"a D1 binding is needed, with prepare() and batch(); found {type(binding).__name__}; is the "
-                'database in "d1_databases" of wrangler.jsonc under the name used here?'
+                f'database in "d1_databases" of wrangler.jsonc with the binding {name or "used here"}?'
             )
         self._binding = binding
 

@@ -165,6 +165,8 @@ def _in_transaction(db: sqlite3.Connection, group: list[Work]) -> None:
                 if not db.in_transaction:  # a full disk or an I/O error has rolled everything back
                     raise
                 each.error = translate(exc)
+            except sqlite3.Warning as exc:  # of several statements in one, on Python 3.11
+                each.error = StoreError(str(exc))
             except Exception as exc:
                 each.error = exc
         patiently(lambda: db.execute("COMMIT"))

@@ -23,11 +23,16 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.rows import MOVE_PARAMETERS, MOVED, ClaimedRun, body_sql, dump
 from kumofire_fsm.store.tables import RUNS
 
-__all__ = ["RunMoves"]
+__all__ = ["MOVED_ONE", "RunMoves"]
 
 _SWEEP: Final = ("now", "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms")
 _CLAIM: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms")
 
+
+MOVED_ONE: Final = Statement(
+    "runs.moved_one", "SELECT iif(changes() = 1, 1, json('the claim is lost'))", idempotent=True
+)
+"""Fails the batch it stands in unless the statement before it changed exactly one row."""
 
 _Fire = tuple[str, Callable[[Sequence[Any]], tuple[Any, ...]]]
 

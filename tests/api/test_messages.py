@@ -10,8 +10,7 @@ import pytest
 from fakes import FakeBatch, FakeMessage
 from harness import Kit, echo, nothing
 
-from kumofire_fsm import InvalidMessage, UnsupportedMessageVersion
-from kumofire_fsm.consumer import Verdict
+from kumofire_fsm import InvalidMessage, UnsupportedMessageVersion, Verdict
 
 ID = "0198c0de-0000-7000-8000-000000000000"
 MALFORMED: dict[str, Any] = {

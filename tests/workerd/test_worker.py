@@ -183,9 +183,9 @@ def test_a_consumer_without_its_binding_retries_the_messages(jobs: Server) -> No
 @pytest.mark.parametrize(
     ("worker", "text"),
     [
-        ("WithoutDatabase", "BindingError: a D1 binding is needed"),
-        ("WithoutQueue", "BindingError: a Queue binding is needed"),
-        ("Swapped", "BindingError: a Queue binding is needed"),
+        ("WithoutDatabase", "with the binding NO_DB?"),
+        ("WithoutQueue", "with the binding NO_QUEUE?"),
+        ("Swapped", "BindingError: a D1 binding is needed, with prepare() and batch()"),
     ],
 )
 def test_a_binding_that_is_missing_or_another_is_told(jobs: Server, worker: str, text: str) -> None:

@@ -1,0 +1,134 @@
+"""Calls the handlers of claimed runs, and settles their outcomes in groups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+from kumofire_fsm.attempt import Attempt, Outcome, release
+from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.budget import Budget
+from kumofire_fsm.errors import StoreError
+from kumofire_fsm.settle import settle, statements_for
+from kumofire_fsm.store.runs import ClaimedRun
+from kumofire_fsm.verdict import STORE_ERROR_S, Verdict, after_settle
+
+__all__ = ["RESERVE", "Batch", "SettleMode"]
+
+SettleMode: TypeAlias = Literal["grouped", "each"]
+
+SETTLE_EVERY: Final = 25
+"""Outcomes that are held back at most, to be settled by one statement."""
+RESERVE: Final = 6
+"""Statements kept back when a handler starts: what it sends itself, and the last settle."""
+
+
+class Batch:
+    """The runs that one consumer works on in one invocation.
+
+    Outcomes are held back while handlers run without waiting, and settled while one waits. What
+    becomes of each run's message is noted in ``verdicts``.
+    """
+
+    def __init__(
+        self,
+        binding: Binding,
+        jobs: Any,
+        budget: Budget,
+        verdicts: dict[str, Verdict],
+        *,
+        concurrency: int,
+        mode: SettleMode,
+    ) -> None:
+        self._binding, self._jobs, self._budget = binding, jobs, budget
+        self._verdicts, self._concurrency, self._each = verdicts, concurrency, mode == "each"
+        self._todo: deque[ClaimedRun] = deque()
+        self._held: list[Outcome] = []
+        self._covered = 0  # until when the leases of what is held back hold
+        self._waiting = 0  # handlers that wait for something
+        self._settling: asyncio.Task[None] | None = None
+        self._reserve = RESERVE
+
+    async def work(self, runs: Sequence[ClaimedRun]) -> None:
+        """Call the handlers, one after the other or several at once, and settle all outcomes."""
+        self._todo.extend(runs)
+        lanes = min(self._concurrency, len(runs))
+        if lanes <= 1:
+            await self._lane()
+        else:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(lanes):
+                    group.create_task(self._lane())
+        await self._settle_now()
+
+    async def _lane(self) -> None:
+        while self._todo:
+            if not self._budget.affords(self._reserve):
+                log.info("%d runs are given back: the invocation's statements are spent", len(self._todo))
+                self._held += [release(run, self._binding.now()) for run in self._todo]
+                self._todo.clear()
+                return
+            run = self._todo.popleft()
+            ends = self._binding.now() + self._binding.registry.get(run.job).timeout_ms
+            if self._held and self._covered < ends <= run.wake_at:
+                await self._settle_now()  # what is held back would not outlast this handler
+            await self._hold(run, await self._perform(run))
+
+    async def _perform(self, run: ClaimedRun) -> Outcome:
+        binding = self._binding
+        definition = binding.registry.get(run.job)
+        if run.wake_at < binding.now() + definition.timeout_ms:
+            return release(run, binding.now())  # the lease no longer covers its timeout
+        waits: list[bool] = []
+
+        def suspended() -> None:
+            waits.append(True)
+            self._waiting += 1
+            self._settle_meanwhile()
+
+        try:
+            attempt = Attempt(binding, run, definition, self._jobs)
+            outcome = await attempt.perform_within_timeout(suspended)
+        finally:
+            self._waiting -= len(waits)
+        return outcome or release(run, binding.now())
+
+    async def _hold(self, run: ClaimedRun, outcome: Outcome) -> None:
+        self._covered = min(self._covered, run.wake_at) if self._held else run.wake_at
+        self._held.append(outcome)
+        self._reserve = max(self._reserve, RESERVE + statements_for(outcome))
+        if self._each or len(self._held) >= SETTLE_EVERY:
+            await self._settle_now()
+        elif self._waiting:
+            self._settle_meanwhile()
+
+    def _settle_meanwhile(self) -> None:
+        """Settle in the time that handlers wait, while statements are left for all that is to come."""
+        later = self._reserve - (-len(self._todo) // SETTLE_EVERY)
+        now = 1 + sum(map(statements_for, self._held))
+        if self._held and self._settling is None and self._budget.affords(now + later):
+            self._settling = asyncio.ensure_future(self._settle_held())
+
+    async def _settle_now(self) -> None:
+        while self._settling is not None:
+            await asyncio.wait([self._settling])
+        if self._held:
+            await self._settle_held()
+
+    async def _settle_held(self) -> None:
+        outcomes, self._held = self._held, []
+        ids = [outcome.move.run_id for outcome in outcomes]
+        try:
+            moved = await settle(self._binding, outcomes)
+        except StoreError as exc:
+            log.error("the database failed to settle %d runs: %s", len(ids), exc)
+            reason = "the outcome could not be stored; the lease will run out"
+            self._verdicts |= {i: Verdict(i, ack=False, delay_s=STORE_ERROR_S, reason=reason) for i in ids}
+        else:
+            self._verdicts |= {i: after_settle(self._binding, i, moved.get(i)) for i in ids}
+        finally:
+            self._settling = None
+        if self._waiting:
+            self._settle_meanwhile()
