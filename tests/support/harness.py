@@ -107,10 +107,10 @@ class Bound:
             self.clock.advance(milliseconds=1)
         return ids
 
-    async def deliver(self, *run_ids: str) -> list[str | int]:
+    async def deliver(self, *run_ids: str, **options: Any) -> list[str | int]:
         """Consume one batch of messages for these runs, and return the verdicts."""
         messages = [FakeMessage.of(run_id) for run_id in run_ids]
-        await self.jobs.consume_batch(FakeBatch(messages))
+        await self.jobs.consume_batch(FakeBatch(messages), **options)
         return [message.verdict for message in messages]
 
 
@@ -140,6 +140,7 @@ class Kit:
         with_queue: bool = True,
         env: Any = None,
         timing: Timing | None = None,
+        max_statements: int | None = None,
     ) -> AsyncIterator[Bound]:
         """Open a storage with the schema, and bind the application to it and to a recording queue."""
         app = app or self.app
@@ -147,7 +148,10 @@ class Kit:
         try:
             await storage.call(migrate)
             counting = CountingStorage(storage)
-            jobs = app.bind(db=counting, queue=queue if with_queue else None, env=env, timing=timing)
+            sends = queue if with_queue else None
+            jobs = app.bind(
+                db=counting, queue=sends, env=env, timing=timing, max_statements=max_statements
+            )
             await storage.execute(register_machines(list(jobs._binding.runs.specs.values())))
             yield Bound(jobs, counting, queue, self.clock)
         finally:

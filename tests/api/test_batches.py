@@ -1,0 +1,224 @@
+"""How a batch is worked on: one after the other or several at once, settled in groups, within a budget."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from fakes import FakeBatch, FakeMessage
+from harness import Bound, Kit, echo, nothing
+
+from kumofire_fsm import InvalidArgument, NewRun
+
+
+async def create_many(w: Bound, name: str, number: int) -> list[str]:
+    created = await w.jobs.create_many([NewRun(name, n) for n in range(number)])
+    w.storage.clear()
+    return [each.kumofire_job_run_id for each in created]
+
+
+def settles(w: Bound) -> list[str]:
+    """Return the statements after the claim."""
+    assert w.storage.names[0] == "runs.claim"
+    return w.storage.names[1:]
+
+
+# -- settling ---------------------------------------------------------------------------------------
+
+
+async def test_quick_runs_are_settled_by_25(kit: Kit) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        ids = await create_many(w, "echo", 60)
+        assert await w.deliver(*ids) == ["ack"] * 60
+        assert settles(w) == ["runs.succeed"] * 3
+
+
+async def test_what_is_held_back_is_settled_while_a_handler_waits(kit: Kit) -> None:
+    seen: list[str] = []
+
+    @kit.job("mixed")
+    async def mixed(ctx: Any, number: int) -> int:
+        if number == 3:
+            for _ in range(3):  # the others are settled beside this handler
+                await w.state(ids[0])
+            seen.extend([(await w.state(ids[n])) for n in range(5)])
+        return number
+
+    async with kit.bound() as w:
+        ids = await w.create_in_order("mixed", range(5))
+        assert await w.deliver(*ids) == ["ack"] * 5
+    assert seen == ["succeeded", "succeeded", "succeeded", "running", "running"]
+
+
+async def test_a_batch_may_settle_each_run_as_soon_as_its_handler_ends(kit: Kit) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        ids = await create_many(w, "echo", 4)
+        await w.deliver(*ids, settle="each")
+        assert settles(w) == ["runs.succeed"] * 4
+
+
+async def test_a_settle_that_fails_beside_a_waiting_handler_retries_its_messages_only(kit: Kit) -> None:
+    @kit.job("mixed")
+    async def mixed(ctx: Any, number: int) -> None:
+        if number == 1:
+            for _ in range(50):
+                await asyncio.sleep(0)
+
+    async with kit.bound() as w:
+        ids = await w.create_in_order("mixed", range(2))
+        w.storage.fail_once("runs.succeed", "before")
+        assert await w.deliver(*ids) == [10, "ack"]
+        assert [await w.state(i) for i in ids] == ["running", "succeeded"]
+
+
+# -- concurrency ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 10])
+async def test_so_many_handlers_are_under_way_at_once(kit: Kit, concurrency: int) -> None:
+    now, most = 0, 0
+
+    @kit.job("waits")
+    async def waits(ctx: Any, number: int) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        now -= 1
+
+    async with kit.bound() as w:
+        ids = await create_many(w, "waits", 10)
+        assert await w.deliver(*ids, concurrency=concurrency) == ["ack"] * 10
+        assert most == concurrency
+        assert await w.jobs.count_runs() == {"succeeded": 10}
+
+
+async def test_a_failing_handler_fails_alone_among_several_at_once(kit: Kit) -> None:
+    @kit.job("some", max_attempts=1)
+    async def some(ctx: Any, number: int) -> None:
+        await asyncio.sleep(0)
+        if number == 2:
+            raise ValueError("two")
+
+    async with kit.bound() as w:
+        ids = await create_many(w, "some", 5)
+        assert await w.deliver(*ids, concurrency=5) == ["ack"] * 5
+        assert await w.jobs.count_runs() == {"succeeded": 4, "failed": 1}
+
+
+async def test_a_handler_that_cancels_its_task_ends_only_its_own_lane(kit: Kit) -> None:
+    @kit.job("some")
+    async def some(ctx: Any, number: int) -> None:
+        if number == 0:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        await asyncio.sleep(0)
+
+    async with kit.bound() as w:
+        ids = await create_many(w, "some", 6)
+        verdicts = await w.deliver(*ids, concurrency=2)
+        assert verdicts == [10] + ["ack"] * 5
+        assert await w.jobs.count_runs() == {"running": 1, "succeeded": 5}
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"concurrency": 101}, {"settle": "never"}])
+async def test_options_that_cannot_be_are_refused_before_anything_is_claimed(
+    kit: Kit, options: dict[str, Any]
+) -> None:
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        message = FakeMessage.of(await w.create("none"))
+        w.storage.clear()
+        with pytest.raises(InvalidArgument, match=next(iter(options))):
+            await w.jobs.consume_batch(FakeBatch([message]), **options)
+        assert (w.storage.names, message.verdicts) == ([], [])
+
+
+# -- the budget -------------------------------------------------------------------------------------
+
+
+async def work_off(w: Bound, ids: list[str], most: int, **options: Any) -> int:
+    """Deliver until all is acknowledged; return how many batches it took."""
+    batches = 0
+    while ids:
+        w.storage.clear()
+        verdicts = await w.deliver(*ids, **options)
+        assert len(w.storage.names) <= most, w.storage.names
+        ids = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict != "ack"]
+        batches += 1
+        assert batches < 50
+        w.clock.advance(1)
+    return batches
+
+
+async def test_what_the_statements_do_not_suffice_for_is_given_back(kit: Kit) -> None:
+    @kit.job("beats")
+    async def beats(ctx: Any, number: int) -> int:
+        await ctx.heartbeat(number)
+        return ctx.attempt  # type: ignore[no-any-return]
+
+    async with kit.bound(max_statements=20) as w:
+        ids = await create_many(w, "beats", 40)
+        verdicts = await w.deliver(*ids)
+        done = verdicts.count("ack")
+        assert 5 <= done < 20
+        assert verdicts.count(1) == 40 - done
+        assert len(w.storage.names) <= 20
+        assert await w.jobs.count_runs() == {"succeeded": done, "queued": 40 - done}
+        rest = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict == 1]
+        assert await work_off(w, rest, 20) > 1
+        assert {(await w.status(i)).result for i in ids} == {1}, "no attempt was spent"
+
+
+@pytest.mark.parametrize("concurrency", [1, 10])
+@pytest.mark.parametrize("settle", ["grouped", "each"])
+async def test_no_batch_spends_more_statements_than_its_budget(
+    kit: Kit, concurrency: int, settle: str
+) -> None:
+    @kit.job("waits")
+    async def waits(ctx: Any, number: int) -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async with kit.bound(max_statements=12) as w:
+        ids = await create_many(w, "waits", 50)
+        await work_off(w, ids, 12, concurrency=concurrency, settle=settle)
+        assert await w.jobs.count_runs() == {"succeeded": 50}
+
+
+async def test_handlers_that_wait_do_not_spend_the_statements_of_those_that_follow(kit: Kit) -> None:
+    @kit.job("waits")
+    async def waits(ctx: Any, number: int) -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async with kit.bound(max_statements=45) as w:
+        ids = await create_many(w, "waits", 100)
+        assert await w.deliver(*ids) == ["ack"] * 100
+
+
+async def test_a_dispatch_stops_when_its_statements_are_spent_and_says_so(kit: Kit) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound(max_statements=20) as w:
+        await w.jobs.create_many([NewRun("echo", n, delay=100) for n in range(50)])
+        w.clock.advance(100)
+        w.storage.clear()
+        report = await w.jobs.dispatch(limit=1)
+        assert not report.complete
+        assert 5 < report.moved < 50
+        assert len(w.storage.names) <= 20
+        while not (await w.jobs.dispatch(limit=10)).complete:
+            pass
+        assert await w.jobs.count_runs() == {"queued": 50}
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, "45", True])
+async def test_a_budget_that_is_no_number_of_statements_is_refused(kit: Kit, most: Any) -> None:
+    with pytest.raises(InvalidArgument, match="max_statements"):
+        async with kit.bound(max_statements=most):
+            pass
