@@ -37,6 +37,7 @@ from kumofire_fsm.errors import (
     UnsupportedMessageVersion,
     WaitTimeout,
 )
+from kumofire_fsm.hooks import Transition
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.models import Created, DispatchReport, HistoryEntry, NewRun, RunPage, RunStatus
@@ -97,6 +98,7 @@ __all__ = [
     "Timing",
     "TooLarge",
     "TransientStoreError",
+    "Transition",
     "TransitionError",
     "TransitionNotAllowed",
     "UnknownJob",

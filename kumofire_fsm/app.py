@@ -22,6 +22,7 @@ from kumofire_fsm.creation import attempts, whole_number
 from kumofire_fsm.definitions import Registry, define
 from kumofire_fsm.embedded import EmbeddedJobs, open_embedded
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
+from kumofire_fsm.hooks import Hook, HookFunction, check_hooks
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.limits import D1_STATEMENTS
 from kumofire_fsm.machines.job import JobMachine
@@ -37,8 +38,9 @@ from kumofire_fsm.times import duration_ms
 __all__ = ["Kumofire"]
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-Hook = Callable[[Any], Awaitable[None] | None]
-HookT = TypeVar("HookT", bound=Hook)
+OpeningHook = Callable[[Any], Awaitable[None] | None]
+OpeningHookT = TypeVar("OpeningHookT", bound=OpeningHook)
+HookT = TypeVar("HookT", bound=HookFunction)
 
 
 class Kumofire:
@@ -63,8 +65,8 @@ class Kumofire:
         self._retry = retry or Backoff()
         self._clock, self._entropy = clock or SystemClock(), entropy or SystemEntropy()
         self.registry = Registry()
-        self._startup: list[Hook] = []
-        self._shutdown: list[Hook] = []
+        self._startup: list[OpeningHook] = []
+        self._shutdown: list[OpeningHook] = []
 
     def job(
         self,
@@ -112,12 +114,40 @@ class Kumofire:
 
         return register
 
-    def on_startup(self, hook: HookT) -> HookT:
+    def on(self, event: str, *, job: str | None = None) -> Callable[[HookT], HookT]:
+        """Register the decorated function to be called after each transition that an event made.
+
+        It is called with a `Transition` once the transition is committed, at most once, by the process that
+        made it; creating a run counts, as the event "create". What it raises is logged, and undoes nothing.
+        Work that must not be lost belongs into a job. Hooks cost one statement for each set of transitions
+        they are called for, and may take 10 s together.
+
+        Args:
+            event: an event that changes a run's state.
+            job: only for runs of this job.
+
+        Raises (when the application is bound or opened):
+            DefinitionError: there is no such event or job, or the event changes no state.
+        """
+        return self._hook(event, None, job)
+
+    def on_enter(self, state: str, *, job: str | None = None) -> Callable[[HookT], HookT]:
+        """Register the decorated function to be called after each transition into a state; see `on`."""
+        return self._hook(None, state, job)
+
+    def _hook(self, event: str | None, state: str | None, job: str | None) -> Callable[[HookT], HookT]:
+        def register(function: HookT) -> HookT:
+            self.registry.hooks.append(Hook(function, event, state, job))
+            return function
+
+        return register
+
+    def on_startup(self, hook: OpeningHookT) -> OpeningHookT:
         """Register a function of the jobs API, called when an embedded database is opened."""
         self._startup.append(hook)
         return hook
 
-    def on_shutdown(self, hook: HookT) -> HookT:
+    def on_shutdown(self, hook: OpeningHookT) -> OpeningHookT:
         """Register a function of the jobs API, called when it is closed; last registered, first called."""
         self._shutdown.insert(0, hook)
         return hook
@@ -209,6 +239,7 @@ class Kumofire:
         """Return what `bind` and `open` share."""
         machines = {RunMachine.spec.name: RunMachine.spec}
         machines |= {spec.name: spec for spec in self.registry.machines()}
+        check_hooks(self.registry.hooks, machines.values(), self.registry.jobs)
         return Binding(
             registry=self.registry,
             storage=db,

@@ -72,6 +72,8 @@ class Binding:
     env: Any
     runs: RunStatements
     schedules: ScheduleStatements
+    jobs: Any = None
+    """The API on this binding, for hooks."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.dispatcher import move_or_defer
 from kumofire_fsm.errors import RowRefused
+from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ids import new_token
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Row, Statement
@@ -21,14 +22,16 @@ async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> 
     # Nothing renews a lease beside the handlers of a batch, so it covers the whole timeout.
     leases = {name: (whole, whole) for name, (whole, _) in binding.leases().items()}
 
+    now = binding.now()
+
     def statement(part: Sequence[str]) -> Statement:
-        return binding.runs.claim(part, now=binding.now(), token=token, alone=alone, jobs=leases)
+        return binding.runs.claim(part, now=now, token=token, alone=alone, jobs=leases)
 
     try:
         rows = await binding.storage.execute(statement(ids))
     except RowRefused:
         rows = await move_or_defer(binding, ids, statement)
-    return _started(binding, rows)
+    return await _started(binding, rows, now)
 
 
 async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) -> tuple[list[ClaimedRun], int]:
@@ -53,14 +56,15 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         ids = [row[0] for row in await binding.storage.execute(found)]
         alone = alone and len(ids) == 1  # read by `statement`: only then is the claim for one run
         rows = await move_or_defer(binding, ids, statement)
-    return _started(binding, rows), len(rows)
+    return await _started(binding, rows, now), len(rows)
 
 
-def _started(binding: Binding, rows: Iterable[Row]) -> list[ClaimedRun]:
+async def _started(binding: Binding, rows: Iterable[Row], now: int) -> list[ClaimedRun]:
     """Return the runs that a claim started, the oldest first; a claim also expires runs."""
     runs = [ClaimedRun(*row) for row in rows]
     started = [r for r in runs if binding.runs.specs[r.machine].has_role(r.state, Role.LEASED)]
     if len(started) < len(runs):
         binding.tell_settled({r.id for r in runs} - {r.id for r in started})
+    await call_hooks(binding, [Change(run.id, run.state, run.job, now) for run in runs])
     started.sort(key=lambda run: (run.run_at, run.id))
     return started

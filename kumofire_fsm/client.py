@@ -19,6 +19,7 @@ from kumofire_fsm.errors import (
 )
 from kumofire_fsm.fire import Move, fire, read_runs, refusal
 from kumofire_fsm.hints import hint_if_near, send_hints
+from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ids import check_id, first_id_at
 from kumofire_fsm.limits import FACTS_BYTES
 from kumofire_fsm.lookup import RunLookup
@@ -210,6 +211,8 @@ class RunClient(RunLookup):
                 raise why
         else:
             binding.tell_settled([run_id])
+            after = moved[run_id]
+            await call_hooks(binding, [Change(run_id, after.state, after.job, move.now)])
             await hint_if_near(binding, moved[run_id])
         return await self._known(run_id)
 

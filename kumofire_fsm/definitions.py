@@ -106,6 +106,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Definition] = {}
+        self.hooks: list[Any] = []
+        """What is called after transitions; see `kumofire_fsm.hooks.Hook`."""
 
     def add(self, definition: Definition) -> None:
         """Register a job.

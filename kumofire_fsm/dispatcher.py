@@ -10,6 +10,7 @@ from kumofire_fsm.budget import Budget
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.fire import DEFER_MS, in_halves
 from kumofire_fsm.hints import send_hints
+from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.occurrences import fire_due_jobs
 from kumofire_fsm.ports import Row, Statement
@@ -76,11 +77,18 @@ async def sweep(binding: Binding, *, limit: int, hints: str) -> Swept:
         )
         ids = [row[0] for row in due]
         rows = await move_or_defer(binding, ids, statement)
+        await _tell(binding, rows, now)
         return Swept(rows, more=len(ids) == limit)
-    binding.tell_settled(row[0] for row in rows)
+    await _tell(binding, rows, now)
     # A run that was lost is due at once for its hint, if its next try is near.
     again = any(row[5] is not None and row[5] <= now for row in rows)
     return Swept(rows, more=again or (bool(rows) and rows[0][-1] > limit))
+
+
+async def _tell(binding: Binding, rows: Sequence[Row], now: int) -> None:
+    """Tell those who wait for runs, and the hooks."""
+    binding.tell_settled(row[0] for row in rows)
+    await call_hooks(binding, [Change(row[0], row[1], row[3], now) for row in rows])
 
 
 async def move_or_defer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kumofire_fsm.batch import SettleMode
+from kumofire_fsm.binding import Binding
 from kumofire_fsm.client import RunClient
 from kumofire_fsm.consumer import Consumer
 from kumofire_fsm.creation import whole_number
@@ -18,6 +19,10 @@ __all__ = ["Jobs"]
 
 class Jobs(RunClient, ScheduleClient):
     """Runs and schedules of one application on one database."""
+
+    def __init__(self, binding: Binding) -> None:
+        super().__init__(binding)
+        binding.jobs = self
 
     async def dispatch(self, *, limit: int = 100) -> DispatchReport:
         """Fire every deadline that is due; what a Cron Trigger calls.

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.binding import Binding
 from kumofire_fsm.creation import whole_number
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.fire import read_runs
 from kumofire_fsm.ids import check_id, first_id_at
 from kumofire_fsm.jsontext import storable
-from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.models import RunPage, RunStatus, history_entries
+from kumofire_fsm.models import RunPage, RunStatus
+from kumofire_fsm.status import run_status
 from kumofire_fsm.store.runs import RunRow
-from kumofire_fsm.times import duration_ms, instant, instant_ms, moment
+from kumofire_fsm.times import duration_ms, instant_ms
 
 __all__ = ["RunLookup"]
 
@@ -42,7 +41,7 @@ class RunLookup:
     async def get_status(self, run_id: str) -> RunStatus | None:
         """Return a run as it is now, or None when no run has this id."""
         row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
-        return None if row is None else self._status(row)
+        return None if row is None else run_status(self._binding, row)
 
     async def list_runs(
         self,
@@ -94,7 +93,7 @@ class RunLookup:
         page = [RunRow(*row) for row in rows]
         more = len(page) > limit
         page = page[:limit]
-        return RunPage(tuple(map(self._status, page)), page[-1].id if more else None)
+        return RunPage(tuple(run_status(self._binding, row) for row in page), page[-1].id if more else None)
 
     async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
         """Return how many runs are in each state that has any, of one job or of all; reads every run."""
@@ -149,37 +148,3 @@ class RunLookup:
         if status is None:
             raise UnknownRun(run_id)
         return status
-
-    def _status(self, row: RunRow) -> RunStatus:
-        spec = self._binding.runs.specs.get(row.machine)
-        settled = row.wake_at is None if spec is None else spec.has_role(row.state, Role.SETTLED)
-        return RunStatus(
-            kumofire_job_run_id=row.id,
-            name=row.job,
-            state=row.state,
-            settled=settled,
-            attempt=row.attempt,
-            max_attempts=row.max_attempts,
-            run_at=moment(row.run_at),
-            created_at=moment(row.created_at),
-            started_at=instant(row.started_at),
-            finished_at=instant(row.finished_at),
-            expires_at=instant(row.expires_at),
-            scheduled_for=instant(row.scheduled_for),
-            schedule_id=row.job_id,
-            dedupe_key=row.dedupe_key,
-            last_error=row.error,
-            result=_stored(row, "result", row.result),
-            progress=_stored(row, "progress", row.progress),
-            tags=tuple(_stored(row, "tags", row.tags) or ()),
-            history=history_entries(row.history),
-        )
-
-
-def _stored(row: RunRow, what: str, text: str | None) -> Any:
-    """Return a stored value; one broken row must not hide the others from a list."""
-    try:
-        return None if text is None else json.loads(text)
-    except ValueError as exc:
-        log.error("the %s of run %s cannot be read: %s", what, row.id, exc)
-        return None

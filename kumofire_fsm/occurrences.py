@@ -13,6 +13,7 @@ from kumofire_fsm.cron import rule_from_json
 from kumofire_fsm.errors import InvalidSchedule, RowRefused
 from kumofire_fsm.fire import DEFER_MS, in_halves
 from kumofire_fsm.hints import send_hints
+from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ids import new_token
 from kumofire_fsm.jsontext import cut
 from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES
@@ -93,7 +94,11 @@ async def _advance(binding: Binding, jobs: Sequence[JobRow]) -> list[Row]:
     answers = await binding.storage.batch(statements)
     moved = {row[0] for row in answers[0]}
     inserted = {row[0] for row in answers[1]} if runs else set()
-    created: list[Row] = [(run["id"], run["run_at"]) for run in runs if run["id"] in inserted]
+    fresh = [run for run in runs if run["id"] in inserted]
+    await call_hooks(
+        binding, [Change(run["id"], run["state"], run["job"], run["created_at"]) for run in fresh]
+    )
+    created: list[Row] = [(run["id"], run["run_at"]) for run in fresh]
     return created + [row for row in suspended if row[0] in moved]
 
 

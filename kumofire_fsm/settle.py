@@ -9,6 +9,7 @@ from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.commit import commit, reached
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.fire import Moved, in_halves, is_settled, read_runs
+from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ports import Row, Statement
 
 __all__ = ["settle", "statements_for"]
@@ -28,6 +29,8 @@ async def settle(binding: Binding, outcomes: Sequence[Outcome]) -> dict[str, Mov
         if outcome.effects:
             moved |= await _settle_with_effects(binding, outcome)
     _tell_settled(binding, moved)
+    at = {outcome.move.run_id: outcome.move.now for outcome in outcomes}
+    await call_hooks(binding, [Change(run.id, run.state, run.job, at[run.id]) for run in moved.values()])
     return moved
 
 

@@ -10,6 +10,7 @@ from kumofire_fsm.binding import Binding
 from kumofire_fsm.creation import NewRow
 from kumofire_fsm.errors import InvalidArgument, RowRefused
 from kumofire_fsm.hints import send_hints
+from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.limits import STATEMENT_BYTES
 from kumofire_fsm.models import Created
 
@@ -94,10 +95,17 @@ class RunStore:
         for row in rows:
             held = row.id if row.dedupe is None else holders.get(row.dedupe, row.id)
             created.append(Created(held, held == row.id))
+        fresh = {each.kumofire_job_run_id for each in created if each.is_new}
         if binding.queue is not None:
-            fresh = {each.kumofire_job_run_id for each in created if each.is_new}
             await send_hints(binding, [(r.id, r.run_at) for r in rows if r.id in fresh and r.hinted])
+        if binding.registry.hooks:
+            await call_hooks(binding, [_change(row) for row in rows if row.id in fresh])
         return created
+
+
+def _change(row: NewRow) -> Change:
+    columns = row.columns
+    return Change(row.id, columns["state"], columns["job"], columns["created_at"])
 
 
 def _tell(created: asyncio.Future[Created], answer: Created | Exception) -> None:

@@ -149,9 +149,7 @@ class Kit:
             await storage.call(migrate)
             counting = CountingStorage(storage)
             sends = queue if with_queue else None
-            jobs = app.bind(
-                db=counting, queue=sends, env=env, timing=timing, max_statements=max_statements
-            )
+            jobs = app.bind(db=counting, queue=sends, env=env, timing=timing, max_statements=max_statements)
             await storage.execute(register_machines(list(jobs._binding.runs.specs.values())))
             yield Bound(jobs, counting, queue, self.clock)
         finally:
