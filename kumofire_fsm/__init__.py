@@ -21,6 +21,7 @@ from kumofire_fsm.errors import (
     InvalidSchedule,
     KumofireError,
     LeaseLost,
+    MigrationConflict,
     NotFound,
     QueueError,
     RowRefused,
@@ -36,6 +37,7 @@ from kumofire_fsm.errors import (
     UnknownSchedule,
     UnsupportedMessageVersion,
     WaitTimeout,
+    WranglerError,
 )
 from kumofire_fsm.hooks import Transition
 from kumofire_fsm.jobs import Jobs
@@ -78,6 +80,7 @@ __all__ = [
     "Kumofire",
     "KumofireError",
     "LeaseLost",
+    "MigrationConflict",
     "NewRun",
     "NotFound",
     "PreparedRun",
@@ -107,4 +110,5 @@ __all__ = [
     "UnsupportedMessageVersion",
     "Verdict",
     "WaitTimeout",
+    "WranglerError",
 ]

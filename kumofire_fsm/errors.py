@@ -25,6 +25,7 @@ __all__ = [
     "InvalidSchedule",
     "KumofireError",
     "LeaseLost",
+    "MigrationConflict",
     "NotFound",
     "QueueError",
     "RowRefused",
@@ -40,6 +41,7 @@ __all__ = [
     "UnknownSchedule",
     "UnsupportedMessageVersion",
     "WaitTimeout",
+    "WranglerError",
 ]
 
 
@@ -174,6 +176,14 @@ class CommitRefused(StoreError):
 
 class SchemaMismatch(StoreError):
     """The database's schema does not fit this code; the message names the command that mends it."""
+
+
+class MigrationConflict(KumofireError):
+    """Migration files, or two ways of applying them, contradict each other; nothing was changed."""
+
+
+class WranglerError(KumofireError):
+    """Wrangler, Cloudflare's command line, is missing or failed; the message has its last lines."""
 
 
 class DatabaseReadOnly(StoreError):

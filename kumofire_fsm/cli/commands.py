@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 
 from kumofire_fsm import __version__
-from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.cli.demo import show_demo
 from kumofire_fsm.cli.loading import load_app
+from kumofire_fsm.cli.migrations import migrate_command, migrations_cli
 from kumofire_fsm.cli.worker import work
 from kumofire_fsm.errors import KumofireError
-from kumofire_fsm.store.schema import VERSION, migrate
+from kumofire_fsm.store.schema import VERSION
 
 __all__ = ["run"]
 
@@ -27,6 +27,8 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+cli.command("migrate")(migrate_command)
+cli.add_typer(migrations_cli, name="migrations")
 
 
 def run() -> None:
@@ -64,26 +66,6 @@ def worker_command(
     """Dispatch and work until SIGTERM or SIGINT; a second signal stops at once."""
     app = load_app(application)
     asyncio.run(work(app, db, concurrency=concurrency, lease=lease, grace=grace))
-
-
-@cli.command("migrate")
-def migrate_command(
-    sqlite: Annotated[Path, typer.Option(help="The SQLite file; made if it does not exist.")],
-) -> None:
-    """Bring a database's schema up to date."""
-
-    async def apply() -> list[str]:
-        storage = SqliteStorage(sqlite)
-        try:
-            applied: list[str] = await storage.call(migrate)
-            return applied
-        finally:
-            await storage.close()
-
-    for name in (applied := asyncio.run(apply())):
-        typer.echo(f"applied {name}")
-    if not applied:
-        typer.echo(f"{sqlite} is at schema {VERSION} already")
 
 
 @cli.command("demo")

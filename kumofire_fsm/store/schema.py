@@ -7,10 +7,10 @@ The SQL stands once, in ``migrations/`` beside the package's source; the wheel c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.machines.spec import MachineSpec
@@ -19,7 +19,20 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.runs import dump
 from kumofire_fsm.store.tables import EDGES, SCHEMA
 
-__all__ = ["VERSION", "Migration", "migrate", "migrations", "register_machines"]
+__all__ = [
+    "VERSION",
+    "Ask",
+    "Migration",
+    "applied_by_wrangler",
+    "found_version",
+    "migrate",
+    "migrations",
+    "pending",
+    "register_machines",
+]
+
+Ask = Callable[[str], Iterable[Sequence[Any]]]
+"""Runs one query and gives its rows; an embedded file's connection and wrangler do it each in its way."""
 
 VERSION: Final = 1
 """The schema this code is written for: the number of the newest migration."""
@@ -59,33 +72,50 @@ def migrate(db: sqlite3.Connection) -> list[str]:
         The names of the migrations that were applied; none when the schema was current.
 
     Raises:
-        SchemaMismatch: the file was migrated by newer code that older code must not touch.
-        StoreError: the file has a table of ours, but no record of its version.
+        SchemaMismatch, StoreError: see `found_version`.
     """
-    version = _version(db)
-    applied = [each for each in migrations() if each.number > version]
+    applied = pending(found_version(db.execute))
     for migration in applied:
         for statement in migration.statements():
             db.execute(statement)
     return [migration.name for migration in applied]
 
 
-def _version(db: sqlite3.Connection) -> int:
-    names = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE name GLOB 'kumofire_*'")}
+def pending(version: int) -> list[Migration]:
+    """Return the migrations that a database of this version lacks."""
+    return [each for each in migrations() if each.number > version]
+
+
+def found_version(ask: Ask) -> int:
+    """Return the schema that a database says it has; 0 when it has nothing of ours.
+
+    Raises:
+        SchemaMismatch: it was migrated by newer code, and older code must not touch it.
+        StoreError: it has a table of ours, but no record of its version.
+    """
+    names = {row[0] for row in ask("SELECT name FROM sqlite_schema WHERE name GLOB 'kumofire_*'")}
     if SCHEMA not in names:
         if names:
             raise StoreError(
-                f"the file has a table {min(names)!r}, but not {SCHEMA!r}: another program made it; "
-                "choose another path"
+                f"the database has a table {min(names)!r}, but not {SCHEMA!r}: another program made it; "
+                "choose another database"
             )
         return 0
-    version, serves = db.execute(f"SELECT max(version), max(serves) FROM {SCHEMA}").fetchone()
+    ((version, serves),) = ask(f"SELECT max(version) AS version, max(serves) AS serves FROM {SCHEMA}")
     if serves is not None and serves > VERSION:
         raise SchemaMismatch(
             f"the database has schema {version}, which serves code for schema {serves} and newer; this "
             f"code is for schema {VERSION}; upgrade it: pip install --upgrade kumofire_fsm"
         )
     return int(version or 0)
+
+
+def applied_by_wrangler(ask: Ask) -> list[str]:
+    """Return the copies of our files that ``wrangler d1 migrations apply`` recorded in its own table."""
+    if not list(ask("SELECT 1 AS found FROM sqlite_schema WHERE name = 'd1_migrations'")):
+        return []
+    copies = "SELECT name FROM d1_migrations WHERE name GLOB '[0-9]*_kumofire_[0-9]*.sql' ORDER BY id"
+    return [str(row[0]) for row in ask(copies)]
 
 
 def register_machines(specs: Sequence[MachineSpec]) -> Statement:

@@ -74,8 +74,8 @@ def test_a_newer_file_that_still_serves_this_code_is_taken_as_it_is(db):
 def test_a_file_with_a_table_of_ours_but_no_version_is_refused(db, name):
     db.execute(f"CREATE TABLE {name} (id)")
     message = (
-        f"the file has a table '{name}', but not 'kumofire_schema': another program made it; "
-        "choose another path"
+        f"the database has a table '{name}', but not 'kumofire_schema': another program made it; "
+        "choose another database"
     )
     with pytest.raises(StoreError, match=f"^{re.escape(message)}$") as caught:
         migrate(db)

