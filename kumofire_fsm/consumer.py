@@ -17,6 +17,7 @@ from kumofire_fsm.claiming import claim_hinted
 from kumofire_fsm.creation import whole_number
 from kumofire_fsm.errors import InvalidArgument, InvalidMessage, StoreError
 from kumofire_fsm.fire import read_runs
+from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.message import read_message
 from kumofire_fsm.store.runs import RunRow
@@ -81,7 +82,7 @@ class Consumer:
         rows = await read_runs(binding, rest) if rest else {}
         for run_id in rest:
             row = rows.get(run_id)
-            if row is not None and row.suspect and self._startable(row):
+            if row is not None and row.suspect >= SUSPECT and self._startable(row):
                 # It was under way when a shared claim was lost: it starts alone, or not at all.
                 if not budget.affords(RESERVE):
                     verdicts[run_id] = Verdict(run_id, ack=False, delay_s=1, reason="no statements are left")

@@ -21,6 +21,7 @@ from kumofire_fsm.attempt import Attempt, Outcome, json_facts, release
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.claiming import claim_due
 from kumofire_fsm.errors import KumofireError, StoreError
+from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.settle import settle
 from kumofire_fsm.upkeep import Upkeep
 
@@ -208,7 +209,7 @@ class WorkerPool:
         # A commit can wait for another process's lock, longer than the lease.
         self._outcomes += [release(run, now) for run in runs if run.wake_at <= now]
         fresh = [run for run in runs if run.wake_at > now]
-        self._exclusive = alone and any(run.suspect for run in fresh)
+        self._exclusive = alone and any(run.suspect >= SUSPECT for run in fresh)
         if self._exclusive:
             self._room_s, self._room_after = ROOM_SECONDS, 0.0
         for run in fresh:

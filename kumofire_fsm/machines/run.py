@@ -6,9 +6,13 @@ from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.machines.words import Deadline, Event, Phase
 
-__all__ = ["RunMachine"]
+__all__ = ["SUSPECT", "RunMachine"]
+
+SUSPECT = 2
+"""A run that lost so many shared leases in a row starts alone: one loss is an ordinary kill."""
 
 _DUE = "run_at <= now and (expires_at is None or now < expires_at)"
+_START = f"{_DUE} and (suspect < {SUSPECT} or alone == 1)"
 _OPEN = {"timeout_at": "None"}
 _SETTLED = {
     "timeout_at": "None",
@@ -139,9 +143,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         doc="The queue refused the hint: send it again soon.",
     )
     start = Event(
-        ready.to(running, cond=f"{_DUE} and (suspect == 0 or alone == 1)")
-        | queued.to(running, cond=f"{_DUE} and (suspect == 0 or alone == 1)")
-        | retrying.to(running, cond=f"{_DUE} and (suspect == 0 or alone == 1)"),
+        ready.to(running, cond=_START) | queued.to(running, cond=_START) | retrying.to(running, cond=_START),
         by=Actor.CONSUMER,
         sets={
             "attempt": "attempt + 1",
@@ -199,7 +201,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         running.to(
             retrying,
             cond="shared == 1",
-            sets={"attempt": "attempt - 1", "suspect": "1", "run_at": "now"},
+            sets={"attempt": "attempt - 1", "suspect": "suspect + 1", "run_at": "now"},
         )
         | running.to(
             retrying,

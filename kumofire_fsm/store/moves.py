@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
+from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.machines.sql import (
     compare_and_set,
@@ -127,7 +128,7 @@ class RunMoves:
             else event_edges(self._list, self.start_events)
         )
         known = "d.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
-        fit = f"{known} AND (d.suspect = 0 OR (?1 ->> '$.alone'))"  # a suspect takes no other's place
+        fit = f"{known} AND (d.suspect < {SUSPECT} OR (?1 ->> '$.alone'))"  # a suspect takes no other's place
         window = self._oldest({e.source for each in edges.values() for e in each}, fit)
         by_id = "SELECT value AS id, 0 AS suspect FROM json_each(?1, '$.ids')"
         head = "(SELECT max(suspect) FROM w)"
@@ -156,7 +157,7 @@ class RunMoves:
 
     def due_suspect(self, *, now: int, jobs: Sequence[str]) -> Statement:
         """Find a due run that may only start alone."""
-        known = "d.job IN (SELECT value FROM json_each(?1, '$.jobs')) AND d.suspect = 1"
+        known = f"d.job IN (SELECT value FROM json_each(?1, '$.jobs')) AND d.suspect >= {SUSPECT}"
         sql = self.due({s for spec in self._list for s in spec.with_role(Role.CLAIMABLE)}, known)
         argument = dump({"now": now, "jobs": jobs, "limit": 1})
         return Statement("runs.due_suspect", sql, argument, ("id",), reads=True)
@@ -167,7 +168,8 @@ class RunMoves:
         Were states tried in turn, runs that snooze or retry without end would starve all others.
         """
         each = " UNION ALL ".join(
-            f"SELECT * FROM ({self.due([state], extra, 'suspect', 'wake_at')})" for state in sorted(states)
+            f"SELECT * FROM ({self.due([state], extra, f'd.suspect >= {SUSPECT} AS suspect', 'd.wake_at')})"
+            for state in sorted(states)
         )
         return f"SELECT id, suspect FROM ({each}) ORDER BY suspect DESC, wake_at LIMIT (?1 ->> '$.limit')"
 
@@ -176,7 +178,7 @@ class RunMoves:
         order: dict[str, None] = {}
         for spec in self._list:
             order |= dict.fromkeys(states_by_urgency(spec, set(states) & set(spec.with_role(*Role))))
-        picked = ", ".join(f"d.{column}" for column in ("id", *columns))
+        picked = ", ".join(("d.id", *columns))
         return (
             f"SELECT {picked} FROM json_each({quoted(dump(list(order)))}) AS s "
             f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.wake_at <= (?1 ->> '$.now') "

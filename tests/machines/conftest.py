@@ -106,7 +106,7 @@ def outcome(spec: MachineSpec, row: Row, event: str, given: Row) -> Row | None:
 def run_cases(state: str) -> list[Case]:
     """Return rows in a state on both sides of every guard of a run, with parameters."""
     wakes = RunMachine.spec.state(state).wakes
-    axes = itertools.product((-1, 0, 1), (None, 0, 1), (0, 1), (0, 1), (0, 1), (1, 3))
+    axes = itertools.product((-1, 0, 1), (None, 0, 1), (1, 2), (0, 1), (0, 1), (1, 3))
     cases = []
     for i, (due, expires, suspect, alone, shared, attempt) in enumerate(axes):
         row = {

@@ -6,7 +6,7 @@ import pytest
 
 from kumofire_fsm.machines import Actor, JobMachine, Role, RunMachine
 
-DUE = "run_at <= now and (expires_at is None or now < expires_at) and (suspect == 0 or alone == 1)"
+DUE = "run_at <= now and (expires_at is None or now < expires_at) and (suspect < 2 or alone == 1)"
 LEFT = "attempt < max_attempts"
 GONE = "expires_at <= now"
 COMES = "occurrence is not None"

@@ -36,8 +36,10 @@ def values(spec, name):
         return text if name in NOT_NULL else st.none() | text
     if name.endswith("_ms"):
         return st.integers(0, 10**9)
-    if name in ("shared", "suspect", "alone"):
+    if name in ("shared", "alone"):
         return st.integers(0, 1)
+    if name == "suspect":
+        return st.integers(0, 3)
     if name in ("attempt", "max_attempts", "starts", "deliveries", "revision"):
         return small
     near = st.integers(-2, 2).map(lambda d: 1000 + d) | instants

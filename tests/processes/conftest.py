@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
 
+from kumofire_fsm.machines.run import SUSPECT
+
 CREW = Path(__file__).with_name("crew.py")
 SETTLING = {"succeed", "retry", "fail", "snooze", "release", "stop", "lose"}
 """The events that end an attempt."""
@@ -143,27 +145,27 @@ def events(row: sqlite3.Row) -> list[str]:
 def check_attempts(row: sqlite3.Row) -> None:
     """Replay a settled run's history: each start ends once, and the attempts add up.
 
-    A start is shared with others, unless the run is suspect; a shared loss is given back. (True where
-    workers have a concurrency over 1.)
+    A start is shared with others, unless the run lost two shared ones; a shared loss is given back.
+    (True where workers have a concurrency over 1.)
     """
     said = f"{row['job']} {row['id']} {row['state']}: {row['history']}"
-    under_way = suspect = shared = False
-    attempt = starts = 0
+    under_way = shared = False
+    attempt = starts = suspect = 0
     for event in events(row):
         if event == "start":
             assert not under_way, f"started twice: {said}"
-            under_way, shared = True, not suspect
+            under_way, shared = True, suspect < SUSPECT
             attempt, starts = attempt + 1, starts + 1
             assert attempt <= row["max_attempts"], f"too many attempts: {said}"
         elif event in SETTLING:
             assert under_way, f"settled twice: {said}"
             under_way = False
             if event == "lose" and shared:
-                attempt, suspect = attempt - 1, True
+                attempt, suspect = attempt - 1, suspect + 1
             elif event in ("release", "snooze"):
                 attempt -= 1
             if event in ("retry", "release", "snooze"):
-                suspect = False
+                suspect = 0
     assert not under_way, f"never settled: {said}"
     assert (row["starts"], row["attempt"]) == (starts, attempt), said
     if row["state"] == "failed":

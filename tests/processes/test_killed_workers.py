@@ -95,7 +95,7 @@ def test_a_poison_run_that_ends_its_process_fails_alone(site, replay, job, code)
     assert "lease ran out" in site.row(poison)["error"]
     for row in site.rows():
         replay(row)
-    assert deaths == 3, "once in company, which proves nothing, and then two attempts alone"
+    assert deaths == 4, "twice in company, which proves nothing, and then two attempts alone"
 
 
 def test_two_poison_runs_do_not_hide_behind_each_other(site, replay):
@@ -115,4 +115,4 @@ def test_two_poison_runs_do_not_hide_behind_each_other(site, replay):
     }
     for row in site.rows():
         replay(row)
-    assert deaths == 3, "once together, then each alone"
+    assert deaths == 4, "twice together, then each alone"

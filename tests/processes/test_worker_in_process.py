@@ -330,7 +330,7 @@ def test_plain_handlers_run_in_threads_side_by_side(tmp_path):
 def suspect(path, run: str) -> None:
     """Mark a run as one that was under way when a shared claim was lost."""
     with closing(sqlite3.connect(path, timeout=5)) as db, db:
-        assert db.execute("UPDATE kumofire_runs SET suspect = 1 WHERE id = ?", (run,)).rowcount == 1
+        assert db.execute("UPDATE kumofire_runs SET suspect = 2 WHERE id = ?", (run,)).rowcount == 1
 
 
 def test_a_suspect_run_runs_while_nothing_else_does(tmp_path):
