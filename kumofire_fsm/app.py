@@ -30,6 +30,7 @@ from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.retry import Backoff, RetryPolicy
+from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.sync import SyncJobs, run_in_thread
@@ -181,6 +182,8 @@ class Kumofire:
         storage: Storage = db
         if not (hasattr(db, "execute") and hasattr(db, "batch")):
             storage, max_statements = D1Storage(db), max_statements or D1_STATEMENTS
+        if isinstance(storage, D1Storage):
+            storage = DiagnosingStorage(storage)
         if max_statements is not None:
             storage = MeteredStorage(storage, max_statements)
         sends: Queue | None = queue

@@ -20,12 +20,11 @@ from kumofire_fsm.errors import (
 
 __all__ = ["translate"]
 
-_MEND: Final = "run: kumofire migrate --remote --database NAME (or --local)"
 _KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
     (
         r"no such (table|column)|has no column named",
         SchemaMismatch,
-        f"the schema does not fit this code; {_MEND}",
+        "a table or column is missing",
     ),
     (r"constraint|kumofire:|malformed JSON|TOOBIG|too big", RowRefused, "the database refused a row"),
     (

@@ -1,0 +1,63 @@
+"""Tells why a statement does not fit the database: asked once it has failed, and never before."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+from kumofire_fsm.errors import SchemaMismatch, StoreError
+from kumofire_fsm.ports import Row, Statement, Storage
+from kumofire_fsm.store.schema import VERSION
+from kumofire_fsm.store.tables import SCHEMA
+
+__all__ = ["DiagnosingStorage"]
+
+T = TypeVar("T")
+
+_FIND: Final = Statement(
+    "schema.find",
+    f"SELECT max(version) AS version, max(serves) AS serves FROM {SCHEMA}",
+    columns=("version", "serves"),
+    reads=True,
+)
+_MIGRATE: Final = "run: kumofire migrate --remote --database NAME (or --local)"
+
+
+class DiagnosingStorage:
+    """A storage whose `SchemaMismatch` says what the database has and what to do.
+
+    A table or column that is missing although the schema fits is the application's own: a `StoreError`.
+    """
+
+    def __init__(self, inner: Storage) -> None:
+        self._inner = inner
+
+    async def execute(self, statement: Statement) -> list[Row]:
+        """Run one statement; see `kumofire_fsm.ports.Storage`."""
+        return await self._explained(lambda: self._inner.execute(statement))
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run statements atomically; see `kumofire_fsm.ports.Storage`."""
+        return await self._explained(lambda: self._inner.batch(statements))
+
+    async def _explained(self, act: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await act()
+        except SchemaMismatch as exc:
+            raise await self._explain(exc) from exc
+
+    async def _explain(self, found: SchemaMismatch) -> StoreError:
+        try:
+            version, serves = (await self._inner.execute(_FIND))[0]
+        except SchemaMismatch:
+            return SchemaMismatch(f"the database has no schema of kumofire_fsm yet; {_MIGRATE} ({found})")
+        if version is None or version < VERSION:
+            return SchemaMismatch(
+                f"the database has schema {version}, and this code needs {VERSION}; {_MIGRATE} ({found})"
+            )
+        if serves > VERSION:
+            return SchemaMismatch(
+                f"the database has schema {version}, which serves code for schema {serves} and newer; this "
+                f"code is for schema {VERSION}: deploy a newer kumofire_fsm ({found})"
+            )
+        return StoreError(f"a statement does not fit the database: {found}")
