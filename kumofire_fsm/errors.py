@@ -7,6 +7,7 @@ own run (`Retry`, `Snooze`, `Fail`, `Cancel`) is no error: see `kumofire_fsm.sig
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "BindingError",
@@ -26,6 +27,7 @@ __all__ = [
     "KumofireError",
     "LeaseLost",
     "MigrationConflict",
+    "MissingPackage",
     "NotFound",
     "QueueError",
     "RowRefused",
@@ -50,7 +52,16 @@ class KumofireError(Exception):
 
 
 class DefinitionError(KumofireError):
-    """A machine or a job is declared in a way that could lose or hold a run."""
+    """A machine or a job is declared in a way that could lose or hold a run.
+
+    Attributes:
+        findings: every rule that the machine breaks, as `kumofire_fsm.machines.finding.Finding`, where
+            rules were checked; the error's text is the first.
+    """
+
+    def __init__(self, message: str, findings: Sequence[Any] = ()) -> None:
+        self.findings = tuple(findings)
+        super().__init__(message)
 
 
 class InvalidArgument(KumofireError, ValueError):
@@ -192,6 +203,10 @@ class DatabaseReadOnly(StoreError):
 
 class DatabaseFull(StoreError):
     """The disk, or the database's quota, is full."""
+
+
+class MissingPackage(KumofireError, ImportError):
+    """A call needs an optional package that is not installed; the message names it."""
 
 
 class BindingError(KumofireError, TypeError):

@@ -13,6 +13,7 @@ import typer
 from kumofire_fsm import __version__
 from kumofire_fsm.cli.demo import show_demo
 from kumofire_fsm.cli.loading import load_app
+from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.migrations import migrate_command, migrations_cli
 from kumofire_fsm.cli.worker import work
 from kumofire_fsm.errors import KumofireError
@@ -29,6 +30,7 @@ cli = typer.Typer(
 )
 cli.command("migrate")(migrate_command)
 cli.add_typer(migrations_cli, name="migrations")
+cli.add_typer(machine)
 
 
 def run() -> None:

@@ -23,13 +23,13 @@ from statemachine.factory import StateMachineMetaclass
 from statemachine.transition import Transition
 from statemachine.transition_list import TransitionList
 
-from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.machines import derive, rules
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.machines.words import Edge, EdgeList, Event, Phase, SealedEdges, edges_of
 
-__all__ = ["Lifecycle"]
+__all__ = ["Lifecycle", "spec_of"]
 
 
 class LifecycleMeta(StateMachineMetaclass):
@@ -175,3 +175,15 @@ def _events(name: str, parent: Any, ns: dict[str, Any], mover: _Mover) -> dict[s
 def _snake(name: str) -> str:
     """Return ``ApprovedRun`` as ``approved_run``."""
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def spec_of(machine: type[Lifecycle]) -> MachineSpec:
+    """Return a lifecycle's spec.
+
+    Raises:
+        InvalidArgument: it is no lifecycle with states.
+    """
+    spec = getattr(machine, "spec", None)
+    if not isinstance(spec, MachineSpec):
+        raise InvalidArgument(f"{machine!r:.100} is no lifecycle: give a class such as RunMachine")
+    return spec

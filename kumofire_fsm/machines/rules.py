@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import statemachine
@@ -10,9 +10,10 @@ from statemachine import State
 from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.machines.finding import Broken, Finding, Severity
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
 
-__all__ = ["RESERVED", "check", "check_names"]
+__all__ = ["RESERVED", "check", "check_names", "findings"]
 
 RESERVED = frozenset(
     {name for name in dir(statemachine.StateMachine) if not name.startswith("_")}
@@ -37,58 +38,67 @@ def check_names(
 
 
 def check(spec: MachineSpec) -> None:
-    """Raise DefinitionError for the first broken rule, saying what and how to mend it."""
+    """Raise DefinitionError with the first finding as its text, and all of them as ``findings``."""
+    if found := tuple(findings(spec)):
+        raise DefinitionError(str(found[0]), found)
+
+
+def findings(spec: MachineSpec) -> Iterator[Finding]:
+    """Yield every broken rule of a lifecycle; a class that exists breaks none."""
     for rule in (_names, _roles, _deadlines, _reachable, _settles, _consumer_events):
-        for finding in rule(spec):
-            raise DefinitionError(f"{spec.name}: {finding}")
+        for name, what, mend, place in rule(spec):
+            yield Finding(name, Severity.ERROR, spec.name, what, mend, **place)
 
 
-def _names(spec: MachineSpec) -> Iterable[str]:
+def _names(spec: MachineSpec) -> Iterable[Broken]:
     states, events = [s.id for s in spec.states], [e.id for e in spec.events]
     for name in sorted(set(states) & set(events)):
-        yield f"{name!r} names both a state and an event; rename one"
+        place = {"state": name, "event": name}
+        yield "name", f"{name!r} names both a state and an event", "rename one", place
     seen: set[tuple[str, str, str, str]] = set()
     for edge in spec.edges:
         key = (edge.event, edge.source, edge.target, edge.guard_text)
         if key in seen:
-            yield f"{edge.event} from {edge.source} to {edge.target} is declared twice"
+            place = {"state": edge.source, "event": edge.event}
+            what = f"{edge.event} from {edge.source} to {edge.target} is declared twice"
+            yield "duplicate-edge", what, "drop one", place
         seen.add(key)
 
 
-def _roles(spec: MachineSpec) -> Iterable[str]:
+def _roles(spec: MachineSpec) -> Iterable[Broken]:
     begins = {e.source for e in spec.edges if spec.has_role(e.target, Role.LEASED)}
     for state in spec.states:
         if state.role is Role.CLAIMABLE and state.id not in begins:
-            yield f"state {state.id!r} is claimable, but no edge leads from it to a leased state"
+            what = f"state {state.id!r} is claimable, but no edge leads from it to a leased state"
+            yield "role", what, "add one, or give it another role", {"state": state.id}
 
 
-def _deadlines(spec: MachineSpec) -> Iterable[str]:
+def _deadlines(spec: MachineSpec) -> Iterable[Broken]:
     for state in spec.states:
-        settled = state.role is Role.SETTLED
+        settled, place = state.role is Role.SETTLED, {"state": state.id}
         if state.deadline is None and not settled and not state.waits:
-            yield (
-                f"state {state.id!r} has no deadline, so a run could stay in it for ever; give it "
-                "deadline=Deadline(...), or say waits=True"
-            )
+            what = f"state {state.id!r} has no deadline, so a run could stay in it for ever"
+            yield "no-deadline", what, "give it deadline=Deadline(...), or say waits=True", place
         if state.deadline is not None and (settled or state.waits):
-            yield f"state {state.id!r} has a deadline, and says that it needs none; drop one"
+            what = f"state {state.id!r} has a deadline, and says that it needs none"
+            yield "role", what, "drop one", place
         if state.deadline is not None:
             yield from _fires(spec, state.id, state.deadline.fires)
 
 
-def _fires(spec: MachineSpec, state: str, fires: tuple[str, ...]) -> Iterable[str]:
+def _fires(spec: MachineSpec, state: str, fires: tuple[str, ...]) -> Iterable[Broken]:
     for event in fires:
         if not spec.edges_from(state, event):
-            yield f"the deadline of {state!r} fires {event!r}, which has no edge from there"
+            what = f"the deadline of {state!r} fires {event!r}, which has no edge from there"
+            place = {"state": state, "event": event}
+            yield "deadline", what, "add one, or drop it from the deadline", place
     last = spec.edges_from(state, fires[-1]) if fires else ()
     if not any(edge.guard is None for edge in last):
-        yield (
-            f"the deadline of {state!r} ends in {fires[-1:]}, whose guards may all fail; give the "
-            "last event an edge without a guard"
-        )
+        what = f"the deadline of {state!r} ends in {fires[-1:]}, whose guards may all fail"
+        yield "deadline", what, "give the last event an edge without a guard", {"state": state}
 
 
-def _reachable(spec: MachineSpec) -> Iterable[str]:
+def _reachable(spec: MachineSpec) -> Iterable[Broken]:
     reach = spec.successors()
     found, todo = {spec.initial.id}, [spec.initial.id]
     while todo:
@@ -97,25 +107,28 @@ def _reachable(spec: MachineSpec) -> Iterable[str]:
         todo += fresh
     for state in spec.states:
         if state.id not in found:
-            yield f"state {state.id!r} cannot be reached from {spec.initial.id!r}; add an edge to it"
+            what = f"state {state.id!r} cannot be reached from {spec.initial.id!r}"
+            yield "unreachable", what, "add an edge to it", {"state": state.id}
 
 
-def _settles(spec: MachineSpec) -> Iterable[str]:
+def _settles(spec: MachineSpec) -> Iterable[Broken]:
     reach, good = spec.successors(), set(spec.with_role(Role.SETTLED))
     while fresh := {s for s, targets in reach.items() if s not in good and targets & good}:
         good |= fresh
     for state in spec.states:
         if state.id not in good:
-            yield f"no way leads from {state.id!r} to a settled state; add one"
+            what = f"no way leads from {state.id!r} to a settled state"
+            yield "no-way-out", what, "add one", {"state": state.id}
 
 
-def _consumer_events(spec: MachineSpec) -> Iterable[str]:
+def _consumer_events(spec: MachineSpec) -> Iterable[Broken]:
     leased = spec.with_role(Role.LEASED)
     for event in spec.events_by(Actor.CONSUMER):
         sources = {edge.source for edge in spec.edges_of(event)}
         missing = [state for state in leased if state not in sources]
         if sources & set(leased) and missing:
-            yield (
+            what = (
                 f"a consumer fires {event!r} on a leased run, but there is no edge from "
-                f"{', '.join(missing)}; its outcome would be lost"
+                f"{', '.join(missing)}, so its outcome would be lost"
             )
+            yield "consumer-event", what, "add one", {"event": event}

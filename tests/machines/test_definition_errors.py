@@ -101,7 +101,8 @@ def test_a_deadline_that_contradicts_its_state_is_refused(refused, options):
 def test_a_deadline_that_fires_an_event_without_an_edge_from_there_is_refused(refused):
     a, b = begin(waits=False, deadline=Deadline("now", "late", "go")), settled()
     refused(
-        "small: the deadline of 'a' fires 'late', which has no edge from there",
+        "small: the deadline of 'a' fires 'late', which has no edge from there; add one, or drop it from the "
+        "deadline",
         a=a,
         b=b,
         go=Event(a.to(b)),
@@ -135,7 +136,8 @@ def test_a_deadline_that_fires_nothing_is_refused(declare):
 def test_a_claimable_state_that_nothing_starts_is_refused(refused):
     a, b, c = begin(), settled(), Phase(role=Role.CLAIMABLE, deadline=Deadline("now", "done"))
     refused(
-        "small: state 'c' is claimable, but no edge leads from it to a leased state",
+        "small: state 'c' is claimable, but no edge leads from it to a leased state; add one, or give it "
+        "another role",
         a=a,
         b=b,
         c=c,
@@ -148,8 +150,8 @@ def test_a_consumers_event_that_a_leased_state_does_not_answer_is_refused(refuse
     reviewing = Phase(role=Role.LEASED, deadline=Deadline("now + lease_ms", "lose"))
     machine = RunMachine
     refused(
-        "small: a consumer fires 'heartbeat' on a leased run, but there is no edge from reviewing; its "
-        "outcome would be lost",
+        "small: a consumer fires 'heartbeat' on a leased run, but there is no edge from reviewing, so "
+        "its outcome would be lost; add one",
         machine,
         reviewing=reviewing,
         review=Event(machine.running.to(reviewing)),
@@ -159,7 +161,7 @@ def test_a_consumers_event_that_a_leased_state_does_not_answer_is_refused(refuse
 
 def test_the_same_edge_twice_is_refused(refused):
     a, b = begin(), settled()
-    message = "small: go from a to b is declared twice"
+    message = "small: go from a to b is declared twice; drop one"
     refused(message, a=a, b=b, go=Event(a.to(b) | a.to(b)))
     a, b = begin(), settled()
     twice = a.to(b, cond="attempt > 1") | a.to(b, cond="attempt > 1", sets={"attempt": "0"}) | a.to(b)

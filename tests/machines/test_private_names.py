@@ -58,6 +58,18 @@ def test_a_transition_takes_a_function_as_guard_afterwards():
     assert callable(Transition(State(), State()).cond.add)
 
 
+def test_the_names_of_callbacks_are_kept_with_the_class_its_states_and_its_edges():
+    """What `kumofire_fsm.machines.callbacks` compares a class's methods with."""
+    edge = next(iter(Plain.a.transitions))
+    assert Plain._specs.conventional_specs == {"prepare_event"}
+    assert Plain.a._specs.conventional_specs == {
+        f"on_{what}_{which}" for what in ("enter", "exit", "invoke") for which in ("a", "state")
+    }
+    assert edge._specs.conventional_specs == {
+        f"{when}_{which}" for when in ("before", "on", "after") for which in ("go", "transition")
+    }
+
+
 def test_the_metaclass_inherits_through_one_method_that_can_be_replaced():
     assert callable(StateMachineMetaclass.add_inherited)
 

@@ -1,0 +1,91 @@
+"""The command group ``kumofire machine``: what can be asked of a lifecycle without a database."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sysconfig
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import kumofire_fsm
+from kumofire_fsm.cli.loading import load_machine
+from kumofire_fsm.errors import DefinitionError, InvalidArgument
+from kumofire_fsm.machines.finding import Finding, Severity
+from kumofire_fsm.machines.lint import lint
+
+__all__ = ["machine"]
+
+machine = typer.Typer(name="machine", help="Look at a lifecycle.", no_args_is_help=True)
+
+
+@machine.callback()
+def _group() -> None:
+    """Look at a lifecycle."""
+
+
+@machine.command("lint")
+def lint_command(
+    target: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Where the lifecycle is.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON list.")] = False,
+) -> None:
+    """Check a lifecycle: exit code 1 when it has errors, 0 when it has none."""
+    found = _findings(target)
+    if as_json:
+        typer.echo(
+            json.dumps([dataclasses.asdict(finding) for finding in found], indent=2, ensure_ascii=False)
+        )
+    else:
+        typer.echo(_readable(target, found))
+    severities = {finding.severity for finding in found}
+    raise typer.Exit(int(Severity.ERROR in severities or (strict and bool(severities))))
+
+
+def _findings(target: str) -> Sequence[Finding]:
+    """Return what lint says; a module that cannot be imported is itself a finding."""
+    try:
+        found = load_machine(target)
+    except InvalidArgument:
+        raise
+    except DefinitionError as exc:
+        broken = exc.findings or [_refusal(target, str(exc))]
+        return [dataclasses.replace(each, source=_place(exc)) for each in broken]
+    except Exception as exc:
+        return [dataclasses.replace(_refusal(target, f"{type(exc).__name__}: {exc}"), source=_place(exc))]
+    return lint(found)
+
+
+def _refusal(target: str, text: str) -> Finding:
+    """Return a finding for a class, or its module, that raised something while it was created."""
+    return Finding("definition", Severity.ERROR, target, text, "mend the declaration at this line")
+
+
+def _place(exc: Exception) -> str | None:
+    """Return the file and line that the innermost code outside of libraries was at."""
+    installed = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    libraries = {Path(kumofire_fsm.__file__).parent, *map(Path, installed)}
+    outside = [
+        frame
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if (path := Path(frame.filename)).exists() and libraries.isdisjoint(path.parents)
+    ]
+    return f"{outside[-1].filename}:{outside[-1].lineno}" if outside else None
+
+
+def _readable(target: str, found: Sequence[Finding]) -> str:
+    if not found:
+        return f"{target}: nothing to mend"
+    lines = []
+    for each in found:
+        lines.append(f"{each.severity} {each.rule}: {each.machine}: {each.what}")
+        lines += [f"  at {each.source}"] if each.source else []
+        lines.append(f"  {each.mend}")
+    count = Counter(each.severity for each in found)
+    lines.append(", ".join(f"{count[each]} {each}{'s' * (count[each] != 1)}" for each in Severity))
+    return "\n".join(lines)

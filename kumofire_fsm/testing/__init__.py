@@ -1,0 +1,24 @@
+"""Test a lifecycle by itself, without a database: what moves, what is refused, and how to get there.
+
+Everything asks the table that the compiled SQL is derived from. Nothing here is imported at run time.
+"""
+
+from kumofire_fsm.testing.asserts import Moved, Refused, assert_refused, assert_transition
+from kumofire_fsm.testing.cases import TransitionCase, Way, transition_cases
+from kumofire_fsm.testing.paths import Path, paths_to
+from kumofire_fsm.testing.rows import NOW
+from kumofire_fsm.testing.sequences import event_sequences
+
+__all__ = [
+    "NOW",
+    "Moved",
+    "Path",
+    "Refused",
+    "TransitionCase",
+    "Way",
+    "assert_refused",
+    "assert_transition",
+    "event_sequences",
+    "paths_to",
+    "transition_cases",
+]

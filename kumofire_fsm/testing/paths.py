@@ -1,0 +1,116 @@
+"""The shortest ways from the creation of a row to a state, with the values that open them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kumofire_fsm.errors import TransitionError
+from kumofire_fsm.machines import EdgeSpec, Lifecycle, MachineSpec
+from kumofire_fsm.machines.expression import Scalar
+from kumofire_fsm.machines.grid import Grid
+from kumofire_fsm.machines.lifecycle import spec_of
+from kumofire_fsm.testing.rows import check_state, parts
+
+__all__ = ["Path", "paths_to"]
+
+_WAYS = 50
+"""Ways of one length that are tried at most; the built-in lifecycles have two."""
+_ROWS = 2_000
+"""Rows that are tried at most on one way: about 0.1 seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The moves of one row, from its creation on.
+
+    Attributes:
+        moves: pairs of an event and the state it leads to.
+        facts: what the row is created with, and the parameters that each of the events is given.
+    """
+
+    moves: tuple[tuple[str, str], ...]
+    facts: Mapping[str, Scalar]
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Return the events alone."""
+        return tuple(event for event, _ in self.moves)
+
+
+def paths_to(machine: type[Lifecycle], state: str) -> list[Path]:
+    """Return the shortest paths from the creation of a row to a state, in declaration order.
+
+    One row goes the whole path, with every guard satisfied: each path carries the facts for it,
+    searched among small values. The path to the initial state is empty. The list is empty when no
+    values were found for any path.
+
+    Raises:
+        InvalidArgument: the machine has no such state.
+    """
+    spec = spec_of(machine)
+    check_state(spec, state)
+    for length in range(len(spec.states)):
+        found: dict[tuple[tuple[str, str], ...], Path] = {}
+        for edges in itertools.islice(_ways(spec, state, length), _WAYS):
+            moves = tuple((edge.event, edge.target) for edge in edges)
+            facts = None if moves in found else _facts(spec, edges)
+            if facts is not None:
+                found[moves] = Path(moves, facts)
+        if found:
+            return list(found.values())
+    return []
+
+
+def _ways(spec: MachineSpec, state: str, length: int) -> Iterator[tuple[EdgeSpec, ...]]:
+    """Yield the ways of so many edges from the initial state that meet no state twice."""
+    away = _distances(spec, state)
+
+    def onward(way: tuple[EdgeSpec, ...], at: str, met: frozenset[str]) -> Iterator[tuple[EdgeSpec, ...]]:
+        left = length - len(way)
+        if left == 0 and at == state:
+            yield way
+        for edge in spec.edges if left else ():
+            if edge.source == at and edge.target not in met and away.get(edge.target, left) < left:
+                yield from onward((*way, edge), edge.target, met | {edge.target})
+
+    yield from onward((), spec.initial.id, frozenset({spec.initial.id}))
+
+
+def _distances(spec: MachineSpec, state: str) -> dict[str, int]:
+    """Return how many edges lead at least from each state to this one."""
+    reach, away, steps = spec.successors(), {state: 0}, 0
+    while fresh := {
+        source for source, targets in reach.items() if source not in away and targets & away.keys()
+    }:
+        steps += 1
+        away |= dict.fromkeys(fresh, steps)
+    return away
+
+
+def _facts(spec: MachineSpec, edges: tuple[EdgeSpec, ...]) -> dict[str, Scalar] | None:
+    """Return values with which one row goes this way; None when none were found."""
+    row, parameters = parts(spec, spec.initial.id, {}, {})
+    tried = [each for edge in edges for each in spec.edges_from(edge.source, edge.event)]
+    grid = Grid(
+        [each.guard for each in tried],
+        {**row, **parameters},
+        fixed=("state", "machine"),
+        reach=len(edges),
+        natural=True,
+    )
+    rows = itertools.islice(grid.rows(), _ROWS)
+    return next((facts for facts in rows if _goes(spec, edges, facts)), None)
+
+
+def _goes(spec: MachineSpec, edges: tuple[EdgeSpec, ...], facts: dict[str, Scalar]) -> bool:
+    row, parameters = parts(spec, spec.initial.id, {}, facts)
+    try:
+        for edge in edges:
+            row = spec.step(row, edge.event, **parameters)
+            if row["state"] != edge.target:
+                return False
+    except (TransitionError, TypeError):
+        return False
+    return True

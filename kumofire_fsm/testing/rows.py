@@ -1,0 +1,97 @@
+"""The rows that a lifecycle is tested on: defaults for every column and parameter, and checked names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import NoneType
+
+from kumofire_fsm.binding import WORKERS
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.machines import MachineSpec
+from kumofire_fsm.machines.expression import Scalar
+from kumofire_fsm.machines.finding import did_you_mean
+
+__all__ = ["NOW", "check_event", "check_state", "defaults", "parts", "told"]
+
+NOW = 1_767_225_600_000
+"""The time of every test unless ``now=`` is given: the beginning of 2026 in UTC, in milliseconds."""
+TIMEOUT_MS = 60_000
+"""How long the handler of a tested run may take: an application's own default."""
+
+
+def check_state(spec: MachineSpec, state: str) -> None:
+    """Raise InvalidArgument when the machine has no such state."""
+    _check(spec, "state", state, [each.id for each in spec.states])
+
+
+def check_event(spec: MachineSpec, event: str) -> None:
+    """Raise InvalidArgument when the machine has no such event."""
+    _check(spec, "event", event, [each.id for each in spec.events])
+
+
+def _check(spec: MachineSpec, kind: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        listed = ", ".join(known)
+        raise InvalidArgument(
+            f"{spec.name} has no {kind} {name!r}{did_you_mean(name, known)}; it has: {listed}"
+        )
+
+
+def defaults(spec: MachineSpec) -> dict[str, Scalar]:
+    """Return what columns and parameters hold unless they are given.
+
+    That is what the machine says, but its instants (``..._at``) are now where they are numbers, and
+    durations are those of an application on Cloudflare.
+    """
+    timeout_ms, lease_ms = WORKERS.lease_for(TIMEOUT_MS)
+    timing = {**WORKERS.columns(), "timeout_ms": timeout_ms, "lease_ms": lease_ms, "now": NOW}
+    said = {**spec.fields, **spec.parameters}
+    instants = {name: NOW for name, value in said.items() if name.endswith("_at") and value is not None}
+    durations = {name: value for name, value in timing.items() if name in spec.parameters}
+    return {**said, "id": "tested", "machine": spec.name, **instants, **durations}
+
+
+def parts(
+    spec: MachineSpec, state: str, before: Mapping[str, Scalar], given: Mapping[str, Scalar]
+) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
+    """Return a whole row in a state, and all parameters of an event that is fired on it.
+
+    Args:
+        spec: the lifecycle.
+        state: the row's state; ``wake_at`` is what its deadline says, unless it is given.
+        before: a whole row that an earlier move left, or nothing.
+        given: columns and parameters by name.
+
+    Raises:
+        InvalidArgument: a name is neither, or a value cannot stand in a column.
+    """
+    _check_given(spec, given)
+    full = {**defaults(spec), **before, **given, "state": state}
+    row = {name: full[name] for name in spec.fields}
+    deadline = (found := spec.state(state)) and found.deadline
+    if "wake_at" not in given and not before:
+        found_at = deadline.at.evaluate(full) if deadline else None
+        row["wake_at"] = NOW if deadline and found_at is None else found_at
+    return row, {name: full[name] for name in spec.parameters}
+
+
+def _check_given(spec: MachineSpec, given: Mapping[str, object]) -> None:
+    known = [*spec.fields, *spec.parameters]
+    for name, value in given.items():
+        if name == "state":
+            raise InvalidArgument("the state is the second argument, not a column to give")
+        if name not in known:
+            raise InvalidArgument(
+                f"{name!r} is neither a column nor a parameter of {spec.name}{did_you_mean(name, known)}; "
+                f"known are {', '.join(sorted(known))}"
+            )
+        if isinstance(value, bool) or not isinstance(value, (int, str, NoneType)):
+            raise InvalidArgument(
+                f"{name}={value!r}: a column holds an integer (instants and durations in milliseconds), a "
+                "text or None"
+            )
+
+
+def told(full: Mapping[str, Scalar], names: Iterable[str]) -> str:
+    """Return what a row holds in some columns, as a message shows it."""
+    return ", ".join(f"{name}={full[name]!r}" for name in dict.fromkeys(names))

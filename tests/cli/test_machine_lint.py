@@ -1,0 +1,141 @@
+"""`kumofire machine lint`: what it prints, and the exit code that a pipeline goes by."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from kumofire_fsm.cli.commands import cli
+from kumofire_fsm.errors import InvalidArgument
+
+WORDS = "from kumofire_fsm.machines import Deadline, Event, Phase, Role, RunMachine\n"
+SILENT = (
+    WORDS
+    + """
+class Approved(RunMachine):
+    approval = Phase(role=Role.WAITING, waits=True, initial=True)
+    approve = Event(approval.to(RunMachine.ready))
+"""
+)
+BROKEN = (
+    WORDS
+    + """
+class Approved(RunMachine):
+    approval = Phase(role=Role.WAITING, initial=True)
+    vault = Phase(role=Role.WAITING, waits=True)
+    approve = Event(approval.to(RunMachine.ready))
+"""
+)
+WARNING = (
+    "warning undocumented-state: approved: state 'approval' says nothing about itself\n"
+    '  begin its declaration with a sentence: Phase("Waits for a person.", ...)\n'
+    "0 errors, 1 warning\n"
+)
+
+
+@pytest.fixture
+def lint(tmp_path, monkeypatch, request):
+    """Write a module, and lint ``Approved`` in it; return the exit code and what was printed."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    name = f"shop_{abs(hash(request.node.name))}"
+
+    def run(source, *options, target="Approved"):
+        (tmp_path / f"{name}.py").write_text(source)
+        done = CliRunner().invoke(cli, ["machine", "lint", f"{name}:{target}", *options])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code, done.stdout.replace(str(tmp_path), "").replace(name, "shop")
+
+    yield run
+    sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", ["RunMachine", "JobMachine"])
+def test_the_built_in_lifecycles_are_clean_even_when_strict(name):
+    done = CliRunner().invoke(cli, ["machine", "lint", f"kumofire_fsm:{name}", "--strict"])
+    assert (done.exit_code, done.stdout) == (0, f"kumofire_fsm:{name}: nothing to mend\n")
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 0), (("--strict",), 1)])
+def test_a_warning_fails_only_when_strict(lint, options, code):
+    assert lint(SILENT, *options) == (code, WARNING)
+
+
+def test_a_lifecycle_that_cannot_exist_is_told_with_all_its_errors_and_the_line(lint):
+    assert lint(BROKEN) == (
+        1,
+        (
+            "error no-deadline: approved: state 'approval' has no deadline, so a run could stay in it for ever\n"
+            "  at /shop.py:3\n"
+            "  give it deadline=Deadline(...), or say waits=True\n"
+            "error unreachable: approved: state 'vault' cannot be reached from 'approval'\n"
+            "  at /shop.py:3\n"
+            "  add an edge to it\n"
+            "error no-way-out: approved: no way leads from 'vault' to a settled state\n"
+            "  at /shop.py:3\n"
+            "  add one\n"
+            "3 errors, 0 warnings\n"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ("    waits = Phase(waits=True)", "TypeError: Phase.__init__() missing 1 required keyword-only argument: 'role'"),
+        ("    waits = Phase(role='idle')", "ValueError: 'idle' is not a valid Role"),
+        ("    send = Phase(role=Role.SETTLED)", "Approved.send: the name is reserved; choose another"),
+    ],
+)  # fmt: skip
+def test_whatever_else_a_declaration_raises_is_an_error_at_its_line(lint, body, what):
+    code, printed = lint(f"{WORDS}class Approved(RunMachine):\n{body}\n")
+    line = 2 if "reserved" in what else 3
+    assert (code, printed) == (
+        1,
+        (
+            f"error definition: shop:Approved: {what}\n  at /shop.py:{line}\n"
+            "  mend the declaration at this line\n1 error, 0 warnings\n"
+        ),
+    )
+
+
+def test_json_holds_every_finding_in_full(lint):
+    code, printed = lint(BROKEN, "--json")
+    found = json.loads(printed)
+    assert (code, len(found)) == (1, 3)
+    assert found[0] == {
+        "rule": "no-deadline",
+        "severity": "error",
+        "machine": "approved",
+        "what": "state 'approval' has no deadline, so a run could stay in it for ever",
+        "mend": "give it deadline=Deadline(...), or say waits=True",
+        "state": "approval",
+        "event": None,
+        "source": "/shop.py:3",
+    }
+
+
+def test_json_is_an_empty_list_when_there_is_nothing_to_mend():
+    done = CliRunner().invoke(cli, ["machine", "lint", "kumofire_fsm:RunMachine", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("kumofire_fsm", "must be MODULE:CLASS, such as shop.lifecycles:ApprovedRun"),
+        ("kumofire_fsm.machines:RunMachin", "has no 'RunMachin'; it has JobMachine, RunMachine"),
+        ("kumofire_fsm:Kumofire", "and not a lifecycle"),
+        ("kumofire_fsm.machines:Lifecycle", "and not a lifecycle"),
+        ("no_such_module:Machine", "cannot be imported"),
+    ],
+)
+def test_a_target_that_is_no_lifecycle_is_refused(monkeypatch, target, message):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    done = CliRunner().invoke(cli, ["machine", "lint", target])
+    assert isinstance(done.exception, InvalidArgument)
+    assert message in str(done.exception)

@@ -1,0 +1,61 @@
+"""The page on lifecycles: its files run as they stand, and its commands print what it says."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kumofire_fsm.machines import lint, overlaps, rules
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "machines.md").read_text("utf-8")
+FILES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
+COMMANDS = re.findall(r"```console\n\$ kumofire (.*?)\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+
+    def call(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", *command],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return call
+
+
+def test_every_file_of_the_page_is_named() -> None:
+    assert list(FILES) == ["lifecycles.py", "test_approved_run.py", "test_all_of_it.py", "doubtful.py"]
+    assert PAGE.count("```python") == len(FILES)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("test_")])
+def test_each_test_on_the_page_passes(run, name: str) -> None:
+    done = run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", name)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("command", "printed"), COMMANDS)
+def test_each_command_on_the_page_prints_what_it_says(run, command: str, printed: str) -> None:
+    done = run("kumofire_fsm.cli", *shlex.split(command))
+    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+
+
+def test_the_page_tells_of_every_rule() -> None:
+    sources = [Path(str(module.__file__)).read_text("utf-8") for module in (rules, lint, overlaps)]
+    told = set(
+        re.findall(r"`([a-z-]+)`", "\n".join(line for line in PAGE.splitlines() if line.startswith("|")))
+    )
+    yielded = {name for text in sources for name in re.findall(r'yield (?:\(\s*)?"([a-z-]+)"', text)}
+    assert yielded | {"callback", "definition"} == told
