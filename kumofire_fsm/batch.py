@@ -54,13 +54,18 @@ class Batch:
     async def work(self, runs: Sequence[ClaimedRun]) -> None:
         """Call the handlers, one after the other or several at once, and settle all outcomes."""
         self._todo.extend(runs)
-        lanes = min(self._concurrency, len(runs))
-        if lanes <= 1:
-            await self._lane()
-        else:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(lanes):
-                    group.create_task(self._lane())
+        while self._todo:  # a handler that cancels its own task ends its lane, and no more
+            number = min(self._concurrency, len(self._todo))
+            lanes = [asyncio.ensure_future(self._lane()) for _ in range(number)]
+            try:
+                await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
+            finally:
+                for lane in lanes:
+                    lane.cancel()
+                await asyncio.wait(lanes)
+            for lane in lanes:
+                if not lane.cancelled():
+                    lane.result()  # raises what is meant to end the worker
         await self._settle_now()
 
     async def _lane(self) -> None:

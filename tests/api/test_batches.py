@@ -110,7 +110,8 @@ async def test_a_failing_handler_fails_alone_among_several_at_once(kit: Kit) -> 
         assert await w.jobs.count_runs() == {"succeeded": 4, "failed": 1}
 
 
-async def test_a_handler_that_cancels_its_task_ends_only_its_own_lane(kit: Kit) -> None:
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_a_handler_that_cancels_its_task_ends_only_its_own_lane(kit: Kit, concurrency: int) -> None:
     @kit.job("some")
     async def some(ctx: Any, number: int) -> None:
         if number == 0:
@@ -120,8 +121,8 @@ async def test_a_handler_that_cancels_its_task_ends_only_its_own_lane(kit: Kit) 
         await asyncio.sleep(0)
 
     async with kit.bound() as w:
-        ids = await create_many(w, "some", 6)
-        verdicts = await w.deliver(*ids, concurrency=2)
+        ids = await w.create_in_order("some", range(6))
+        verdicts = await w.deliver(*ids, concurrency=concurrency)
         assert verdicts == [10] + ["ack"] * 5
         assert await w.jobs.count_runs() == {"running": 1, "succeeded": 5}
 
