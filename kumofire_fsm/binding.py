@@ -30,6 +30,7 @@ class Timing:
         lease_ms: how long a claim holds without being renewed; None for the whole timeout, where
             nothing runs beside the handler that could renew it.
         slack_ms: what a lease adds to the handler's timeout, so that the worker's own clock acts first.
+        line_ms: what it adds further in a batch, so that a run may stand in line behind others.
     """
 
     horizon_ms: int = 90_000
@@ -38,6 +39,7 @@ class Timing:
     grace_ms: int = 30_000
     lease_ms: int | None = None
     slack_ms: int = 10_000
+    line_ms: int = 60_000
 
     def columns(self) -> dict[str, int]:
         """Return what deadlines may name, as the statements want it."""

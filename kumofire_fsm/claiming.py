@@ -19,8 +19,9 @@ __all__ = ["claim_due", "claim_hinted"]
 async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> list[ClaimedRun]:
     """Start the due runs among ``ids``; a suspect one only when it is ``alone``."""
     token = new_token(binding.entropy)
-    # Nothing renews a lease beside the handlers of a batch, so it covers the whole timeout.
-    leases = {name: (whole, whole) for name, (whole, _) in binding.leases().items()}
+    # Nothing renews a lease beside the handlers of a batch, so it covers the line and the whole timeout.
+    line = 0 if alone else binding.timing.line_ms
+    leases = {name: (whole + line, whole + line) for name, (whole, _) in binding.leases().items()}
 
     now = binding.now()
 

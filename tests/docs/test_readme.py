@@ -17,7 +17,6 @@ EXPECTED = [
     "succeeded Hello, Ada! This is attempt 1.",
     "",
     "active ",
-    "queued",
 ]
 
 

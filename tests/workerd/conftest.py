@@ -14,6 +14,7 @@ sys.path[:0] = [str(HERE / "support"), str(HERE / "suites")]
 pytest.register_assert_rewrite("storage_suite", "statements_suite", "workerd_server")
 
 from workerd_parts import build_wheel, dependency_wheels, find_node, install_packages  # noqa: E402
+from workerd_project import Project, copy_example  # noqa: E402
 from workerd_server import Bindings, Server  # noqa: E402
 
 BINDINGS = Bindings(
@@ -62,6 +63,14 @@ def worker(node: Path, wheels: list[Path], tmp_path_factory: pytest.TempPathFact
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_example(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of examples/worker whose local database wrangler has migrated; to be duplicated, not changed."""
+    project = copy_example(node, tmp_path_factory.mktemp("migrated") / "worker")
+    project.migrate()
+    return project
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

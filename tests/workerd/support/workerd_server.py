@@ -10,8 +10,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -33,17 +34,22 @@ class Bindings:
         producers: queue binding -> queue.
         consumers: queue -> {maxBatchSize, maxBatchTimeout, maxRetries, deadLetterQueue, retryDelay}.
         variables: binding -> value.
+        compatibility_date: which of the runtime's changes apply.
+        state: the folder of D1's files; else they end with the Worker.
     """
 
-    databases: dict[str, str]
-    producers: dict[str, str]
+    databases: dict[str, Any]
+    producers: dict[str, Any]
     consumers: dict[str, dict[str, Any]]
     variables: dict[str, Any] = field(default_factory=dict)
+    compatibility_date: str = COMPATIBILITY_DATE
+    state: Path | None = None
 
     def options(self) -> dict[str, Any]:
         return {
-            "compatibilityDate": COMPATIBILITY_DATE,
+            "compatibilityDate": self.compatibility_date,
             "d1Databases": self.databases,
+            "d1Persist": str(self.state) if self.state else False,
             "queueProducers": self.producers,
             "queueConsumers": self.consumers,
             "bindings": self.variables,
@@ -56,6 +62,7 @@ class Reply:
 
     status: int
     text: str
+    headers: Message
 
     def json(self) -> Any:
         return json.loads(self.text)
@@ -148,9 +155,16 @@ class Server:
 
     # -- HTTP -------------------------------------------------------------------------------------
 
-    def request(self, path: str, body: Any = None, *, method: str | None = None) -> Reply:
-        """Ask the Worker; an error status is an answer like any other."""
-        return _request(self.url + path, body, method)
+    def request(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Ask the Worker, with JSON or the bytes given; an error status is an answer like any other."""
+        return _request(self.url + path, body, method, headers)
 
     def call(self, action: str, **arguments: Any) -> Any:
         """Call one of the test Worker's actions."""
@@ -181,7 +195,7 @@ class Server:
         return self.request(f"/cdn-cgi/handler/scheduled?{urlencode(query)}")
 
     def _control(self, action: str, **arguments: Any) -> Any:
-        reply = _request(f"{self.boot['control']}/{action}", arguments, None)
+        reply = _request(f"{self.boot['control']}/{action}", arguments)
         if reply.status != 200:
             raise AssertionError(f"{action} answered {reply.status}: {reply.text[:4000]}")
         return reply.json()
@@ -215,12 +229,14 @@ class D1Error(Exception):
     """What D1 refused, in its own words."""
 
 
-def _request(url: str, body: Any, method: str | None) -> Reply:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, method=method)
+def _request(
+    url: str, body: Any, method: str | None = None, headers: Mapping[str, str] | None = None
+) -> Reply:
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, method=method, headers=dict(headers or {}))
     try:
         with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:
-            return Reply(answer.status, answer.read().decode())
+            return Reply(answer.status, answer.read().decode(), answer.headers)
     except urllib.error.HTTPError as exc:
         with exc:
-            return Reply(exc.code, exc.read().decode())
+            return Reply(exc.code, exc.read().decode(), exc.headers)

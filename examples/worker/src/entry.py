@@ -1,0 +1,166 @@
+"""Durable jobs over HTTP: a request stores a run, the queue calls its handler, cron fires what is due."""
+
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
+from workers import Request, Response
+
+from kumofire_fsm import (
+    Backoff,
+    InvalidArgument,
+    Kumofire,
+    NotFound,
+    RunContext,
+    TransientStoreError,
+    TransitionError,
+    UnknownRun,
+)
+from kumofire_fsm.worker import KumofireWorker
+
+app = Kumofire()
+JSON = TypeAdapter(Any)
+
+
+class Email(BaseModel):
+    to: str
+    subject: str
+    text: str = ""
+
+
+class Record(BaseModel):
+    text: str
+
+
+@app.job("email", max_attempts=5, timeout=30)
+async def email(ctx: RunContext, mail: Email) -> dict[str, Any]:
+    """Pretend to send a mail: nothing is sent until you call your provider here.
+
+    A handler may be called again after a crash; give the provider the run's id as its idempotency key.
+    """
+    print(f"run {ctx.run.id} pretends to send {mail.subject!r} to {mail.to}")
+    return {"to": mail.to, "sent": False}
+
+
+@app.job("save-record")
+async def save_record(ctx: RunContext, record: Record) -> None:
+    """Write a row exactly once: it is committed in one transaction with the run's success."""
+    sql = "INSERT INTO records (kumofire_job_run_id, text) VALUES (?, ?)"
+    ctx.commit([(sql, (ctx.run.id, record.text))])
+
+
+@app.job("fail-always", max_attempts=3, retry=Backoff(first=1, cap=2, jitter=False))
+async def fail_always(ctx: RunContext) -> None:
+    raise RuntimeError(f"attempt {ctx.attempt} of {ctx.run.max_attempts} fails, as every one does")
+
+
+class RunOptions(BaseModel, extra="forbid"):
+    delay: float = 0
+    """Seconds."""
+
+
+class Recurring(BaseModel, extra="forbid"):
+    key: str
+    job: str
+    payload: Any = None
+    cron: str | None = None
+    timezone: str | None = None
+    every: float | None = None
+    """Seconds, instead of cron."""
+
+
+class Order(BaseModel):
+    item: str
+    email: str
+
+
+class Default(KumofireWorker, app=app, db="JOBS_DB", queue="JOBS_QUEUE"):
+    """The base class consumes the queue and dispatches at each cron tick; here is the HTTP side."""
+
+    async def fetch(self, request: Request) -> Response:
+        _, collection, *rest = map(unquote, urlsplit(request.url).path.split("/"))
+        actions = ROUTES.get((collection, len(rest)))
+        if actions is None:
+            return reply(404, {"error": "no such path"})
+        if request.method not in actions:
+            return reply(405, {"error": f"{request.method} is not allowed here"}, allow=", ".join(actions))
+        try:
+            return await actions[request.method](self, request, *rest)
+        except NotFound as exc:
+            return error(404, exc)
+        except TransitionError as exc:
+            return error(409, exc)
+        except (InvalidArgument, ValidationError) as exc:
+            return error(400, exc)
+        except TransientStoreError as exc:
+            return error(503, exc)
+
+    async def create_run(self, request: Request, name: str) -> Response:
+        options = RunOptions.model_validate(dict(parse_qsl(urlsplit(request.url).query)))
+        created = await self.jobs.create(
+            name,
+            JSON.validate_json(await request.text() or "null"),
+            delay=options.delay,
+            dedupe_key=request.headers.get("Idempotency-Key"),
+        )
+        return reply(202, created)
+
+    async def show_run(self, _request: Request, run_id: str) -> Response:
+        status = await self.jobs.get_status(run_id)
+        if status is None:
+            raise UnknownRun(run_id)
+        return reply(200, status)
+
+    async def cancel_run(self, _request: Request, run_id: str) -> Response:
+        return reply(200, await self.jobs.cancel(run_id, by="http"))
+
+    async def save_schedule(self, request: Request) -> Response:
+        asked = Recurring.model_validate_json(await request.text())
+        schedule = await self.jobs.upsert_schedule(
+            asked.job,
+            asked.payload,
+            schedule_key=asked.key,
+            cron=asked.cron,
+            timezone=asked.timezone,
+            every=asked.every,
+        )
+        return reply(200, schedule)
+
+    async def list_schedules(self, _request: Request) -> Response:
+        return reply(200, await self.jobs.list_schedules())
+
+    async def pause_schedule(self, _request: Request, key: str) -> Response:
+        return reply(200, await self.jobs.disable_schedule_by_key(key))
+
+    async def list_records(self, _request: Request) -> Response:
+        found = await self.env.JOBS_DB.prepare("SELECT * FROM records ORDER BY id DESC LIMIT 100").all()
+        return reply(200, found["results"])
+
+    async def place_order(self, request: Request) -> Response:
+        """Store an order and the run that confirms it, both or neither."""
+        order = Order.model_validate_json(await request.text())
+        run = self.jobs.prepare_create("email", Email(to=order.email, subject=f"Your order: {order.item}"))
+        db = self.env.JOBS_DB
+        insert = db.prepare("INSERT INTO orders (kumofire_job_run_id, item) VALUES (?, ?)")
+        await db.batch([insert.bind(run.kumofire_job_run_id, order.item), *run.for_d1(db)])
+        await self.jobs.send_hint(run)  # else the next cron tick sends it
+        return reply(202, {"kumofire_job_run_id": run.kumofire_job_run_id})
+
+
+ROUTES = {  # (collection, parts after it) -> method -> action
+    ("jobs", 1): {"POST": Default.create_run, "GET": Default.show_run, "DELETE": Default.cancel_run},
+    ("schedules", 0): {"POST": Default.save_schedule, "GET": Default.list_schedules},
+    ("schedules", 1): {"DELETE": Default.pause_schedule},
+    ("records", 0): {"GET": Default.list_records},
+    ("orders", 0): {"POST": Default.place_order},
+}
+
+
+def reply(status: int, body: Any, **headers: str) -> Response:
+    text = to_json(body, timedelta_mode="float").decode()
+    return Response(text, status=status, headers={"content-type": "application/json", **headers})
+
+
+def error(status: int, exc: Exception) -> Response:
+    return reply(status, {"error": type(exc).__name__, "message": str(exc)})

@@ -1,0 +1,83 @@
+"""What wrangler makes of examples/worker, and the Worker without the base class that the documentation shows."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workerd_project import EXAMPLE, Project, copy_example
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPLICIT = Path(__file__).resolve().parent / "docs_app"
+SECONDS_MAX = 30
+SIZE_MAX_KIB = 3 * 1024
+
+
+def test_wrangler_reads_the_configuration_without_a_word(migrated_example: Project) -> None:
+    found = migrated_example.configuration()
+    config, options = found["config"], found["options"]
+    assert config["main"] == str(migrated_example.folder / "src" / "entry.py")
+    assert (config["compatibility_date"] >= "2026-09-08", config["compatibility_flags"]) == (
+        True,
+        ["python_workers"],
+    )
+    assert config["d1_databases"][0]["migrations_dir"] == "migrations"
+    assert options["cronTriggers"] == ["* * * * *"]
+    assert options["d1Databases"].keys() == {"JOBS_DB"}
+    assert options["queueProducers"] == {"JOBS_QUEUE": {"queueName": "jobs"}}
+    assert options["queueConsumers"] == {
+        "jobs": {"maxBatchSize": 10, "maxBatchTimeout": 1, "maxRetries": 10, "deadLetterQueue": "jobs-dead"}
+    }
+
+
+def test_wrangler_bundles_the_worker_with_its_packages(
+    node: Path, wheels: list[Path], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    project = copy_example(node, tmp_path / "worker")
+    project.vendor(wheels)
+    said = project.wrangler("deploy", "--dry-run", "--outdir", "out")
+    assert "env.JOBS_QUEUE (jobs)" in said
+    assert "env.JOBS_DB (jobs)" in said
+    assert (project.folder / "out" / "python_modules" / "kumofire_fsm" / "worker.py").exists()
+    size = re.search(r"Total Upload: .* gzip: ([\d.]+) KiB", said)
+    assert size is not None, said
+    record_property("workerd", f"the example's upload, compressed: {size[1]} KiB")
+    assert float(size[1]) < SIZE_MAX_KIB
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", EXAMPLE / "README.md"], ids=["README", "example"])
+def test_the_documented_commands_create_what_the_configuration_names(
+    migrated_example: Project, page: Path
+) -> None:
+    config = migrated_example.configuration()["config"]
+    (database,), (consumer,) = config["d1_databases"], config["queues"]["consumers"]
+    queues = {consumer["queue"], consumer["dead_letter_queue"]}
+    text = page.read_text("utf-8")
+    assert set(re.findall(r"wrangler queues create (\S+)", text)) == queues
+    assert re.findall(r"wrangler d1 create (\S+)", text) == [database["database_name"]]
+    assert f"kumofire migrations copy {database['migrations_dir']} " in text
+    assert f"wrangler d1 migrations apply {database['database_name']} --remote" in text
+
+
+def test_the_form_without_the_base_class_is_what_the_documentation_shows() -> None:
+    page = (ROOT / "docs" / "cloudflare.md").read_text("utf-8")
+    shown = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert (EXPLICIT / "entry.py").read_text("utf-8") in shown
+
+
+def test_a_worker_without_the_base_class_consumes_and_dispatches(
+    migrated_example: Project, wheels: list[Path], tmp_path: Path
+) -> None:
+    project = migrated_example.duplicate(tmp_path / "worker")
+    read = "SELECT state, result FROM kumofire_runs WHERE id = ?"
+    with project.running(wheels, EXPLICIT) as worker:
+        reply = worker.request("/", "Ada")
+        assert reply.status == 202
+        end = time.monotonic() + SECONDS_MAX
+        while project.rows(read, reply.json()["kumofire_job_run_id"]) != [("succeeded", '"Hello, Ada!"')]:
+            assert time.monotonic() < end, worker.log()[-4000:]
+            time.sleep(0.05)
+        assert worker.tick().status == 200
