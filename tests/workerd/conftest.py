@@ -26,6 +26,19 @@ BINDINGS = Bindings(
     },
 )
 
+SCENARIOS = Bindings(
+    databases={"JOBS_DB": "jobs"},
+    producers={"JOBS_QUEUE": "jobs", "FLOOR_QUEUE": "floor"},
+    consumers={
+        "jobs": {"maxBatchSize": 100, "maxBatchTimeout": 0, "maxRetries": 2, "deadLetterQueue": "dead"},
+        "floor": {"maxBatchSize": 100, "maxBatchTimeout": 0},
+        # Batches arrive here by hand only.
+        "newer": {"maxBatchSize": 100, "maxBatchTimeout": 0},
+        "wide": {"maxBatchSize": 100, "maxBatchTimeout": 0},
+        "dead": {"maxBatchSize": 10, "maxBatchTimeout": 0},
+    },
+)
+
 
 @pytest.fixture(scope="session")
 def node() -> Path:
@@ -71,6 +84,19 @@ def migrated_example(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Pr
     project = copy_example(node, tmp_path_factory.mktemp("migrated") / "worker")
     project.migrate()
     return project
+def scenarios(node: Path, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The Worker of scenarios_app, on a queue that gives a message up after three deliveries."""
+    server = Server(
+        node,
+        tmp_path_factory.mktemp("scenarios_app"),
+        wheels=wheels,
+        sources=[HERE / "app", HERE / "scenarios_app"],  # of the two entry.py the last one counts
+        bindings=SCENARIOS,
+    )
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
