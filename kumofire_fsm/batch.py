@@ -10,7 +10,6 @@ from typing import Any, Final, Literal, TypeAlias
 from kumofire_fsm.attempt import Attempt, Outcome, release
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.budget import Budget
-from kumofire_fsm.errors import StoreError
 from kumofire_fsm.settle import settle, statements_for
 from kumofire_fsm.store.runs import ClaimedRun
 from kumofire_fsm.verdict import STORE_ERROR_S, Verdict, after_settle
@@ -47,9 +46,12 @@ class Batch:
         self._todo: deque[ClaimedRun] = deque()
         self._held: list[Outcome] = []
         self._covered = 0  # until when the leases of what is held back hold
+        self._under_way = 0
         self._waiting = 0  # handlers that wait for something
         self._settling: asyncio.Task[None] | None = None
-        self._reserve = RESERVE
+        self._begun = False  # one run is worked on whatever the budget, so that there is progress
+        self._committed = False
+        self._dearest = 0  # the most statements that an outcome took alone
 
     async def work(self, runs: Sequence[ClaimedRun]) -> None:
         """Call the handlers, one after the other or several at once, and settle all outcomes."""
@@ -70,12 +72,12 @@ class Batch:
 
     async def _lane(self) -> None:
         while self._todo:
-            if not self._budget.affords(self._reserve):
+            if self._begun and not self._budget.affords(self._owed() + self._dearest):
                 log.info("%d runs are given back: the invocation's statements are spent", len(self._todo))
                 self._held += [release(run, self._binding.now()) for run in self._todo]
                 self._todo.clear()
                 return
-            run = self._todo.popleft()
+            run, self._begun = self._todo.popleft(), True
             ends = self._binding.now() + self._binding.registry.get(run.job).timeout_ms
             if self._held and self._covered < ends <= run.wake_at:
                 await self._settle_now()  # what is held back would not outlast this handler
@@ -87,6 +89,7 @@ class Batch:
         if run.wake_at < binding.now() + definition.timeout_ms:
             return release(run, binding.now())  # the lease no longer covers its timeout
         waits: list[bool] = []
+        self._under_way += 1
 
         def suspended() -> None:
             waits.append(True)
@@ -97,13 +100,14 @@ class Batch:
             attempt = Attempt(binding, run, definition, self._jobs)
             outcome = await attempt.perform_within_timeout(suspended)
         finally:
+            self._under_way -= 1
             self._waiting -= len(waits)
         return outcome or release(run, binding.now())
 
     async def _hold(self, run: ClaimedRun, outcome: Outcome) -> None:
         self._covered = min(self._covered, run.wake_at) if self._held else run.wake_at
         self._held.append(outcome)
-        self._reserve = max(self._reserve, RESERVE + statements_for(outcome))
+        self._dearest = max(self._dearest, statements_for(outcome))
         if self._each or len(self._held) >= SETTLE_EVERY:
             await self._settle_now()
         elif self._waiting:
@@ -111,10 +115,27 @@ class Batch:
 
     def _settle_meanwhile(self) -> None:
         """Settle in the time that handlers wait, while statements are left for all that is to come."""
-        later = self._reserve - (-len(self._todo) // SETTLE_EVERY)
-        now = 1 + sum(map(statements_for, self._held))
-        if self._held and self._settling is None and self._budget.affords(now + later):
+        groups = -(-len(self._todo) // SETTLE_EVERY)
+        if self._held and self._settling is None and self._budget.affords(self._owed() + groups + 1):
             self._settling = asyncio.ensure_future(self._settle_held())
+
+    def _owed(self) -> int:
+        """Return the statements that are still to come for what is held back, under way, or left over."""
+        under_way = self._under_way * (self._dearest + self._each)
+        return RESERVE + under_way + sum(map(statements_for, self._held))
+
+    def _affordable(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Give back what would not fit into the invocation with its own statements, but never all."""
+        kept, cost = [], 0
+        for outcome in outcomes:
+            cost += statements_for(outcome)
+            if self._committed and outcome.effects and not self._budget.affords(cost + 1):
+                cost -= statements_for(outcome)
+                kept.append(Outcome(outcome.move._replace(event="release", value=None, next_at=None)))
+            else:
+                kept.append(outcome)
+            self._committed = self._committed or bool(outcome.effects)
+        return kept
 
     async def _settle_now(self) -> None:
         while self._settling is not None:
@@ -123,17 +144,17 @@ class Batch:
             await self._settle_held()
 
     async def _settle_held(self) -> None:
-        outcomes, self._held = self._held, []
-        ids = [outcome.move.run_id for outcome in outcomes]
+        outcomes, self._held = self._affordable(self._held), []
         try:
-            moved = await settle(self._binding, outcomes)
-        except StoreError as exc:
-            log.error("the database failed to settle %d runs: %s", len(ids), exc)
-            reason = "the outcome could not be stored; the lease will run out"
-            self._verdicts |= {i: Verdict(i, ack=False, delay_s=STORE_ERROR_S, reason=reason) for i in ids}
-        else:
-            self._verdicts |= {i: after_settle(self._binding, i, moved.get(i)) for i in ids}
+            moved, failed = await settle(self._binding, outcomes)
         finally:
             self._settling = None
+        for outcome in outcomes:
+            run_id = outcome.move.run_id
+            self._verdicts[run_id] = after_settle(self._binding, run_id, moved.get(run_id))
+        reason = "the outcome could not be stored; the lease will run out"
+        for outcome in failed:
+            run_id = outcome.move.run_id
+            self._verdicts[run_id] = Verdict(run_id, ack=False, delay_s=STORE_ERROR_S, reason=reason)
         if self._waiting:
             self._settle_meanwhile()

@@ -7,7 +7,13 @@ from typing import Final
 
 from kumofire_fsm.attempt import Outcome
 from kumofire_fsm.binding import Binding
-from kumofire_fsm.errors import CommitRefused, RowRefused, SchemaMismatch, StoreError, TransientStoreError
+from kumofire_fsm.errors import (
+    CommitRefused,
+    RowRefused,
+    SchemaMismatch,
+    StoreError,
+    TransientStoreError,
+)
 from kumofire_fsm.fire import Move, Moved, read_runs
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement

@@ -58,7 +58,7 @@ def _value(value: Any, place: int) -> str | int | float | None:
         return int(value)
     if isinstance(value, str):
         return storable(value, f"a value of statement {place}")
-    if isinstance(value, int) and abs(value) <= SAFE_INTEGER:
+    if isinstance(value, int) and abs(value) < SAFE_INTEGER:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value

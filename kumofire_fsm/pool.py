@@ -177,15 +177,12 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
-        try:
-            await settle(self._binding, outcomes)
-        except StoreError as exc:
+        while failed := (await settle(self._binding, outcomes)).failed:
             if self._at_once:
-                log.error("%d outcomes were not stored (%s); their leases run out", len(outcomes), exc)
+                log.error("%d outcomes were not stored; their leases run out", len(failed))
                 return
-            log.error("%d outcomes could not be stored yet: %s", len(outcomes), exc)
             await asyncio.sleep(RETRY_SECONDS)
-            await self._settle(outcomes)
+            outcomes = failed
 
     async def _claim(self, free: int, *, alone: bool) -> None:
         try:

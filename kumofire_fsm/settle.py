@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from kumofire_fsm.attempt import Outcome
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.commit import commit, reached
-from kumofire_fsm.errors import RowRefused
+from kumofire_fsm.errors import RowRefused, StoreError
 from kumofire_fsm.fire import Moved, in_halves, is_settled, read_runs
 from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ports import Row, Statement
 
-__all__ = ["settle", "statements_for"]
+__all__ = ["Settled", "settle", "statements_for"]
 
 
-async def settle(binding: Binding, outcomes: Sequence[Outcome]) -> dict[str, Moved]:
-    """Fire the outcomes' events; return the runs that moved.
+class Settled(NamedTuple):
+    """The runs that moved, by id, and the outcomes that the database failed to store."""
+
+    moved: dict[str, Moved]
+    failed: list[Outcome]
+
+
+async def settle(binding: Binding, outcomes: Sequence[Outcome]) -> Settled:
+    """Fire the outcomes' events.
 
     An outcome whose attempt no longer owns its run moves nothing: the run was lost and goes on without
     it. An outcome that the database refuses is left to the lease.
-
-    Raises:
-        StoreError: the database failed.
     """
-    moved = await _settle_together(binding, [outcome for outcome in outcomes if not outcome.effects])
-    for outcome in outcomes:
-        if outcome.effects:
-            moved |= await _settle_with_effects(binding, outcome)
+    parts = [[outcome for outcome in outcomes if not outcome.effects]]
+    parts += [[outcome] for outcome in outcomes if outcome.effects]
+    moved: dict[str, Moved] = {}
+    failed: list[Outcome] = []
+    for part in parts:
+        try:
+            moved |= await _settle_part(binding, part)
+        except StoreError as exc:
+            log.error("the database failed to settle %d runs: %s", len(part), exc)
+            failed += part
     _tell_settled(binding, moved)
     at = {outcome.move.run_id: outcome.move.now for outcome in outcomes}
     await call_hooks(binding, [Change(run.id, run.state, run.job, at[run.id]) for run in moved.values()])
-    return moved
+    return Settled(moved, failed)
 
 
 def statements_for(outcome: Outcome) -> int:
@@ -39,12 +50,15 @@ def statements_for(outcome: Outcome) -> int:
     return len(outcome.effects) + 3 if outcome.effects else 0
 
 
-async def _settle_with_effects(binding: Binding, outcome: Outcome) -> dict[str, Moved]:
-    done = await commit(binding, outcome, _statements(binding, [outcome]))
+async def _settle_part(binding: Binding, part: Sequence[Outcome]) -> dict[str, Moved]:
+    """Settle outcomes without effects together, or one with effects alone."""
+    if not part or not part[0].effects:
+        return await _settle_together(binding, part)
+    done = await commit(binding, part[0], _statements(binding, part))
     if isinstance(done, Outcome):
         return await _settle_together(binding, [done])
     if done is None:
-        _warn_of_late(outcome)
+        _warn_of_late(part[0])
         return {}
     return {done.id: done}
 

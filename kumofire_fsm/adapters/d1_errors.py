@@ -33,15 +33,19 @@ _KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
         "the account's daily limit is reached; it resets at 00:00 UTC",
     ),
     (
-        r"maximum (DB|database) size|database or disk is full|SQLITE_FULL",
+        r"maximum (DB|database) size|account storage|database or disk is full|SQLITE_FULL",
         DatabaseFull,
         "the database is full",
     ),
-    (r"overloaded|exceeded timeout|too many requests queued", StoreOverloaded, "D1 is overloaded"),
+    (
+        r"overloaded|exceeded timeout|too many requests queued|too many API requests",
+        StoreOverloaded,
+        "D1 is overloaded",
+    ),
     (
         (
             r"Network connection lost|caused object to be reset|code was updated|transient issue"
-            r"|client disconnected|Internal error|storage operation exceeded|reset because"
+            r"|client disconnected|Internal error|storage operation exceeded|reset because|and was reset"
         ),
         TransientStoreError,
         "D1 was not reachable",

@@ -84,6 +84,9 @@ def migrated_example(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Pr
     project = copy_example(node, tmp_path_factory.mktemp("migrated") / "worker")
     project.migrate()
     return project
+
+
+@pytest.fixture(scope="session")
 def scenarios(node: Path, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The Worker of scenarios_app, on a queue that gives a message up after three deliveries."""
     server = Server(

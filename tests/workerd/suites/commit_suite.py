@@ -59,7 +59,7 @@ async def test_values_are_bound_as_they_are(env, storage):
 
 
 async def test_the_largest_integer_that_is_accepted_is_bound_exactly(env, storage):
-    most = 2**53 - 1
+    most = 2**53 - 2  # D1 is handed 2**53 - 1 as a BigInt, which it refuses, so it is refused before
     statements = [(INSERT, (most, "most")), (INSERT, (-most, "least"))]
     shop, run_id = await shop_that_commits(env, storage, statements, max_attempts=1)
     assert await shop.deliver(run_id) == ["ack"]

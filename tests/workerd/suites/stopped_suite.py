@@ -139,8 +139,8 @@ async def test_a_poison_run_in_a_batch_of_ten_fails_alone(env):
     shop, poison, others = await poison_among_ten(env)
     assert [await shop.found(run_id) for run_id in others] == [("succeeded", 1)] * 9
     assert await shop.found(poison) == ("failed", 2)
-    # In the batch that they shared, and then alone until its attempts were spent.
-    assert [call for call in shop.calls if call[0]] == [(True, 1), (True, 1), (True, 2)]
+    # Twice in the batch that they shared, and then alone until its attempts were spent.
+    assert [call for call in shop.calls if call[0]] == [(True, 1)] * 3 + [(True, 2)]
     assert {attempt for is_poison, attempt in shop.calls if not is_poison} == {1}
 
 
@@ -148,4 +148,7 @@ async def test_a_poison_run_side_by_side_with_nine_fails_alone(env):
     shop, poison, others = await poison_among_ten(env, concurrency=10)
     assert [await shop.found(run_id) for run_id in others] == [("succeeded", 1)] * 9
     assert await shop.found(poison) == ("failed", 2)
-    assert [call for call in shop.calls if call[0]] == [(True, 1), (True, 1), (True, 2)]
+    # It shares a claim twice, or once where the others were settled before it killed the invocation.
+    *shared, first, second = [call for call in shop.calls if call[0]]
+    assert shared in ([(True, 1)], [(True, 1)] * 2)
+    assert (first, second) == ((True, 1), (True, 2))

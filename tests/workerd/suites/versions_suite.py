@@ -3,7 +3,7 @@
 from fakes import FakeBatch, FakeMessage
 from shop import Shop
 
-from kumofire_fsm.errors import SchemaMismatch, UnknownJob
+from kumofire_fsm.errors import SchemaMismatch, StoreError, UnknownJob
 from kumofire_fsm.message import message_body
 
 COMMAND = "run: kumofire migrate --remote --database NAME (or --local)"
@@ -67,7 +67,7 @@ async def test_no_statement_looks_at_the_version(env):
 async def test_a_table_that_is_missing_names_the_command(env):
     shop = shop_with_a_job(env)
     await shop.jobs.get_status("0" * 32)
-    for table in ("kumofire_runs", "kumofire_jobs"):
+    for table in ("kumofire_runs", "kumofire_jobs", "kumofire_schema"):
         await shop.sql(f"DROP TABLE {table}")
     for work in (
         shop.create("work"),
@@ -76,14 +76,23 @@ async def test_a_table_that_is_missing_names_the_command(env):
         shop.jobs.create_schedule("work", every=60),
     ):
         said = await refusal(work)
-        assert said.startswith(f"the schema does not fit this code; {COMMAND} ("), said
+        assert said.startswith(f"the database has no schema of kumofire_fsm yet; {COMMAND} ("), said
         assert "no such table" in said, said
 
 
-async def test_a_column_that_is_missing_names_the_command(env):
+async def test_a_column_that_an_older_schema_lacks_names_the_command(env):
     shop = shop_with_a_job(env)
     await shop.sql("ALTER TABLE kumofire_runs DROP COLUMN progress")
+    await shop.sql("UPDATE kumofire_schema SET version = 0, serves = 0")
     assert COMMAND in await refusal(shop.jobs.get_status("0" * 32))
+
+
+async def test_a_newer_schema_that_no_longer_serves_this_code_says_so_when_a_statement_fails(env):
+    shop = shop_with_a_job(env)
+    await migrate_further(env, "ALTER TABLE kumofire_runs RENAME TO kumofire_runs_2", version=3, serves=2)
+    said = await refusal(shop.jobs.get_status("0" * 32))
+    assert "has schema 3, which serves code for schema 2 and newer" in said
+    assert "deploy a newer kumofire_fsm" in said
 
 
 async def test_a_schema_that_no_longer_fits_keeps_every_message_and_run(env):
@@ -92,7 +101,12 @@ async def test_a_schema_that_no_longer_fits_keeps_every_message_and_run(env):
     await shop.sql("ALTER TABLE kumofire_runs RENAME TO kumofire_runs_2")
     for _ in range(3):
         assert await shop.deliver(run_id) == LATER
-    await refusal(shop.tick())
+    try:
+        await shop.tick()
+    except StoreError:
+        pass
+    else:
+        raise AssertionError("it was not refused")
     await shop.sql("ALTER TABLE kumofire_runs_2 RENAME TO kumofire_runs")
     assert await shop.deliver(run_id) == ["ack"]
     assert (shop.calls, await shop.found(run_id)) == ([1], ("succeeded", 1))
