@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench diagrams clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
 	@echo "make test   lint, types, layers and all tests"
 	@echo "make check  lint, types and layers only"
 	@echo "make bench  jobs a second beside a hand-written loop and huey"
+	@echo "make diagrams  draw the lifecycles again, after a change of a declaration"
 
 $(VENV)/.demo: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -41,6 +42,9 @@ test: check
 
 bench: $(VENV)/.dev
 	@$(BIN)/python benchmarks/bench.py
+
+diagrams: $(VENV)/.dev
+	@$(BIN)/python diagrams/renew.py
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

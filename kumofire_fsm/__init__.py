@@ -1,5 +1,9 @@
 """Durable jobs whose lifecycles are declared state machines, on Cloudflare D1 or embedded SQLite."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.binding import Timing
 from kumofire_fsm.context import RunContext
@@ -13,6 +17,7 @@ from kumofire_fsm.errors import (
     DatabaseReadOnly,
     DedupeConflict,
     DefinitionError,
+    DrawingError,
     GuardFailed,
     InvalidArgument,
     InvalidMessage,
@@ -51,6 +56,9 @@ from kumofire_fsm.signals import Cancel, Fail, Retry, Snooze
 from kumofire_fsm.sync import SyncJobs
 from kumofire_fsm.verdict import Verdict
 
+if TYPE_CHECKING:
+    from kumofire_fsm.drawing import diagram
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -67,6 +75,7 @@ __all__ = [
     "DedupeConflict",
     "DefinitionError",
     "DispatchReport",
+    "DrawingError",
     "EmbeddedJobs",
     "Fail",
     "GuardFailed",
@@ -113,4 +122,14 @@ __all__ = [
     "Verdict",
     "WaitTimeout",
     "WranglerError",
+    "diagram",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `diagram` when it is first asked for: no job needs it."""
+    if name == "diagram":
+        from kumofire_fsm.drawing import diagram
+
+        return diagram
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

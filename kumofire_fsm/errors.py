@@ -18,6 +18,7 @@ __all__ = [
     "DatabaseReadOnly",
     "DedupeConflict",
     "DefinitionError",
+    "DrawingError",
     "GuardFailed",
     "InvalidArgument",
     "InvalidMessage",
@@ -62,6 +63,10 @@ class DefinitionError(KumofireError):
     def __init__(self, message: str, findings: Sequence[Any] = ()) -> None:
         self.findings = tuple(findings)
         super().__init__(message)
+
+
+class DrawingError(KumofireError):
+    """Graphviz could not draw a diagram."""
 
 
 class InvalidArgument(KumofireError, ValueError):

@@ -8,7 +8,7 @@ from typing import Final
 
 from kumofire_fsm.errors import InvalidArgument
 
-__all__ = ["duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
+__all__ = ["brief", "duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -73,3 +73,20 @@ def seconds_ms(value: float, what: str) -> int:
         return math.floor(value * 1000)
     except (OverflowError, ValueError) as exc:
         raise InvalidArgument(f"{what} must be finite; found {value!r}") from exc
+
+
+def brief(duration: timedelta) -> str:
+    """Return a duration with the precision that matters at its length."""
+    ms = round(duration / timedelta(milliseconds=1))
+    if ms < 1000:
+        return f"{ms} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f} s"
+    minutes, seconds = divmod(ms // 1000, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours:02d} h"

@@ -6,17 +6,20 @@ import asyncio
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kumofire_fsm import __version__
 from kumofire_fsm.cli.demo import show_demo
-from kumofire_fsm.cli.loading import load_app
+from kumofire_fsm.cli.files import format_of, read_counts, read_status, write_output
+from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.migrations import migrate_command, migrations_cli
+from kumofire_fsm.cli.status import status_json, status_text
 from kumofire_fsm.cli.worker import work
-from kumofire_fsm.errors import KumofireError
+from kumofire_fsm.drawing import diagram
+from kumofire_fsm.errors import InvalidArgument, KumofireError
 from kumofire_fsm.store.schema import VERSION
 
 __all__ = ["run"]
@@ -31,6 +34,11 @@ cli = typer.Typer(
 cli.command("migrate")(migrate_command)
 cli.add_typer(migrations_cli, name="migrations")
 cli.add_typer(machine)
+runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
+cli.add_typer(runs, name="runs")
+
+Database = Annotated[Path, typer.Option(help="The SQLite file; it is only read.")]
+Machine = Annotated[str, typer.Option(help="The lifecycle of the run: RunMachine, or MODULE:CLASS.")]
 
 
 def run() -> None:
@@ -78,3 +86,51 @@ def demo_command(
 ) -> None:
     """Run real jobs, kill a worker half-way, and check that nothing is lost, stuck or doubled."""
     raise typer.Exit(show_demo(folder))
+
+
+@cli.command("diagram")
+def diagram_command(
+    machine: Annotated[
+        str, typer.Argument(metavar="MACHINE", help="RunMachine, JobMachine, or MODULE:CLASS.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; the standard output without it.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="svg, png, dot, mermaid or md; else the file's suffix.")
+    ] = None,
+    db: Annotated[Path | None, typer.Option(help="The SQLite file for --counts; it is only read.")] = None,
+    counts: Annotated[bool, typer.Option("--counts", help="Show how many are in each state.")] = False,
+    title: Annotated[str | None, typer.Option(help="What stands above the picture.")] = None,
+    legend: Annotated[bool, typer.Option(help="Whether a legend stands under it.")] = True,
+    theme: Annotated[str, typer.Option(help="auto, light or dark.")] = "auto",
+    direction: Annotated[str, typer.Option(help="TB or LR: downwards, or to the right.")] = "TB",
+    engine: Annotated[str, typer.Option(help="bundled, or system for the program dot.")] = "bundled",
+) -> None:
+    """Draw a lifecycle: its states, events, guards and deadlines."""
+    if counts and db is None:
+        raise InvalidArgument("--counts reads a database; say which with --db")
+    found = load_machine(machine)
+    numbers = read_counts(db, found.spec) if counts and db is not None else None
+    options: dict[str, Any] = {"format": form or format_of(output), "theme": theme, "direction": direction}
+    options |= {"counts": numbers, "title": title, "legend": legend, "engine": engine}
+    write_output(diagram(found, **options), output)
+
+
+@runs.command("show")
+def show_command(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="The kumofire_job_run_id.")],
+    db: Database,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--diagram", help="Draw the path that the run took: .svg, .png or .dot.")
+    ] = None,
+    machine: Machine = "RunMachine",
+) -> None:
+    """Show one run: status, attempts, times, error, history."""
+    status = read_status(db, run_id)
+    if picture is not None:
+        options: dict[str, Any] = {"format": format_of(picture), "path": status.history}
+        drawn = diagram(load_machine(machine), title=f"{status.name}: {run_id}", **options)
+        write_output(drawn, picture)
+    typer.echo(status_json(status) if as_json else status_text(status))

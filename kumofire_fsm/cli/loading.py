@@ -9,7 +9,7 @@ from typing import Any
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.machines import Lifecycle, MachineSpec
+from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
 
 __all__ = ["load_app", "load_machine"]
 
@@ -30,14 +30,16 @@ def load_app(where: str) -> Kumofire:
 
 
 def load_machine(where: str) -> type[Lifecycle]:
-    """Return the lifecycle at ``module:Class``; the current folder is searched first.
+    """Return a built-in lifecycle by its class's name, or the one at ``module:Class``.
 
     Raises:
         InvalidArgument: there is none; the text says what was found instead.
     """
-    machine: type[Lifecycle] = _load(
-        where, "MODULE:CLASS, such as shop.lifecycles:ApprovedRun", "a lifecycle", _is_machine
-    )
+    built_in = {machine.__name__: machine for machine in (RunMachine, JobMachine)}
+    if where in built_in:
+        return built_in[where]
+    form = f"{' or '.join(built_in)} or MODULE:CLASS, such as shop.lifecycles:ApprovedRun"
+    machine: type[Lifecycle] = _load(where, form, "a lifecycle", _is_machine)
     return machine
 
 

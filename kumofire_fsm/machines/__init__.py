@@ -3,7 +3,7 @@
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
-from kumofire_fsm.machines.spec import Actor, EdgeSpec, EventSpec, MachineSpec, Role, StateSpec
+from kumofire_fsm.machines.spec import Actor, EdgeSpec, EventSpec, MachineSpec, Outcome, Role, StateSpec
 from kumofire_fsm.machines.words import Deadline, Edge, Event, Phase
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "JobMachine",
     "Lifecycle",
     "MachineSpec",
+    "Outcome",
     "Phase",
     "Role",
     "RunMachine",

@@ -92,11 +92,11 @@ def edge_of(spec: MachineSpec, transition: Edge, event_id: str) -> EdgeSpec:
 def _state(cls: Any, state: Any) -> StateSpec:
     declared = state.deadline
     deadline = declared and DeadlineSpec(
-        _parsed(declared.at, f"deadline of {state.id}"), declared.at, declared.fires
+        _parsed(declared.at, f"deadline of {state.id}"), declared.at, declared.fires, declared.doc
     )
     if deadline:
         _check_known(cls, f"{cls.__name__}: deadline of {state.id}", deadline.at)
-    return StateSpec(state.id, state.role, state.initial, state.waits, deadline, state.doc)
+    return StateSpec(state.id, state.role, state.initial, state.waits, deadline, state.doc, state.outcome)
 
 
 def _edge(cls: Any, event_id: str, event: Event, edge: Any) -> EdgeSpec:

@@ -50,7 +50,7 @@ class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
         "It fires at its next occurrence.",
         role=Role.WAITING,
         initial=True,
-        deadline=Deadline("next_at", "fire"),
+        deadline=Deadline("next_at", "fire", doc="its next occurrence"),
         sets={"error": "None"},
     )
     paused = Phase("Somebody disabled it; it creates no runs.", role=Role.WAITING, waits=True)

@@ -71,6 +71,9 @@ def _roles(spec: MachineSpec) -> Iterable[Broken]:
         if state.role is Role.CLAIMABLE and state.id not in begins:
             what = f"state {state.id!r} is claimable, but no edge leads from it to a leased state"
             yield "role", what, "add one, or give it another role", {"state": state.id}
+        if state.outcome is not None and state.role is not Role.SETTLED:
+            what = f"state {state.id!r} has an outcome, but is not settled"
+            yield "role", what, "drop one", {"state": state.id}
 
 
 def _deadlines(spec: MachineSpec) -> Iterable[Broken]:

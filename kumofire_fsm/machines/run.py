@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kumofire_fsm.machines.lifecycle import Lifecycle
-from kumofire_fsm.machines.spec import Actor, Role
+from kumofire_fsm.machines.spec import Actor, Outcome, Role
 from kumofire_fsm.machines.words import Deadline, Event, Phase
 
 __all__ = ["SUSPECT", "RunMachine"]
@@ -82,41 +82,53 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "Stored, waiting for its time; a dispatcher moves it into the queue when that is near.",
         role=Role.CLAIMABLE,
         initial=True,
-        deadline=Deadline(_NEXT_TRY, "expire", "enqueue"),
+        deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc="shortly before its time"),
         sets=_OPEN,
     )
     queued = Phase(
         "A hint is on its way; whichever consumer reads it first starts the run.",
         role=Role.CLAIMABLE,
-        deadline=Deadline("least(greatest(now, run_at) + redeliver_ms, expires_at)", "expire", "redeliver"),
+        deadline=Deadline(
+            "least(greatest(now, run_at) + redeliver_ms, expires_at)",
+            "expire",
+            "redeliver",
+            doc="the hint seems lost",
+        ),
         sets=_OPEN,
     )
     running = Phase(
         "A consumer owns it and calls its handler; the lease is renewed, never past the timeout.",
         role=Role.LEASED,
-        deadline=Deadline(_LEASE, "lose"),
+        deadline=Deadline(_LEASE, "lose", doc="the lease ends"),
     )
     retrying = Phase(
         "An attempt failed or was lost, and another will follow when its backoff is over.",
         role=Role.CLAIMABLE,
-        deadline=Deadline(_NEXT_TRY, "expire", "enqueue"),
+        deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc="shortly before its time"),
         sets=_OPEN,
     )
     canceling = Phase(
         "Somebody asked for it to stop while it ran; the handler is told, and has a grace period.",
         role=Role.LEASED,
-        deadline=Deadline(_LEASE, "lose"),
+        deadline=Deadline(_LEASE, "lose", doc="the lease ends"),
     )
-    succeeded = Phase("The handler returned and its result is stored.", role=Role.SETTLED, sets=_SETTLED)
+    succeeded = Phase(
+        "The handler returned and its result is stored.",
+        role=Role.SETTLED,
+        sets=_SETTLED,
+        outcome=Outcome.SUCCESS,
+    )
     failed = Phase(
         "The attempts are spent, or the handler said never to retry.",
         role=Role.SETTLED,
         sets=_SETTLED,
+        outcome=Outcome.FAILURE,
     )
     canceled = Phase(
         "Somebody stopped it, it stopped itself, or it expired before it could start.",
         role=Role.SETTLED,
         sets=_SETTLED,
+        outcome=Outcome.CANCELLATION,
     )
 
     enqueue = Event(

@@ -17,7 +17,7 @@ from functools import cached_property
 from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
 from kumofire_fsm.machines.expression import Expression, Scalar
 
-__all__ = ["Actor", "DeadlineSpec", "EdgeSpec", "EventSpec", "MachineSpec", "Role", "StateSpec"]
+__all__ = ["Actor", "DeadlineSpec", "EdgeSpec", "EventSpec", "MachineSpec", "Outcome", "Role", "StateSpec"]
 
 
 class Role(StrEnum):
@@ -31,6 +31,14 @@ class Role(StrEnum):
     """Nothing runs; a deadline or a person moves it on."""
     SETTLED = "settled"
     """Nothing will happen unless a person asks for it."""
+
+
+class Outcome(StrEnum):
+    """How a settled state ended; it is shown in diagrams, and changes nothing that happens."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCELLATION = "cancellation"
 
 
 class Actor(StrEnum):
@@ -53,6 +61,7 @@ class DeadlineSpec:
     at: Expression
     text: str
     fires: tuple[str, ...]
+    doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class StateSpec:
     waits: bool
     deadline: DeadlineSpec | None
     doc: str
+    outcome: Outcome | None = None
 
     @property
     def wakes(self) -> bool:
@@ -125,7 +135,7 @@ class MachineSpec:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that change when anything in the lifecycle does."""
+        """Twelve hexadecimal digits that change when anything in the lifecycle does, but for its words."""
         states = [
             (s.id, s.role, s.initial, s.waits, s.deadline and (s.deadline.text, s.deadline.fires))
             for s in self.states

@@ -12,7 +12,7 @@ from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import derive
-from kumofire_fsm.machines.spec import Actor, Role
+from kumofire_fsm.machines.spec import Actor, Outcome, Role
 
 __all__ = ["Deadline", "Edge", "EdgeList", "Event", "Phase", "SealedEdges", "edges_of"]
 
@@ -23,10 +23,11 @@ class Deadline:
     Args:
         at: an expression that gives milliseconds since 1970, read from the row after the move.
         fires: the events in the order they are tried; the last must always find an open edge.
+        doc: when that is, in a few words, for diagrams.
     """
 
-    def __init__(self, at: str, *fires: str) -> None:
-        self.at, self.fires = at, fires
+    def __init__(self, at: str, *fires: str, doc: str = "") -> None:
+        self.at, self.fires, self.doc = at, fires, doc
 
 
 class Edge(Transition):
@@ -92,6 +93,7 @@ class Phase(State):
             ``waits``.
         waits: says out loud that a row may stay for ever (for a person's approval, say).
         sets: what is assigned whenever the state is entered from another.
+        outcome: how it ended, for diagrams; of settled states only.
     """
 
     def __init__(
@@ -103,10 +105,12 @@ class Phase(State):
         deadline: Deadline | None = None,
         waits: bool = False,
         sets: Mapping[str, str] | None = None,
+        outcome: Outcome | None = None,
     ) -> None:
         super().__init__(initial=initial)
         self.doc, self.role, self.deadline, self.waits = doc, Role(role), deadline, waits
         self.sets = dict(sets or {})
+        self.outcome = None if outcome is None else Outcome(outcome)
 
     @property
     def to(self) -> Any:
@@ -127,6 +131,7 @@ class Phase(State):
             deadline=self.deadline,
             waits=self.waits,
             sets=self.sets,
+            outcome=self.outcome,
         )
 
 

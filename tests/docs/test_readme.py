@@ -1,4 +1,4 @@
-"""The README's examples run as they stand, and its diagrams are the code's."""
+"""The README's examples run as they stand."""
 
 import re
 import subprocess
@@ -6,9 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.machines.mermaid import mermaid
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -33,12 +30,3 @@ def test_each_example_of_the_readme_runs(example: str, expected: str, tmp_path: 
 
 def test_the_readme_stays_short() -> None:
     assert len(README.splitlines()) < 200
-
-
-def test_the_readme_shows_the_lifecycle_as_it_is() -> None:
-    assert mermaid(RunMachine.spec) in README
-
-
-@pytest.mark.parametrize(("name", "machine"), [("run", RunMachine), ("job", JobMachine)])
-def test_the_committed_diagrams_are_fresh(name: str, machine: type) -> None:
-    assert (ROOT / "diagrams" / f"{name}.mmd").read_text("utf-8") == mermaid(machine.spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kumofire_fsm.machines import Actor, JobMachine, Role, RunMachine
+from kumofire_fsm.machines import Actor, JobMachine, Outcome, Role, RunMachine
 
 DUE = "run_at <= now and (expires_at is None or now < expires_at) and (suspect < 2 or alone == 1)"
 LEFT = "attempt < max_attempts"
@@ -170,3 +170,25 @@ def test_the_machines_know_every_column_of_their_tables(rows):
     for spec in (RunMachine.spec, JobMachine.spec):
         columns = {row[1] for row in rows.db.execute(f"PRAGMA table_info({spec.table})")}
         assert columns == set(spec.fields)
+
+
+def test_a_settled_run_has_its_outcome_and_an_inherited_state_keeps_it(declare):
+    outcomes = {
+        "succeeded": Outcome.SUCCESS,
+        "failed": Outcome.FAILURE,
+        "canceled": Outcome.CANCELLATION,
+    }
+    for machine in (RunMachine, declare(RunMachine)):
+        assert {s.id: s.outcome for s in machine.spec.states if s.outcome} == outcomes
+    assert [s.outcome for s in JobMachine.spec.states] == [None] * 4
+
+
+def test_a_deadline_says_when_it_is_in_a_few_words():
+    words = {s.id: s.deadline.doc for s in RunMachine.spec.states if s.deadline}
+    assert words == {
+        "ready": "shortly before its time",
+        "queued": "the hint seems lost",
+        "running": "the lease ends",
+        "retrying": "shortly before its time",
+        "canceling": "the lease ends",
+    }

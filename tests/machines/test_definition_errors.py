@@ -8,7 +8,7 @@ import pytest
 from statemachine import State
 
 from kumofire_fsm.errors import DefinitionError, KumofireError
-from kumofire_fsm.machines import Deadline, Event, Phase, Role, RunMachine
+from kumofire_fsm.machines import Deadline, Event, Outcome, Phase, Role, RunMachine
 
 
 @pytest.fixture
@@ -216,3 +216,8 @@ def test_a_role_that_does_not_exist_is_refused():
 
 def test_a_definition_error_is_one_of_the_package():
     assert issubclass(DefinitionError, KumofireError)
+
+
+def test_an_outcome_of_a_state_that_is_not_settled_is_refused(refused):
+    a, b = begin(outcome=Outcome.SUCCESS), settled()
+    refused("small: state 'a' has an outcome, but is not settled; drop one", a=a, b=b, go=Event(a.to(b)))

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Phase, Role, RunMachine
+from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Outcome, Phase, Role, RunMachine
 
 SCRIPT = """
 from kumofire_fsm.machines import JobMachine, RunMachine
@@ -55,17 +55,21 @@ def lifecycle(declare, **changed):
         "named": "small", "in_table": "kumofire_runs", "first": "a", "role": Role.WAITING,
         "at": "now + 1", "fires": ("go",), "cond": None, "edge_sets": {}, "event_sets": {},
         "state_sets": {}, "by": Actor.PERSON, "hints": False, "event": "extra", "loop": "b",
-        "waits": False, "order": 1, "default": 0, "given": 0, "begins": "first",
+        "waits": False, "order": 1, "default": 0, "given": 0, "begins": "first", "words": "", "outcome": None,
     } | changed  # fmt: skip
-    a = Phase(role=say["role"], initial=say["begins"] == "first", deadline=Deadline(say["at"], *say["fires"]))
+    a = Phase(
+        role=say["role"],
+        initial=say["begins"] == "first",
+        deadline=Deadline(say["at"], *say["fires"], doc=say["words"]),
+    )
     w = {"waits": True} if say["waits"] else {"deadline": Deadline("now", "go")}
-    b = Phase(role=Role.WAITING, initial=say["begins"] != "first", sets=say["state_sets"], **w)
-    c, d = Phase(role=Role.SETTLED), Phase(role=Role.SETTLED)
+    b = Phase(say["words"], role=Role.WAITING, initial=say["begins"] != "first", sets=say["state_sets"], **w)
+    c, d = Phase(role=Role.SETTLED, outcome=say["outcome"]), Phase(role=Role.SETTLED)
     ends = [a.to(c), a.to(d, cond="attempt > 5")][:: say["order"]]
     body = {
         say["first"]: a, "b": b, "c": c, "d": d,
         "go": Event(a.to(b, cond=say["cond"], sets=say["edge_sets"]) | a.to(b, cond="attempt > 7") | a.to(c)
-                    | b.to(c), sets=say["event_sets"], by=say["by"], hints=say["hints"]),
+                    | b.to(c), sets=say["event_sets"], by=say["by"], hints=say["hints"], doc=say["words"]),
         "back": Event(b.to(a)), "end": Event(ends[0] | ends[1]),
         say["event"]: Event({"a": a, "b": b}[say["loop"]].to.itself()),
         "fields": RunMachine.fields | {"attempt": say["default"]},
@@ -105,6 +109,11 @@ def test_the_same_declaration_has_the_same_digest(declare):
 @pytest.mark.parametrize("change", CHANGES, ids=[f"{k}={v}" for c in CHANGES for k, v in c.items()])
 def test_a_change_of_anything_changes_the_digest(declare, change):
     assert lifecycle(declare, **change).spec.digest != lifecycle(declare).spec.digest
+
+
+@pytest.mark.parametrize("said", [{"words": "Some words."}, {"outcome": Outcome.SUCCESS}], ids=str)
+def test_what_is_only_shown_changes_no_digest(declare, said):
+    assert lifecycle(declare, **said).spec.digest == lifecycle(declare).spec.digest
 
 
 def test_no_two_changes_share_a_digest(declare):

@@ -1,0 +1,104 @@
+"""Reads a database file for a command, and writes the file that a command was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.app import Kumofire
+from kumofire_fsm.errors import InvalidArgument, UnknownRun
+from kumofire_fsm.machines import MachineSpec
+from kumofire_fsm.models import RunStatus
+from kumofire_fsm.store.counts import count_rows
+
+__all__ = ["format_of", "read_counts", "read_status", "write_output"]
+
+T = TypeVar("T")
+
+_FORMATS: Final = {
+    ".svg": "svg",
+    ".png": "png",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".mmd": "mermaid",
+    ".mermaid": "mermaid",
+    ".md": "md",
+}
+
+
+def format_of(output: Path | None) -> str:
+    """Return the diagram's format that a file's name asks for; SVG for the standard output.
+
+    Raises:
+        InvalidArgument: the name ends in none of the known suffixes.
+    """
+    if output is None:
+        return "svg"
+    found = _FORMATS.get(output.suffix.lower())
+    if found is None:
+        raise InvalidArgument(
+            f"no format is known for {str(output)!r}; end it in {', '.join(_FORMATS)}, or give --format"
+        )
+    return found
+
+
+def write_output(data: str | bytes, output: Path | None) -> None:
+    """Write to a file, or to the standard output.
+
+    Raises:
+        InvalidArgument: the file cannot be written.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    if output is None:
+        sys.stdout.buffer.write(content)
+        return
+    try:
+        output.write_bytes(content)
+    except OSError as exc:
+        raise InvalidArgument(f"{output} cannot be written: {exc.strerror}") from exc
+
+
+def read_status(db: Path, run_id: str) -> RunStatus:
+    """Return the status of a run; the database is only read.
+
+    Raises:
+        InvalidArgument: there is no such file.
+        UnknownRun: no run in it has this id.
+        StoreError: the file is no database of this package.
+    """
+
+    async def read(storage: SqliteStorage) -> RunStatus:
+        status = await Kumofire().bind(db=storage).get_status(run_id)
+        if status is None:
+            raise UnknownRun(run_id)
+        return status
+
+    return _reading(db, read)
+
+
+def read_counts(db: Path, spec: MachineSpec) -> dict[str, int]:
+    """Return how many rows of a machine are in each of its states, 0 included; errors as `read_status`."""
+
+    async def read(storage: SqliteStorage) -> dict[str, int]:
+        found: dict[str, int] = dict(await storage.execute(count_rows(spec)))
+        return {state.id: found.get(state.id, 0) for state in spec.states}
+
+    return _reading(db, read)
+
+
+def _reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
+    if not db.is_file():
+        raise InvalidArgument(f"there is no database {str(db)!r}")
+
+    async def inside() -> T:
+        storage = SqliteStorage(db)
+        try:
+            return await read(storage)
+        finally:
+            await storage.close()
+
+    return asyncio.run(inside())

@@ -1,0 +1,128 @@
+"""Draws a lifecycle: what `kumofire_fsm.diagram` and the command ``kumofire diagram`` call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, get_args, overload
+
+from kumofire_fsm.drawing.dot import dot_source
+from kumofire_fsm.drawing.engines import Engine, render
+from kumofire_fsm.drawing.labels import CLOCK
+from kumofire_fsm.drawing.mermaid import mermaid
+from kumofire_fsm.drawing.page import page
+from kumofire_fsm.drawing.picture import picture_of
+from kumofire_fsm.drawing.svg import finish_svg
+from kumofire_fsm.drawing.theme import DARK, LIGHT
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.machines.lifecycle import Lifecycle
+from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.models import HistoryEntry
+
+__all__ = ["Direction", "Format", "Theme", "diagram"]
+
+TextFormat = Literal["svg", "dot", "mermaid", "md"]
+Format = Literal["svg", "png", "dot", "mermaid", "md"]
+Theme = Literal["auto", "light", "dark"]
+Direction = Literal["TB", "LR"]
+
+_PNG_CLOCK: Final = "\N{WHITE CIRCLE}"
+"""The fonts of the bundled engine have no clock."""
+
+_PNG_DPI: Final = 144
+"""Twice what a screen shows without scaling, so that small letters stay sharp."""
+
+
+@overload
+def diagram(
+    machine: type[Lifecycle] | MachineSpec,
+    *,
+    format: TextFormat = "svg",
+    path: Iterable[HistoryEntry] | None = None,
+    counts: Mapping[str, int] | None = None,
+    title: str | None = None,
+    legend: bool = True,
+    theme: Theme = "auto",
+    direction: Direction = "TB",
+    engine: Engine = "bundled",
+) -> str: ...
+
+
+@overload
+def diagram(
+    machine: type[Lifecycle] | MachineSpec,
+    *,
+    format: Literal["png"],
+    path: Iterable[HistoryEntry] | None = None,
+    counts: Mapping[str, int] | None = None,
+    title: str | None = None,
+    legend: bool = True,
+    theme: Theme = "auto",
+    direction: Direction = "TB",
+    engine: Engine = "bundled",
+) -> bytes: ...
+
+
+def diagram(
+    machine: type[Lifecycle] | MachineSpec,
+    *,
+    format: Format = "svg",
+    path: Iterable[HistoryEntry] | None = None,
+    counts: Mapping[str, int] | None = None,
+    title: str | None = None,
+    legend: bool = True,
+    theme: Theme = "auto",
+    direction: Direction = "TB",
+    engine: Engine = "bundled",
+) -> str | bytes:
+    """Draw a lifecycle; the same arguments give the same bytes.
+
+    Args:
+        machine: a lifecycle's class, or its spec.
+        format: "svg", "png" (bytes), "dot", "mermaid", or "md", a page of tables.
+        path: the history of a run; its steps are numbered, all else is dimmed. Not for "mermaid" and "md".
+        counts: how many rows are in each state, shown as badges. Not for "mermaid" and "md".
+        title: stands above the picture; an empty text for none.
+        legend: whether a legend stands under it.
+        theme: "auto" is light, and an SVG turns dark where its reader prefers dark.
+        direction: "TB" from top to bottom, "LR" from left to right.
+        engine: "bundled" is the Graphviz of the extra ``diagrams``, "system" the program ``dot``, whose
+            bytes depend on its version and fonts.
+
+    Raises:
+        InvalidArgument: an argument is none of these, or the path or the counts name an unknown state.
+        MissingPackage: the extra ``diagrams``, or the system's Graphviz, is not installed.
+        DrawingError: Graphviz failed.
+    """
+    spec = _spec(machine)
+    _one_of("format", format, Format)
+    _one_of("theme", theme, Theme)
+    _one_of("direction", direction, Direction)
+    _one_of("engine", engine, Engine)
+    name = f"The lifecycle of a {spec.name}" if title is None else title
+    if format in ("mermaid", "md"):
+        if path is not None or counts is not None:
+            raise InvalidArgument(f"{format!r} shows neither a path nor counts; use svg, png or dot")
+        return mermaid(spec) if format == "mermaid" else page(spec, title=name)
+    palette = DARK if theme == "dark" else LIGHT
+    picture = picture_of(spec, path=path, counts=counts)
+    source = dot_source(picture, palette, title=name, with_legend=legend, direction=direction)
+    if format == "dot":
+        return source
+    if format == "png":
+        if engine == "bundled":
+            source = source.replace(CLOCK, _PNG_CLOCK)
+        return render(source, format, engine, _PNG_DPI)
+    drawn = render(source, format, engine).decode()
+    return finish_svg(drawn, palette, title=name or spec.name, adapts=theme == "auto")
+
+
+def _spec(machine: object) -> MachineSpec:
+    spec = getattr(machine, "spec", machine)
+    if not isinstance(spec, MachineSpec):
+        raise InvalidArgument(f"{machine!r:.100} is no lifecycle; give a class such as RunMachine")
+    return spec
+
+
+def _one_of(what: str, given: object, allowed: object) -> None:
+    if given not in get_args(allowed):
+        raise InvalidArgument(f"{what} must be {' or '.join(get_args(allowed))}; found {given!r:.100}")
