@@ -5,14 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test check bench diagrams clean
+.PHONY: help demo test check bench bench-cron diagrams truth clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
 	@echo "make test   lint, types, layers and all tests"
 	@echo "make check  lint, types and layers only"
 	@echo "make bench  jobs a second beside a hand-written loop and huey"
-	@echo "make diagrams  draw the lifecycles again, after a change of a declaration"
+	@echo "make bench-cron  what the next occurrence costs beside croniter and cronsim"
+	@echo "make diagrams    draw the lifecycles again, after a change of a declaration"
+	@echo "make truth       write docs/cron-truth.md anew"
 
 $(VENV)/.demo: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -45,6 +47,12 @@ bench: $(VENV)/.dev
 
 diagrams: $(VENV)/.dev
 	@$(BIN)/python diagrams/renew.py
+
+bench-cron: $(VENV)/.dev
+	@$(BIN)/python benchmarks/cron_bench.py
+
+truth: $(VENV)/.dev
+	@$(BIN)/python tests/support/cron_truth.py > docs/cron-truth.md
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

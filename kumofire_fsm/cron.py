@@ -1,20 +1,27 @@
-"""When a recurring job fires: a cron expression in a zone, or a fixed interval."""
+"""When a recurring job fires: a cron expression in a zone, or a fixed interval.
+
+Pure arithmetic on instants in milliseconds since 1970: no clock is read here. `crontab` parses the dialect,
+`cronwalls` finds the wall times, `zones` the clock changes, and `firing` decides what they do.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import islice
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from kumofire_fsm.crontab import Crontab, parse_crontab
+from kumofire_fsm.cronwalls import next_wall
 from kumofire_fsm.errors import InvalidSchedule
-from kumofire_fsm.times import duration_ms, instant_ms, moment
+from kumofire_fsm.firing import next_firing, previous_firing
+from kumofire_fsm.times import LAST_MS, duration_ms, instant_ms
+from kumofire_fsm.zones import find_zone
 
-__all__ = ["Cron", "Every", "Rule", "rule_from_json"]
+__all__ = ["Cron", "Every", "Rule", "latest_between", "preview", "rule_from_json", "rule_from_options"]
 
 _LEAST_MS: Final = 1_000
-_YEARS: Final = 50
-"""How far croniter looks for an occurrence before it counts as impossible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,45 +37,48 @@ class Cron:
         Raises:
             InvalidSchedule: the expression or zone is malformed, or no such date exists.
         """
-        if not self.expression.strip():
+        crontab = self._crontab()
+        find_zone(self.timezone)
+        if crontab.impossible:
             raise InvalidSchedule(
-                f"a cron expression is a text such as '*/5 * * * *'; found {self.expression!r}"
+                f"the cron expression {self.expression!r} never fires: no month of its month field has such "
+                "a day as its day-of-month field"
             )
-        self._zone()
-        if self.next_after(0) is None:
-            raise InvalidSchedule(f"the cron expression {self.expression!r} never fires: no such date exists")
+        if next_wall(crontab, 0) is None:
+            raise InvalidSchedule(
+                f"the cron expression {self.expression!r} never fires: no date matches its day-of-month, "
+                "month and day-of-week fields together"
+            )
 
     def next_after(self, after: int) -> int | None:
-        """Return the first occurrence later than ``after``, in milliseconds; None if there is none."""
-        from croniter import CroniterError, croniter
-        from croniter.croniter import CroniterBadDateError
+        """Return the first occurrence later than ``after``; None if there is none within 50 years.
 
+        Raises:
+            InvalidSchedule: the expression or zone is malformed.
+        """
+        crontab, zone = self._crontab(), find_zone(self.timezone)
         try:
-            times = croniter(
-                self.expression,
-                moment(after).astimezone(self._zone()),
-                ret_type=datetime,
-                second_at_beginning=True,
-                max_years_between_matches=_YEARS,
-            )
-            found: datetime = times.get_next()
-        except CroniterBadDateError:
+            found = next_firing(crontab, zone, after // 1000)
+        except (OverflowError, ValueError):  # beyond the last year of a datetime
             return None
-        except (CroniterError, ValueError, KeyError, OverflowError) as exc:
-            raise InvalidSchedule(f"the cron expression {self.expression!r} is malformed: {exc}") from exc
-        return instant_ms(found, "an occurrence")
+        return None if found is None or found * 1000 > LAST_MS else found * 1000
+
+    def previous(self, at: int) -> int | None:
+        """Return the last occurrence earlier than ``at``; None if there is none since 1970.
+
+        Raises:
+            InvalidSchedule: the expression or zone is malformed.
+        """
+        crontab, zone = self._crontab(), find_zone(self.timezone)
+        found = previous_firing(crontab, zone, -(-at // 1000)) if at > 0 else None
+        return None if found is None or found < 0 else found * 1000
 
     def to_json(self) -> dict[str, Any]:
         """Return what is stored."""
         return {"cron": self.expression, "timezone": self.timezone}
 
-    def _zone(self) -> ZoneInfo:
-        try:
-            return ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as exc:
-            raise InvalidSchedule(
-                f"there is no time zone {self.timezone!r}; use an IANA name such as 'Europe/Berlin'"
-            ) from exc
+    def _crontab(self) -> Crontab:
+        return parse_crontab(self.expression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +100,17 @@ class Every:
             )
 
     def next_after(self, after: int) -> int | None:
-        """Return the first occurrence later than ``after``, in milliseconds."""
+        """Return the first occurrence later than ``after``, in milliseconds; None after the year 9999."""
         if after < self.anchor_ms:
             return self.anchor_ms
-        return after + self.interval_ms - (after - self.anchor_ms) % self.interval_ms
+        following = after + self.interval_ms - (after - self.anchor_ms) % self.interval_ms
+        return following if following <= LAST_MS else None
+
+    def previous(self, at: int) -> int | None:
+        """Return the last occurrence earlier than ``at``, in milliseconds; None before the anchor."""
+        if at <= self.anchor_ms:
+            return None
+        return at - 1 - (at - 1 - self.anchor_ms) % self.interval_ms
 
     def to_json(self) -> dict[str, Any]:
         """Return what is stored."""
@@ -101,6 +118,27 @@ class Every:
 
 
 Rule = Cron | Every
+
+
+def preview(rule: Rule, after: int, count: int) -> list[int]:
+    """Return the first ``count`` occurrences later than ``after``, in milliseconds; fewer if it ends."""
+    return list(islice(_occurrences(rule, after), count))
+
+
+def latest_between(rule: Rule, after: int, until: int) -> int | None:
+    """Return the last occurrence later than ``after`` and not later than ``until``; None if there is none.
+
+    It is searched backwards from ``until``: an outage of a year costs no more than one of a minute.
+    """
+    latest = rule.previous(until + 1)
+    return latest if latest is not None and latest > after else None
+
+
+def _occurrences(rule: Rule, after: int) -> Iterator[int]:
+    at = rule.next_after(after)
+    while at is not None:
+        yield at
+        at = rule.next_after(at)
 
 
 def rule_from_json(stored: Any) -> Rule:

@@ -54,7 +54,7 @@ class ScheduleClient:
 
         Args:
             name, payload, max_attempts, tags: as for `create`; the payload is validated now.
-            cron: five fields, or six with seconds first.
+            cron: five fields, or six with seconds first; docs/schedules.md says exactly what they take.
             timezone: the IANA zone whose clock the expression follows; default UTC.
             every: a fixed interval of at least a second, instead of cron; counted from start_at.
             start_at: where counting begins, an aware datetime; default now.

@@ -8,12 +8,12 @@ from typing import Final
 
 from kumofire_fsm.errors import InvalidArgument
 
-__all__ = ["brief", "duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
+__all__ = ["LAST_MS", "brief", "duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_LONGEST_MS: Final = 1_000 * 365 * 86_400_000  # so that a time from now stays below _LAST_MS
-_LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, beyond which datetime ends
+_LONGEST_MS: Final = 1_000 * 365 * 86_400_000  # so that a time from now stays below LAST_MS
+LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, beyond which datetime ends
 
 
 def instant_ms(value: object, what: str) -> int:
@@ -29,7 +29,7 @@ def instant_ms(value: object, what: str) -> int:
             f"{what} is naive ({value!r}): say which zone, such as datetime.now(timezone.utc)"
         )
     milliseconds = (value - _EPOCH) // _MILLISECOND
-    if not 0 <= milliseconds <= _LAST_MS:
+    if not 0 <= milliseconds <= LAST_MS:
         raise InvalidArgument(f"{what} lies before 1970 or after the year 9999 in UTC: {value!r}")
     return milliseconds
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line; errors of the package are one line and exit code 2."""
-    try:
-        import typer  # noqa: F401 -- an optional dependency
-    except ImportError:
-        sys.exit("kumofire: the command line needs typer and rich; run: pip install 'kumofire_fsm[cli]'")
+    if any(find_spec(name) is None for name in ("typer", "rich", "cron_descriptor")):
+        sys.exit(
+            "kumofire: the command line needs typer, rich and cron-descriptor; "
+            "run: pip install 'kumofire_fsm[cli]'"
+        )
     from kumofire_fsm.cli.commands import run
 
     run()

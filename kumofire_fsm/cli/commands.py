@@ -16,6 +16,7 @@ from kumofire_fsm.cli.files import format_of, read_counts, read_status, write_ou
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.migrations import migrate_command, migrations_cli
+from kumofire_fsm.cli.schedules import schedules
 from kumofire_fsm.cli.status import status_json, status_text
 from kumofire_fsm.cli.worker import work
 from kumofire_fsm.drawing import diagram
@@ -39,6 +40,7 @@ cli.add_typer(runs, name="runs")
 
 Database = Annotated[Path, typer.Option(help="The SQLite file; it is only read.")]
 Machine = Annotated[str, typer.Option(help="The lifecycle of the run: RunMachine, or MODULE:CLASS.")]
+cli.add_typer(schedules, name="schedules")
 
 
 def run() -> None:

@@ -127,7 +127,10 @@ def test_json_is_an_empty_list_when_there_is_nothing_to_mend():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("kumofire_fsm", "must be RunMachine or JobMachine or MODULE:CLASS, such as shop.lifecycles:ApprovedRun"),
+        (
+            "kumofire_fsm",
+            "must be RunMachine or JobMachine or MODULE:CLASS, such as shop.lifecycles:ApprovedRun",
+        ),
         ("kumofire_fsm.machines:RunMachin", "has no 'RunMachin'; it has JobMachine, RunMachine"),
         ("kumofire_fsm:Kumofire", "and not a lifecycle"),
         ("kumofire_fsm.machines:Lifecycle", "and not a lifecycle"),

@@ -1,0 +1,109 @@
+"""``kumofire schedules``: what an expression means, and when it fires."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from cron_descriptor import Options, get_description
+
+from kumofire_fsm.cron import Cron, preview
+from kumofire_fsm.crontab import Crontab, parse_crontab, split_fields
+from kumofire_fsm.cronwalls import next_wall
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.times import instant_ms, moment
+from kumofire_fsm.zones import Change, find_zone, offset_at, offset_or_change
+
+__all__ = ["clock_note", "describe", "schedules"]
+
+schedules = typer.Typer(help="Recurring jobs.", no_args_is_help=True)
+
+
+@schedules.callback()
+def _schedules() -> None:
+    """Recurring jobs."""
+
+
+@schedules.command("preview")
+def preview_command(
+    expression: Annotated[
+        str, typer.Argument(help="Five fields, six with seconds first, or @daily and so on.")
+    ],
+    tz: Annotated[str, typer.Option(help="The IANA time zone whose clock it follows.")] = "UTC",
+    count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many occurrences.")] = 10,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Those after this ISO time, on the zone's clock; default now."),
+    ] = None,
+) -> None:
+    """Show when a cron expression fires next, and what clock changes do to it."""
+    cron = Cron(expression, tz)
+    cron.check()
+    crontab, zone = parse_crontab(expression), find_zone(tz)
+    typer.echo(f"{describe(expression) or expression} ({tz})")
+    typer.echo(f"{'local':<31}{'UTC':<24}note")
+    for at in preview(cron, _after(start, zone), count):
+        local = moment(at).astimezone(zone)
+        note = clock_note(crontab, zone, at // 1000)
+        line = f"{local:%a} {local.isoformat(' '):<27}{moment(at):%Y-%m-%d %H:%M:%S}     {note}"
+        typer.echo(line.rstrip())
+
+
+def describe(expression: str) -> str | None:
+    """Return an expression in plain English; None for a list of weekdays that would read ambiguously.
+
+    Raises:
+        InvalidSchedule: it is malformed.
+    """
+    parse_crontab(expression)
+    fields = split_fields(expression)
+    *_, day, _, weekday = fields
+    if "," in weekday and re.search("[#lL]", weekday):
+        return None
+    fields[-1] = re.sub(r"^[lL]([0-7])$", r"\1L", weekday)  # cron-descriptor writes 5L for the last Friday
+    options = Options()
+    options.use_24hour_time_format = True
+    options.locale_code = "en_US"
+    text: str = get_description(" ".join(fields).upper(), options)
+    if "*" not in {day, weekday} and (day.startswith("*") or weekday.startswith("*")):
+        text = text.replace(", or on ", ", if also on ")  # it takes every pair of days for an either-or
+    return text
+
+
+def clock_note(crontab: Crontab, zone: ZoneInfo, at: int) -> str:
+    """Say what a clock change did to an occurrence, at an instant in seconds; empty if nothing."""
+    wall = at + offset_at(zone, at)
+    here = offset_or_change(zone, wall)
+    if isinstance(here, Change):
+        if crontab.fixed:
+            return f"once, although {_stretch(here)} comes twice"
+        return f"{'first' if at < here.at else 'second'} time round: {_stretch(here)} comes twice"
+    gap = offset_or_change(zone, wall - 1)
+    if crontab.fixed and isinstance(gap, Change) and gap.skips:
+        named = next_wall(crontab, gap.first - 1)
+        if named is not None and named < gap.end:
+            return f"just after the gap: {_stretch(gap)} is skipped"
+    return ""
+
+
+def _stretch(change: Change) -> str:
+    """Return the wall times that a change skips or repeats, with dates when it is a day or more."""
+    first, end = moment(change.first * 1000), moment(change.end * 1000)
+    form = "%Y-%m-%d %H:%M" if change.end - change.first >= 86_400 else "%H:%M"
+    return f"{first:{form}} to {end:{form}}"
+
+
+def _after(start: str | None, zone: ZoneInfo) -> int:
+    """Return the instant after which occurrences are shown, in milliseconds."""
+    if start is None:
+        return instant_ms(datetime.now(UTC), "now")
+    try:
+        given = datetime.fromisoformat(start)
+    except ValueError as exc:
+        raise InvalidArgument(
+            f"--from must be an ISO time such as 2026-11-01T00:30; found {start!r}"
+        ) from exc
+    return instant_ms(given if given.tzinfo else given.replace(tzinfo=zone), "--from")
