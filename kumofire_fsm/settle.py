@@ -55,8 +55,8 @@ async def _settle_part(binding: Binding, part: Sequence[Outcome]) -> dict[str, M
     if not part or not part[0].effects:
         return await _settle_together(binding, part)
     done = await commit(binding, part[0], _statements(binding, part))
-    if isinstance(done, Outcome):
-        return await _settle_together(binding, [done])
+    if isinstance(done, Outcome):  # at the time of the outcome that it stands for
+        return await _settle_together(binding, [done._replace(move=done.move._replace(now=part[0].move.now))])
     if done is None:
         _warn_of_late(part[0])
         return {}

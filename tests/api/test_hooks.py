@@ -156,6 +156,19 @@ async def test_what_a_hook_raises_is_logged_and_undoes_nothing(
     assert "broken hook" in caplog.text
 
 
+async def test_statements_that_are_refused_are_told_as_the_failure_that_they_are(kit: Kit) -> None:
+    @kit.job("commits", max_attempts=1)
+    async def commits(ctx: Any) -> None:
+        kit.clock.advance(1)
+        ctx.commit(["INSERT INTO no_table VALUES (1)"])
+
+    seen = watch(kit)
+    async with kit.bound() as w:
+        w.storage.fail_once("application", "before")  # the second try, half a second later, is refused
+        await w.deliver(await w.create("commits"))
+    assert seen[-1] == ("fail", "running", "failed")
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_failing_read_drops_the_hook_and_not_the_run(kit: Kit, when: str) -> None:
     kit.job("none")(nothing)
