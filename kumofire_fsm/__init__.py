@@ -52,7 +52,7 @@ from kumofire_fsm.models import Created, DispatchReport, HistoryEntry, NewRun, R
 from kumofire_fsm.prepared import PreparedRun
 from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.schedule_rows import Schedule
-from kumofire_fsm.signals import Cancel, Fail, Retry, Snooze
+from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
 from kumofire_fsm.sync import SyncJobs
 from kumofire_fsm.verdict import Verdict
 
@@ -78,6 +78,7 @@ __all__ = [
     "DrawingError",
     "EmbeddedJobs",
     "Fail",
+    "Fire",
     "GuardFailed",
     "HistoryEntry",
     "InvalidArgument",

@@ -10,29 +10,31 @@ import asyncio
 import contextvars
 import inspect
 import traceback
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import datetime
-from types import coroutine
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from kumofire_fsm import driving
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.context import RunContext
 from kumofire_fsm.definitions import Definition
-from kumofire_fsm.errors import KumofireError, LeaseLost
+from kumofire_fsm.errors import InvalidArgument, KumofireError, LeaseLost
 from kumofire_fsm.fire import Move, fire
 from kumofire_fsm.jsontext import cut, encode
 from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES, PROGRESS_BYTES
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
-from kumofire_fsm.signals import Cancel, Fail, Retry, Snooze
+from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
 from kumofire_fsm.store.runs import ClaimedRun
 from kumofire_fsm.times import duration_ms, instant_ms
 
 __all__ = ["Attempt", "Outcome", "release"]
 
 _NOTE_LENGTH = 80
+_NOTE_BYTES = 160
+"""In ASCII JSON at most six times that, and so within `kumofire_fsm.limits.FACTS_BYTES`."""
 
 
 class Outcome(NamedTuple):
@@ -91,11 +93,13 @@ class Attempt:
         except Exception as exc:
             return self._failed(exc)  # a later deploy may mend it, so it is retried
         try:
-            value = await _drive(self._call(payload, executor), suspended)
+            value = await driving.drive(self._call(payload, executor), suspended)
         except asyncio.CancelledError as exc:
             return self._stopped(exc)
         except Snooze as signal:
             return self._snoozed(signal)
+        except Fire as signal:
+            return self._fired(signal)
         except Cancel as signal:
             return self._outcome("stop", value=cut(_text(signal), ERROR_BYTES) or None)
         except Fail as signal:
@@ -166,7 +170,7 @@ class Attempt:
             return await value if inspect.isawaitable(value) else value
         loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
         value = await loop.run_in_executor(
-            executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
+            executor, lambda: inside.run(driving.without_stop_iteration, definition.handler, arguments)
         )
         return await value if inspect.isawaitable(value) else value
 
@@ -191,13 +195,33 @@ class Attempt:
 
     def _snoozed(self, signal: Snooze) -> Outcome:
         try:
-            if isinstance(signal.until, datetime):
-                until = instant_ms(signal.until, "Snooze(until=...)")
-            else:
-                until = self.binding.now() + duration_ms(signal.until, "Snooze(until=...)")
+            until = self._until(signal.until, "Snooze(until=...)")
         except KumofireError as exc:
             return self._failed(exc)
         return self._outcome("snooze", next_at=until)
+
+    def _fired(self, signal: Fire) -> Outcome:
+        """Fire the handler's event; one that its machine could leave unanswered is the handler's failure."""
+        machine = self.binding.runs.specs[self.run.machine]
+        if signal.event not in machine.outcomes:
+            may = ", ".join(machine.outcomes)
+            return self._failed(
+                InvalidArgument(
+                    f"Fire({signal.event!r}): the handlers of the machine {machine.name!r} may fire {may}"
+                )
+            )
+        try:
+            until = self._until(signal.until, "Fire(until=...)")
+        except KumofireError as exc:
+            return self._failed(exc)
+        facts = None if signal.note is None else json_facts(note=cut(str(signal.note), _NOTE_BYTES))
+        return Outcome(self._move(signal.event, next_at=until, facts=facts))
+
+    def _until(self, until: datetime | timedelta | float, what: str) -> int:
+        """Return an instant, or a time from now, in milliseconds."""
+        if isinstance(until, datetime):
+            return instant_ms(until, what)
+        return self.binding.now() + duration_ms(until, what)
 
     def _failed(self, exc: BaseException) -> Outcome:
         """Retry after the policy's backoff, or fail when attempts are spent or the policy says never."""
@@ -256,7 +280,8 @@ def _error_text(exc: BaseException) -> str:
     """Return the error on one line, then where it came from."""
     text = _text(exc)
     said = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
-    frames = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename != __file__]
+    ours = (__file__, driving.__file__)
+    frames = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename not in ours]
     trace = "".join(traceback.format_list(frames))
     return cut(f"{said}\n{trace}" if trace else said, ERROR_BYTES)
 
@@ -267,41 +292,3 @@ def _text(exc: BaseException) -> str:
         return str(exc)
     except Exception as broken:
         return f"<its text could not be made: {type(broken).__name__}>"
-
-
-def _without_stop_iteration(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Call a plain function; a StopIteration cannot pass through a future."""
-    try:
-        return handler(*arguments)
-    except StopIteration as exc:
-        raise RuntimeError("the handler raised StopIteration") from exc
-
-
-@coroutine
-def _drive(work: Awaitable[Any], suspended: Callable[[], None]) -> Generator[Any, Any, Any]:
-    """Await ``work``, calling ``suspended`` when it first has to wait.
-
-    A handler that never waits costs no task of its own and no timer: half of the cost of a quick one.
-    """
-    steps: Any = work.__await__()
-    try:
-        waits_for = steps.send(None)
-    except StopIteration as stop:
-        return stop.value
-    suspended()
-    while True:
-        try:
-            sent = yield waits_for
-        except GeneratorExit:
-            steps.close()
-            raise
-        except BaseException as exc:
-            try:
-                waits_for = steps.throw(exc)
-            except StopIteration as stop:
-                return stop.value
-        else:
-            try:
-                waits_for = steps.send(sent)
-            except StopIteration as stop:
-                return stop.value

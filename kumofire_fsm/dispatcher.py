@@ -14,6 +14,7 @@ from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.occurrences import fire_due_jobs
 from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.store.refusals import explained
 
 __all__ = ["dispatch", "sweep"]
 
@@ -95,20 +96,22 @@ async def move_or_defer(
     binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
 ) -> list[Row]:
     """Run a by-id statement on what the database accepts, and set the refused rows aside."""
-    refused: list[str] = []
+    refused: dict[str, str] = {}
 
     async def act(part: Sequence[str]) -> list[Row]:
         try:
             return await binding.storage.execute(statement(part))
-        except RowRefused:
+        except RowRefused as exc:
             if len(part) == 1:
-                refused.append(part[0])
+                refused[part[0]] = explained(exc)
                 return []
             raise
 
     rows = await in_halves(act, ids, str) if ids else []
     if refused:
-        log.error("runs %s cannot be moved; set aside for an hour", ", ".join(refused))
+        for why in sorted(set(refused.values())):
+            which = ", ".join(run_id for run_id, reason in refused.items() if reason == why)
+            log.error("runs %s cannot be moved; set aside for an hour: %s", which, why)
         later = binding.now() + DEFER_MS
-        await binding.storage.execute(binding.runs.defer(refused, later))
+        await binding.storage.execute(binding.runs.defer(list(refused), later))
     return rows

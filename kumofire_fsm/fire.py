@@ -19,6 +19,7 @@ from kumofire_fsm.errors import (
 )
 from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.ports import Row
+from kumofire_fsm.store.refusals import REGISTER, explained, lacks_edge
 from kumofire_fsm.store.runs import RunRow
 
 __all__ = ["DEFER_MS", "Move", "Moved", "fire", "in_halves", "read_runs", "refusal"]
@@ -102,7 +103,7 @@ async def in_halves(
         try:
             rows += await in_halves(act, half, describe)
         except RowRefused as exc:
-            log.error("%s was refused, and is left as it was: %s", describe(half[0]), exc)
+            log.error("%s was refused, and is left as it was: %s", describe(half[0]), explained(exc))
     return rows
 
 
@@ -144,10 +145,10 @@ def _refused_by_database(said: str, row: RunRow, facts: dict[str, Any], cause: E
         return DedupeConflict(
             f"{said}: another run holds the dedupe key {row.dedupe_key!r} of job {row.job!r} now", **facts
         )
-    if "no such edge" in str(cause):
+    if lacks_edge(cause):
         return SchemaMismatch(
             f"{said} from {row.state!r} is an edge of this code's machine {row.machine!r}, but the "
-            "database does not know it; open the file with this code once, so that it is registered"
+            f"database does not know it; {REGISTER}"
         )
     return TransitionError(f"{said} was refused by the database: {cause}", **facts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -34,6 +34,7 @@ class Transition:
         event: what was fired.
         before: the state it left; None for a run that was just created.
         state: the state it reached.
+        facts: what its history entry notes, such as who fired it (``by``) and why (``note``).
         run: the run, read after the commit; it may have moved on meanwhile.
         jobs: the jobs API.
         env: what the application was opened or bound with.
@@ -42,6 +43,7 @@ class Transition:
     event: str
     before: str | None
     state: str
+    facts: Mapping[str, Any]
     run: RunStatus
     jobs: Jobs
     env: Any
@@ -108,8 +110,9 @@ async def _call_for(binding: Binding, change: Change, run: RunStatus) -> None:
     made = _find(run.history, change)
     if made is None:
         return
-    event, before = made
-    transition = Transition(event, before, change.state, run, binding.jobs, binding.env)
+    entry, before = made
+    event = entry.event
+    transition = Transition(event, before, change.state, entry.facts, run, binding.jobs, binding.env)
     for hook in binding.registry.hooks:
         if hook.job not in (None, run.name) or (hook.event or event, hook.state or change.state) != (
             event,
@@ -124,13 +127,13 @@ async def _call_for(binding: Binding, change: Change, run: RunStatus) -> None:
             log.exception("a hook on run %s failed; its transition %r stands", change.run_id, event)
 
 
-def _find(history: Sequence[HistoryEntry], change: Change) -> tuple[str, str | None] | None:
-    """Return the event that the statement fired, and the state before; a self-loop leaves no entry."""
+def _find(history: Sequence[HistoryEntry], change: Change) -> tuple[HistoryEntry, str | None] | None:
+    """Return the entry of what the statement fired, and the state before; a self-loop leaves none."""
     at = moment(change.at)
     for place in range(len(history) - 1, -1, -1):
         entry = history[place]
         if (entry.state, entry.at) == (change.state, at):
-            return entry.event, history[place - 1].state if place else None
+            return entry, history[place - 1].state if place else None
     return None
 
 

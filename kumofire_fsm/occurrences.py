@@ -18,6 +18,7 @@ from kumofire_fsm.ids import new_token
 from kumofire_fsm.jsontext import cut
 from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES
 from kumofire_fsm.ports import Row
+from kumofire_fsm.store.refusals import explained
 from kumofire_fsm.store.schedules import JobRow
 
 __all__ = ["JobsReport", "fire_due_jobs"]
@@ -47,8 +48,9 @@ async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
     async def act(part: Sequence[JobRow]) -> list[Row]:
         try:
             return await _advance(binding, part)
-        except RowRefused:
+        except RowRefused as exc:
             if len(part) == 1:
+                log.error("recurring job %s cannot be moved: %s", part[0].id, explained(exc))
                 refused_jobs.append(part[0].id)
                 return []
             raise
@@ -56,7 +58,7 @@ async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
     moved = await in_halves(act, due, lambda job: f"recurring job {job.id}")
     fired = {row[0]: row[1] for row in moved}
     if refused_jobs:
-        log.error("recurring jobs %s cannot be moved; set aside for an hour", ", ".join(refused_jobs))
+        log.error("recurring jobs %s are set aside for an hour", ", ".join(refused_jobs))
         await binding.storage.execute(binding.schedules.defer(refused_jobs, binding.now() + DEFER_MS))
     hinted = [(run_id, run_at) for run_id, run_at in fired.items() if run_at is not None]
     refused = await send_hints(binding, hinted)

@@ -12,6 +12,7 @@ from kumofire_fsm.errors import RowRefused, StoreError
 from kumofire_fsm.fire import Moved, in_halves, is_settled, read_runs
 from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.store.refusals import explained
 
 __all__ = ["Settled", "settle", "statements_for"]
 
@@ -77,7 +78,7 @@ async def _settle_together(binding: Binding, outcomes: Sequence[Outcome]) -> dic
     try:
         rows = await in_halves(act, list(outcomes), describe)
     except RowRefused as exc:  # there was only one
-        log.error("%s was refused: %s", describe(outcomes[0]), exc)
+        log.error("%s was refused: %s", describe(outcomes[0]), explained(exc))
         rows = []
     moved = {row[0]: Moved(*row) for row in rows}
     late = [outcome for outcome in outcomes if outcome.move.run_id not in moved]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-__all__ = ["Cancel", "Fail", "Retry", "Signal", "Snooze"]
+__all__ = ["Cancel", "Fail", "Fire", "Retry", "Signal", "Snooze"]
 
 
 class Signal(Exception):
@@ -36,6 +36,25 @@ class Snooze(Signal):
     def __init__(self, until: datetime | timedelta | float) -> None:
         self.until = until
         super().__init__(f"snoozed until {until}")
+
+
+class Fire(Signal):
+    """End the attempt by firing an event that the run's machine declares for its handlers.
+
+    The event is one ``by=Actor.CONSUMER`` that leads out of every leased state, whatever the row holds
+    (`MachineSpec.outcomes`); another one is the handler's failure, and follows its retry policy.
+
+    Args:
+        event: the event to fire; fenced by the attempt, like every outcome.
+        until: what the event's edges read as ``next_at``: an aware datetime, or how long from now.
+        note: why, kept in the history, cut at 160 bytes.
+    """
+
+    def __init__(
+        self, event: str, *, until: datetime | timedelta | float = 0.0, note: str | None = None
+    ) -> None:
+        self.event, self.until, self.note = event, until, note
+        super().__init__(f"{event!r} was fired" if note is None else note)
 
 
 class Fail(Signal):

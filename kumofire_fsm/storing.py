@@ -8,11 +8,12 @@ from typing import NamedTuple, TypeVar
 
 from kumofire_fsm.binding import Binding
 from kumofire_fsm.creation import NewRow
-from kumofire_fsm.errors import InvalidArgument, RowRefused
+from kumofire_fsm.errors import InvalidArgument, RowRefused, SchemaMismatch
 from kumofire_fsm.hints import send_hints
 from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.limits import STATEMENT_BYTES
 from kumofire_fsm.models import Created
+from kumofire_fsm.store.refusals import REGISTER, lacks_edge
 
 __all__ = ["RunStore"]
 
@@ -35,10 +36,17 @@ class RunStore:
         self._storing: set[asyncio.Task[None]] = set()
 
     async def store_all(self, rows: Sequence[NewRow]) -> list[Created]:
-        """Store rows in chunks of about 1 MB, each atomically."""
+        """Store rows in chunks of about 1 MB, each atomically.
+
+        Raises:
+            InvalidArgument, SchemaMismatch: see `_refusal`.
+        """
         created: list[Created] = []
         for chunk in _chunks(rows, lambda row: row.size):
-            created += await self._store(chunk)
+            try:
+                created += await self._store(chunk)
+            except RowRefused as exc:
+                raise _refusal(chunk, exc) from exc
         return created
 
     def store_soon(self, row: NewRow) -> asyncio.Future[Created]:
@@ -63,9 +71,11 @@ class RunStore:
         """Store the rows of several callers; when the database refuses, each alone."""
         try:
             answers = await self._store([each.row for each in part])
-        except InvalidArgument as exc:
+        except RowRefused as exc:
             if len(part) == 1:
-                _tell(part[0].created, exc)
+                why = _refusal([part[0].row], exc)
+                why.__cause__ = exc
+                _tell(part[0].created, why)
             for each in part if len(part) > 1 else ():
                 await self._store_together([each])
         except Exception as exc:
@@ -86,10 +96,7 @@ class RunStore:
             statements.append(binding.runs.insert_bodies("payload", bodies))
         if keyed:
             statements.append(binding.runs.find_holders(sorted(keyed)))
-        try:
-            answers = await binding.storage.batch(statements)
-        except RowRefused as exc:
-            raise InvalidArgument(f"the database refused the run: {exc}") from exc
+        answers = await binding.storage.batch(statements)
         holders = {(job, key): run_id for job, key, run_id in answers[-1]} if keyed else {}
         created = []
         for row in rows:
@@ -106,6 +113,16 @@ class RunStore:
 def _change(row: NewRow) -> Change:
     columns = row.columns
     return Change(row.id, columns["state"], columns["job"], columns["created_at"])
+
+
+def _refusal(rows: Sequence[NewRow], cause: RowRefused) -> Exception:
+    """Return why the database refused rows: one that it cannot hold, or a machine that it does not know."""
+    if not lacks_edge(cause):
+        return InvalidArgument(f"the database refused the run: {cause}")
+    firsts = sorted({f"{row.columns['state']!r} of the machine {row.columns['machine']!r}" for row in rows})
+    return SchemaMismatch(
+        f"a run cannot be created in {', '.join(firsts)}: the database does not know it; {REGISTER}"
+    )
 
 
 def _tell(created: asyncio.Future[Created], answer: Created | Exception) -> None:

@@ -15,6 +15,7 @@ from kumofire_fsm.cli.demo import show_demo
 from kumofire_fsm.cli.files import format_of, read_counts, read_status, write_output
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
+from kumofire_fsm.cli.machine_migrate import machine_migrate_command
 from kumofire_fsm.cli.migrations import migrate_command, migrations_cli
 from kumofire_fsm.cli.schedules import schedules
 from kumofire_fsm.cli.status import status_json, status_text
@@ -34,6 +35,7 @@ cli = typer.Typer(
 )
 cli.command("migrate")(migrate_command)
 cli.add_typer(migrations_cli, name="migrations")
+machine.command("migrate")(machine_migrate_command)
 cli.add_typer(machine)
 runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
 cli.add_typer(runs, name="runs")

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 from kumofire_fsm.store.schema import migrations
 
-__all__ = ["copy_migrations"]
+__all__ = ["checked_copies", "copy_migrations", "next_number"]
 
 _NUMBERED: Final = re.compile(r"\d+")
 _COPY: Final = re.compile(r"(\d+)_kumofire_(\d+_.+\.sql)")
@@ -35,16 +35,31 @@ def copy_migrations(folder: Path) -> list[str]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        there = _copies(folder)
-        _check(folder, there)
+        there = checked_copies(folder)
         missing = migrations()[len(there) :]
-        first = 1 + max((_number(entry) for entry in folder.iterdir()), default=0)
+        first = next_number(folder)
         names = [f"{number:04}_kumofire_{each.name}" for number, each in enumerate(missing, first)]
         for name, each in zip(names, missing, strict=True):
             (folder / name).write_bytes(each.sql.encode())
     except OSError as exc:
         raise InvalidArgument(f"migrations cannot be copied to {folder}: {exc}") from exc
     return names
+
+
+def next_number(folder: Path) -> int:
+    """Return the number after the highest in use in a folder that exists."""
+    return 1 + max((_number(entry) for entry in folder.iterdir()), default=0)
+
+
+def checked_copies(folder: Path) -> list[_Copy]:
+    """Return the copies in a folder, in the order in which wrangler applies them.
+
+    Raises:
+        MigrationConflict: one was altered, is of a newer version, or is not in order.
+    """
+    there = _copies(folder)
+    _check(folder, there)
+    return there
 
 
 def _number(entry: Path) -> int:

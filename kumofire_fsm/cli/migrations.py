@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import sys
-import tempfile
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.cli.copied import copy_migrations
+from kumofire_fsm.cli.database import (
+    ConfigOption,
+    DatabaseOption,
+    EnvOption,
+    LocalOption,
+    RemoteOption,
+    YesOption,
+    apply_file,
+    chosen,
+    confirm,
+    look_into,
+)
 from kumofire_fsm.cli.wrangler import Database
-from kumofire_fsm.errors import InvalidArgument, MigrationConflict, WranglerError
+from kumofire_fsm.errors import MigrationConflict
 from kumofire_fsm.store.schema import (
     Migration,
     applied_by_wrangler,
@@ -32,13 +39,13 @@ migrations_cli = typer.Typer(no_args_is_help=True, help="The migrations as files
 
 def migrate_command(
     sqlite: Annotated[Path | None, typer.Option(help="An SQLite file; made if it does not exist.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="Wrangler's local D1 database.")] = False,
-    remote: Annotated[bool, typer.Option("--remote", help="The D1 database at Cloudflare.")] = False,
-    database: Annotated[str | None, typer.Option(help="D1: its name or binding.", metavar="NAME")] = None,
-    config: Annotated[Path | None, typer.Option(help="D1: wrangler's configuration file.")] = None,
-    env: Annotated[str | None, typer.Option(help="D1: the configuration's environment.")] = None,
+    local: LocalOption = False,
+    remote: RemoteOption = False,
+    database: DatabaseOption = None,
+    config: ConfigOption = None,
+    env: EnvOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is pending; change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --remote.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Bring a database's schema up to date: an SQLite file, or a D1 database through wrangler.
 
@@ -47,16 +54,11 @@ def migrate_command(
     migrations copy` and `wrangler d1 migrations apply` goes on that way; once it was migrated here, wrangler
     refuses the copies ("table kumofire_schema already exists") and changes nothing.
     """
-    if (sqlite is not None) + local + remote != 1:
-        raise InvalidArgument("give exactly one of --sqlite FILE, --local and --remote")
-    if sqlite is not None:
-        if database or config or env:
-            raise InvalidArgument("--database, --config and --env belong to --local and --remote")
-        _migrate_file(sqlite, dry_run=dry_run)
-    elif not database:
-        raise InvalidArgument("--local and --remote need --database NAME, as wrangler's configuration has it")
+    where = chosen(sqlite, database, config, env, local=local, remote=remote)
+    if isinstance(where, Path):
+        _migrate_file(where, dry_run=dry_run)
     else:
-        _migrate_d1(Database(database, remote, config, env), dry_run=dry_run, yes=yes)
+        _migrate_d1(where, dry_run=dry_run, yes=yes)
 
 
 @migrations_cli.command("copy")
@@ -94,13 +96,7 @@ def _migrate_file(file: Path, *, dry_run: bool) -> None:
 
 
 def _file_version(file: Path) -> int:
-    if not file.exists():
-        return 0
-    try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            return found_version(db.execute)
-    except sqlite3.Error as exc:
-        raise translate(exc, str(file)) from exc
+    return look_into(file, lambda db: found_version(db.execute)) if file.exists() else 0
 
 
 def _migrate_d1(database: Database, *, dry_run: bool, yes: bool) -> None:
@@ -114,12 +110,10 @@ def _migrate_d1(database: Database, *, dry_run: bool, yes: bool) -> None:
     if dry_run or not todo:
         _say_pending(str(database), version, todo)
         return
-    if database.remote and not yes:
-        _confirm(database, todo)
-    with tempfile.TemporaryDirectory() as folder:
-        for migration in todo:
-            _apply(database, migration, Path(folder))
-            typer.echo(f"applied {migration.name}")
+    confirm(database, ", ".join(migration.name for migration in todo), yes=yes)
+    for migration in todo:
+        apply_file(database, migration.name, migration.sql)
+        typer.echo(f"applied {migration.name}")
 
 
 def _say_pending(where: str, version: int, todo: list[Migration]) -> None:
@@ -127,28 +121,3 @@ def _say_pending(where: str, version: int, todo: list[Migration]) -> None:
         typer.echo(f"would apply {migration.name} to {where}")
     if not todo:
         typer.echo(f"{where} is at schema {version} already: nothing to do")
-
-
-def _confirm(database: Database, todo: list[Migration]) -> None:
-    names = ", ".join(migration.name for migration in todo)
-    if not sys.stdin.isatty():
-        raise InvalidArgument(
-            f"{names} would be applied to {database}, and there is no terminal to ask at; "
-            "nothing was changed; to apply without asking, add --yes"
-        )
-    question = f"Apply {names} to {database}? It answers no queries meanwhile"
-    if not typer.confirm(question):
-        typer.echo("nothing was changed")
-        raise typer.Exit(1)
-
-
-def _apply(database: Database, migration: Migration, folder: Path) -> None:
-    file = folder / migration.name
-    file.write_bytes(migration.sql.encode())
-    try:
-        database.apply(file)
-    except WranglerError as exc:
-        raise WranglerError(
-            f"applying {migration.name} to {database} failed; D1 keeps a file whole or not at all, so run "
-            f"the command again when the cause is mended: {exc}"
-        ) from exc

@@ -71,7 +71,7 @@ class _Writer:
             from graphviz import Digraph
         except ImportError as exc:
             raise MissingPackage(f"diagrams need the package graphviz: {INSTALL}") from exc
-        graph = Digraph(plain(self._picture.spec.name))
+        graph = Digraph(_quotable(self._picture.spec.name))
         c = self._colours
         graph.attr(rankdir=self._direction, newrank="true", compound="true", nodesep="0.5", ranksep="0.4")
         graph.attr(pad="0.25", bgcolor=c.page, fontname="Helvetica")
@@ -111,7 +111,7 @@ class _Writer:
             color=tint.border if seen else c.faint,
             penwidth="1.5",
             peripheries="2" if state.role is Role.SETTLED else "1",
-            tooltip=_tooltip(state.doc or state.id),
+            tooltip=_quotable(state.doc or state.id),
         )
 
     def _arrows(self, graph: Any) -> None:
@@ -139,7 +139,7 @@ class _Writer:
         if label:
             options["label"] = f"<{label}>"
         events = ", ".join(dict.fromkeys(line.event for line in arrow.lines))
-        graph.edge(*(self._names[end] for end in ends), tooltip=_tooltip(events), **options)
+        graph.edge(*(self._names[end] for end in ends), tooltip=_quotable(events), **options)
 
     def _style(self, arrow: Arrow) -> dict[str, str]:
         c = self._colours
@@ -150,7 +150,7 @@ class _Writer:
         return {}
 
 
-def _tooltip(value: str) -> str:
+def _quotable(value: str) -> str:
     from graphviz import escape
 
     return str(escape(xml(value)))

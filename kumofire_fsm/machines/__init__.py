@@ -2,11 +2,12 @@
 
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
-from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.machines.run import HANDED_BACK, RunMachine
 from kumofire_fsm.machines.spec import Actor, EdgeSpec, EventSpec, MachineSpec, Outcome, Role, StateSpec
 from kumofire_fsm.machines.words import Deadline, Edge, Event, Phase
 
 __all__ = [
+    "HANDED_BACK",
     "Actor",
     "Deadline",
     "Edge",

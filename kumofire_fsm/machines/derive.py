@@ -102,7 +102,7 @@ def _state(cls: Any, state: Any) -> StateSpec:
 def _edge(cls: Any, event_id: str, event: Event, edge: Any) -> EdgeSpec:
     where = f"{cls.__name__}: {event_id} from {edge.source.id} to {edge.target.id}"
     guard = _parsed(edge.guard_text, where) if edge.guard_text else None
-    assigns = _assignments(event_id, event, edge, where)
+    assigns = _assignments(cls, event_id, event, edge, where)
     _check_known(cls, where, guard, *assigns.values())
     if unknown := assigns.keys() - cls.fields.keys():
         raise DefinitionError(f"{where} assigns {sorted(unknown)}, which are no columns")
@@ -120,10 +120,11 @@ def _check_known(cls: Any, where: str, *expressions: Expression | None) -> None:
                 )
 
 
-def _assignments(event_id: str, event: Event, edge: Any, where: str) -> dict[str, Expression]:
-    """Merge what the target state, the event and the edge assign; the nearest to the edge wins."""
+def _assignments(cls: Any, event_id: str, event: Event, edge: Any, where: str) -> dict[str, Expression]:
+    """Merge what the target's role and state, the event and the edge assign; the nearest to the edge wins."""
     moves = edge.source.id != edge.target.id
-    texts = {**(edge.target.sets if moves else {}), **event.sets, **edge.sets}
+    entered = {**cls.role_sets.get(edge.target.role, {}), **edge.target.sets} if moves else {}
+    texts = {**entered, **event.sets, **edge.sets}
     if kept := texts.keys() & _KEPT:
         raise DefinitionError(f"{where} assigns {sorted(kept)}, which the library keeps itself")
     assigns: dict[str, Expression] = {

@@ -26,7 +26,7 @@ from statemachine.transition_list import TransitionList
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.machines import derive, rules
 from kumofire_fsm.machines.expression import Scalar
-from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.machines.words import Edge, EdgeList, Event, Phase, SealedEdges, edges_of
 
 __all__ = ["Lifecycle", "spec_of"]
@@ -94,6 +94,8 @@ class Lifecycle(StateMachine, metaclass=LifecycleMeta):
     machine_name: ClassVar[str] = ""
     fields: ClassVar[Mapping[str, Scalar]] = {}
     parameters: ClassVar[Mapping[str, Scalar]] = {}
+    role_sets: ClassVar[Mapping[Role, Mapping[str, str]]] = {}
+    """What is assigned whenever a state of a role is entered from another state, before its own ``sets``."""
     spec: ClassVar[MachineSpec]
 
     def on_transition(self, transition: Edge, event_data: Any) -> None:

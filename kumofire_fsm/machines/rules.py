@@ -17,7 +17,7 @@ __all__ = ["RESERVED", "check", "check_names", "findings"]
 
 RESERVED = frozenset(
     {name for name in dir(statemachine.StateMachine) if not name.startswith("_")}
-    | {"machine_name", "on_transition", "validate_trap_states"}
+    | {"machine_name", "on_transition", "role_sets", "validate_trap_states"}
     | {"validate_final_reachability", "validate_disconnected_states"}
     | {"create", "truncated", "state", "model", "send", "spec", "table", "fields", "parameters", "row"}
     | {"events", "states", "name", "id", "is_terminated", "configuration", "current_state_value"}

@@ -6,7 +6,7 @@ from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.spec import Actor, Outcome, Role
 from kumofire_fsm.machines.words import Deadline, Event, Phase
 
-__all__ = ["SUSPECT", "RunMachine"]
+__all__ = ["HANDED_BACK", "SUSPECT", "RunMachine"]
 
 SUSPECT = 2
 """A run that lost so many shared leases in a row starts alone: one loss is an ordinary kill."""
@@ -19,7 +19,8 @@ _SETTLED = {
     "finished_at": "now",
     "dedupe_slot": "when(dedupe == 'active', None, dedupe_slot)",
 }
-_HANDED_BACK = {"attempt": "attempt - 1", "suspect": "0"}
+HANDED_BACK = {"attempt": "attempt - 1", "suspect": "0"}
+"""For edges out of a leased state that are no failure: the attempt does not count."""
 _LEASE = "least(now + lease_ms, timeout_at)"
 _GRACE = "least(timeout_at, now + grace_ms)"
 _NEXT_TRY = "least(run_at - horizon_ms, expires_at)"
@@ -77,13 +78,17 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "next_at": 0,
         "value": None,
     }
+    role_sets = {
+        Role.CLAIMABLE: _OPEN,
+        Role.WAITING: {**_OPEN, "finished_at": "None"},
+        Role.SETTLED: _SETTLED,
+    }
 
     ready = Phase(
         "Stored, waiting for its time; a dispatcher moves it into the queue when that is near.",
         role=Role.CLAIMABLE,
         initial=True,
         deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc="shortly before its time"),
-        sets=_OPEN,
     )
     queued = Phase(
         "A hint is on its way; whichever consumer reads it first starts the run.",
@@ -94,7 +99,6 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
             "redeliver",
             doc="the hint seems lost",
         ),
-        sets=_OPEN,
     )
     running = Phase(
         "A consumer owns it and calls its handler; the lease is renewed, never past the timeout.",
@@ -105,7 +109,6 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "An attempt failed or was lost, and another will follow when its backoff is over.",
         role=Role.CLAIMABLE,
         deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc="shortly before its time"),
-        sets=_OPEN,
     )
     canceling = Phase(
         "Somebody asked for it to stop while it ran; the handler is told, and has a grace period.",
@@ -115,19 +118,16 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
     succeeded = Phase(
         "The handler returned and its result is stored.",
         role=Role.SETTLED,
-        sets=_SETTLED,
         outcome=Outcome.SUCCESS,
     )
     failed = Phase(
         "The attempts are spent, or the handler said never to retry.",
         role=Role.SETTLED,
-        sets=_SETTLED,
         outcome=Outcome.FAILURE,
     )
     canceled = Phase(
         "Somebody stopped it, it stopped itself, or it expired before it could start.",
         role=Role.SETTLED,
-        sets=_SETTLED,
         outcome=Outcome.CANCELLATION,
     )
 
@@ -194,12 +194,12 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         doc="The handler failed for the last time, or said never to retry.",
     )
     snooze = Event(
-        running.to(ready, sets={"run_at": "next_at", **_HANDED_BACK}) | canceling.to(canceled),
+        running.to(ready, sets={"run_at": "next_at", **HANDED_BACK}) | canceling.to(canceled),
         by=Actor.CONSUMER,
         doc="The handler asked to be called later; the attempt is given back.",
     )
     release = Event(
-        running.to(queued, sets={**_HANDED_BACK, "deliveries": "0"}) | canceling.to(canceled),
+        running.to(queued, sets={**HANDED_BACK, "deliveries": "0"}) | canceling.to(canceled),
         by=Actor.CONSUMER,
         doc="The consumer gives it back unfinished: not begun, or shutting down.",
     )

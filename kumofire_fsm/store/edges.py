@@ -1,0 +1,107 @@
+"""The edges of an application's machines in the database: which are missing, and which are no longer used.
+
+The guard triggers read them. Edges are added before a deploy (expand) and removed after it (contract), so
+that old and new code work side by side in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from kumofire_fsm.errors import MigrationConflict
+from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.machines.sql import edge_rows, quoted, quoted_list
+from kumofire_fsm.store.schema import Ask
+from kumofire_fsm.store.tables import EDGES, RUNS
+
+__all__ = ["EdgeRow", "Leftovers", "known_edges", "missing_edges"]
+
+
+class EdgeRow(NamedTuple):
+    """A row of the edge table; a source of '' stands for an insert."""
+
+    machine: str
+    source: str
+    target: str
+    wakes: int
+
+    def insert(self) -> str:
+        """Return the statement that adds it, once or again."""
+        values = f"{quoted_list(self[:3])}, {self.wakes}"
+        return (
+            f"INSERT INTO {EDGES} (machine, source, target, wakes) VALUES ({values}) ON CONFLICT DO NOTHING;"
+        )
+
+    def delete(self) -> str:
+        """Return the statement that removes it, once or again."""
+        columns = zip(("machine", "source", "target"), self[:3], strict=True)
+        return f"DELETE FROM {EDGES} WHERE {' AND '.join(f'{c} = {quoted(text)}' for c, text in columns)};"
+
+
+def known_edges(ask: Ask, specs: Sequence[MachineSpec]) -> list[EdgeRow]:
+    """Return the edges that a database has of these machines."""
+    names = quoted_list(spec.name for spec in specs)
+    query = f"SELECT machine, source, target, wakes FROM {EDGES} WHERE machine IN ({names})"
+    return sorted(EdgeRow(*row) for row in ask(query))
+
+
+def missing_edges(specs: Sequence[MachineSpec], known: Iterable[EdgeRow]) -> list[EdgeRow]:
+    """Return the edges of these machines that are not known yet.
+
+    Raises:
+        MigrationConflict: a state is known with a deadline and has none now, or the other way round.
+    """
+    there = {edge[:3]: edge for edge in known}
+    declared = [EdgeRow(*row) for spec in specs for row in edge_rows(spec)]
+    for edge in declared:
+        if there.get(edge[:3], edge) != edge:
+            now, then = ("a", "none") if edge.wakes else ("no", "one")
+            raise MigrationConflict(
+                f"the state {edge.target!r} of the machine {edge.machine!r} has {now} deadline, and had "
+                f"{then} when it was registered, on which older code and stored runs rely; give the state "
+                "another name, and later remove the old one (--contract)"
+            )
+    return [edge for edge in declared if edge[:3] not in there]
+
+
+class Leftovers(NamedTuple):
+    """Edges that the machines of that name no longer have, and the (machine, state) pairs that go with them.
+
+    A state goes when the machine does not declare it any more. Machines that the application does not know
+    are not looked at: another application may own them.
+    """
+
+    edges: list[EdgeRow]
+    states: list[tuple[str, str]]
+
+    @classmethod
+    def of(cls, specs: Sequence[MachineSpec], known: Iterable[EdgeRow]) -> Leftovers:
+        """Return what is known of these machines, and not declared."""
+        declared = {row[:3] for spec in specs for row in edge_rows(spec)}
+        states = {(spec.name, state.id) for spec in specs for state in spec.states}
+        edges = [edge for edge in known if edge[:3] not in declared]
+        ends = {(edge.machine, state) for edge in edges for state in edge[1:3] if state}
+        return cls(edges, sorted(ends - states))
+
+    def _live(self) -> str:
+        pairs = " OR ".join(f"(machine = {quoted(m)} AND state = {quoted(s)})" for m, s in self.states)
+        return f"FROM {RUNS} WHERE finished_at IS NULL AND ({pairs})"
+
+    def held(self, ask: Ask) -> dict[tuple[str, str], int]:
+        """Return how many live runs hold each state that goes."""
+        if not self.states:
+            return {}
+        found = ask(f"SELECT machine, state, count(*) AS number {self._live()} GROUP BY machine, state")
+        return {(machine, state): number for machine, state, number in found}
+
+    def statements(self) -> Iterator[str]:
+        """Yield a check that fails while live runs hold a state that goes, and the deletions."""
+        if self.states:
+            names = ", ".join(dict.fromkeys(state for _, state in self.states))
+            text = quoted(f" live runs are in a state that goes ({names})")
+            # SQLite quotes a path that is none in its error, and so the text is shown.
+            error = f"json_extract('{{}}', 'kumofire: ' || count(*) || {text})"
+            yield f"SELECT iif(count(*) = 0, 1, {error}) AS ok {self._live()};"
+        for edge in self.edges:
+            yield edge.delete()

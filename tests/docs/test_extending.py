@@ -1,0 +1,31 @@
+"""The examples of docs/extending.md run as they stand."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text("utf-8"), re.DOTALL)
+EXPECTED = [
+    "ana objects: a source is missing\nKumo is published ['create', 'reject', 'appeal', 'accept', 'start', 'succeed']\n",
+    "True {'note': 'the quota is used up'}\n",
+]
+
+
+@pytest.mark.parametrize(("example", "expected"), list(zip(EXAMPLES, EXPECTED, strict=True)), ids=range(2))
+def test_each_example_runs(example: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(example)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "example.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (expected, "")
