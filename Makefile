@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PROCESSES ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test check bench bench-cron diagrams truth clean
+.PHONY: help demo test check bench bench-cron diagrams truth simulate soak mutants explore clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
@@ -15,6 +16,10 @@ help:
 	@echo "make bench-cron  what the next occurrence costs beside croniter and cronsim"
 	@echo "make diagrams    draw the lifecycles again, after a change of a declaration"
 	@echo "make truth       write docs/cron-truth.md anew"
+	@echo "make simulate SEED=7  play one history of the simulator, and print it (STEPS=50: its beginning)"
+	@echo "make soak     play 100,000 histories (HISTORIES=..., FIRST=the first seed)"
+	@echo "make mutants  put defects in on purpose, and tell which invariant catches each"
+	@echo "make explore  every interleaving of small worlds"
 
 $(VENV)/.demo: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,9 +43,7 @@ check: $(VENV)/.dev
 	@$(BIN)/lint-imports
 
 test: check
-	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest
-	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+	@$(BIN)/pytest -n $(PROCESSES) --cov --cov-report=term
 
 bench: $(VENV)/.dev
 	@$(BIN)/python benchmarks/bench.py
@@ -53,6 +56,23 @@ bench-cron: $(VENV)/.dev
 
 truth: $(VENV)/.dev
 	@$(BIN)/python tests/support/cron_truth.py > docs/cron-truth.md
+
+SIMULATION = PYTHONPATH=.:tests $(BIN)/python -m simulation
+SEED ?= 1
+HISTORIES ?= 100000
+FIRST ?= 1000000
+
+simulate: $(VENV)/.dev
+	@$(SIMULATION) simulate --seed $(SEED) $(if $(STEPS),--steps $(STEPS))
+
+soak: $(VENV)/.dev
+	@$(SIMULATION) soak --histories $(HISTORIES) --first $(FIRST)
+
+mutants: $(VENV)/.dev
+	@$(SIMULATION) mutants
+
+explore: $(VENV)/.dev
+	@$(SIMULATION) explore
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -151,7 +151,10 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
     nudge = Event(
         queued.to.itself(),
         by=Actor.DISPATCHER,
-        sets={"wake_at": "least(greatest(now, run_at) + lost_ms, expires_at)"},
+        sets={
+            "deliveries": "greatest(deliveries - 1, 0)",  # what was refused was no delivery
+            "wake_at": "least(greatest(now, run_at) + lost_ms, expires_at)",
+        },
         doc="The queue refused the hint: send it again soon.",
     )
     start = Event(

@@ -1,0 +1,68 @@
+"""Who acts: one invocation of a client, a dispatcher or a consumer, with its own clock and randomness."""
+
+from __future__ import annotations
+
+import random
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+__all__ = ["CURRENT", "Actor", "ActorClock", "ActorEntropy"]
+
+
+class Actor:
+    """One invocation, as a Worker has it: it begins with an event and ends with it, or dies.
+
+    Attributes:
+        key: identifies it, whatever else happens in the history.
+        skew: how many milliseconds its clock is ahead.
+        frozen_until: nothing of it happens before this.
+        calls: how many calls of ports it has made.
+        saw: for each run the row that a statement last gave it.
+        position: what it has been told so far; equal positions behave alike.
+    """
+
+    def __init__(self, world: World, key: int, name: str, skew: int) -> None:
+        self.world, self.key, self.name, self.skew = world, key, name, skew
+        self.alive, self.done = True, False
+        self.frozen_until = 0
+        self.calls = 0
+        self.deliveries: list[Any] = []
+        self.saw: dict[str, Any] = {}
+        self.position = 0
+        self.entropy = random.Random(key)
+
+    def now(self) -> int:
+        """Return the time by its own clock."""
+        return self.world.now + self.skew
+
+
+CURRENT: ContextVar[Actor] = ContextVar("actor")
+"""Whose code runs now; tasks and timers inherit it."""
+
+
+class ActorClock:
+    """The clock port: each actor reads its own clock."""
+
+    def now(self) -> int:
+        """Return milliseconds since 1970."""
+        return CURRENT.get().now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that time."""
+        actor = CURRENT.get()
+        await actor.world.sleep(actor, seconds)
+
+
+class ActorEntropy:
+    """The entropy port: each actor draws from its own source."""
+
+    def token(self, size: int) -> bytes:
+        """Return ``size`` random bytes."""
+        return CURRENT.get().entropy.randbytes(size)
+
+    def random(self) -> float:
+        """Return a number from 0 to below 1."""
+        return CURRENT.get().entropy.random()

@@ -1,0 +1,141 @@
+"""The application under simulation: jobs whose handlers act out what their payload says."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from kumofire_fsm import Backoff, Cancel, Fail, Kumofire, Retry, Snooze
+from kumofire_fsm.binding import Binding, Timing
+from simulation.actors import ActorClock, ActorEntropy
+from simulation.queue import ActorQueue
+from simulation.storage import ActorStorage
+
+if TYPE_CHECKING:
+    from kumofire_fsm.jobs import Jobs
+    from simulation.actors import Actor
+
+__all__ = ["ACTS", "BINDING", "CONSUMING", "JOBS", "MAX_LEASE_MS", "TIMINGS", "Applications"]
+
+TIMINGS = (
+    Timing(),
+    Timing(horizon_ms=5_000, redeliver_ms=15_000, lost_ms=500, grace_ms=5_000),
+)
+BINDING: tuple[dict[str, Any], ...] = ({}, {"max_statements": 12}, {"max_statements": 25})
+"""Further options of `bind`; each history has one of these."""
+CONSUMING: tuple[dict[str, Any], ...] = ({}, {"concurrency": 3}, {"concurrency": 3, "settle": "each"})
+"""Further options of `consume_batch`; each history has one of these."""
+TIMEOUTS_S = {"work": 20, "late": 4, "plain": 4}
+JOBS = tuple(TIMEOUTS_S)
+MAX_LEASE_MS = 120_000
+"""More than the longest timeout above with what a lease adds to it."""
+ACTS = (
+    "ok", "ok", "large", "error", "error", "retry", "snooze", "fail", "stop", "slow", "hang", "beat",
+    "large", "spawn", "poison", "commit", "commit",
+)  # fmt: skip
+"""What one call of a handler may do. The last act of a payload is done by every later call too."""
+
+
+async def act(ctx: Any, kind: str, number: int) -> Any:
+    """Do what the call of that number is to do."""
+    world = ctx.env.world
+    match kind:
+        case "error":
+            raise ValueError("asked to")
+        case "retry":
+            raise Retry(after=timedelta(seconds=1))
+        case "snooze":
+            raise Snooze(until=timedelta(seconds=7))
+        case "fail":
+            raise Fail("asked to")
+        case "stop":
+            raise Cancel("asked to")
+        case "slow":
+            await world.sleep(ctx.env, 3)
+        case "hang":
+            await world.sleep(ctx.env, 3_600)
+        case "beat":
+            for percent in (10, 50):
+                await ctx.heartbeat({"percent": percent})
+                await world.sleep(ctx.env, 1)
+                if ctx.canceled:
+                    raise Cancel("told to")
+        case "large":
+            return str(number) * 600
+        case "commit":
+            ctx.commit([("INSERT INTO effects VALUES (?, ?)", (ctx.run.id, str(number)))])
+        case "spawn":
+            await ctx.jobs.create("plain", {"acts": ["ok"]})
+        case "poison":
+            world.kill(ctx.env, "is killed by its handler")
+            await world.never()
+    return kind
+
+
+async def work(ctx: Any, payload: Any) -> Any:
+    """Act, and tell the monitor when the call begins and how it ends."""
+    call = ctx.env.world.monitor.lives.called(ctx.env, ctx.run.id)
+    acts = payload["acts"]
+    kind = acts[min(call.number, len(acts)) - 1]
+    if call.number > len(acts) and kind == "snooze":
+        kind = "ok"  # who snoozes without end never settles
+    try:
+        value = await act(ctx, kind, call.number)
+    except BaseException as exc:
+        call.end(type(exc).__name__)
+        raise
+    call.end("returned", value)
+    return value
+
+
+def plain(ctx: Any, payload: Any) -> Any:
+    """Act without waiting for anything."""
+    call = ctx.env.world.monitor.lives.called(ctx.env, ctx.run.id)
+    if payload["acts"][0] == "error" and call.number == 1:
+        call.end("ValueError")
+        raise ValueError("asked to")
+    call.end("returned", "plain")
+    return "plain"
+
+
+class Compiled(Kumofire):
+    """Compiles its statements once, and not for every invocation: nothing of an invocation is in them."""
+
+    _first: Binding | None = None
+
+    def binding(self, db: Any, queue: Any, env: Any, timing: Timing) -> Binding:
+        if self._first is None:
+            self._first = super().binding(db, queue, env, timing)
+        given = {"storage": db, "queue": queue, "env": env, "timing": timing}
+        lasting = {name: getattr(self._first, name) for name in _LASTING if name not in given}
+        return Binding(**lasting, **given)
+
+
+_LASTING = [
+    each.name for each in fields(Binding) if each.default is MISSING and each.default_factory is MISSING
+]
+"""What two invocations share; what has a default is an invocation's own."""
+
+
+class Applications:
+    """The code of today, and the code before the last deploy, which knows one job less."""
+
+    def __init__(self) -> None:
+        self._new = self._application(JOBS)
+        self._old = self._application(tuple(job for job in JOBS if job != "late"))
+
+    def bind(self, actor: Actor, timing: Timing, *, old: bool, options: dict[str, Any]) -> Jobs:
+        """Return the API for one invocation."""
+        app = self._old if old else self._new
+        return app.bind(db=ActorStorage(actor), queue=ActorQueue(actor), env=actor, timing=timing, **options)
+
+    def _application(self, jobs: tuple[str, ...]) -> Kumofire:
+        app = Compiled(
+            clock=ActorClock(),
+            entropy=ActorEntropy(),
+            retry=Backoff(first=timedelta(seconds=2), cap=timedelta(seconds=20)),
+        )
+        for name in jobs:
+            app.job(name, timeout=TIMEOUTS_S[name])(plain if name == "plain" else work)
+        return app

@@ -1,0 +1,229 @@
+"""What must hold after every step, and in the end. Each invariant has a name, which a violation carries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from kumofire_fsm.machines.job import JobMachine
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.store.tables import JOBS, RUNS
+from simulation.lives import Lives
+from simulation.moves import SPEC, Move, check_move
+
+if TYPE_CHECKING:
+    from kumofire_fsm.models import Created
+    from simulation.actors import Actor
+    from simulation.world import World
+
+__all__ = ["Monitor", "Violation"]
+
+_JOB: Final = JobMachine.spec
+
+
+class Violation(AssertionError):
+    """An invariant does not hold.
+
+    Attributes:
+        invariant: its name.
+    """
+
+    def __init__(self, invariant: str, text: str) -> None:
+        self.invariant = invariant
+        super().__init__(f"{invariant}: {text}")
+
+
+class Monitor:
+    """Looks at the database after every commit, and at what actors do beside it.
+
+    Attributes:
+        runs, jobs: the rows as they are.
+        pruned: runs that were deleted.
+        lives: what is known of attempts.
+        walked: the (event, source, target) of every move so far; the event is None for a self-loop.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.runs: dict[str, Any] = {}
+        self.jobs: dict[str, Any] = {}
+        self.pruned: set[str] = set()
+        self.lives = Lives(self.found)
+        self.walked: set[tuple[str | None, str | None, str]] = set()
+        self._changes = world.database.db.total_changes
+        self._violation: Violation | None = None
+
+    def found(self, invariant: str, text: str) -> None:
+        """Note a violation; the first one ends the history after the step."""
+        if self._violation is None:
+            self._violation = Violation(invariant, self._world.trace.told(text))
+
+    def after_step(self) -> None:
+        """End the history if something is wrong."""
+        if self._world.loop.errors:
+            self.found("no surprises", self._world.loop.errors[0])
+        if self._violation is not None:
+            raise self._violation
+
+    # -- commits --------------------------------------------------------------------------------
+
+    def committed(self, actor: Actor, what: str) -> None:
+        """Check what a call of an actor changed; ``what`` names its statements."""
+        database = self._world.database
+        if database.db.total_changes == self._changes and not database.refused:
+            return
+        self._changes = database.db.total_changes
+        runs = self._changed(database.rows(RUNS), self.runs, database.run_row)
+        jobs = self._changed(database.rows(JOBS), self.jobs, database.job_row)
+        for run_id, (before, after) in runs.items():
+            self._world.trace.name(run_id)
+            event = check_move(Move(run_id, before, after, actor), self.lives, self.found)
+            if after is None:
+                self.pruned.add(run_id)
+            else:
+                self.walked.add((event, before and before.state, after.state))
+        for before, after in jobs.values():
+            self._check_job(actor, before, after)
+        if runs:
+            self._check_keys()
+            self._check_occurrences(runs, jobs)
+        if "bodies." in what:
+            self._check_bodies()
+        for name, text in database.refused:
+            if "redrive" not in name and "runs.moved_one" not in name:
+                self.found("nothing illegal is tried", f"{name} was refused: {text}")
+        database.refused.clear()
+
+    def seen_in(self, answer: Any) -> dict[str, Any]:
+        """Return the runs that an answer tells of, as they are now."""
+        ids = (row[0] for rows in answer or () for row in rows if row)
+        return {run_id: self.runs[run_id] for run_id in ids if run_id in self.runs}
+
+    @staticmethod
+    def _changed(rows: dict[str, Any], known: dict[str, Any], make: Any) -> dict[str, tuple[Any, Any]]:
+        """Return (before, after) of what changed, and update what is known."""
+        changed: dict[str, tuple[Any, Any]] = {}
+        for row_id, row in rows.items():
+            before = known.get(row_id)
+            if before != row:
+                known[row_id] = after = make(row)
+                changed[row_id] = before, after
+        if len(known) > len(rows):
+            for row_id in [each for each in known if each not in rows]:
+                changed[row_id] = known.pop(row_id), None
+        return changed
+
+    def _check_keys(self) -> None:
+        held: dict[tuple[str, str], str] = {}
+        for run in self.runs.values():
+            if run.dedupe_key is None:
+                continue
+            if run.dedupe == "forever" or not SPEC.has_role(run.state, Role.SETTLED):
+                other = held.setdefault((run.job, run.dedupe_key), run.id)
+                if other != run.id:
+                    self.found("one run a key", f"{other} and {run.id} both hold {run.dedupe_key!r}")
+
+    def _check_bodies(self) -> dict[tuple[str, str], str]:
+        """Check that each body belongs to a run which says that it stands apart; return all bodies."""
+        bodies = {(owner, kind): body for owner, kind, body in self._world.database.bodies()}
+        for owner, kind in bodies:
+            if owner not in self.runs:
+                self.found("no body without its run", f"the {kind} of {owner} was left behind")
+            elif getattr(self.runs[owner], kind) != "":
+                self.found("no body without its run", f"{owner} has a {kind} apart that is not its own")
+        return bodies
+
+    def _check_occurrences(self, runs: dict[str, Any], jobs: dict[str, Any]) -> None:
+        taken: dict[tuple[str, int], str] = {}
+        for run in self.runs.values():
+            if run.job_id is None:
+                continue
+            other = taken.setdefault((run.job_id, run.scheduled_for), run.id)
+            if other != run.id:
+                self.found("one run an occurrence", f"{other} and {run.id} are of one occurrence")
+        for run_id, (before, after) in runs.items():
+            if before is not None or after.job_id is None:
+                continue
+            _, job = jobs.get(after.job_id, (None, None))
+            if job is None or job.last_at != after.scheduled_for:
+                self.found("an occurrence moves its job", f"{run_id} came without its job's move")
+
+    def _check_job(self, actor: Actor, before: Any, after: Any) -> None:
+        if _JOB.state(after.state).wakes != (after.wake_at is not None):
+            self.found("a deadline until settled", f"schedule in {after.state}: wake_at is {after.wake_at}")
+        if after.state == next(edge.target for edge in _JOB.edges_of("suspend")):
+            self.found("nothing needs a hand", f"a schedule was set aside: {after.error}")
+        if before is None:
+            return
+        entries = json.loads(after.history)[len(json.loads(before.history)) :]
+        state = before.state
+        for event, target, *_ in entries:
+            if not any(edge.target == target for edge in _JOB.edges_from(state, event)):
+                self.found("legal edges", f"schedule: {event} from {state} to {target}")
+            state = target
+        if state != after.state:
+            self.found("history is contiguous", f"schedule in {after.state}: history ends in {state}")
+        if before.last_at == after.last_at:
+            return
+        if after.last_at != before.next_at or before.next_at > actor.now():
+            self.found("fired when due", f"schedule: {before.next_at} was due, {after.last_at} was fired")
+        runs = self.runs.values()
+        if not any(r.job_id == after.id and r.scheduled_for == after.last_at for r in runs):
+            self.found("no occurrence is lost", f"schedule: {after.last_at} was passed without a run")
+
+    # -- beside the database ----------------------------------------------------------------------
+
+    def created(self, created: Sequence[Created], key: str | None = None) -> None:
+        """Check that runs exist whose creation was answered."""
+        for each in created:
+            run_id = each.kumofire_job_run_id
+            run = self.runs.get(run_id)
+            if run is None and run_id not in self.pruned:
+                self.found("what was answered is stored", f"create gave {run_id}, which does not exist")
+            elif run is not None and run.dedupe_key != key:
+                self.found(
+                    "one run a key", f"create with the key {key!r} gave {run_id} of {run.dedupe_key!r}"
+                )
+
+    def acknowledged(self, actor: Actor, run_id: str) -> None:
+        """Check that a message is not needed any more, by what its consumer last saw of the run."""
+        run = actor.saw.get(run_id)
+        if run is None or self.lives.owns(actor, run_id):
+            return
+        expired = run.expires_at is not None and run.expires_at <= actor.now()
+        if SPEC.has_role(run.state, Role.LEASED) and run.wake_at > actor.now():
+            self.found("messages are kept", f"one for {run_id} was acknowledged while its lease holds")
+        if SPEC.has_role(run.state, Role.CLAIMABLE) and not expired:
+            self.found("messages are kept", f"one for {run_id} was acknowledged, which waits for a start")
+
+    def unsettled(self) -> list[Any]:
+        """Return the runs that still have to settle."""
+        return [run for run in self.runs.values() if not SPEC.has_role(run.state, Role.SETTLED)]
+
+    def next_wake(self) -> int | None:
+        """Return the earliest deadline of all."""
+        waits = [each.wake_at for table in (self.runs, self.jobs) for each in table.values()]
+        return min((at for at in waits if at is not None), default=None)
+
+    def finished(self) -> None:
+        """Check the end: every run settled, with its handler's result, and no body without its run."""
+        for run in self.unsettled():
+            self.found("everything settles", f"{run.id} is still {run.state} after the faults have stopped")
+        for run_id, calls in self._world.database.effects().items():
+            run = self.runs.get(run_id)
+            if run is not None and (run.result != '"commit"' or len(calls) != 1):
+                self.found("effects exactly once", f"{run_id} in {run.state} has the effects of {calls}")
+        for run in self.runs.values():
+            if run.result == '"commit"' and run.id not in self._world.database.effects():
+                self.found("effects exactly once", f"{run.id} succeeded without its effect")
+        bodies = self._check_bodies()
+        for run in self.runs.values():
+            if run.payload == "" and (run.id, "payload") not in bodies:
+                self.found("no run without its body", f"the payload of {run.id} is gone")
+            if any(edge.target == run.state for edge in SPEC.edges_of("succeed")):
+                stored = bodies.get((run.id, "result")) if run.result == "" else run.result
+                returned = self.lives.returned(run.id, run.claim)
+                if stored != json.dumps(returned):
+                    self.found("the handler's result", f"{run.id} has {stored!r:.99}, not {returned!r:.99}")
+        self.after_step()

@@ -1,0 +1,121 @@
+"""What is known of attempts beside the database: who claimed what, which handlers ran, how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulation.actors import Actor
+
+__all__ = ["HandlerCall", "Lives"]
+
+Found = Callable[[str, str], None]
+
+_SETTLES = {"returned": ("succeed",), "Snooze": ("snooze",), "Cancel": ("stop",), "Fail": ("fail",)}
+_STOPPED = ("retry", "fail", "release")
+_FAILED = ("retry", "fail")
+
+
+@dataclass(eq=False, slots=True)
+class HandlerCall:
+    """One call of a handler. ``number`` counts the calls for its run, from 1."""
+
+    actor: Actor
+    run_id: str
+    number: int
+    claim: str | None
+    outcome: str | None = None
+    value: str | None = None
+
+    def end(self, outcome: str, value: str | None = None) -> None:
+        """Note how it ended: "returned" and with what, or the name of what it raised."""
+        self.outcome, self.value = outcome, value
+
+
+class Lives:
+    """Claims and handler calls of one history.
+
+    Attributes:
+        owner: for each (run, claim) the actor whose statement took it; a claim may take several runs.
+        lease: for each (run, claim) until when it holds, as the database last said.
+    """
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self.owner: dict[tuple[str, str | None], Actor] = {}
+        self.lease: dict[tuple[str, str | None], int] = {}
+        self.held: dict[tuple[str, Actor], str] = {}
+        self.calls: dict[str, list[HandlerCall]] = {}
+        self._open: dict[tuple[str, Actor], HandlerCall] = {}
+
+    def started(self, actor: Actor, run_id: str, claim: str, at: int, tolerance: int) -> None:
+        """Check a start: nobody else may be at work under a lease that still holds."""
+        if (run_id, claim) in self.owner:
+            self._found("fresh claims", f"{run_id} was started with the claim {claim} of an earlier start")
+        for call in self.calls.get(run_id, ()):
+            if call.outcome is None and call.actor.alive and call.claim is not None:
+                left = self.lease[run_id, call.claim] - at
+                if left > tolerance:
+                    self._found(
+                        "one live attempt",
+                        f"{run_id} was started by {actor.name} while {call.actor.name} works on it, "
+                        f"whose lease holds for {left} ms more",
+                    )
+        self.owner[run_id, claim] = actor
+        self.held[run_id, actor] = claim
+
+    def called(self, actor: Actor, run_id: str) -> HandlerCall:
+        """Note that a handler is called."""
+        calls = self.calls.setdefault(run_id, [])
+        claim = self.held.get((run_id, actor))
+        call = HandlerCall(actor, run_id, len(calls) + 1, claim)
+        actor.world.note(actor, f"calls the handler of {run_id}", f"for the {call.number}. time")
+        if claim is None:
+            self._found("claimed before called", f"{actor.name} never claimed {run_id}")
+        elif any(other.claim == claim for other in calls):
+            self._found("one call a claim", f"the handler of {run_id} is called again under one claim")
+        elif (late := actor.now() - self.lease[run_id, claim]) >= 0:
+            self._found("called under a lease", f"{actor.name} calls {run_id} {late} ms after its lease")
+        calls.append(call)
+        self._open[run_id, actor] = call
+        return call
+
+    def settled(self, actor: Actor, run_id: str, claim: str | None, event: str) -> None:
+        """Check a move that belongs to the holder of a claim: by the holder, and what its handler said."""
+        holder = self.owner.get((run_id, claim))
+        if holder is not actor:
+            self._found(
+                "the fence",
+                f"{actor.name} fired {event} on {run_id}, whose claim belongs to "
+                f"{holder.name if holder else 'nobody'}",
+            )
+            return
+        call = self._open.get((run_id, actor))
+        if call is None or call.claim != claim:
+            legal: tuple[str, ...] = ("release", "retry", "fail")  # not begun, or the payload is unreadable
+        elif call.outcome is None:
+            legal = ()
+        elif call.outcome == "CancelledError":
+            legal = _STOPPED
+        else:
+            legal = _SETTLES.get(call.outcome, _FAILED)
+        if event not in legal:
+            said = "was not called" if call is None else f"ended with {call.outcome!r}"
+            self._found("the handler's word", f"{run_id}: {event} was fired, but the handler {said}")
+
+    def died(self, actor: Actor) -> None:
+        """Forget the handlers of a dead actor: nothing of them goes on."""
+        for calls in self.calls.values():
+            for call in calls:
+                if call.actor is actor and call.outcome is None:
+                    call.outcome = "died"
+
+    def returned(self, run_id: str, claim: str) -> str | None:
+        """Return what the handler gave that was called under a claim."""
+        return next((c.value for c in self.calls.get(run_id, ()) if c.claim == claim), None)
+
+    def owns(self, actor: Actor, run_id: str) -> bool:
+        """Return whether an actor has ever claimed a run."""
+        return (run_id, actor) in self.held

@@ -1,0 +1,169 @@
+"""What a move of a run must be like: the rules by hand, beside those that the machine declares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from kumofire_fsm.machines.run import SUSPECT, RunMachine
+from kumofire_fsm.machines.spec import Actor as Firing
+from kumofire_fsm.machines.spec import Role
+from simulation.handlers import MAX_LEASE_MS, TIMINGS
+
+if TYPE_CHECKING:
+    from simulation.actors import Actor
+    from simulation.lives import Lives
+
+__all__ = ["SPEC", "Move", "check_move"]
+
+SPEC: Final = RunMachine.spec
+TOLERANCE_MS: Final = 4_500
+"""By how much two clocks may differ, and a little more."""
+LONGEST_WAIT_MS: Final = 33 * max(timing.redeliver_ms for timing in TIMINGS)
+"""No deadline lies further ahead than the last redelivery of a hint: 32 times the first, and a little."""
+_CONSUMERS: Final = frozenset(SPEC.events_by(Firing.CONSUMER)) - {"start", "heartbeat"}
+_LOOPS: Final = {
+    state.id: {
+        column for edge in SPEC.edges if edge.source == edge.target == state.id for column in edge.assigns
+    }
+    for state in SPEC.states
+}
+
+Found = Callable[[str, str], None]
+
+
+@dataclass(slots=True)
+class Move:
+    """One run before and after a commit; ``before`` is None for an insert, ``after`` for a deletion."""
+
+    run_id: str
+    before: Any
+    after: Any
+    actor: Actor
+
+    def __str__(self) -> str:
+        old = self.before and self.before.state
+        new = self.after and self.after.state
+        return f"run {self.run_id} ({old} -> {new}) by {self.actor.name}"
+
+
+def check_move(move: Move, lives: Lives, found: Found) -> str | None:
+    """Check one change of one run, and return the event of its history, if that grew."""
+    before, after = move.before, move.after
+    if after is None:
+        if not SPEC.has_role(before.state, Role.SETTLED):
+            found("only settled runs are pruned", str(move))
+        return None
+    if SPEC.has_role(after.state, Role.SETTLED) != (after.wake_at is None):
+        found("a deadline until settled", f"{move}: wake_at is {after.wake_at}")
+        return None
+    latest = max(move.actor.now(), after.run_at) + LONGEST_WAIT_MS
+    if after.wake_at is not None and after.wake_at > latest:
+        found("a deadline within reach", f"{move}: it wakes {after.wake_at - latest} ms too late")
+    if not 0 <= after.attempt <= after.max_attempts:
+        found("attempts within the maximum", f"{move}: {after.attempt} of {after.max_attempts}")
+    event, at = _walk(move, found)
+    if event is None:
+        _check_loop(move, lives, found)
+        return None
+    if at > move.actor.now():
+        found("history tells the time", f"{move}: {event} says {at}, {move.actor.name} {move.actor.now()}")
+    if before is None:
+        return event
+    _check_attempts(move, event, found)
+    if SPEC.has_role(before.state, Role.SETTLED) and event != "redrive":
+        found("settled runs rest", f"{move}: {event}")
+    if event in _CONSUMERS:
+        lives.settled(move.actor, move.run_id, before.claim, event)
+    elif event in _RULES:
+        _RULES[event](move, at, lives, found)
+    return event
+
+
+def _walk(move: Move, found: Found) -> tuple[str | None, int]:
+    """Follow the new entries of the history along the machine's edges; return the last event and time."""
+    state, new = move.before and move.before.state, move.after.history
+    old = "[]" if move.before is None else move.before.history
+    if old == new:
+        added = []
+    else:
+        if not new.startswith(old[:-1]):
+            found("history is contiguous", f"{move}: {old} became {new}")
+        added = json.loads("[" + new[len(old) - 1 :].lstrip(","))
+    if move.before is not None and len(added) > 1:
+        found("one move a commit", f"{move}: {added}")
+    for event, target, _, *_facts in added:
+        created = state is None and event == "create" and target == SPEC.initial.id
+        if not created and not any(edge.target == target for edge in SPEC.edges_from(state or "", event)):
+            found("legal edges", f"{move}: {event} from {state} to {target}")
+        state = target
+    if state != move.after.state:
+        found("history is contiguous", f"{move}: it ends in {state}")
+    return (added[-1][0], added[-1][2]) if added else (None, 0)
+
+
+def _check_loop(move: Move, lives: Lives, found: Found) -> None:
+    """Check a change without a change of state: only what the state's self-loops assign."""
+    before, after = move.before, move.after
+    changed = {c for c, old, new in zip(before._fields, before, after, strict=True) if old != new}
+    if SPEC.has_role(before.state, Role.SETTLED):
+        found("settled runs rest", f"{move}: {sorted(changed)} changed")
+    elif stray := changed - _LOOPS[before.state] - {"wake_at"}:
+        found("legal edges", f"{move}: {sorted(stray)} changed without a move")
+    if SPEC.has_role(before.state, Role.LEASED):
+        if lives.owner.get((move.run_id, before.claim)) is not move.actor:
+            found("the fence", f"{move}: a lease was renewed by another than its holder")
+        lives.lease[move.run_id, after.claim] = after.wake_at
+
+
+def _check_attempts(move: Move, event: str, found: Found) -> None:
+    """Count attempts independently: a start adds one, what is handed back takes one, a redrive all."""
+    before, after = move.before, move.after
+    handed_back = (event in ("snooze", "release") or (event == "lose" and before.shared)) and SPEC.has_role(
+        after.state, Role.CLAIMABLE
+    )
+    expected = 0 if event == "redrive" else before.attempt + (event == "start") - handed_back
+    if after.attempt != expected:
+        found("attempts are counted", f"{move}: {event} made {after.attempt} of {before.attempt}")
+    if after.starts != before.starts + (event == "start"):
+        found("starts are counted", f"{move}: {event} made {after.starts} of {before.starts}")
+
+
+def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
+    before, after = move.before, move.after
+    if not SPEC.has_role(before.state, Role.CLAIMABLE):
+        found("one live attempt", f"{move}: it was claimed already")
+    if before.run_at > at or (before.expires_at is not None and before.expires_at <= at):
+        found("started when due", f"{move}: at {at}, due {before.run_at}, expires {before.expires_at}")
+    if before.suspect >= SUSPECT and after.shared:
+        found("suspects start alone", str(move))
+    if not at < after.wake_at <= min(after.timeout_at, at + MAX_LEASE_MS):
+        found("a lease within its timeout", f"{move}: {after.wake_at - at} ms")
+    lives.started(move.actor, move.run_id, after.claim, at, TOLERANCE_MS)
+    lives.lease[move.run_id, after.claim] = after.wake_at
+
+
+def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
+    before, after = move.before, move.after
+    if before.wake_at > at:
+        found("leases hold", f"{move}: lost {before.wake_at - at} ms before its lease ran out")
+    if after.state in _FAILED and before.attempt < before.max_attempts:
+        found("attempts are counted", f"{move}: given up at {before.attempt} of {before.max_attempts}")
+
+
+def _expire(move: Move, at: int, lives: Lives, found: Found) -> None:
+    if move.before.expires_at is None or move.before.expires_at > at:
+        found("expired when due", f"{move}: at {at}, expires {move.before.expires_at}")
+
+
+def _enqueue(move: Move, at: int, lives: Lives, found: Found) -> None:
+    if move.before.wake_at > at:
+        found("enqueued when near", f"{move}: at {at}, wakes {move.before.wake_at}")
+
+
+_FAILED: Final = {edge.target for edge in SPEC.edges_of("fail")} - {
+    edge.target for edge in SPEC.edges_of("cancel")
+}
+_RULES: Final = {"start": _start, "lose": _lose, "expire": _expire, "enqueue": _enqueue}

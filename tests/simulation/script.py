@@ -1,0 +1,156 @@
+"""What people and programs ask for in one history: creates, cancels, redrives, schedules, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from kumofire_fsm import NewRun
+from kumofire_fsm.errors import (
+    Conflict,
+    DedupeConflict,
+    GuardFailed,
+    InvalidArgument,
+    InvalidSchedule,
+    LeaseLost,
+    TransientStoreError,
+    TransitionNotAllowed,
+    UnknownRun,
+    UnknownSchedule,
+)
+from simulation.faults import Dice
+from simulation.handlers import ACTS, JOBS
+
+if TYPE_CHECKING:
+    from kumofire_fsm.jobs import Jobs
+    from simulation.world import World
+
+__all__ = ["EXPECTED", "Action", "perform", "script"]
+
+EXPECTED = (
+    Conflict, DedupeConflict, GuardFailed, InvalidSchedule, LeaseLost, TransientStoreError,
+    TransitionNotAllowed, UnknownRun, UnknownSchedule,
+)  # fmt: skip
+"""What a caller may be told in a world that fails; anything else is a defect."""
+VERBS = (
+    *("create",) * 9, *("create_many",) * 2, "cancel", "cancel", "cancel", *("redrive",) * 4, "reschedule",
+    "prune", "every", "cron", "pause", "resume", "revise",
+)  # fmt: skip
+_PADDING = "x" * 600
+"""Makes a payload so large that it stands in a row of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One call of a client, at a time in milliseconds from the beginning.
+
+    ``target`` is the action that created what is meant; ``options`` are the arguments of a create.
+    """
+
+    number: int
+    at: int
+    verb: str
+    target: int
+    options: dict[str, Any]
+
+    def __str__(self) -> str:
+        told = str(self.options).replace(_PADDING, "xxx...")
+        return f"{self.verb} {told if self.verb == 'create' else f'(action {self.target})'}"
+
+
+def script(dice: Dice, length_ms: int, dropped: Collection[int] = ()) -> list[Action]:
+    """Return the actions of one history, but for those dropped."""
+    actions: list[Action] = []
+    at = target = 0
+    for number in range(4 + dice.below(9, 500)):
+        close = dice.below(3, 501, number)
+        at = at + dice.below(2_000, 502, number) if close else dice.below(length_ms, 503, number)
+        at = min(at, length_ms - 1)
+        verb = VERBS[dice.below(len(VERBS), 504, number)] if number else "create"
+        if number and dice.below(2, 506, number):
+            target = dice.below(number, 505, number)  # else what the last action was about
+        actions.append(Action(number, at, verb, target, _options(dice, number)))
+    return [action for action in actions if action.number not in dropped]
+
+
+def _options(dice: Dice, n: int) -> dict[str, Any]:
+    def one_in(chance: int, place: int) -> bool:
+        return dice.below(chance, 510 + place, n) == 0
+
+    def pick(values: tuple[Any, ...], place: int) -> Any:
+        return values[dice.below(len(values), 530 + place, n)]
+
+    options: dict[str, Any] = {
+        "name": JOBS[min(dice.below(5, 520, n), len(JOBS) - 1)] if one_in(2, 9) else JOBS[0],
+        "payload": {"acts": [pick(ACTS, 20 + i) for i in range(1 + dice.below(3, 521, n))]},
+    }
+    if one_in(6, 4):
+        options["payload"]["padding"] = _PADDING
+    if one_in(4, 0):
+        options["delay"] = pick((1, 8, 40, 150), 0)
+    if one_in(4, 1):
+        options["dedupe_key"] = pick(("a", "b"), 1)
+        options["dedupe"] = pick(("active", "forever"), 2)
+    if one_in(6, 2):
+        options["expires_in"] = pick((2, 30, 160), 3) + options.get("delay", 0)
+    if one_in(5, 3):
+        options["max_attempts"] = pick((1, 2, 5), 4)
+    return options
+
+
+async def perform(world: World, jobs: Jobs, action: Action) -> None:
+    """Do what one action says; a create with a key is repeated when its answer was lost."""
+    made = world.made
+    target = made.get(action.target)
+    match action.verb:
+        case "create":
+            await _create(world, jobs, action)
+        case "create_many":
+            acts = (action.options["payload"], {"acts": ["ok"]}, {"acts": ["poison", "ok"]})
+            new = [NewRun("work", payload) for payload in acts]
+            created = await jobs.create_many(new)
+            world.monitor.created(created)
+        case "cancel" | "redrive" if target:
+            await getattr(jobs, action.verb)(target)
+        case "reschedule" if target:
+            await jobs.reschedule(target, delay=20)
+        case "prune":
+            await jobs.prune(older_than=timedelta(seconds=30))
+        case "every" | "cron":
+            await _schedule(jobs, action)
+        case "pause":
+            await jobs.disable_schedule_by_key("s")
+        case "resume":
+            for each in await jobs.list_schedules():
+                await jobs.enable_schedule(each.id)
+        case "revise":
+            await jobs.update_schedule_by_key("s", every=timedelta(seconds=25))
+
+
+async def _create(world: World, jobs: Jobs, action: Action) -> None:
+    options = dict(action.options)
+    name, payload, expires = options.pop("name"), options.pop("payload"), options.pop("expires_in", None)
+    if expires is not None:
+        options["expires_at"] = world.moment(expires)
+    try:
+        created = await jobs.create(name, payload, **options)
+    except TransientStoreError:
+        if "dedupe_key" not in options:
+            raise
+        created = await jobs.create(name, payload, **options)
+    except InvalidArgument:
+        if expires is None:
+            raise
+        return  # the client was too slow, or its clock is behind: it would have expired before its time
+    world.made[action.number] = created.kumofire_job_run_id
+    world.monitor.created([created], key=options.get("dedupe_key"))
+
+
+async def _schedule(jobs: Jobs, action: Action) -> None:
+    acts = {"acts": ["large"], "padding": _PADDING}
+    if action.verb == "cron":
+        await jobs.upsert_schedule("plain", acts, schedule_key="s", cron="* * * * *")
+    else:
+        await jobs.upsert_schedule("late", acts, schedule_key="s", every=timedelta(seconds=40))

@@ -1,0 +1,18 @@
+"""Every interleaving of small worlds; `make explore` explores the larger ones too."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulation.explore import WORLDS, explore
+
+LEAST = {"calm": 400, "one crash": 2_000, "one error": 1_200, "a retry": 400, "a late worker": 1_500}
+"""Fewer states than these would mean that the exploration misses something."""
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_no_interleaving_breaks_an_invariant(name: str):
+    found = explore(WORLDS[name])
+    print(f"{name}: {found.states} states, {found.paths} paths, {found.ends} ends")
+    assert found.violation is None, "\n".join([str(found.violation), *(found.trace or ())])
+    assert found.states >= LEAST[name]

@@ -1,0 +1,45 @@
+"""Each defect that is put in on purpose is caught."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from simulation.explore import WORLDS, explore
+from simulation.handlers import Applications
+from simulation.history import play
+from simulation.mutants import MUTANTS, SEEDS, Mutant, catch
+from simulation.shrink import report, shrink
+
+BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_an_invariant_catches(mutant: Mutant):
+    caught = catch(mutant)
+    assert caught is not None, f"it survives {SEEDS} seeds"
+
+
+def test_a_failing_history_is_shrunk_to_a_short_trace():
+    mutant = BY_NAME["a settle is not fenced"]
+    failing = catch(mutant)
+    assert failing is not None
+    with mutant.applied() as database:
+        shrunk = shrink(failing, functools.partial(play, parts=(database, Applications())))
+    result = shrunk.result
+    assert result.violation is not None
+    assert result.violation.invariant == "the fence"
+    assert len(result.actions) == 1
+    assert len(result.world.faults.struck) < len(failing.world.faults.struck)
+    text = report(shrunk)
+    assert text.startswith(f"seed {result.seed}: the fence: ")
+    assert f"make simulate SEED={result.seed}" in text
+    assert len(text.splitlines()) < 60
+
+
+def test_exploration_finds_the_one_order_in_which_a_missing_fence_matters():
+    with BY_NAME["a settle is not fenced"].applied() as database:
+        found = explore(WORLDS["a late worker"], parts=(database, Applications()))
+    assert found.violation is not None
+    assert found.violation.invariant == "the fence"
