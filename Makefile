@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PROCESSES ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test check bench bench-cron diagrams truth simulate soak mutants explore clean
+.PHONY: help demo test check bench bench-cron diagrams truth simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
 	@echo "make test   lint, types, layers and all tests"
 	@echo "make check  lint, types and layers only"
+	@echo "make soak-processes  workers killed and stopped under load (SECONDS=90 SEEDS='1 2')"
 	@echo "make bench  jobs a second beside a hand-written loop and huey"
 	@echo "make bench-cron  what the next occurrence costs beside croniter and cronsim"
 	@echo "make diagrams    draw the lifecycles again, after a change of a declaration"
@@ -73,6 +74,13 @@ mutants: $(VENV)/.dev
 
 explore: $(VENV)/.dev
 	@$(SIMULATION) explore
+
+SECONDS ?= 90
+SEEDS ?= 1
+
+soak-processes: $(VENV)/.dev
+	@KUMOFIRE_SOAK_SECONDS=$(SECONDS) KUMOFIRE_SEEDS="$(SEEDS)" \
+	  $(BIN)/python -m pytest -q -s tests/processes/test_soak.py
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

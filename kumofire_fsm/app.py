@@ -62,6 +62,7 @@ class Kumofire:
         entropy: Entropy | None = None,
     ) -> None:
         self._max_attempts = attempts(max_attempts, 1)
+        _check_retry(retry, "an application")
         self._timeout = timeout
         self._retry = retry or Backoff()
         self._clock, self._entropy = clock or SystemClock(), entropy or SystemEntropy()
@@ -95,10 +96,13 @@ class Kumofire:
         """
         if callable(name):
             raise DefinitionError("write @app.job('name'), with the job's name in parentheses")
-        if retry is not None and not isinstance(retry, Backoff) and not callable(retry):
-            raise DefinitionError(f"job {name!r}: retry must be a Backoff or a function; found {retry!r}")
-        if machine.spec.table != RunMachine.spec.table:
-            raise DefinitionError(f"job {name!r}: {machine.__name__} is not a lifecycle of runs")
+        _check_retry(retry, f"job {name!r}")
+        given: object = machine
+        if not (isinstance(given, type) and issubclass(given, Lifecycle)) or (
+            machine.spec.table != RunMachine.spec.table
+        ):
+            called = getattr(machine, "__name__", repr(machine))
+            raise DefinitionError(f"job {name!r}: {called} is not a lifecycle of runs")
 
         def register(handler: Handler) -> Handler:
             self.registry.add(
@@ -137,6 +141,10 @@ class Kumofire:
         return self._hook(None, state, job)
 
     def _hook(self, event: str | None, state: str | None, job: str | None) -> Callable[[HookT], HookT]:
+        given: tuple[object, ...] = (event, state, job)
+        if not all(each is None or isinstance(each, str) for each in given):
+            raise DefinitionError(f"a hook's event, state and job are texts; found {given!r}")
+
         def register(function: HookT) -> HookT:
             self.registry.hooks.append(Hook(function, event, state, job))
             return function
@@ -254,3 +262,8 @@ class Kumofire:
             runs=RunStatements(list(machines.values())),
             schedules=ScheduleStatements(JobMachine.spec),
         )
+
+
+def _check_retry(retry: object, what: str) -> None:
+    if retry is not None and not isinstance(retry, Backoff) and not callable(retry):
+        raise DefinitionError(f"{what}: retry must be a Backoff or a function; found {retry!r}")

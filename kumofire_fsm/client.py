@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from kumofire_fsm.fire import Move, fire, read_runs, refusal
 from kumofire_fsm.hints import hint_if_near, send_hints
 from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ids import check_id, first_id_at
+from kumofire_fsm.jsontext import storable
 from kumofire_fsm.limits import FACTS_BYTES
 from kumofire_fsm.lookup import RunLookup
 from kumofire_fsm.machines.spec import Actor
@@ -83,6 +84,9 @@ class RunClient(RunLookup):
             As `create`.
         """
         made = []
+        given: object = runs
+        if not isinstance(given, Iterable):
+            raise InvalidArgument(f"create_many takes a list of NewRun; found {given!r:.200}")
         for place, new in enumerate(runs):
             try:
                 made.append(self._rows.make(new))
@@ -112,6 +116,9 @@ class RunClient(RunLookup):
 
         Costs one queue message and no statement. A run due later is left to the dispatcher.
         """
+        given: object = run
+        if not isinstance(given, PreparedRun):
+            raise InvalidArgument(f"send_hint takes what prepare_create gave; found {given!r:.200}")
         self._binding.wake()
         due = instant_ms(run.run_at, "run_at")
         if due <= self._binding.now() + self._binding.timing.horizon_ms:
@@ -217,6 +224,7 @@ class RunClient(RunLookup):
         return await self._known(run_id)
 
     async def _check_event(self, run_id: str, event: str) -> None:
+        storable(event, "an event")
         specs = self._binding.runs.specs.values()
         mine = {e for spec in specs for e in spec.events_by(Actor.PERSON)}
         if event in mine:

@@ -7,7 +7,7 @@ retried otherwise. A message is never acknowledged away while its run may still 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.batch import RESERVE, Batch, SettleMode
@@ -60,7 +60,10 @@ class Consumer:
 
     async def consume_batch(self, batch: Any) -> list[Verdict]:
         """Consume a batch (anything with ``messages``, or a list), and ack or retry each message."""
-        messages = list(getattr(batch, "messages", batch))
+        listed = getattr(batch, "messages", batch)
+        if not isinstance(listed, Iterable):
+            raise InvalidArgument(f"a batch has messages, or is a list of them; found {batch!r:.200}")
+        messages = list(listed)
         verdicts = [_read(message) for message in messages]
         ids = list(dict.fromkeys(v.run_id for v in verdicts if v.run_id is not None))
         found: dict[str, Verdict] = {}

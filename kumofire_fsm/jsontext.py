@@ -91,12 +91,15 @@ def cut(text: str, limit: int) -> str:
     return raw[: limit - len(mark)].decode("utf-8", "ignore") + mark
 
 
-def storable(text: str, what: str) -> str:
+def storable(text: object, what: str) -> str:
     """Return a text that the database can hold as it is.
 
     Raises:
-        InvalidArgument: it holds a lone surrogate, or a NUL, at which SQLite's JSON functions end a text.
+        InvalidArgument: it is no text, or holds a lone surrogate, or a NUL, at which SQLite's JSON functions
+            end a text.
     """
+    if not isinstance(text, str):
+        raise InvalidArgument(f"{what} must be a text; found {text!r:.200}")
     if "\0" in text:
         raise InvalidArgument(f"{what} holds a NUL character: {text!r}")
     try:

@@ -97,6 +97,8 @@ class RunLookup:
 
     async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
         """Return how many runs are in each state that has any, of one job or of all; reads every run."""
+        if name is not None:
+            storable(name, "name")
         counts: dict[str, int] = {}
         for _, state, number in await self._binding.storage.execute(self._binding.runs.count(name)):
             counts[state] = counts.get(state, 0) + number

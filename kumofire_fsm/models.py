@@ -120,7 +120,7 @@ def history_entries(text: str) -> tuple[HistoryEntry, ...]:
     """Return the entries of a stored history; one that says so where it cannot be read."""
     try:
         return _entries(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return (HistoryEntry("unreadable", None, None),)
 
 

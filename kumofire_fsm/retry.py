@@ -49,7 +49,8 @@ class Backoff:
             first, cap = duration_ms(self.first, "first"), duration_ms(self.cap, "cap")
         except InvalidArgument as exc:
             raise DefinitionError(f"a backoff's {exc}") from exc
-        if cap < first or not self.factor >= 1:
+        factor: object = self.factor
+        if cap < first or not isinstance(factor, (int, float)) or not factor >= 1:
             raise DefinitionError(
                 f"a backoff needs 0 <= first <= cap and factor >= 1; found first={self.first}, "
                 f"cap={self.cap}, factor={self.factor}"

@@ -65,9 +65,13 @@ def schedule(row: JobRow) -> Schedule:
     rule, template = stored_object(row.schedule), stored_object(row.template)
     try:
         payload = json.loads(row.payload or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         payload = None
-    every = rule.get("every_ms")
+    try:
+        every = None if "every_ms" not in rule else timedelta(milliseconds=rule["every_ms"])
+    except (TypeError, ValueError, OverflowError):
+        every = None
+    tags = template.get("tags")
     return Schedule(
         id=row.id,
         schedule_key=row.schedule_key,
@@ -77,10 +81,10 @@ def schedule(row: JobRow) -> Schedule:
         last_at=instant(row.last_at),
         cron=rule.get("cron"),
         timezone=rule.get("timezone"),
-        every=None if every is None else timedelta(milliseconds=every),
+        every=every,
         payload=payload,
         max_attempts=template.get("max_attempts"),
-        tags=tuple(template.get("tags") or ()),
+        tags=tuple(tags) if isinstance(tags, list) else (),
         last_error=row.error,
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
@@ -92,7 +96,7 @@ def stored_object(text: str) -> dict[str, Any]:
     """Return a stored JSON object; an empty one where the row is broken, so that it is shown and mended."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

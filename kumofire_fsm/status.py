@@ -16,7 +16,7 @@ __all__ = ["run_status"]
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
     """Return a run as the API shows it."""
-    spec = binding.runs.specs.get(row.machine)
+    spec, tags = binding.runs.specs.get(row.machine), _stored(row, "tags", row.tags)
     settled = row.wake_at is None if spec is None else spec.has_role(row.state, Role.SETTLED)
     return RunStatus(
         kumofire_job_run_id=row.id,
@@ -36,7 +36,7 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         last_error=row.error,
         result=_stored(row, "result", row.result),
         progress=_stored(row, "progress", row.progress),
-        tags=tuple(_stored(row, "tags", row.tags) or ()),
+        tags=tuple(tags) if isinstance(tags, list) else (),
         history=history_entries(row.history),
     )
 
@@ -45,6 +45,6 @@ def _stored(row: RunRow, what: str, text: str | None) -> Any:
     """Return a stored value; one broken row must not hide the others from a list."""
     try:
         return None if text is None else json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         log.error("the %s of run %s cannot be read: %s", what, row.id, exc)
         return None

@@ -21,7 +21,7 @@ from kumofire_fsm.adapters.group_commit import (
     read_each,
 )
 from kumofire_fsm.adapters.sqlite_errors import translate
-from kumofire_fsm.errors import StoreError, TransientStoreError
+from kumofire_fsm.errors import InvalidArgument, StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 
 __all__ = ["SqliteStorage"]
@@ -44,6 +44,8 @@ class SqliteStorage:
     """
 
     def __init__(self, path: str | Path, *, synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL") -> None:
+        if synchronous not in ("FULL", "NORMAL", "OFF"):
+            raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {synchronous!r}")
         self.path = str(path)
         self._synchronous = synchronous
         self._writer = DatabaseThread(self._connect, commit_group, "kumofire-writer")

@@ -54,13 +54,15 @@ class Site:
 
     # -- processes --------------------------------------------------------------------------------
 
-    def worker(self, *, cli: bool = False, wait: bool = True, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a worker, by the command line or by crew.py, and wait until it is up."""
+    def worker(
+        self, *, cli: bool = False, wait: bool = True, script: Path = CREW, **options: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker, by the command line or by a script such as crew.py, and wait until it is up."""
         flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         if cli:
             command = ["-m", "kumofire_fsm.cli", "worker", "crew:app", "--db", self.db, *flags]
         else:
-            command = [CREW, self.db, *flags]
+            command = [script, self.db, *flags]
         log = (self._logs / str(len(self._processes))).open("wb")
         with log:
             process = subprocess.Popen(
@@ -72,8 +74,12 @@ class Site:
             )
         self._processes.append(process)
         if wait:
-            self.until(lambda: self.notes("up", pid=process.pid), 15, "the worker is up")
+            self.ready(process)
         return process
+
+    def ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a worker works, which is a little after its startup hooks: then it hears signals."""
+        self.until(lambda: "a worker starts" in self.log(process), 15, "the worker is up")
 
     def log(self, process: subprocess.Popen[bytes]) -> str:
         """What a worker wrote to standard error."""

@@ -75,6 +75,15 @@ def plain(ctx: RunContext, seconds: float) -> None:
     note("ended", ctx)
 
 
+@app.job("entry", timeout=60)
+async def entry(ctx: RunContext, plan: dict[str, float]) -> None:
+    """Write one line into the application's own ledger, with the run's success; fail as planned."""
+    ctx.commit([("INSERT INTO ledger VALUES (?, ?)", (ctx.run.id, os.getpid()))])
+    await asyncio.sleep(plan["seconds"])
+    if ctx.attempt <= plan["failures"]:
+        raise ValueError("as planned")
+
+
 @app.job("poison")
 async def poison(ctx: RunContext) -> None:
     """Kill the whole process."""
@@ -125,19 +134,20 @@ async def listener(ctx: RunContext) -> None:
     raise Cancel("as you wish")
 
 
-async def main() -> None:
-    """Work until killed, or until SIGTERM."""
+async def work(*apps: Kumofire) -> None:
+    """Be a worker of the application that ``--release`` counts, until killed or until SIGTERM."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--release", type=int, default=0)
     parser.add_argument("db")
     parser.add_argument("--concurrency", type=int, default=20)
     parser.add_argument("--lease", type=float, default=15.0)
     parser.add_argument("--grace", type=float, default=10.0)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
-    async with app.open(options.db, lease=options.lease) as jobs:
+    async with apps[options.release].open(options.db, lease=options.lease) as jobs:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, jobs.stop)
         await jobs.run(concurrency=options.concurrency, grace=options.grace)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(work(app))

@@ -21,11 +21,12 @@ TABLES = ("kumofire_runs", "kumofire_bodies", "kumofire_jobs")
 
 
 class CountingStorage:
-    """Records every statement by name, each round trip, and can fail one before or after its commit."""
+    """Records every statement, each round trip, and can fail one before or after its commit."""
 
     def __init__(self, inner: SqliteStorage) -> None:
         self.inner = inner
         self.names: list[str] = []
+        self.texts: set[str] = set()
         self.trips = 0
         self._fail: tuple[str, str] | None = None
 
@@ -48,6 +49,7 @@ class CountingStorage:
 
     async def _pass(self, statements: Sequence[Statement], act: Callable[[], Any]) -> list[list[Row]]:
         self.names += [statement.name for statement in statements]
+        self.texts |= {statement.sql for statement in statements}
         self.trips += 1
         when = None
         if self._fail and any(self._fail[0] in s.name for s in statements):

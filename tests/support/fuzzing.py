@@ -1,0 +1,139 @@
+"""What the fuzz tests share: values of every kind, a watched application, and the SQL that may be sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import combinations
+from typing import Any
+
+from fakes import START
+from harness import TABLES, Bound, Kit
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from kumofire_fsm import Fail, KumofireError, Retry, RunMachine, Snooze
+from kumofire_fsm.machines import Actor, JobMachine, Role
+from kumofire_fsm.store.moves import MOVED_ONE
+from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
+from kumofire_fsm.store.schedules import ScheduleStatements
+
+# For a longer and random search: KUMOFIRE_FUZZ=1000 pytest tests/fuzz
+EXAMPLES = int(os.environ.get("KUMOFIRE_FUZZ", "16"))
+fuzz = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="KUMOFIRE_FUZZ" not in os.environ,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+fuzz_more = settings(fuzz, max_examples=4 * EXAMPLES)
+
+LAST = datetime.max.replace(tzinfo=UTC)
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+DEEP: Any = []
+for _ in range(1000):
+    DEEP = [DEEP]
+SQL = ["'; DROP TABLE kumofire_runs; --", "x' OR '1'='1", '"; SELECT 1', "?1", "$.x", "%s{0}", "\\'"]
+# Python prints no integer of more than 4,300 digits: an error text that shows one raises ValueError.
+ODD: list[Any] = [
+    *SQL, None, True, False, 0, -1, 1, 2**53, 2**63, -(2**63), 10**30, 10**4000, 0.0, -0.5, 1e308, float("nan"),
+    float("inf"), "", "\0", "a\0b", "\ud800", "x" * 300, "é" * 300, "🦶", b"", b"\xff\0", bytearray(b"a"), (), [], {},
+    {1: 2}, {"a": {"b"}}, set(), frozenset({1}), range(3), CIRCLE, DEEP, [None], ["\ud800"], object(), object, print,
+    Ellipsis, Decimal("NaN"), 1j, START, START.replace(tzinfo=None), LAST.replace(tzinfo=None),
+    datetime.min.replace(tzinfo=UTC), LAST, LAST.replace(tzinfo=timezone(-timedelta(hours=23))),
+    timedelta.max, timedelta.min, timedelta(0), timedelta(microseconds=1), KumofireError, Retry(), Role.SETTLED,
+]  # fmt: skip
+TEXTS = st.text(st.characters()) | st.sampled_from(SQL)  # surrogates and NUL included
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=8)
+JUNK = st.sampled_from(ODD) | JSON | st.binary() | st.datetimes() | st.timedeltas()
+
+
+def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
+    """Return every text that may be sent, made without any input."""
+    settles = [event for event in RunMachine.spec.events_by(Actor.CONSUMER) if event not in runs.start_events]
+    several = [each for size in range(2, len(settles) + 1) for each in combinations(settles, size)]
+    alone = [(event.id,) for event in RunMachine.spec.events if event.id not in runs.start_events]
+    claim = {"now": 1, "token": "t", "alone": True, "jobs": {}}
+    sweeps = [(ids, hints) for ids in ([], None) for hints in ("all", "moves", "none")]
+    row = dict.fromkeys(INSERT_COLUMNS) | {"id": "1", "payload": "1"}
+    made = [
+        runs.insert([row]),
+        *(runs.insert_bodies(kind, []) for kind in ("payload", "result")),
+        runs.find_holders([]),
+        *(runs.fire(events, [], fenced=fenced) for events in alone + several for fenced in (True, False)),
+        *(runs.claim(ids, **claim) for ids in ([], None)),
+        *(runs.sweep(ids, timing={}, now=1, limit=1, hints=hints, jobs=[]) for ids, hints in sweeps),
+        runs.read([]),
+        runs.find({}),
+        runs.count(None),
+        runs.due_ids(now=1, limit=1, jobs=[]),
+        runs.due_ids(now=1, limit=1, jobs=[], roles=(Role.CLAIMABLE,)),
+        runs.due_suspect(now=1, jobs=[]),
+        runs.next_wake(),
+        runs.defer([], 1),
+        *runs.prune(below="", before=1, limit=1),
+        jobs.insert(dict(JobMachine.spec.fields)),
+        *(jobs.read(column=column, value="") for column in ("id", "schedule_key")),
+        jobs.find(after="", limit=1),
+        jobs.due(now=1, limit=1, jobs=[]),
+        jobs.defer([], 1),
+        jobs.next_wake(),
+        *(jobs.fire([event.id], []) for event in JobMachine.spec.events),
+        jobs.fire(["fire", "suspend"], []),
+        *jobs.insert_occurrences("t", [row]),
+        MOVED_ONE,
+    ]
+    return {statement.sql for statement in made}
+
+
+ALLOWED = allowed_texts(RunStatements([RunMachine.spec]), ScheduleStatements(JobMachine.spec))
+
+
+@asynccontextmanager
+async def watched(kit: Kit | None = None) -> AsyncIterator[Bound]:
+    """An application to throw things at; afterwards its SQL is checked, and its file."""
+    kit = kit or Kit()
+    if "echo" not in kit.app.registry.jobs:
+        register(kit)
+    async with kit.bound() as w:
+        yield w
+        assert w.storage.texts <= ALLOWED, w.storage.texts - ALLOWED
+        assert await w.sql("PRAGMA integrity_check") == [("ok",)]
+
+
+def register(kit: Kit) -> None:
+    """Register handlers that end in every way."""
+
+    @kit.job("echo")
+    async def echo(ctx: Any, payload: Any) -> Any:
+        return payload
+
+    @kit.job("typed")
+    async def typed(ctx: Any, payload: dict[str, int]) -> int:
+        return sum(payload.values())
+
+    @kit.job("raises", max_attempts=2)
+    async def raises(ctx: Any, payload: Any) -> None:
+        raise {1: ValueError("1"), 2: Fail("2"), 3: Snooze(5)}.get(payload, Retry(str(payload)))
+
+
+async def everything(w: Bound) -> list[Any]:
+    """Every row as stored."""
+    return [await w.sql(f"SELECT * FROM {table} ORDER BY 1") for table in TABLES]
+
+
+async def refused_whole_or_done(w: Bound, call: Callable[[], Awaitable[Any]]) -> Any:
+    """Make a call; if it raises one of the package's errors, it has stored nothing. Others pass."""
+    before = await everything(w)
+    try:
+        return await call()
+    except KumofireError as exc:
+        assert await everything(w) == before, f"{exc!r} stored something"
+        str(exc)
+        return exc

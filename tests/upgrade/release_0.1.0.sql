@@ -1,0 +1,185 @@
+-- kumofire_fsm 0.1.0, written at 1767225862008
+BEGIN TRANSACTION;
+CREATE TABLE kumofire_bodies (
+  owner TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (owner, kind)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "kumofire_bodies" VALUES('019b76de-9fa3-7676-ae61-16c6e9c9bf35','payload','"large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large "');
+INSERT INTO "kumofire_bodies" VALUES('019b76de-9fa3-7676-ae61-16c6e9c9bf35','result','"large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large "');
+INSERT INTO "kumofire_bodies" VALUES('019b76de-9fa4-79f3-83e6-93114351d407','payload','"large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large "');
+CREATE TABLE kumofire_edges (
+  machine TEXT NOT NULL,
+  source TEXT NOT NULL,
+  target TEXT NOT NULL,
+  wakes INTEGER NOT NULL,
+  PRIMARY KEY (machine, source, target)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "kumofire_edges" VALUES('job','','active',1);
+INSERT INTO "kumofire_edges" VALUES('job','active','active',1);
+INSERT INTO "kumofire_edges" VALUES('job','active','ended',0);
+INSERT INTO "kumofire_edges" VALUES('job','active','paused',0);
+INSERT INTO "kumofire_edges" VALUES('job','active','suspended',0);
+INSERT INTO "kumofire_edges" VALUES('job','ended','active',1);
+INSERT INTO "kumofire_edges" VALUES('job','paused','active',1);
+INSERT INTO "kumofire_edges" VALUES('job','paused','ended',0);
+INSERT INTO "kumofire_edges" VALUES('job','paused','paused',0);
+INSERT INTO "kumofire_edges" VALUES('job','suspended','active',1);
+INSERT INTO "kumofire_edges" VALUES('job','suspended','ended',0);
+INSERT INTO "kumofire_edges" VALUES('reviewed','','review',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','canceled','ready',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','canceling','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('reviewed','canceling','canceling',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','canceling','succeeded',0);
+INSERT INTO "kumofire_edges" VALUES('reviewed','failed','ready',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','queued','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('reviewed','queued','queued',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','queued','ready',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','queued','running',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','ready','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('reviewed','ready','queued',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','ready','ready',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','ready','running',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','retrying','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('reviewed','retrying','queued',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','retrying','retrying',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','retrying','running',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','review','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('reviewed','review','ready',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','running','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('reviewed','running','canceling',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','running','failed',0);
+INSERT INTO "kumofire_edges" VALUES('reviewed','running','queued',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','running','ready',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','running','retrying',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','running','running',1);
+INSERT INTO "kumofire_edges" VALUES('reviewed','running','succeeded',0);
+INSERT INTO "kumofire_edges" VALUES('run','','queued',1);
+INSERT INTO "kumofire_edges" VALUES('run','','ready',1);
+INSERT INTO "kumofire_edges" VALUES('run','canceled','ready',1);
+INSERT INTO "kumofire_edges" VALUES('run','canceling','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('run','canceling','canceling',1);
+INSERT INTO "kumofire_edges" VALUES('run','canceling','succeeded',0);
+INSERT INTO "kumofire_edges" VALUES('run','failed','ready',1);
+INSERT INTO "kumofire_edges" VALUES('run','queued','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('run','queued','queued',1);
+INSERT INTO "kumofire_edges" VALUES('run','queued','ready',1);
+INSERT INTO "kumofire_edges" VALUES('run','queued','running',1);
+INSERT INTO "kumofire_edges" VALUES('run','ready','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('run','ready','queued',1);
+INSERT INTO "kumofire_edges" VALUES('run','ready','ready',1);
+INSERT INTO "kumofire_edges" VALUES('run','ready','running',1);
+INSERT INTO "kumofire_edges" VALUES('run','retrying','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('run','retrying','queued',1);
+INSERT INTO "kumofire_edges" VALUES('run','retrying','retrying',1);
+INSERT INTO "kumofire_edges" VALUES('run','retrying','running',1);
+INSERT INTO "kumofire_edges" VALUES('run','running','canceled',0);
+INSERT INTO "kumofire_edges" VALUES('run','running','canceling',1);
+INSERT INTO "kumofire_edges" VALUES('run','running','failed',0);
+INSERT INTO "kumofire_edges" VALUES('run','running','queued',1);
+INSERT INTO "kumofire_edges" VALUES('run','running','ready',1);
+INSERT INTO "kumofire_edges" VALUES('run','running','retrying',1);
+INSERT INTO "kumofire_edges" VALUES('run','running','running',1);
+INSERT INTO "kumofire_edges" VALUES('run','running','succeeded',0);
+CREATE TABLE kumofire_jobs (
+  id TEXT PRIMARY KEY NOT NULL,
+  machine TEXT NOT NULL,
+  state TEXT NOT NULL,
+  wake_at INTEGER,
+  schedule_key TEXT,
+  job TEXT NOT NULL,
+  next_at INTEGER,
+  last_at INTEGER,
+  tick TEXT,
+  revision INTEGER NOT NULL,
+  schedule TEXT NOT NULL,
+  template TEXT NOT NULL,
+  payload TEXT,
+  error TEXT,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  history TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-70a4-b21e-0adc3ebe2b55','job','ended',NULL,'ended','work',1767226460008,NULL,NULL,1,'{"every_ms":600000,"anchor_ms":1767225860008}','{"max_attempts":null,"tags":["succeeded"]}','"ended"',NULL,1767225860008,1767225860008,'[["create","active",1767225860008],["end","ended",1767225860008]]');
+INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-748c-94ec-53676da49919','job','active',1767226460008,'every','work',1767226460008,NULL,NULL,1,'{"every_ms":600000,"anchor_ms":1767225860008}','{"max_attempts":null,"tags":["succeeded"]}','"large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large "',NULL,1767225860008,1767225860008,'[["create","active",1767225860008]]');
+INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-778d-972f-9a451da117fe','job','paused',NULL,'paused','work',1767226460008,NULL,NULL,1,'{"every_ms":600000,"anchor_ms":1767225860008}','{"max_attempts":null,"tags":["succeeded"]}','"paused"',NULL,1767225860008,1767225860008,'[["create","active",1767225860008],["pause","paused",1767225860008]]');
+INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-7d67-80b9-bd7425dce04b','job','suspended',NULL,'broken','work',1767225861008,NULL,NULL,1,'{}','{"max_attempts":null,"tags":["succeeded"]}','"broken"','InvalidSchedule: the stored schedule {} is not one of this version''s',1767225860008,1767225860008,'[["create","active",1767225860008],["suspend","suspended",1767225862008]]');
+INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-7e82-abd6-f0a890ea738e','job','active',1767226200000,'cron','work',1767226200000,NULL,NULL,1,'{"cron":"*/10 * * * *","timezone":"Asia/Kolkata"}','{"max_attempts":null,"tags":["succeeded"]}','"cron"',NULL,1767225860008,1767225860008,'[["create","active",1767225860008]]');
+CREATE TABLE kumofire_runs (
+  id TEXT PRIMARY KEY NOT NULL,
+  machine TEXT NOT NULL,
+  state TEXT NOT NULL,
+  wake_at INTEGER,
+  job TEXT NOT NULL,
+  run_at INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  max_attempts INTEGER NOT NULL,
+  starts INTEGER NOT NULL,
+  claim TEXT,
+  shared INTEGER NOT NULL,
+  suspect INTEGER NOT NULL,
+  deliveries INTEGER NOT NULL,
+  timeout_at INTEGER,
+  expires_at INTEGER,
+  created_at INTEGER NOT NULL,
+  started_at INTEGER,
+  finished_at INTEGER,
+  dedupe TEXT,
+  dedupe_key TEXT,
+  dedupe_slot TEXT,
+  job_id TEXT,
+  scheduled_for INTEGER,
+  payload TEXT,
+  result TEXT,
+  error TEXT,
+  progress TEXT,
+  tags TEXT,
+  history TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO "kumofire_runs" VALUES('019b76da-a800-75b1-a522-4a58b791f1d8','run','queued',1767225980002,'work',1767225860002,0,1,2,NULL,1,2,0,NULL,NULL,1767225600000,1767225730002,NULL,NULL,NULL,NULL,NULL,NULL,'"kept suspect"',NULL,'the lease ran out: the worker died, or was too slow to renew it',NULL,'["succeeded"]','[["create","ready",1767225600000],["enqueue","queued",1767225600000],["start","running",1767225600002],["lose","retrying",1767225730002],["enqueue","queued",1767225730002],["start","running",1767225730002],["lose","retrying",1767225860002],["enqueue","queued",1767225860002]]');
+INSERT INTO "kumofire_runs" VALUES('019b76da-a801-703e-a1cd-c4bb86c32710','run','queued',1767225980002,'work',1767225860002,0,1,2,NULL,1,2,0,NULL,NULL,1767225600001,1767225730002,NULL,NULL,NULL,NULL,NULL,NULL,'"kept beside"',NULL,'the lease ran out: the worker died, or was too slow to renew it',NULL,'["succeeded"]','[["create","ready",1767225600001],["enqueue","queued",1767225600001],["start","running",1767225600002],["lose","retrying",1767225730002],["enqueue","queued",1767225730002],["start","running",1767225730002],["lose","retrying",1767225860002],["enqueue","queued",1767225860002]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa2-73d8-9173-6110e578cea6','run','succeeded',NULL,'work',1767225860002,1,3,1,'357e44cd3129903a',1,0,0,NULL,NULL,1767225860002,1767225860004,1767225860004,NULL,NULL,NULL,NULL,NULL,'"small"','"small"',NULL,NULL,'["succeeded"]','[["create","ready",1767225860002],["enqueue","queued",1767225860002],["start","running",1767225860004],["succeed","succeeded",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa3-7676-ae61-16c6e9c9bf35','run','succeeded',NULL,'work',1767225860003,1,3,1,'357e44cd3129903a',1,0,0,NULL,NULL,1767225860003,1767225860004,1767225860004,NULL,NULL,NULL,NULL,NULL,'','',NULL,NULL,'["succeeded"]','[["create","ready",1767225860003],["enqueue","queued",1767225860003],["start","running",1767225860004],["succeed","succeeded",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-7079-91b9-87376f071287','reviewed','review',1767225890004,'reviewed',1767225860004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'"reviewed"',NULL,NULL,NULL,'["succeeded"]','[["create","review",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-71d4-9597-a242fdf12b1a','run','queued',1767225980004,'work',1767225860004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'{"ünï":["🦶",null,1.5]}',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-73e6-b605-b99e830648a6','run','ready',1767229370004,'work',1767229460004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'"later"',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-766c-b0e4-b2b3f4d5ca63','run','failed',NULL,'work',1767225860004,1,3,1,'357e44cd3129903a',1,0,0,NULL,NULL,1767225860004,1767225860004,1767225860004,'active','was active',NULL,NULL,NULL,'"fails"',NULL,'Fail: as planned
+  File "tests/upgrade/make_release.py", line 47, in work
+    raise Fail("as planned")
+',NULL,'["failed"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004],["start","running",1767225860004],["fail","failed",1767225860004,{"error":"Fail: as planned"}]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-76d2-896e-760e819b24c3','run','canceled',NULL,'work',1767225860004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,'1',NULL,NULL,NULL,'["canceled"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004],["cancel","canceled",1767225860004,{"by":"ana","note":"by mistake"}]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-7971-a4c4-a6058a0022b2','run','queued',1767225982008,'work',1767225860004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'2',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004],["cancel","canceled",1767225860004,{"by":"ana","note":"by mistake"}],["redrive","ready",1767225860004,{"by":"ana"}],["enqueue","queued",1767225862008]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-798a-98e1-cf999661bdaf','run','queued',1767226102008,'work',1767225860004,0,3,0,NULL,0,0,1,NULL,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'"unsent"',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-79f3-83e6-93114351d407','run','queued',1767225980004,'work',1767225860004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-7c2e-8718-822ce47c4107','run','succeeded',NULL,'work',1767225860004,1,3,1,'357e44cd3129903a',1,0,0,NULL,NULL,1767225860004,1767225860004,1767225860004,'forever','for ever','for ever',NULL,NULL,'"keyed"','"keyed"',NULL,NULL,'["succeeded"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004],["start","running",1767225860004],["succeed","succeeded",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-7dc8-8038-8fe881c31970','run','running',1767225930005,'work',1767225860004,1,3,1,'ef3f6df0148ded7e',0,0,0,1767225930005,NULL,1767225860004,1767225860005,NULL,NULL,NULL,NULL,NULL,NULL,'"kept alone"',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004],["start","running",1767225860005]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-7de5-8472-433d2e44b6b8','run','queued',1767226040004,'work',1767225920004,0,3,1,'357e44cd3129903a',1,0,0,NULL,NULL,1767225860004,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,'"snoozes"',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004],["start","running",1767225860004],["snooze","ready",1767225860004],["enqueue","queued",1767225862008]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-7e02-9a8a-3f415b026cf0','run','ready',1767226070004,'work',1767226160004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,NULL,'active','active','active',NULL,NULL,'"held"',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-7f0e-b337-420c13f80f6c','run','queued',1767225980004,'work',1767225920004,0,3,0,NULL,0,0,0,NULL,1767225980004,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'"too late"',NULL,NULL,NULL,'["succeeded", "canceled"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa5-7a34-888d-396cab3b7f58','run','running',1767225990007,'work',1767225860005,1,3,1,'9a78cdc29492a875',1,0,0,1767225990007,NULL,1767225860005,1767225860007,NULL,NULL,NULL,NULL,NULL,NULL,'"kept one"',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860005],["enqueue","queued",1767225860005],["start","running",1767225860007]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa6-7f11-9a3b-3df245ad0238','run','running',1767225990007,'work',1767225860006,1,3,1,'9a78cdc29492a875',1,0,0,1767225990007,NULL,1767225860006,1767225860007,NULL,NULL,NULL,NULL,NULL,NULL,'"kept other"',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860006],["enqueue","queued",1767225860006],["start","running",1767225860007]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-9fa7-774a-86f3-aa202f4a2fed','run','canceling',1767225890008,'work',1767225860007,1,3,1,'75598005bac48a6a',0,0,0,1767225890008,NULL,1767225860007,1767225860008,NULL,NULL,NULL,NULL,NULL,NULL,'"kept canceling"',NULL,NULL,NULL,'["canceled"]','[["create","ready",1767225860007],["enqueue","queued",1767225860007],["start","running",1767225860008],["cancel","canceling",1767225860008]]');
+INSERT INTO "kumofire_runs" VALUES('019b76de-a778-7e0f-a7f9-f7a910b63480','run','retrying',1767225774008,'work',1767225864008,1,3,1,'fc91baefae179bf7',0,0,0,NULL,NULL,1767225862008,1767225862008,NULL,NULL,NULL,NULL,NULL,NULL,'"retries"',NULL,'ValueError: the first time
+  File "tests/upgrade/make_release.py", line 49, in work
+    raise ValueError("the first time")
+',NULL,'["succeeded"]','[["create","ready",1767225862008],["enqueue","queued",1767225862008],["start","running",1767225862008],["retry","retrying",1767225862008,{"error":"ValueError: the first time"}]]');
+CREATE TABLE kumofire_schema (
+  version INTEGER PRIMARY KEY,
+  serves INTEGER NOT NULL
+) STRICT;
+INSERT INTO "kumofire_schema" VALUES(1,1);
+CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (job_id, scheduled_for) WHERE job_id IS NOT NULL;
+CREATE INDEX kumofire_jobs_wake ON kumofire_jobs (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_jobs_key ON kumofire_jobs (schedule_key) WHERE schedule_key IS NOT NULL;
+CREATE TRIGGER kumofire_runs_insert BEFORE INSERT ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
+CREATE TRIGGER kumofire_runs_move BEFORE UPDATE OF state ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
+CREATE TRIGGER kumofire_runs_wake BEFORE UPDATE OF wake_at ON kumofire_runs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
+CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+CREATE TRIGGER kumofire_jobs_insert BEFORE INSERT ON kumofire_jobs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
+CREATE TRIGGER kumofire_jobs_move BEFORE UPDATE OF state ON kumofire_jobs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
+CREATE TRIGGER kumofire_jobs_wake BEFORE UPDATE OF wake_at ON kumofire_jobs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
+CREATE TRIGGER kumofire_jobs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_jobs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+COMMIT;
