@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kumofire_fsm.definitions import Definition, Registry
+from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
@@ -40,6 +41,13 @@ class Timing:
     lease_ms: int | None = None
     slack_ms: int = 10_000
     line_ms: int = 60_000
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least = 1 if name == "lease_ms" else 0
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+            if not whole and not (name == "lease_ms" and value is None):
+                raise InvalidArgument(f"{name} must be a whole number of milliseconds; found {value!r:.50}")
 
     def columns(self) -> dict[str, int]:
         """Return what deadlines may name, as the statements want it."""

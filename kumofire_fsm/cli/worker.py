@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from kumofire_fsm.app import Kumofire
+from kumofire_fsm.embedded import EmbeddedJobs
 
 __all__ = ["work"]
 
@@ -21,18 +22,22 @@ async def work(app: Kumofire, db: Path, *, concurrency: int, lease: float, grace
     A second signal cancels them at once; either way their runs are released.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    async with app.open(db, lease=lease) as jobs:
-        signals = 0
+    signals = 0
+    opened: list[EmbeddedJobs] = []
 
-        def on_signal() -> None:
-            nonlocal signals
-            signals += 1
+    def on_signal() -> None:
+        nonlocal signals
+        signals += 1
+        for jobs in opened:
             jobs.stop(at_once=signals > 1)
 
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_signal)
-        await jobs.run(concurrency=concurrency, grace=grace)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # before the hooks: what they open is closed again
+        loop.add_signal_handler(number, on_signal)
+    async with app.open(db, lease=lease) as jobs:
+        opened.append(jobs)
+        if not signals:
+            await jobs.run(concurrency=concurrency, grace=grace)
     _leave_threads_behind()
 
 

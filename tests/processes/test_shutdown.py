@@ -130,3 +130,23 @@ def test_what_the_command_cannot_use_is_one_line_and_exit_code_2(tmp_path):
         for process in started.values():
             process.kill()
             process.wait()
+
+
+def test_a_signal_while_the_hooks_still_start_lets_them_finish_and_ends(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "kumofire_fsm.cli",
+        "worker",
+        "slow_start:app",
+        "--db",
+        str(tmp_path / "j.db"),
+    ]
+    with subprocess.Popen(
+        command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "begins\n"
+        worker.terminate()
+        assert worker.communicate(timeout=10)[0] == "began\nended\n"
+        assert worker.returncode == 0
