@@ -104,7 +104,8 @@ class RunClient(RunLookup):
         Args:
             name: the job.
             payload: what its handler is called with.
-            options: the other arguments of `create`.
+            options: the other arguments of `create`. With a dedupe key the id is known after the commit
+                only: see `PreparedRun`.
 
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `create`.
@@ -122,7 +123,7 @@ class RunClient(RunLookup):
         self._binding.wake()
         due = instant_ms(run.run_at, "run_at")
         if due <= self._binding.now() + self._binding.timing.horizon_ms:
-            await send_hints(self._binding, [(run.kumofire_job_run_id, due)])
+            await send_hints(self._binding, [(run.new_id, due)])
 
     async def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
         """Stop a run: at once if it has not started, else by telling its handler.

@@ -27,10 +27,10 @@ __all__ = ["INSERT_COLUMNS", "MOVE_PARAMETERS", "ClaimedRun", "RunRow", "RunStat
 _KIND: Final = itemgetter(*KIND_COLUMNS)
 _OWN: Final = itemgetter(*OWN_COLUMNS)
 _INSERT: Final = (
-    f"WITH k AS MATERIALIZED (SELECT key AS kind, "
+    # INSERT comes first: Python's sqlite3 begins an application's transaction by a statement's first word.
+    f"INSERT INTO {RUNS} ({', '.join(INSERT_COLUMNS)}) WITH k AS MATERIALIZED (SELECT key AS kind, "
     f"{', '.join(f'value ->> {i} AS {name}' for i, name in enumerate(KIND_COLUMNS))} "
-    f"FROM json_each(?1, '$.kinds')) INSERT INTO {RUNS} ({', '.join(INSERT_COLUMNS)}) "
-    f"SELECT {', '.join(f'k.{name}' for name in KIND_COLUMNS)}, "
+    f"FROM json_each(?1, '$.kinds')) SELECT {', '.join(f'k.{name}' for name in KIND_COLUMNS)}, "
     f"{', '.join(f'v.value ->> {i}' for i in range(len(OWN_COLUMNS)))} "
     f"FROM json_each(?1, '$.rows') AS v CROSS JOIN k ON k.kind = v.value ->> {len(OWN_COLUMNS)} "
     "WHERE true ON CONFLICT DO NOTHING RETURNING id"

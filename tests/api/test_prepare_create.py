@@ -88,8 +88,13 @@ async def test_a_dedupe_key_tells_which_run_holds_it(kit: Kit) -> None:
     async with kit.bound() as w:
         first = w.jobs.prepare_create("echo", 1, dedupe_key="k")
         second = w.jobs.prepare_create("echo", "y" * 2000, dedupe_key="k")
-        assert (await commit(w, first))[-1] == [("echo", "k", first.kumofire_job_run_id)]
-        assert (await commit(w, second))[-1] == [("echo", "k", first.kumofire_job_run_id)]
+        assert (await commit(w, first))[-1] == [("echo", "k", first.new_id)]
+        assert (await commit(w, second))[-1] == [("echo", "k", first.new_id)]
+        for run in (first, second):
+            with pytest.raises(InvalidArgument, match="known after the commit"):
+                _ = run.kumofire_job_run_id
+            await w.jobs.send_hint(run)
+        assert await w.deliver(first.new_id, second.new_id) == ["ack", "ack"]
         assert await w.sizes() == {"kumofire_runs": 1, "kumofire_bodies": 0, "kumofire_jobs": 0}
 
 
@@ -129,6 +134,21 @@ async def test_what_create_refuses_is_refused(kit: Kit) -> None:
             w.jobs.prepare_create("number", 1, dedupe="active")
         with pytest.raises(TypeError, match="colour"):
             w.jobs.prepare_create("number", 1, colour="red")
+
+
+async def test_it_is_undone_with_a_transaction_of_python_s_own_that_it_begins(tmp_path: Path) -> None:
+    app = Kumofire()
+    app.job("echo")(echo)
+    async with app.open(tmp_path / "jobs.db") as jobs:
+        runs = [jobs.prepare_create("echo", 1), jobs.prepare_create("echo", "x" * 2000, dedupe_key="k")]
+        db = sqlite3.connect(tmp_path / "jobs.db")
+        for run in runs:
+            with pytest.raises(ZeroDivisionError), db:  # its transaction begins with the first INSERT
+                for sql, values in run.statements:
+                    db.execute(sql, values)
+                raise ZeroDivisionError
+        db.close()
+        assert [await jobs.get_status(run.new_id) for run in runs] == [None, None]
 
 
 async def test_a_running_embedded_worker_finds_what_another_connection_committed(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ async def test_the_callers_own_batch_creates_runs(env, storage):
         shop, runs, statements = await prepared_runs(env, storage, db)
         mine = db.prepare("INSERT INTO orders VALUES (1, ?)").bind(runs[0].kumofire_job_run_id)
         answers = await db.batch(in_javascript(db, [mine, *statements]))
-        ids = [run.kumofire_job_run_id for run in runs]
+        ids = [run.new_id for run in runs]
         assert holder_of(answers) == ids[2]
         assert await shop.orders() == [(1, ids[0])]
         for run in runs:
@@ -255,7 +255,7 @@ async def test_a_key_that_is_held_gives_the_older_run(env, storage):
 async def test_without_a_hint_the_tick_sends_what_was_created_so(env, storage):
     shop, runs, statements = await prepared_runs(env, storage, env.JOBS_DB)
     await env.JOBS_DB.batch(statements)
-    ids = [run.kumofire_job_run_id for run in runs]
+    ids = [run.new_id for run in runs]
     assert sorted(await shop.tick()) == sorted(ids)
     assert await shop.deliver(*ids) == ["ack"] * 3
 
