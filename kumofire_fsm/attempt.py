@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -18,17 +17,19 @@ from typing import Any, NamedTuple
 
 from kumofire_fsm import driving
 from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.budget import AROUND_EFFECTS, most_statements
 from kumofire_fsm.context import RunContext
 from kumofire_fsm.definitions import Definition
-from kumofire_fsm.errors import InvalidArgument, KumofireError, LeaseLost
+from kumofire_fsm.errors import InvalidArgument, KumofireError, LeaseLost, TooLarge
 from kumofire_fsm.fire import Move, fire
 from kumofire_fsm.jsontext import cut, encode
 from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES, PROGRESS_BYTES
+from kumofire_fsm.notes import error_text, json_facts, text_of
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
 from kumofire_fsm.store.runs import ClaimedRun
-from kumofire_fsm.times import duration_ms, instant_ms
+from kumofire_fsm.times import LAST_MS, duration_ms, instant_ms
 
 __all__ = ["Attempt", "Outcome", "release"]
 
@@ -101,10 +102,10 @@ class Attempt:
         except Fire as signal:
             return self._fired(signal)
         except Cancel as signal:
-            return self._outcome("stop", value=cut(_text(signal), ERROR_BYTES) or None)
+            return self._outcome("stop", value=cut(text_of(signal), ERROR_BYTES) or None)
         except Fail as signal:
             return self._final(signal)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:  # some libraries exit where they should raise
             return self._failed(exc)
         finally:
             self._forget_cancellation()
@@ -114,7 +115,11 @@ class Attempt:
             return self._final(exc)
         large = text is not None and len(text) > INLINE_BYTES
         move = self._move("succeed", value="" if large else text)
-        return Outcome(move, text if large else None, self.context.effects, self._failed)
+        effects, most = self.context.close(), most_statements(self.binding.storage)
+        if most is not None and len(effects) > most - AROUND_EFFECTS:
+            said = f"ctx.commit registered {len(effects)} statements; an invocation may send {most} in all"
+            return self._final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
+        return Outcome(move, text if large else None, effects, self._failed)
 
     async def perform_within_timeout(self, suspended: Callable[[], None]) -> Outcome | None:
         """Call the handler in this task, and stop it at its timeout.
@@ -228,9 +233,8 @@ class Attempt:
         if self.run.attempt >= self.run.max_attempts:
             return self._final(exc)
         try:
-            if isinstance(exc, Retry) and exc.after is not None:
-                wait: int | None = duration_ms(exc.after, "Retry(after=...)")
-            else:
+            wait = self._asked(exc)
+            if wait is None:
                 wait = backoff_ms(self.definition.retry, self.run.attempt, exc, self.binding.entropy)
         except Exception as broken:
             log.exception("the retry policy of job %r failed", self.run.job)
@@ -240,6 +244,16 @@ class Attempt:
         told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, type(exc).__name__
         log.warning("run %s of job %r: attempt %d of %d failed with %s; it is tried again", *told)
         return self._outcome("retry", error=exc, next_at=self.binding.now() + wait)
+
+    def _asked(self, exc: BaseException) -> int | None:
+        """Return the wait that a `Retry` asks for; None without one that can be used."""
+        if not isinstance(exc, Retry) or exc.after is None:
+            return None
+        try:
+            return max(0, duration_ms(exc.after, "Retry(after=...)", least=-LAST_MS))
+        except KumofireError as unusable:
+            log.error("run %s: %s; the job's own backoff counts", self.run.id, unusable)
+            return None
 
     def _final(self, exc: BaseException) -> Outcome:
         outcome = self._outcome("fail", error=exc)
@@ -256,7 +270,7 @@ class Attempt:
     ) -> Outcome:
         facts = None
         if error is not None:
-            value = _error_text(error)
+            value = error_text(error)
             facts = json_facts(error=value.split("\n", 1)[0][:_NOTE_LENGTH])
         return Outcome(self._move(event, value=value, next_at=next_at, facts=facts))
 
@@ -267,28 +281,3 @@ class Attempt:
 def release(run: ClaimedRun, now: int) -> Outcome:
     """Return the outcome that gives a claimed run back, with its attempt."""
     return Outcome(Move(run.id, "release", now, run.starts, run.claim))
-
-
-def json_facts(**facts: Any) -> str:
-    """Return what one entry of a history notes; in ASCII, so that its length is its size."""
-    import json
-
-    return json.dumps(facts, separators=(",", ":"))
-
-
-def _error_text(exc: BaseException) -> str:
-    """Return the error on one line, then where it came from."""
-    text = _text(exc)
-    said = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
-    ours = (__file__, driving.__file__)
-    frames = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename not in ours]
-    trace = "".join(traceback.format_list(frames))
-    return cut(f"{said}\n{trace}" if trace else said, ERROR_BYTES)
-
-
-def _text(exc: BaseException) -> str:
-    """Return what an error says; an application's own __str__ may itself fail."""
-    try:
-        return str(exc)
-    except Exception as broken:
-        return f"<its text could not be made: {type(broken).__name__}>"

@@ -56,23 +56,31 @@ class Batch:
     async def work(self, runs: Sequence[ClaimedRun]) -> None:
         """Call the handlers, one after the other or several at once, and settle all outcomes."""
         self._todo.extend(runs)
-        while self._todo:  # a handler that cancels its own task ends its lane, and no more
-            number = min(self._concurrency, len(self._todo))
-            lanes = [asyncio.ensure_future(self._lane()) for _ in range(number)]
-            try:
-                await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
-            finally:
-                for lane in lanes:
-                    lane.cancel()
-                await asyncio.wait(lanes)
+        try:
+            while self._todo:  # a handler that cancels its own task ends its lane, and no more
+                await self._work_side_by_side(min(self._concurrency, len(self._todo)))
+        finally:
+            await self._settle_now()  # what has ended is stored, whatever ends the worker
+
+    async def _work_side_by_side(self, number: int) -> None:
+        lanes = [asyncio.ensure_future(self._lane()) for _ in range(number)]
+        try:
+            await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
             for lane in lanes:
-                if not lane.cancelled():
-                    lane.result()  # raises what is meant to end the worker
-        await self._settle_now()
+                lane.cancel()
+            await asyncio.wait(lanes)
+        for lane in lanes:
+            if not lane.cancelled():
+                lane.result()  # raises what is meant to end the worker
+
+    def needs(self) -> int:
+        """Return the statements that one run more may take, with all that is to come."""
+        return self._owed() + self._dearest
 
     async def _lane(self) -> None:
         while self._todo:
-            if self._begun and not self._budget.affords(self._owed() + self._dearest):
+            if self._begun and not self._budget.affords(self.needs()):
                 log.info("%d runs are given back: the invocation's statements are spent", len(self._todo))
                 self._held += [release(run, self._binding.now()) for run in self._todo]
                 self._todo.clear()
@@ -148,7 +156,8 @@ class Batch:
         try:
             moved, failed = await settle(self._binding, outcomes)
         finally:
-            self._settling = None
+            if self._settling is asyncio.current_task():
+                self._settling = None
         for outcome in outcomes:
             run_id = outcome.move.run_id
             self._verdicts[run_id] = after_settle(self._binding, run_id, moved.get(run_id))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from kumofire_fsm.ports import Row, Statement, Storage
 
-__all__ = ["Budget", "MeteredStorage"]
+__all__ = ["AROUND_EFFECTS", "Budget", "MeteredStorage", "most_statements"]
+
+AROUND_EFFECTS: Final = 4
+"""Statements that stand around a handler's own: the claim, the move, its check, and a large result."""
 
 
 class MeteredStorage:
@@ -29,6 +33,11 @@ class MeteredStorage:
         """Run statements atomically; each counts, because D1 does not say that it counts less."""
         self.sent += len(statements)
         return await self._inner.batch(statements)
+
+
+def most_statements(storage: Storage) -> int | None:
+    """Return how many statements an invocation may send to a storage; None for any number."""
+    return storage.most if isinstance(storage, MeteredStorage) else None
 
 
 class Budget:

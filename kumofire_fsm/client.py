@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kumofire_fsm.attempt import json_facts
 from kumofire_fsm.binding import Binding
 from kumofire_fsm.creation import RowMaker, whole_number
 from kumofire_fsm.errors import (
@@ -26,6 +25,7 @@ from kumofire_fsm.limits import FACTS_BYTES
 from kumofire_fsm.lookup import RunLookup
 from kumofire_fsm.machines.spec import Actor
 from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
+from kumofire_fsm.notes import json_facts
 from kumofire_fsm.prepared import PreparedRun, prepare
 from kumofire_fsm.storing import RunStore
 from kumofire_fsm.times import duration_ms, instant_ms

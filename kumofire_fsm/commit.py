@@ -16,9 +16,11 @@ from kumofire_fsm.errors import (
 )
 from kumofire_fsm.fire import Move, Moved, read_runs
 from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import history_entries
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.runs import RunRow
+from kumofire_fsm.times import moment
 
 __all__ = ["commit", "reached"]
 
@@ -55,7 +57,7 @@ async def commit(
         else:
             return Moved(*answers[0][0])
         row = (await read_runs(binding, [outcome.move.run_id])).get(outcome.move.run_id)
-        if row is None or (moved := reached(binding, outcome.move, row)):
+        if row is None or (moved := reached(outcome.move, row)):
             return None if row is None else moved
         if not _owns(outcome.move, row) or not binding.runs.specs[row.machine].has_role(
             row.state, Role.LEASED
@@ -71,13 +73,14 @@ async def commit(
     raise AssertionError
 
 
-def reached(binding: Binding, move: Move, row: RunRow) -> Moved | None:
+def reached(move: Move, row: RunRow) -> Moved | None:
     """Return the run if this very attempt's move has been made, whose answer was lost."""
-    spec = binding.runs.specs.get(row.machine)
-    if spec is None or not _owns(move, row):
+    if not _owns(move, row):
         return None
-    targets = {edge.target for edge in spec.edges_of(move.event)}
-    return Moved(row.id, row.state, row.run_at, row.job) if row.state in targets else None
+    made = {(entry.event, entry.at) for entry in history_entries(row.history)}
+    if (move.event, moment(move.now)) not in made:
+        return None
+    return Moved(row.id, row.state, row.run_at, row.job)
 
 
 def _owns(move: Move, row: RunRow) -> bool:

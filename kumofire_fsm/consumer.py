@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from kumofire_fsm.batch import RESERVE, Batch, SettleMode
+from kumofire_fsm.batch import Batch, SettleMode
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.budget import Budget
 from kumofire_fsm.claiming import claim_hinted
@@ -87,7 +87,7 @@ class Consumer:
             row = rows.get(run_id)
             if row is not None and row.suspect >= SUSPECT and self._startable(row):
                 # It was under way when a shared claim was lost: it starts alone, or not at all.
-                if not budget.affords(RESERVE):
+                if not budget.affords(1 + batch.needs()):
                     verdicts[run_id] = Verdict(run_id, ack=False, delay_s=1, reason="no statements are left")
                     continue
                 await batch.work(await claim_hinted(binding, [run_id], alone=True))

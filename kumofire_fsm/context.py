@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.effects import SqlStatement, checked_statements
+from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.times import instant, moment
 
@@ -42,7 +43,7 @@ class RunContext:
         jobs: the same API as outside, to create or look at other runs.
     """
 
-    __slots__ = ("_beat", "_clock", "_run", "attempt", "canceled", "effects", "env", "jobs")
+    __slots__ = ("_beat", "_clock", "_effects", "_run", "attempt", "canceled", "env", "jobs")
 
     def __init__(
         self,
@@ -57,8 +58,7 @@ class RunContext:
         self.attempt = run.attempt
         self.env = env
         self.jobs = jobs
-        self.effects: list[Statement] = []
-        """What `commit` registered."""
+        self._effects: list[Statement] | None = []
         self.canceled = False
         """Whether somebody asked this run to stop; raise `Cancel` to answer, or return as usual."""
 
@@ -109,4 +109,12 @@ class RunContext:
         Raises:
             InvalidArgument: one of them cannot be executed so; nothing was registered.
         """
-        self.effects.extend(checked_statements(statements))
+        checked = checked_statements(statements)
+        if self._effects is None:
+            raise InvalidArgument("ctx.commit came after the handler had ended; nothing was registered")
+        self._effects += checked
+
+    def close(self) -> Sequence[Statement]:
+        """Return what `commit` registered, and take no more: the handler has ended."""
+        effects, self._effects = self._effects or [], None
+        return tuple(effects)

@@ -20,6 +20,9 @@ __all__ = ["dispatch", "sweep"]
 
 MAX_ROUNDS: Final = 20
 """Rounds of one dispatch; what is still due then waits for the next tick."""
+MAX_TRIES: Final = 24
+"""Statements in search of rows that the database refuses: with all others half of an invocation's."""
+LEFT_MS: Final = 60_000
 ROUND_STATEMENTS: Final = 7
 """What a round may send: four for recurring jobs, one sweep, and a nudge for each when the queue refuses."""
 
@@ -95,10 +98,21 @@ async def _tell(binding: Binding, rows: Sequence[Row], now: int) -> None:
 async def move_or_defer(
     binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
 ) -> list[Row]:
-    """Run a by-id statement on what the database accepts, and set the refused rows aside."""
+    """Run a by-id statement on what the database accepts, and set the refused rows aside.
+
+    Rows that were not reached when the tries are spent follow a minute later. The halves are drawn by lot,
+    so that the same good rows do not stand beside bad ones each time.
+    """
     refused: dict[str, str] = {}
+    left: list[str] = []
+    tries = 0
 
     async def act(part: Sequence[str]) -> list[Row]:
+        nonlocal tries
+        tries += 1
+        if tries > MAX_TRIES:
+            left.extend(part)
+            return []
         try:
             return await binding.storage.execute(statement(part))
         except RowRefused as exc:
@@ -107,7 +121,11 @@ async def move_or_defer(
                 return []
             raise
 
-    rows = await in_halves(act, ids, str) if ids else []
+    drawn = sorted(ids, key=lambda _: binding.entropy.random())
+    rows = await in_halves(act, drawn, str) if drawn else []
+    if left:
+        log.error("%d runs beside refused ones are tried again in a minute", len(left))
+        await binding.storage.execute(binding.runs.defer(left, binding.now() + LEFT_MS))
     if refused:
         for why in sorted(set(refused.values())):
             which = ", ".join(run_id for run_id, reason in refused.items() if reason == why)

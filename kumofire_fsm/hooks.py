@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
 
-SECONDS: Final = 10.0
-"""How long all hooks together may take that one statement's transitions call for."""
+SECONDS: Final = 5.0
+"""How long all hooks together may take that one statement's transitions call for: less than a lease lasts
+beyond its handler's timeout, because a claim waits for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,10 @@ async def _call_for(binding: Binding, change: Change, run: RunStatus) -> None:
             outcome = hook.function(transition)
             if inspect.isawaitable(outcome):
                 await outcome
-        except Exception:
+        except (Exception, asyncio.CancelledError) as exc:
+            task = asyncio.current_task()
+            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # we are cancelled ourselves, or out of time
             log.exception("a hook on run %s failed; its transition %r stands", change.run_id, event)
 
 

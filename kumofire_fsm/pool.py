@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from kumofire_fsm.attempt import Attempt, Outcome, json_facts, release
+from kumofire_fsm.attempt import Attempt, Outcome, release
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.claiming import claim_due
 from kumofire_fsm.errors import KumofireError, StoreError
 from kumofire_fsm.machines.run import SUSPECT
+from kumofire_fsm.notes import json_facts
 from kumofire_fsm.settle import settle
 from kumofire_fsm.upkeep import Upkeep
 

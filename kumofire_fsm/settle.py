@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from kumofire_fsm.attempt import Outcome
 from kumofire_fsm.binding import Binding, log
+from kumofire_fsm.budget import AROUND_EFFECTS
 from kumofire_fsm.commit import commit, reached
 from kumofire_fsm.errors import RowRefused, StoreError
 from kumofire_fsm.fire import Moved, in_halves, is_settled, read_runs
@@ -48,7 +49,7 @@ async def settle(binding: Binding, outcomes: Sequence[Outcome]) -> Settled:
 
 def statements_for(outcome: Outcome) -> int:
     """Return how many statements an outcome takes that is settled alone; 0 if it joins others."""
-    return len(outcome.effects) + 3 if outcome.effects else 0
+    return len(outcome.effects) + AROUND_EFFECTS - 1 if outcome.effects else 0
 
 
 async def _settle_part(binding: Binding, part: Sequence[Outcome]) -> dict[str, Moved]:
@@ -91,7 +92,7 @@ async def _made_before(binding: Binding, late: Sequence[Outcome]) -> dict[str, M
     moved = {}
     for outcome in late:
         row = rows.get(outcome.move.run_id)
-        if row is not None and (made := reached(binding, outcome.move, row)):
+        if row is not None and (made := reached(outcome.move, row)):
             moved[row.id] = made
         else:
             _warn_of_late(outcome)

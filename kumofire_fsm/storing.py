@@ -81,6 +81,10 @@ class RunStore:
         except Exception as exc:
             for each in part:
                 _tell(each.created, exc)
+        except BaseException:
+            for each in part:
+                each.created.cancel()
+            raise
         else:
             for each, answer in zip(part, answers, strict=True):
                 _tell(each.created, answer)

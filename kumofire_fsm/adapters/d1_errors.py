@@ -21,12 +21,15 @@ from kumofire_fsm.errors import (
 __all__ = ["translate"]
 
 _KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
+    # D1 appends SQLite's code; the words before it may be the application's own.
+    (r"SQLITE_CONSTRAINT|SQLITE_TOOBIG", RowRefused, "the database refused a row"),
     (
         r"no such (table|column)|has no column named",
         SchemaMismatch,
         "a table or column is missing",
     ),
     (r"constraint|kumofire:|malformed JSON|TOOBIG|too big", RowRefused, "the database refused a row"),
+    (r"SQLITE_ERROR\b", StoreError, "a statement is wrong"),
     (
         r"daily.*limit|free tier",
         DailyLimitReached,

@@ -38,16 +38,23 @@ class SqliteStorage:
         path: the file, or ``":memory:"``. Its directory must exist.
         synchronous: "FULL" survives a power cut; "NORMAL" may then lose the last commits, never
             consistency; "OFF" is for tests.
+        read_only: change nothing, not even the file's journal mode; the file must exist.
 
     Raises (from every call):
         StoreError: see `kumofire_fsm.adapters.sqlite_errors` for which.
     """
 
-    def __init__(self, path: str | Path, *, synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
+        read_only: bool = False,
+    ) -> None:
         if synchronous not in ("FULL", "NORMAL", "OFF"):
             raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {synchronous!r}")
         self.path = str(path)
-        self._synchronous = synchronous
+        self._synchronous, self._read_only = synchronous, read_only
         self._writer = DatabaseThread(self._connect, commit_group, "kumofire-writer")
         self._reader = (
             self._writer
@@ -104,10 +111,15 @@ class SqliteStorage:
             self._watch = None
 
     def _connect(self) -> sqlite3.Connection:
+        where = f"{Path(self.path).absolute().as_uri()}?mode=ro" if self._read_only else self.path
         try:
-            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
+            db = sqlite3.connect(
+                where, isolation_level=None, check_same_thread=False, timeout=0, uri=self._read_only
+            )
         except sqlite3.Error as exc:
             raise translate(exc, self.path) from exc
+        if self._read_only:
+            return db
         try:
             patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
             db.execute(f"PRAGMA synchronous = {self._synchronous}")

@@ -95,7 +95,7 @@ def _reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
         raise InvalidArgument(f"there is no database {str(db)!r}")
 
     async def inside() -> T:
-        storage = SqliteStorage(db)
+        storage = SqliteStorage(db, read_only=True)
         try:
             return await read(storage)
         finally:

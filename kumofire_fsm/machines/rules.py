@@ -15,6 +15,7 @@ from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
 
 __all__ = ["RESERVED", "check", "check_names", "findings"]
 
+NAME_LENGTH = 255
 RESERVED = frozenset(
     {name for name in dir(statemachine.StateMachine) if not name.startswith("_")}
     | {"machine_name", "on_transition", "role_sets", "validate_trap_states"}
@@ -52,6 +53,9 @@ def findings(spec: MachineSpec) -> Iterator[Finding]:
 
 def _names(spec: MachineSpec) -> Iterable[Broken]:
     states, events = [s.id for s in spec.states], [e.id for e in spec.events]
+    if not spec.name.isprintable() or not 0 < len(spec.name) <= NAME_LENGTH:
+        what = f"the name {spec.name!r:.100} is empty, over {NAME_LENGTH} characters, or not printable"
+        yield "name", what, "give the class machine='a_plain_name'", {}
     for name in sorted(set(states) & set(events)):
         place = {"state": name, "event": name}
         yield "name", f"{name!r} names both a state and an event", "rename one", place

@@ -202,7 +202,8 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         doc="The handler asked to be called later; the attempt is given back.",
     )
     release = Event(
-        running.to(queued, sets={**HANDED_BACK, "deliveries": "0"}) | canceling.to(canceled),
+        # Not having begun proves nothing of a suspect run.
+        running.to(queued, sets={"attempt": "attempt - 1", "deliveries": "0"}) | canceling.to(canceled),
         by=Actor.CONSUMER,
         doc="The consumer gives it back unfinished: not begun, or shutting down.",
     )

@@ -130,11 +130,21 @@ async def test_a_snooze_that_makes_no_sense_counts_as_an_error(kit: Kit, until: 
     assert status.last_error.startswith("InvalidArgument: Snooze(until=...)")
 
 
-@pytest.mark.parametrize("after", [-1, "soon", float("inf"), timedelta.max, 253_402_300_000])
-async def test_a_retry_that_makes_no_sense_settles_the_attempt_and_says_why(kit: Kit, after: Any) -> None:
-    status = await after_one_call(kit, Retry(after=after), "ack")
-    assert (status.state, status.attempt) == ("failed", 1)
-    assert status.last_error.startswith("InvalidArgument: Retry(after=...)")
+@pytest.mark.parametrize("after", ["soon", float("inf"), timedelta.max, 253_402_300_000])
+async def test_a_retry_after_what_is_no_time_is_logged_and_waits_as_the_job_says(
+    kit: Kit, after: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    status = await after_one_call(kit, Retry("busy", after=after), BACKOFF_S)
+    assert (status.state, status.attempt) == ("retrying", 1)
+    assert status.last_error.startswith("Retry: busy")
+    assert "Retry(after=...)" in caplog.text
+
+
+@pytest.mark.parametrize("after", [0, -0.5, timedelta(days=-1)])
+async def test_a_retry_after_a_time_that_has_passed_is_due_at_once(kit: Kit, after: Any) -> None:
+    status = await after_one_call(kit, Retry("busy", after=after), 1)
+    assert (status.state, status.attempt) == ("retrying", 1)
+    assert status.last_error.startswith("Retry: busy")
 
 
 async def test_a_snoozed_run_can_snooze_for_ever_and_counts_its_starts(kit: Kit) -> None:

@@ -20,6 +20,7 @@ def poison(kit: Kit, called: list[int]) -> None:
     async def work(ctx: Any, payload: int) -> None:
         called.append(payload)
         if payload == 1:
+            ctx.jobs._binding.storage.dead = True  # nothing that had ended before is stored any more
             raise WorkerKilled
 
 
@@ -27,6 +28,7 @@ async def deliver_until_killed(w: Bound, *ids: str) -> None:
     try:
         await w.deliver(*ids)
     except WorkerKilled:
+        w.storage.dead = False
         return
     raise AssertionError("the handler did not kill the consumer")
 

@@ -29,6 +29,8 @@ class CountingStorage:
         self.texts: set[str] = set()
         self.trips = 0
         self._fail: tuple[str, str] | None = None
+        self.dead = False
+        """Whether the process is gone: nothing reaches the database any more."""
 
     def fail_once(self, name: str, when: str) -> None:
         """Raise TransientStoreError at the next statement whose name contains ``name``."""
@@ -48,6 +50,8 @@ class CountingStorage:
         return [await self.inner.execute(statement)]
 
     async def _pass(self, statements: Sequence[Statement], act: Callable[[], Any]) -> list[list[Row]]:
+        if self.dead:
+            raise TransientStoreError("the process was killed")
         self.names += [statement.name for statement in statements]
         self.texts |= {statement.sql for statement in statements}
         self.trips += 1
