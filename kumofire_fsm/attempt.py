@@ -22,7 +22,7 @@ from kumofire_fsm.context import RunContext
 from kumofire_fsm.definitions import Definition
 from kumofire_fsm.errors import InvalidArgument, KumofireError, LeaseLost, TooLarge
 from kumofire_fsm.fire import Move, fire
-from kumofire_fsm.jsontext import cut, encode
+from kumofire_fsm.jsontext import cut, encode, first_line
 from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES, PROGRESS_BYTES
 from kumofire_fsm.notes import error_text, json_facts, text_of
 from kumofire_fsm.ports import Statement
@@ -241,9 +241,11 @@ class Attempt:
             return self._final(broken)
         if wait is None:
             return self._final(exc)
-        told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, type(exc).__name__
-        log.warning("run %s of job %r: attempt %d of %d failed with %s; it is tried again", *told)
-        return self._outcome("retry", error=exc, next_at=self.binding.now() + wait)
+        outcome = self._outcome("retry", error=exc, next_at=self.binding.now() + wait)
+        why = first_line(str(outcome.move.value), _NOTE_LENGTH)
+        told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, why
+        log.warning("run %s of job %r: attempt %d of %d failed, and is tried again: %s", *told)
+        return outcome
 
     def _asked(self, exc: BaseException) -> int | None:
         """Return the wait that a `Retry` asks for; None without one that can be used."""
@@ -271,7 +273,7 @@ class Attempt:
         facts = None
         if error is not None:
             value = error_text(error)
-            facts = json_facts(error=value.split("\n", 1)[0][:_NOTE_LENGTH])
+            facts = json_facts(error=first_line(value, _NOTE_LENGTH))
         return Outcome(self._move(event, value=value, next_at=next_at, facts=facts))
 
     def _move(self, event: str, **what: Any) -> Move:

@@ -26,6 +26,9 @@ LEFT_MS: Final = 60_000
 ROUND_STATEMENTS: Final = 7
 """What a round may send: four for recurring jobs, one sweep, and a nudge for each when the queue refuses."""
 
+IDS_LOGGED: Final = 20
+"""Runs that one line of the log names."""
+
 
 class Swept(NamedTuple):
     """What one sweep moved, as rows of (id, state, run_at, job, machine, ...), and whether more is due."""
@@ -90,7 +93,11 @@ async def sweep(binding: Binding, *, limit: int, hints: str) -> Swept:
 
 
 async def _tell(binding: Binding, rows: Sequence[Row], now: int) -> None:
-    """Tell those who wait for runs, and the hooks."""
+    """Tell the log of lost leases, and those who wait for runs, and the hooks."""
+    lost = [row[0] for row in rows if row[1] in binding.runs.specs[row[4]].after_lost_lease]
+    if lost:
+        more = f" and {len(lost) - IDS_LOGGED} more" if len(lost) > IDS_LOGGED else ""
+        log.warning("leases lost: %d; of runs %s%s", len(lost), ", ".join(lost[:IDS_LOGGED]), more)
     binding.tell_settled(row[0] for row in rows)
     await call_hooks(binding, [Change(row[0], row[1], row[3], now) for row in rows])
 

@@ -15,7 +15,7 @@ from kumofire_fsm.limits import JSON_DEPTH, SAFE_INTEGER
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["cut", "decode", "encode", "encode_typed", "storable"]
+__all__ = ["cut", "decode", "encode", "encode_typed", "first_line", "storable"]
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -89,6 +89,12 @@ def cut(text: str, limit: int) -> str:
         return raw.decode()
     mark = " ... [truncated]"
     return raw[: limit - len(mark)].decode("utf-8", "ignore") + mark
+
+
+def first_line(text: str, length: int) -> str:
+    """Return a text's first line in at most ``length`` characters, with a mark where it was cut."""
+    line = text.split("\n", 1)[0]
+    return line if len(line) <= length else f"{line[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def storable(text: object, what: str) -> str:

@@ -19,6 +19,10 @@ class SyncJobs:
     def __init__(self, jobs: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._jobs, self._loop = jobs, loop
 
+    def __dir__(self) -> list[str]:
+        """Return the names of that API, for completion."""
+        return sorted({*super().__dir__(), *dir(self._jobs)})
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._jobs, name)
         if not inspect.iscoroutinefunction(method):

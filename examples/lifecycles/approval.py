@@ -13,7 +13,7 @@ class ApprovedRun(RunMachine):
         "Somebody is to approve or reject it.",
         role=Role.WAITING,
         initial=True,
-        deadline=Deadline("created_at + 3 * 86400000", "lapse"),
+        deadline=Deadline("now + 3 * 86400000", "lapse"),
     )
     rejected = Phase("Somebody said no.", role=Role.SETTLED)
     lapsed = Phase("Nobody answered in three days.", role=Role.SETTLED)
@@ -22,6 +22,11 @@ class ApprovedRun(RunMachine):
     reject = Event(approval.to(rejected), doc="Somebody does not.")
     lapse = Event(approval.to(lapsed), by=Actor.DEADLINE, doc="The three days are over.")
     cancel = RunMachine.cancel | approval.to(RunMachine.canceled)
+    redrive = Event(
+        RunMachine.failed.to(approval) | RunMachine.canceled.to(approval),
+        sets=RunMachine.redrive.sets,
+        doc="Somebody wants it to run again, if it is approved again.",
+    )
 
 
 app = Kumofire()

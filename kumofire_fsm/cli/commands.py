@@ -12,7 +12,7 @@ import typer
 
 from kumofire_fsm import __version__
 from kumofire_fsm.cli.demo import show_demo
-from kumofire_fsm.cli.files import format_of, read_counts, read_status, write_output
+from kumofire_fsm.cli.files import format_of, read_counts, read_run, write_output
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.machine_migrate import machine_migrate_command
@@ -103,8 +103,10 @@ def diagram_command(
     form: Annotated[
         str | None, typer.Option("--format", help="svg, png, dot, mermaid or md; else the file's suffix.")
     ] = None,
-    db: Annotated[Path | None, typer.Option(help="The SQLite file for --counts; it is only read.")] = None,
-    counts: Annotated[bool, typer.Option("--counts", help="Show how many are in each state.")] = False,
+    db: Annotated[Path | None, typer.Option(help="The SQLite file to count in; it is only read.")] = None,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Show how many are in each state of --db.")
+    ] = False,
     title: Annotated[str | None, typer.Option(help="What stands above the picture.")] = None,
     legend: Annotated[bool, typer.Option(help="Whether a legend stands under it.")] = True,
     theme: Annotated[str, typer.Option(help="auto, light or dark.")] = "auto",
@@ -115,7 +117,7 @@ def diagram_command(
     if counts and db is None:
         raise InvalidArgument("--counts reads a database; say which with --db")
     found = load_machine(machine)
-    numbers = read_counts(db, found.spec) if counts and db is not None else None
+    numbers = read_counts(db, found.spec) if db is not None else None
     options: dict[str, Any] = {"format": form or format_of(output), "theme": theme, "direction": direction}
     options |= {"counts": numbers, "title": title, "legend": legend, "engine": engine}
     write_output(diagram(found, **options), output)
@@ -132,9 +134,15 @@ def show_command(
     machine: Machine = "RunMachine",
 ) -> None:
     """Show one run: status, attempts, times, error, history."""
-    status = read_status(db, run_id)
+    status, follows = read_run(db, run_id)
     if picture is not None:
+        lifecycle = load_machine(machine)
+        if lifecycle.spec.name != follows:
+            raise InvalidArgument(
+                f"run {run_id} of job {status.name!r} follows the machine {follows!r}, and not "
+                f"{lifecycle.spec.name!r}; to draw it, name its class: --machine MODULE:CLASS"
+            )
         options: dict[str, Any] = {"format": format_of(picture), "path": status.history}
-        drawn = diagram(load_machine(machine), title=f"{status.name}: {run_id}", **options)
+        drawn = diagram(lifecycle, title=f"{status.name}: {run_id}", **options)
         write_output(drawn, picture)
     typer.echo(status_json(status) if as_json else status_text(status))

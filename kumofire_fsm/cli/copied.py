@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 from kumofire_fsm.store.schema import migrations
 
-__all__ = ["checked_copies", "copy_migrations", "next_number"]
+__all__ = ["checked_copies", "copy_migrations", "machine_files", "next_number"]
 
 _NUMBERED: Final = re.compile(r"\d+")
+_MACHINES: Final = re.compile(r"(\d+)_kumofire_machines(?:_contract)?\.sql")
 _COPY: Final = re.compile(r"(\d+)_kumofire_(\d+_.+\.sql)")
 
 
@@ -30,12 +31,19 @@ def copy_migrations(folder: Path) -> list[str]:
         The names of the new files.
 
     Raises:
-        MigrationConflict: a copy there was altered, is of a newer version, or is not in order.
+        MigrationConflict: a copy there was altered, is of a newer version, or is not in order; or edges of
+            machines stand before the schema that they need.
         InvalidArgument: the folder cannot be read or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         there = checked_copies(folder)
+        if not there and (early := machine_files(folder)):
+            raise MigrationConflict(
+                f"{early[min(early)]} needs the schema, which a copy would bring only after it; a database "
+                f"that has it applied got its schema by `kumofire migrate`: go on that way; if it was never "
+                "applied, delete it, copy, and run kumofire machine migrate again"
+            )
         missing = migrations()[len(there) :]
         first = next_number(folder)
         names = [f"{number:04}_kumofire_{each.name}" for number, each in enumerate(missing, first)]
@@ -44,6 +52,12 @@ def copy_migrations(folder: Path) -> list[str]:
     except OSError as exc:
         raise InvalidArgument(f"migrations cannot be copied to {folder}: {exc}") from exc
     return names
+
+
+def machine_files(folder: Path) -> dict[int, Path]:
+    """Return the files with edges of an application's machines in a folder that exists, by their number."""
+    found = [(_MACHINES.fullmatch(entry.name), entry) for entry in folder.iterdir()]
+    return {int(match[1]): entry for match, entry in found if match}
 
 
 def next_number(folder: Path) -> int:

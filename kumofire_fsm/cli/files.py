@@ -10,12 +10,16 @@ from typing import Final, TypeVar
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.app import Kumofire
+from kumofire_fsm.binding import EMBEDDED
 from kumofire_fsm.errors import InvalidArgument, UnknownRun
+from kumofire_fsm.fire import read_runs
+from kumofire_fsm.ids import check_id
 from kumofire_fsm.machines import MachineSpec
 from kumofire_fsm.models import RunStatus
+from kumofire_fsm.status import run_status
 from kumofire_fsm.store.counts import count_rows
 
-__all__ = ["format_of", "read_counts", "read_status", "write_output"]
+__all__ = ["format_of", "read_counts", "read_run", "write_output"]
 
 T = TypeVar("T")
 
@@ -62,8 +66,8 @@ def write_output(data: str | bytes, output: Path | None) -> None:
         raise InvalidArgument(f"{output} cannot be written: {exc.strerror}") from exc
 
 
-def read_status(db: Path, run_id: str) -> RunStatus:
-    """Return the status of a run; the database is only read.
+def read_run(db: Path, run_id: str) -> tuple[RunStatus, str]:
+    """Return the status of a run, and the name of its machine; the database is only read.
 
     Raises:
         InvalidArgument: there is no such file.
@@ -71,11 +75,12 @@ def read_status(db: Path, run_id: str) -> RunStatus:
         StoreError: the file is no database of this package.
     """
 
-    async def read(storage: SqliteStorage) -> RunStatus:
-        status = await Kumofire().bind(db=storage).get_status(run_id)
-        if status is None:
+    async def read(storage: SqliteStorage) -> tuple[RunStatus, str]:
+        binding = Kumofire().binding(storage, None, None, EMBEDDED)
+        row = (await read_runs(binding, [check_id(run_id)])).get(run_id)
+        if row is None:
             raise UnknownRun(run_id)
-        return status
+        return run_status(binding, row), row.machine
 
     return _reading(db, read)
 

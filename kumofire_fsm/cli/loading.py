@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
 
-__all__ = ["load_app", "load_machine"]
+__all__ = ["load_app", "load_machine", "load_machines"]
+
+_BUILT_IN: Final[dict[str, type[Lifecycle]]] = {m.__name__: m for m in (RunMachine, JobMachine)}
+_OF_WORKERS: Final = frozenset({"workers", "js"})
+_IN_WORKERS_ONLY: Final = (
+    "{!r} exists inside a Worker only, so put the application and its jobs into a module that does not "
+    "import it, nor kumofire_fsm.worker, and name that one"
+)
 
 
 def load_app(where: str) -> Kumofire:
@@ -35,12 +42,41 @@ def load_machine(where: str) -> type[Lifecycle]:
     Raises:
         InvalidArgument: there is none; the text says what was found instead.
     """
-    built_in = {machine.__name__: machine for machine in (RunMachine, JobMachine)}
-    if where in built_in:
-        return built_in[where]
-    form = f"{' or '.join(built_in)} or MODULE:CLASS, such as shop.lifecycles:ApprovedRun"
+    if where in _BUILT_IN:
+        return _BUILT_IN[where]
+    form = f"{' or '.join(_BUILT_IN)} or MODULE:CLASS, such as shop.lifecycles:ApprovedRun"
     machine: type[Lifecycle] = _load(where, form, "a lifecycle", _is_machine)
     return machine
+
+
+def load_machines(where: str) -> list[type[Lifecycle]]:
+    """Return the lifecycle at ``module:Class``, or all of the application at ``module:app``.
+
+    Raises:
+        InvalidArgument: there is neither; the text says what was found instead.
+    """
+    if where in _BUILT_IN:
+        return [_BUILT_IN[where]]
+    form = f"{' or '.join(_BUILT_IN)} or MODULE:CLASS, such as shop.lifecycles:ApprovedRun, or MODULE:APP"
+    found = _load(
+        where,
+        form,
+        "a lifecycle or a Kumofire object",
+        lambda value: isinstance(value, Kumofire) or _is_machine(value),
+    )
+    if not isinstance(found, Kumofire):
+        return [found]
+    specs = found.registry.machines()
+    # Jobs hold specs only, and lint looks at a class's methods too.
+    declared = dict.fromkeys(_declared(Lifecycle))
+    return [each for each in declared if any(each.spec is spec for spec in specs)]
+
+
+def _declared(base: type[Lifecycle]) -> Iterator[type[Lifecycle]]:
+    """Yield the lifecycles that derive from a class, bases first."""
+    for each in base.__subclasses__():
+        yield each
+        yield from _declared(each)
 
 
 def _is_machine(value: Any) -> bool:
@@ -55,7 +91,8 @@ def _load(where: str, form: str, kind: str, fits: Callable[[Any], bool]) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ImportError as exc:
-        raise InvalidArgument(f"{module_name!r} cannot be imported: {exc}") from exc
+        hint = f"; {_IN_WORKERS_ONLY.format(exc.name)}" if exc.name in _OF_WORKERS else ""
+        raise InvalidArgument(f"{module_name!r} cannot be imported: {exc}{hint}") from exc
     if not hasattr(module, attribute):
         fitting = [name for name, value in vars(module).items() if fits(value)]
         hint = f"; it has {', '.join(fitting)}" if fitting else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import sysconfig
 import traceback
@@ -14,7 +15,8 @@ from typing import Annotated
 import typer
 
 import kumofire_fsm
-from kumofire_fsm.cli.loading import load_machine
+from kumofire_fsm import machines as machines_package
+from kumofire_fsm.cli.loading import load_machines
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.machines.finding import Finding, Severity
 from kumofire_fsm.machines.lint import lint
@@ -33,11 +35,13 @@ def _group() -> None:
 
 @machine.command("lint")
 def lint_command(
-    target: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Where the lifecycle is.")],
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:NAME", help="A lifecycle, or an application with all of its.")
+    ],
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON list.")] = False,
 ) -> None:
-    """Check a lifecycle: exit code 1 when it has errors, 0 when it has none."""
+    """Check a lifecycle, or those of an application: exit code 1 for errors, 0 for none."""
     found = _findings(target)
     if as_json:
         typer.echo(
@@ -52,20 +56,39 @@ def lint_command(
 def _findings(target: str) -> Sequence[Finding]:
     """Return what lint says; a module that cannot be imported is itself a finding."""
     try:
-        found = load_machine(target)
+        machines = load_machines(target)
     except InvalidArgument:
         raise
     except DefinitionError as exc:
         broken = exc.findings or [_refusal(target, str(exc))]
         return [dataclasses.replace(each, source=_place(exc)) for each in broken]
     except Exception as exc:
-        return [dataclasses.replace(_refusal(target, f"{type(exc).__name__}: {exc}"), source=_place(exc))]
-    return lint(found)
+        text = f"{type(exc).__name__}: {exc}"
+        found = _refusal(target, text) if _declaring(exc) else _not_imported(target, text)
+        return [dataclasses.replace(found, source=_place(exc))]
+    return [finding for each in machines for finding in lint(each)]
 
 
 def _refusal(target: str, text: str) -> Finding:
-    """Return a finding for a class, or its module, that raised something while it was created."""
+    """Return a finding for a class that raised something while it was created."""
     return Finding("definition", Severity.ERROR, target, text, "mend the declaration at this line")
+
+
+def _not_imported(target: str, text: str) -> Finding:
+    """Return a finding for a module whose own code raised something, outside of any class."""
+    mend = "mend the module; what only a script is to do belongs under if __name__ == '__main__':"
+    return Finding("import", Severity.ERROR, target, f"importing the module failed: {text}", mend)
+
+
+def _declaring(exc: Exception) -> bool:
+    """Return whether it was raised in a class's body, or by the making of a lifecycle."""
+    made_in = Path(machines_package.__file__).parent
+    for frame, _ in traceback.walk_tb(exc.__traceback__):
+        code = frame.f_code
+        body = not code.co_flags & inspect.CO_OPTIMIZED and code.co_name != "<module>"
+        if body or Path(code.co_filename).parent == made_in:
+            return True
+    return False
 
 
 def _place(exc: Exception) -> str | None:

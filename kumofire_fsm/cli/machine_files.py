@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
-from kumofire_fsm.cli.copied import checked_copies, next_number
+from kumofire_fsm.cli.copied import checked_copies, machine_files, next_number
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.store.edges import EdgeRow, known_edges
 from kumofire_fsm.store.schema import migrations
 
 __all__ = ["edges_in", "script", "write_file"]
-
-_FILE: Final = re.compile(r"(\d+)_kumofire_machines(?:_contract)?\.sql")
 
 
 def edges_in(folder: Path, specs: Sequence[MachineSpec]) -> list[EdgeRow]:
@@ -32,7 +28,7 @@ def edges_in(folder: Path, specs: Sequence[MachineSpec]) -> list[EdgeRow]:
     try:
         entries = list(folder.iterdir()) if folder.is_dir() else []
         copies = {copy.number: copy.file for copy in checked_copies(folder)} if entries else {}
-        machines = {int(match[1]): entry for entry in entries if (match := _FILE.fullmatch(entry.name))}
+        machines = machine_files(folder) if entries else {}
         texts = [] if copies else [(each.name, each.sql) for each in migrations()]
         files = [file for _, file in sorted([*copies.items(), *machines.items()])]
         texts += [(str(file), file.read_text("utf-8")) for file in files]
@@ -44,8 +40,9 @@ def edges_in(folder: Path, specs: Sequence[MachineSpec]) -> list[EdgeRow]:
                 db.executescript(sql)
             except sqlite3.Error as exc:
                 raise MigrationConflict(
-                    f"{name} cannot be applied after the kumofire files before it: {exc}; restore them as "
-                    "they were written, with their numbers"
+                    f"{name} cannot be applied after the kumofire files before it: {exc}; if a file was "
+                    "changed or renumbered, take that back; if this one was never applied, delete it, and "
+                    "run kumofire machine migrate again"
                 ) from exc
         return known_edges(db.execute, specs)
 

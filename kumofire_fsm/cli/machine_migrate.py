@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.cli.copied import checked_copies, machine_files
 from kumofire_fsm.cli.database import (
     ConfigOption,
     DatabaseOption,
@@ -55,6 +56,9 @@ def machine_migrate_command(
     env: EnvOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the SQL; change nothing.")] = False,
     yes: YesOption = False,
+    schema_elsewhere: Annotated[
+        bool, typer.Option("--schema-elsewhere", help="The schema comes by `kumofire migrate`, not from DIR.")
+    ] = False,
 ) -> None:
     """Bring the edges of the application's own machines into a database, before code that uses them.
 
@@ -71,7 +75,10 @@ def machine_migrate_command(
         if database or config or env:
             raise InvalidArgument("--database, --config and --env belong to --local and --remote")
         where = folder or Path("migrations")
-        _write(where, _plan(edges_in(where, specs), specs, contract=contract), dry_run=dry_run)
+        plan = _plan(edges_in(where, specs), specs, contract=contract)
+        if plan.edges and not schema_elsewhere:
+            _check_schema(where)
+        _write(where, plan, dry_run=dry_run)
         return
     if folder is not None:
         raise InvalidArgument("give --dir to write a file, or a database to change it at once; not both")
@@ -124,6 +131,17 @@ def _checked_plan(ask: Ask, where: str, specs: Sequence[MachineSpec], *, contrac
             "finish, or move them with code that still has the state; nothing was changed"
         )
     return _plan(known, specs, contract=contract)
+
+
+def _check_schema(folder: Path) -> None:
+    """Refuse a folder whose first kumofire file would be one that needs the schema."""
+    if folder.exists() and (not folder.is_dir() or checked_copies(folder) or machine_files(folder)):
+        return  # what is no folder is refused when it is written to
+    raise MigrationConflict(
+        f"{folder} has no kumofire migration, and the edges of machines need the schema before them; run "
+        f"kumofire migrations copy {folder} first; where `kumofire migrate` brings the schema, give "
+        "--schema-elsewhere"
+    )
 
 
 def _write(folder: Path, plan: _Plan, *, dry_run: bool) -> None:

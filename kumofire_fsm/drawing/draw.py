@@ -98,7 +98,7 @@ def diagram(
     _one_of("theme", theme, Theme)
     _one_of("direction", direction, Direction)
     _one_of("engine", engine, Engine)
-    name = f"The lifecycle of a {spec.name}" if title is None else title
+    name = _title(spec.name) if title is None else title
     if format in ("mermaid", "md"):
         if path is not None or counts is not None:
             raise InvalidArgument(f"{format!r} shows neither a path nor counts; use svg, png or dot")
@@ -114,6 +114,12 @@ def diagram(
         return render(source, format, engine, _PNG_DPI)
     drawn = render(source, format, engine).decode()
     return finish_svg(drawn, palette, title=name or spec.name, adapts=theme == "auto")
+
+
+def _title(machine: str) -> str:
+    """Return ``approved_run`` as "The lifecycle of an approved run"."""
+    article = "an" if machine.startswith(tuple("aeiou")) else "a"
+    return f"The lifecycle of {article} {machine.replace('_', ' ')}"
 
 
 def _spec(machine: object) -> MachineSpec:

@@ -26,7 +26,7 @@ def lint(machine: type[Lifecycle]) -> list[Finding]:
     """
     spec = spec_of(machine)
     found = list(rules.findings(spec))
-    for rule in (edge_warnings, _roles, _doers, _undocumented):
+    for rule in (edge_warnings, _roles, _bypasses, _doers, _undocumented):
         for name, what, mend, place in rule(spec):
             found.append(Finding(name, Severity.WARNING, spec.name, what, mend, **place))
     for method, known in unmatched(machine):
@@ -63,6 +63,35 @@ def _contradictions(state: StateSpec) -> Iterator[tuple[str, str]]:
         yield f"and waits for ever: {why}", "give it deadline=Deadline(...) instead of waits=True"
     if state.waits and state.role is Role.SETTLED:
         yield "which needs no waits=True", "drop waits=True"
+
+
+def _bypasses(spec: MachineSpec) -> Iterator[Broken]:
+    """Warn of ways past the state in which rows wait first: settled there, and claimable right after.
+
+    Of guarded edges nothing is said: their guards may ask for what the first state was to bring.
+    """
+    first = spec.initial
+    early = _before_work(spec) if first.role is Role.WAITING else set()
+    for edge in spec.edges:
+        leads_past = edge.source in early and spec.has_role(edge.target, Role.CLAIMABLE)
+        if leads_past and edge.guard is None and spec.has_role(edge.source, Role.SETTLED):
+            what = (
+                f"{edge.event} from {edge.source} leads to {edge.target}, past {first.id!r}: "
+                f"a row may come to {edge.source} without ever having been claimable"
+            )
+            mend = f"declare {edge.event} anew, with an edge to {first.id!r} instead; or give it a guard"
+            yield "bypass", what, mend, {"state": edge.source, "event": edge.event}
+
+
+def _before_work(spec: MachineSpec) -> set[str]:
+    """Return the states that a row may reach before it has ever been claimable or leased."""
+    reach, work = spec.successors(), set(spec.with_role(Role.CLAIMABLE, Role.LEASED))
+    found, todo = {spec.initial.id}, [spec.initial.id]
+    while todo:
+        fresh = reach[todo.pop()] - found - work
+        found |= fresh
+        todo += fresh
+    return found
 
 
 def _doers(spec: MachineSpec) -> Iterator[Broken]:

@@ -10,7 +10,7 @@ from statemachine import State
 from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines.finding import Broken, Finding, Severity
+from kumofire_fsm.machines.finding import Broken, Finding, Severity, did_you_mean
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
 
 __all__ = ["RESERVED", "check", "check_names", "findings"]
@@ -96,7 +96,8 @@ def _deadlines(spec: MachineSpec) -> Iterable[Broken]:
 def _fires(spec: MachineSpec, state: str, fires: tuple[str, ...]) -> Iterable[Broken]:
     for event in fires:
         if not spec.edges_from(state, event):
-            what = f"the deadline of {state!r} fires {event!r}, which has no edge from there"
+            near = did_you_mean(event, spec.legal(state))
+            what = f"the deadline of {state!r} fires {event!r}, which has no edge from there{near}"
             place = {"state": state, "event": event}
             yield "deadline", what, "add one, or drop it from the deadline", place
     last = spec.edges_from(state, fires[-1]) if fires else ()

@@ -171,6 +171,17 @@ class MachineSpec:
         return tuple(found)
 
     @cached_property
+    def after_lost_lease(self) -> frozenset[str]:
+        """The states into which a deadline moves nothing but leased rows."""
+        sources: dict[str, set[str]] = {}
+        for edge in self.edges:
+            deadline = self._states[edge.source].deadline
+            if deadline is not None and edge.event in deadline.fires:
+                sources.setdefault(edge.target, set()).add(edge.source)
+        leased = set(self.with_role(Role.LEASED))
+        return frozenset(target for target, found in sources.items() if found <= leased)
+
+    @cached_property
     def _states(self) -> dict[str, StateSpec]:
         return {state.id: state for state in self.states}
 

@@ -210,3 +210,24 @@ async def test_whatever_ends_a_canceling_attempt_ends_the_run(kit: Kit, kind: st
         run_id = await w.create("job")
         assert await w.deliver(run_id) == ["ack"]
         assert await w.state(run_id) == "canceled"
+
+
+async def test_a_retry_is_logged_and_noted_with_the_first_line_of_its_error_cut_with_a_mark(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    @kit.job("ship", max_attempts=3)
+    async def ship(ctx: Any) -> None:
+        raise ValueError("no van\nat all" if ctx.attempt == 1 else "\N{DELIVERY TRUCK}" * 300)
+
+    async with kit.bound() as w:
+        run_id = await w.create("ship")
+        await w.deliver(run_id)
+        assert (await w.status(run_id)).history[-1].facts == {"error": "ValueError: no van"}
+        assert caplog.messages == [
+            f"run {run_id} of job 'ship': attempt 1 of 3 failed, and is tried again: ValueError: no van"
+        ]
+        kit.clock.advance(60)
+        await w.deliver(run_id)
+        cut = f"ValueError: {chr(0x1F69A) * 67}\N{HORIZONTAL ELLIPSIS}"
+        assert (await w.status(run_id)).history[-1].facts == {"error": cut}
+        assert caplog.messages[-1].endswith(f"tried again: {cut}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -81,3 +82,24 @@ async def test_a_suspect_claimed_alone_pays_with_an_attempt(kit: Kit, called: li
         assert await w.state(ids[0]) == RunMachine.failed.id
         assert await w.deliver(ids[1]) == ["ack"]
         assert called == [2]
+
+
+async def test_the_log_tells_of_lost_leases_and_of_nothing_else_that_a_sweep_fires(
+    kit: Kit, called: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with kit.bound() as w:
+        ids = await w.create_in_order("work", range(22))
+        later = await w.create("work", 0, delay=3600)
+        await w.create("work", 0, delay=60, expires_at=kit.clock.time + timedelta(seconds=61))
+        w.storage.fail_once("runs.claim", "after")
+        await w.deliver(*ids)
+        caplog.clear()
+        kit.clock.advance(4000)
+        await w.jobs.dispatch()
+        (line,) = [each.getMessage() for each in caplog.records if "lost" in each.getMessage()]
+        head, named = line.split("; of runs ")
+        assert head == "leases lost: 22"
+        assert named.endswith(" and 2 more")
+        assert set(named.removesuffix(" and 2 more").split(", ")) < set(ids)
+        assert later not in line
+        assert [each.levelname for each in caplog.records if "lost" in each.getMessage()] == ["WARNING"]

@@ -106,3 +106,8 @@ def test_an_error_in_the_body_closes_the_database_and_is_raised(tmp_path: Path) 
     with pytest.raises(ZeroDivisionError), make_app().open_sync(tmp_path / "jobs.db"):
         raise ZeroDivisionError
     assert threads_left(before) == 0
+
+
+def test_its_names_are_those_of_the_api_for_completion(tmp_path: Path) -> None:
+    with make_app().open_sync(tmp_path / "jobs.db", synchronous="OFF") as jobs:
+        assert {"create", "get_status", "upsert_schedule", "list_runs", "dispatch"} <= set(dir(jobs))

@@ -132,7 +132,7 @@ def test_json_is_an_empty_list_when_there_is_nothing_to_mend():
             "must be RunMachine or JobMachine or MODULE:CLASS, such as shop.lifecycles:ApprovedRun",
         ),
         ("kumofire_fsm.machines:RunMachin", "has no 'RunMachin'; it has JobMachine, RunMachine"),
-        ("kumofire_fsm:Kumofire", "and not a lifecycle"),
+        ("kumofire_fsm:Kumofire", "and not a lifecycle or a Kumofire object"),
         ("kumofire_fsm.machines:Lifecycle", "and not a lifecycle"),
         ("no_such_module:Machine", "cannot be imported"),
     ],
@@ -142,3 +142,47 @@ def test_a_target_that_is_no_lifecycle_is_refused(monkeypatch, target, message):
     done = CliRunner().invoke(cli, ["machine", "lint", target])
     assert isinstance(done.exception, InvalidArgument)
     assert message in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("source", "what", "line"),
+    [
+        ("def load():\n    return {}['x']\nload()\n", "KeyError: 'x'", 2),
+        ("1 / 0\n", "ZeroDivisionError: division by zero", 1),
+    ],
+)
+def test_a_module_whose_own_code_raises_is_not_taken_for_a_declaration(lint, source, what, line):
+    code, printed = lint(source)
+    mend = "mend the module; what only a script is to do belongs under if __name__ == '__main__':"
+    assert (code, printed) == (
+        1,
+        (
+            f"error import: shop:Approved: importing the module failed: {what}\n  at /shop.py:{line}\n"
+            f"  {mend}\n1 error, 0 warnings\n"
+        ),
+    )
+
+
+OTHERS = """
+class Other(Approved):
+    pass
+
+class Unused(Approved):
+    pass
+
+from kumofire_fsm import Kumofire
+app = Kumofire()
+for name, machine in {"a": Approved, "b": Other, "c": Approved, "d": RunMachine}.items():
+    app.job(name, machine=machine)(lambda ctx: None)
+"""
+
+
+def test_of_an_application_the_lifecycles_of_its_jobs_are_checked_each_once(lint):
+    code, printed = lint(SILENT + OTHERS, target="app")
+    named = [line.split(": ")[1] for line in printed.splitlines() if line.startswith("warning")]
+    assert (code, named) == (0, ["approved", "other"])
+
+
+def test_an_application_with_nothing_to_mend_says_so(lint):
+    source = "from kumofire_fsm import Kumofire\napp = Kumofire()\n"
+    assert lint(source, target="app") == (0, "shop:app: nothing to mend\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ REVIEWED = (
     + JOB
 )
 NAMES = itertools.count()
+ELSEWHERE = "--schema-elsewhere"
 INSERT = "INSERT INTO kumofire_edges (machine, source, target, wakes) VALUES ({}) ON CONFLICT DO NOTHING;"
 ESCALATED = [
     INSERT.format("'approved', 'approval', 'review', 0"),
@@ -128,7 +130,7 @@ def test_the_edges_are_written_as_the_next_numbered_file_and_only_once(tmp_path,
 
 
 def test_a_later_version_writes_only_what_is_new(tmp_path, write):
-    migrate(tmp_path, write(PLAIN), "--dir", "sql")
+    migrate(tmp_path, write(PLAIN), "--dir", "sql", ELSEWHERE)
     (tmp_path / "sql" / "0007_users.sql").write_text("CREATE TABLE users (name);\n")
     done = migrate(tmp_path, write(REVIEWED), "--dir", "sql")
     assert done == Done(0, "wrote sql/0008_kumofire_machines.sql: the addition of 2 edges of approved\n")
@@ -136,7 +138,7 @@ def test_a_later_version_writes_only_what_is_new(tmp_path, write):
 
 
 def test_a_dry_run_shows_the_sql_and_writes_nothing(tmp_path, write):
-    migrate(tmp_path, write(PLAIN), "--dir", "sql")
+    migrate(tmp_path, write(PLAIN), "--dir", "sql", ELSEWHERE)
     done = migrate(tmp_path, write(REVIEWED), "--dir", "sql", "--dry-run")
     shown = "\n".join(["would apply the addition of 2 edges of approved to sql:", ADDED, *ESCALATED, ""])
     assert done == Done(0, shown)
@@ -144,21 +146,67 @@ def test_a_dry_run_shows_the_sql_and_writes_nothing(tmp_path, write):
 
 
 def test_machine_files_are_no_copies_of_our_own_migrations(tmp_path, write):
+    kumofire(tmp_path, "migrations", "copy", "migrations")
     migrate(tmp_path, write(PLAIN))
     migrate(tmp_path, write(HEAD + JOB), "--contract")
     done = kumofire(tmp_path, "migrations", "copy", "migrations")
-    assert done == Done(0, "copied migrations/0003_kumofire_0001_initial.sql\n")
+    assert done == Done(0, "migrations has every migration already: nothing to do\n")
 
 
-def test_the_schema_must_come_before_the_edges(tmp_path, write):
+@pytest.mark.parametrize("there", [[], ["0001_users.sql"]])
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_folder_without_the_schema_is_refused(tmp_path, write, there, options):
+    for name in there:
+        (tmp_path / "sql").mkdir()
+        (tmp_path / "sql" / name).write_text("CREATE TABLE users (name);\n")
+    done = migrate(tmp_path, write(PLAIN), "--dir", "sql", *options)
+    assert done == Done(
+        2,
+        "",
+        "kumofire: sql has no kumofire migration, and the edges of machines need the schema before them; run "
+        "kumofire migrations copy sql first; where `kumofire migrate` brings the schema, give "
+        "--schema-elsewhere\n",
+    )
+    assert [entry.name for entry in tmp_path.glob("sql/*")] == there
+
+
+def test_a_folder_whose_schema_comes_by_the_command_says_so_once(tmp_path, write):
+    done = migrate(tmp_path, write(PLAIN), "--dir", "sql", ELSEWHERE)
+    assert (done.code, names(tmp_path / "sql")) == (0, ["0001_kumofire_machines.sql"])
+    assert migrate(tmp_path, write(REVIEWED), "--dir", "sql").code == 0
+    with closing(applied(*sorted((tmp_path / "sql").iterdir()))) as db:
+        assert len(edges(db)) > 0
+
+
+def test_a_copy_never_puts_the_schema_after_edges_that_need_it(tmp_path, write):
     app = write(PLAIN)
-    migrate(tmp_path, app)
+    migrate(tmp_path, app, ELSEWHERE)
+    done = kumofire(tmp_path, "migrations", "copy", "migrations")
+    assert done == Done(
+        2,
+        "",
+        "kumofire: migrations/0001_kumofire_machines.sql needs the schema, which a copy would bring only after "
+        "it; a database that has it applied got its schema by `kumofire migrate`: go on that way; if it was "
+        "never applied, delete it, copy, and run kumofire machine migrate again\n",
+    )
+    (tmp_path / "migrations/0001_kumofire_machines.sql").unlink()
     kumofire(tmp_path, "migrations", "copy", "migrations")
+    migrate(tmp_path, app)
+    assert names(tmp_path / "migrations") == ["0001_kumofire_0001_initial.sql", "0002_kumofire_machines.sql"]
+
+
+def test_edges_that_stand_before_the_schema_are_told_with_the_way_out(tmp_path, write):
+    app = write(PLAIN)
+    migrate(tmp_path, app, ELSEWHERE)
+    shutil.move(tmp_path / "migrations", tmp_path / "moved")
+    kumofire(tmp_path, "migrations", "copy", "migrations")
+    (tmp_path / "moved/0001_kumofire_machines.sql").rename(tmp_path / "migrations/0000_kumofire_machines.sql")
     done = migrate(tmp_path, app)
     assert (done.code, done.out) == (2, "")
     assert done.err == (
-        "kumofire: migrations/0001_kumofire_machines.sql cannot be applied after the kumofire files before it: "
-        "no such table: kumofire_edges; restore them as they were written, with their numbers\n"
+        "kumofire: migrations/0000_kumofire_machines.sql cannot be applied after the kumofire files before it: "
+        "no such table: kumofire_edges; if a file was changed or renumbered, take that back; if this one was "
+        "never applied, delete it, and run kumofire machine migrate again\n"
     )
 
 
@@ -177,7 +225,7 @@ def test_the_built_in_machines_need_no_file(tmp_path, write):
 
 
 def test_a_state_whose_deadline_comes_or_goes_must_be_renamed(tmp_path, write):
-    migrate(tmp_path, write(PLAIN))
+    migrate(tmp_path, write(PLAIN), ELSEWHERE)
     app = write(PLAIN.replace("waits=True", 'deadline=Deadline("now + 1", "reject")'))
     assert migrate(tmp_path, app) == Done(
         2,
@@ -218,7 +266,7 @@ def test_a_file_must_be_there_with_its_schema(tmp_path, write, options):
 
 def test_contract_removes_what_the_machine_no_longer_has(tmp_path, write):
     old, new = write(REVIEWED), write(PLAIN)
-    migrate(tmp_path, old, "--dir", "sql")
+    migrate(tmp_path, old, "--dir", "sql", ELSEWHERE)
     done = migrate(tmp_path, new, "--dir", "sql", "--contract")
     assert done == Done(
         0, "wrote sql/0002_kumofire_machines_contract.sql: the removal of 2 edges of approved\n"
@@ -247,7 +295,7 @@ def test_contract_is_refused_while_live_runs_are_in_a_state_that_goes(tmp_path, 
             "kumofire: 2 live runs of jobs.db are in a state that goes: 2 in 'review' of 'approved'; let them "
             "finish, or move them with code that still has the state; nothing was changed\n",
         )
-    migrate(tmp_path, old)
+    migrate(tmp_path, old, ELSEWHERE)
     migrate(tmp_path, new, "--contract")
     script = (tmp_path / "migrations" / "0002_kumofire_machines_contract.sql").read_text()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as db:

@@ -29,3 +29,19 @@ def test_each_example_runs(example: str, expected: str, tmp_path: Path) -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize("machine", ["reviewed:ReviewedRun", "quota:QuotaRun"])
+def test_lint_finds_no_way_round_in_its_lifecycles(machine: str, tmp_path: Path) -> None:
+    for name, example in zip(("reviewed", "quota"), EXAMPLES, strict=True):
+        (tmp_path / f"{name}.py").write_text(example)
+    done = subprocess.run(
+        [sys.executable, "-m", "kumofire_fsm.cli", "machine", "lint", machine],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{machine}: nothing to mend\n", "")

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from kumofire_fsm import Fail, InvalidArgument, JobMachine, Kumofire, RunMachine, UnknownRun, diagram
 from kumofire_fsm.cli.commands import cli
+from kumofire_fsm.cli.loading import load_app
 
 OWN = """
 from kumofire_fsm.machines import Event, Phase, Role, RunMachine
@@ -110,6 +111,16 @@ def test_counts_are_read_from_a_database(call, stored):
     assert shown == diagram(JobMachine, counts=expected)
 
 
+def test_a_database_alone_is_counted_too(call, stored):
+    shown = call("diagram", "RunMachine", "--db", "jobs.db")
+    assert shown == call("diagram", "RunMachine", "--db", "jobs.db", "--counts")
+    assert shown != call("diagram", "RunMachine")
+
+
+def test_the_title_is_the_machines_name_in_words(call, texts):
+    assert "The lifecycle of an approved run" in texts(call("diagram", "shop_machines:ApprovedRun"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -203,3 +214,29 @@ def test_a_run_in_a_file_that_is_not_there_is_an_error(call, folder):
 
 def test_an_svg_from_a_command_is_whole(call):
     ET.fromstring(call("diagram", "RunMachine"))
+
+
+PAY = (
+    OWN
+    + """
+from kumofire_fsm import Kumofire
+app = Kumofire()
+app.job("pay", machine=ApprovedRun)(lambda ctx: None)
+"""
+)
+
+
+def test_the_path_of_a_run_is_drawn_on_the_machine_that_it_follows(call, folder, texts):
+    (folder / "shop_machines.py").write_text(PAY)
+    with load_app("shop_machines:app").open_sync("jobs.db") as jobs:
+        run_id = jobs.create("pay").kumofire_job_run_id
+        jobs.fire(run_id, "approve")
+    show = ("runs", "show", run_id, "--db", "jobs.db", "--diagram", "path.svg")
+    said = (
+        f"run {run_id} of job 'pay' follows the machine 'approved_run', and not 'run'; to draw it, name its "
+        "class: --machine MODULE:CLASS"
+    )
+    with pytest.raises(InvalidArgument, match=re.escape(said)):
+        call(*show)
+    call(*show, "--machine", "shop_machines:ApprovedRun")
+    assert {"approval", "approve"} <= set(texts((folder / "path.svg").read_text()))

@@ -121,3 +121,27 @@ async def test_a_write_beside_the_api_cannot_skip_the_approval(approval, kit):
         ):
             await w.sql("UPDATE kumofire_runs SET state = 'running' WHERE id = ?", run_id)
         assert await w.state(run_id) == "approval"
+
+
+async def test_a_run_that_was_cancelled_is_approved_again_and_has_three_days_for_it(approval, kit):
+    async with kit.bound(app=approval.app) as w:
+        run_id = await w.create("pay", 7)
+        await w.jobs.cancel(run_id)
+        kit.clock.advance(days=30)
+        assert (await w.jobs.redrive(run_id)).state == "approval"
+        kit.clock.advance(days=3, milliseconds=-1)
+        assert (await w.jobs.dispatch()).moved == 0
+        kit.clock.advance(milliseconds=1)
+        await w.jobs.dispatch()
+        assert await w.state(run_id) == "lapsed"
+
+
+def test_without_an_approval_no_way_leads_to_work(approval):
+    spec = approval.ApprovedRun.spec
+    found, todo = {spec.initial.id}, [spec.initial.id]
+    while todo:
+        state = todo.pop()
+        reached = {edge.target for edge in spec.edges if edge.source == state and edge.event != "approve"}
+        todo += reached - found
+        found |= reached
+    assert found == {"approval", "rejected", "lapsed", "canceled"}

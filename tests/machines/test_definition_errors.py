@@ -110,6 +110,18 @@ def test_a_deadline_that_fires_an_event_without_an_edge_from_there_is_refused(re
     )
 
 
+def test_a_misspelled_event_of_a_deadline_is_told_with_the_nearest_one_there(refused):
+    a, b = begin(waits=False, deadline=Deadline("now", "laps")), settled()
+    refused(
+        "small: the deadline of 'a' fires 'laps', which has no edge from there (did you mean 'lapse'?); add one, "
+        "or drop it from the deadline",
+        a=a,
+        b=b,
+        lapse=Event(a.to(b)),
+        lap=Event(b.to(a)),
+    )
+
+
 def test_a_deadline_whose_last_event_may_find_no_open_edge_is_refused(refused):
     a, b = begin(waits=False, deadline=Deadline("now", "go")), settled()
     refused(

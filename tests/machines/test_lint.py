@@ -188,3 +188,60 @@ def test_a_state_or_event_whose_name_begins_like_a_callback_is_none(declare):
 def test_something_that_is_no_lifecycle_is_refused(thing):
     with pytest.raises(InvalidArgument, match=re.escape("is no lifecycle: give a class such as RunMachine")):
         lint(thing)
+
+
+def approval(**options):
+    """Return a state in which runs wait, and the events that lead out of it."""
+    waiting = begin(**options)
+    return waiting, Event(waiting.to(RunMachine.ready)), RunMachine.cancel | waiting.to(RunMachine.canceled)
+
+
+def test_a_redrive_that_leads_past_the_state_where_runs_wait_is_found():
+    class Approved(RunMachine):
+        waiting, approve, cancel = approval()
+
+    (found,) = lint(Approved)
+    assert (found.rule, found.severity, found.state, found.event) == (
+        "bypass",
+        Severity.WARNING,
+        "canceled",
+        "redrive",
+    )
+    assert found.what == (
+        "redrive from canceled leads to ready, past 'waiting': a row may come to canceled without ever having "
+        "been claimable"
+    )
+    assert found.mend == "declare redrive anew, with an edge to 'waiting' instead; or give it a guard"
+
+
+def test_a_way_round_through_states_of_ones_own_is_found():
+    class Approved(RunMachine):
+        waiting, approve, cancel = approval()
+        second, no = Phase("It waits again.", role=Role.WAITING, waits=True), settled("Somebody said no.")
+        doubt = Event(waiting.to(second))
+        refuse = Event(second.to(no))
+        reopen = Event(no.to(RunMachine.ready))
+        redrive = None
+
+    assert [(each.rule, each.state, each.event) for each in lint(Approved)] == [("bypass", "no", "reopen")]
+
+
+def test_a_redrive_to_where_runs_wait_or_with_a_guard_or_of_what_ran_is_no_way_round():
+    class Back(RunMachine):
+        waiting, approve, cancel = approval()
+        redrive = Event(RunMachine.canceled.to(waiting) | RunMachine.failed.to(RunMachine.ready))
+
+    class Guarded(RunMachine):
+        waiting, approve, cancel = approval()
+        redrive = Event(RunMachine.canceled.to(RunMachine.ready, cond="starts > 0"))
+
+    class Uncancelled(RunMachine):
+        waiting = begin()
+        approve = Event(waiting.to(RunMachine.ready))
+
+    class Begun(RunMachine):
+        parked = Phase("It is parked.", role=Role.WAITING, waits=True)
+        park = Event(RunMachine.ready.to(parked))
+        cancel = RunMachine.cancel | parked.to(RunMachine.canceled)
+
+    assert [lint(machine) for machine in (Back, Guarded, Uncancelled, Begun)] == [[], [], [], []]

@@ -305,7 +305,8 @@ def project_modules() -> Iterator[None]:
 
 
 def test_a_contract_that_wrangler_applies_is_rolled_back_whole_while_live_runs_hold_a_state_that_goes(apps):
-    assert kumofire(apps, "machine", "migrate", "older_app:app", "--dir", "sql").code == 0
+    options = ("--dir", "sql", "--schema-elsewhere")
+    assert kumofire(apps, "machine", "migrate", "older_app:app", *options).code == 0
     apply_own(apps)
     before = query(apps, "SELECT * FROM kumofire_edges")
     assert len([row for row in before if row[0] == "approved"]) == 29
