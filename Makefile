@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROCESSES ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test check bench bench-cron diagrams truth simulate soak mutants explore soak-processes clean
+.PHONY: help demo test check bench bench-cron diagrams truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
@@ -21,6 +21,7 @@ help:
 	@echo "make soak     play 100,000 histories (HISTORIES=..., FIRST=the first seed)"
 	@echo "make mutants  put defects in on purpose, and tell which invariant catches each"
 	@echo "make explore  every interleaving of small worlds"
+	@echo "make year        a year of recurring jobs in six zones, with ticks late, doubled or lost (minutes)"
 
 $(VENV)/.demo: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -81,6 +82,9 @@ SEEDS ?= 1
 soak-processes: $(VENV)/.dev
 	@KUMOFIRE_SOAK_SECONDS=$(SECONDS) KUMOFIRE_SEEDS="$(SEEDS)" \
 	  $(BIN)/python -m pytest -q -s tests/processes/test_soak.py
+
+year: $(VENV)/.dev
+	@$(BIN)/python tests/support/year.py
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -48,7 +48,16 @@ from kumofire_fsm.errors import (
 from kumofire_fsm.hooks import Transition
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.models import Created, DispatchReport, HistoryEntry, NewRun, RunPage, RunStatus
+from kumofire_fsm.models import (
+    Created,
+    DispatchReport,
+    HistoryEntry,
+    NewRun,
+    NewSchedule,
+    RunPage,
+    RunStatus,
+    SyncReport,
+)
 from kumofire_fsm.prepared import PreparedRun
 from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.schedule_rows import Schedule
@@ -94,6 +103,7 @@ __all__ = [
     "MigrationConflict",
     "MissingPackage",
     "NewRun",
+    "NewSchedule",
     "NotFound",
     "PreparedRun",
     "QueueError",
@@ -110,6 +120,7 @@ __all__ = [
     "StoreError",
     "StoreOverloaded",
     "SyncJobs",
+    "SyncReport",
     "Timing",
     "TooLarge",
     "TransientStoreError",

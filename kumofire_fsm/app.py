@@ -11,7 +11,7 @@ from contextlib import (
 )
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
 from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
@@ -28,8 +28,10 @@ from kumofire_fsm.limits import D1_STATEMENTS
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.retry import Backoff, RetryPolicy
+from kumofire_fsm.schedule_changes import ScheduleOptions
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
@@ -119,6 +121,26 @@ class Kumofire:
 
         return register
 
+    def schedule(
+        self, *, key: str | None = None, payload: Any = None, **options: Unpack[ScheduleOptions]
+    ) -> Callable[[Handler], Handler]:
+        """Declare a recurring job of the handler below, which `job` registers.
+
+        Nothing is stored before `sync_schedules` is called, at a deploy or a start; see docs/schedules.md.
+
+        Args:
+            key: its schedule_key; default the job's name, which serves for one schedule a handler.
+            payload: what each run is called with.
+            options: as for `create_schedule`; they are checked when they are stored.
+        """
+        declared = NewSchedule("", payload, key, **options)
+
+        def declare(handler: Handler) -> Handler:
+            self.registry.add_schedule(handler, declared)
+            return handler
+
+        return declare
+
     def on(self, event: str, *, job: str | None = None) -> Callable[[HookT], HookT]:
         """Register the decorated function to be called after each transition that an event made.
 
@@ -206,6 +228,7 @@ class Kumofire:
         env: Any = None,
         lease: timedelta | float | None = None,
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
+        sync_schedules: bool = False,
     ) -> AbstractAsyncContextManager[EmbeddedJobs]:
         """Open an embedded SQLite file, and bring its schema up to date.
 
@@ -215,15 +238,22 @@ class Kumofire:
             lease: how long a worker's claims hold without renewal; after a worker was killed, its runs
                 are taken over by then. Default 15 s.
             synchronous: what a commit waits for; see `SqliteStorage`.
+            sync_schedules: whether to store what `schedule` declares, before the hooks of `on_startup`.
 
         Raises:
             StoreError: the file cannot be opened, is no database, or belongs to newer code.
         """
-        return self._open(path, env, lease, synchronous)
+        return self._open(path, env, lease, synchronous, sync_schedules=sync_schedules)
 
     @asynccontextmanager
     async def _open(
-        self, path: str | Path, env: Any, lease: timedelta | float | None, synchronous: Any
+        self,
+        path: str | Path,
+        env: Any,
+        lease: timedelta | float | None,
+        synchronous: Any,
+        *,
+        sync_schedules: bool,
     ) -> AsyncIterator[EmbeddedJobs]:
         given: object = path
         if not isinstance(given, (str, Path)) or not str(given):
@@ -231,7 +261,8 @@ class Kumofire:
         lease_ms = EMBEDDED.lease_ms if lease is None else duration_ms(lease, "lease", least=100)
         timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
         bound = lambda storage: self.binding(storage, None, env, timing)  # noqa: E731
-        async with open_embedded(path, bound, synchronous, self._startup, self._shutdown) as jobs:
+        startup = [lambda jobs: jobs.sync_schedules(), *self._startup] if sync_schedules else self._startup
+        async with open_embedded(path, bound, synchronous, startup, self._shutdown) as jobs:
             yield jobs
 
     def open_sync(self, path: str | Path, **options: Any) -> AbstractContextManager[SyncJobs]:

@@ -1,4 +1,4 @@
-"""When a recurring job fires: a cron expression in a zone, or a fixed interval.
+"""When a recurring job fires: a cron expression in a zone, a fixed interval, or one instant.
 
 Pure arithmetic on instants in milliseconds since 1970: no clock is read here. `crontab` parses the dialect,
 `cronwalls` finds the wall times, `zones` the clock changes, and `firing` decides what they do.
@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
-from typing import Any, Final
+from itertools import islice, takewhile
+from typing import Any, Final, Protocol
 
 from kumofire_fsm.crontab import Crontab, parse_crontab
 from kumofire_fsm.cronwalls import next_wall
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.firing import next_firing, previous_firing
-from kumofire_fsm.times import LAST_MS, duration_ms, instant_ms
+from kumofire_fsm.times import LAST_MS
 from kumofire_fsm.zones import find_zone
 
-__all__ = ["Cron", "Every", "Rule", "latest_between", "preview", "rule_from_json", "rule_from_options"]
+__all__ = ["Cron", "Every", "Once", "Rule", "first_between", "latest_between", "preview", "rule_from_json"]
 
 _LEAST_MS: Final = 1_000
 
@@ -117,15 +117,44 @@ class Every:
         return {"every_ms": self.interval_ms, "anchor_ms": self.anchor_ms}
 
 
-Rule = Cron | Every
+@dataclass(frozen=True, slots=True)
+class Once:
+    """One instant, in milliseconds."""
+
+    at_ms: int
+
+    def next_after(self, after: int) -> int | None:
+        """Return the instant if it is later than ``after``."""
+        return self.at_ms if self.at_ms > after else None
+
+    def previous(self, at: int) -> int | None:
+        """Return the instant if it is earlier than ``at``."""
+        return self.at_ms if self.at_ms < at else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is stored."""
+        return {"at_ms": self.at_ms}
 
 
-def preview(rule: Rule, after: int, count: int) -> list[int]:
+Rule = Cron | Every | Once
+
+
+class Occurrences(Protocol):
+    """A rule, or a rule with bounds."""
+
+    def next_after(self, after: int) -> int | None:
+        """Return the first occurrence later than ``after``."""
+
+    def previous(self, at: int) -> int | None:
+        """Return the last occurrence earlier than ``at``."""
+
+
+def preview(rule: Occurrences, after: int, count: int) -> list[int]:
     """Return the first ``count`` occurrences later than ``after``, in milliseconds; fewer if it ends."""
     return list(islice(_occurrences(rule, after), count))
 
 
-def latest_between(rule: Rule, after: int, until: int) -> int | None:
+def latest_between(rule: Occurrences, after: int, until: int) -> int | None:
     """Return the last occurrence later than ``after`` and not later than ``until``; None if there is none.
 
     It is searched backwards from ``until``: an outage of a year costs no more than one of a minute.
@@ -134,7 +163,12 @@ def latest_between(rule: Rule, after: int, until: int) -> int | None:
     return latest if latest is not None and latest > after else None
 
 
-def _occurrences(rule: Rule, after: int) -> Iterator[int]:
+def first_between(rule: Occurrences, after: int, until: int, most: int) -> list[int]:
+    """Return the first occurrences later than ``after`` and not later than ``until``, at most ``most``."""
+    return list(islice(takewhile(lambda at: at <= until, _occurrences(rule, after)), most))
+
+
+def _occurrences(rule: Occurrences, after: int) -> Iterator[int]:
     at = rule.next_after(after)
     while at is not None:
         yield at
@@ -152,34 +186,6 @@ def rule_from_json(stored: Any) -> Rule:
             return Cron(expression, zone)
         case {"every_ms": int(interval), "anchor_ms": int(anchor)} if interval > 0:
             return Every(interval, anchor)
+        case {"at_ms": int(at)}:
+            return Once(at)
     raise InvalidSchedule(f"the stored schedule {stored!r} is not one of this version's")
-
-
-def rule_from_options(
-    cron: object, timezone: object, every: object, now: int, start_at: object = None
-) -> Rule:
-    """Return the checked rule for what a caller gave.
-
-    Raises:
-        InvalidSchedule: neither or both of cron and every are given, or the one given cannot fire.
-    """
-    if (cron is None) == (every is None):
-        raise InvalidSchedule("give either cron='...' or every=timedelta(...), and not both")
-    rule: Rule
-    if cron is not None:
-        if start_at is not None:
-            raise InvalidSchedule("start_at says where counting begins for every=..., and not for cron")
-        if not isinstance(cron, str):
-            raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {cron!r}")
-        if timezone is not None and not isinstance(timezone, str):
-            raise InvalidSchedule(
-                f"timezone must be an IANA name such as 'Europe/Berlin'; found {timezone!r}"
-            )
-        rule = Cron(cron, "UTC" if timezone is None else timezone)
-    else:
-        if timezone is not None:
-            raise InvalidSchedule("a timezone is for cron=...; every=... needs none")
-        anchor = now if start_at is None else instant_ms(start_at, "start_at")
-        rule = Every(duration_ms(every, "every"), anchor)
-    rule.check()
-    return rule

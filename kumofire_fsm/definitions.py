@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.errors import (
@@ -20,6 +20,7 @@ from kumofire_fsm.errors import (
 from kumofire_fsm.jsontext import encode_typed, storable
 from kumofire_fsm.limits import KEY_LENGTH, PAYLOAD_BYTES, RESULT_BYTES
 from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Registry:
         self.jobs: dict[str, Definition] = {}
         self.hooks: list[Any] = []
         """What is called after transitions; see `kumofire_fsm.hooks.Hook`."""
+        self._schedules: list[tuple[Callable[..., Any], NewSchedule]] = []
 
     def add(self, definition: Definition) -> None:
         """Register a job.
@@ -129,6 +131,29 @@ class Registry:
         if definition is None:
             raise UnknownJob(str(name), sorted(self.jobs))
         return definition
+
+    def add_schedule(self, handler: Callable[..., Any], declared: NewSchedule) -> None:
+        """Declare a recurring job, still without a name, for a handler registered before or after."""
+        self._schedules.append((handler, declared))
+
+    def declared_schedules(self) -> list[NewSchedule]:
+        """Return the recurring jobs that are declared beside handlers; the key is by default the job's name.
+
+        Raises:
+            DefinitionError: a handler is registered under no name, or under several.
+        """
+        found = []
+        for handler, declared in self._schedules:
+            names = [name for name, job in self.jobs.items() if job.handler is handler]
+            if len(names) != 1:
+                where = f"as {' and '.join(map(repr, names))}" if names else "as no job"
+                raise DefinitionError(
+                    f"@app.schedule stands on {handler!r}, which is registered {where}; put it beside one "
+                    "@app.job"
+                )
+            key = names[0] if declared.schedule_key is None else declared.schedule_key
+            found.append(replace(declared, name=names[0], schedule_key=key))
+        return found
 
     def machines(self) -> list[MachineSpec]:
         """Return the distinct machines of the jobs."""

@@ -23,8 +23,8 @@ MAX_ROUNDS: Final = 20
 MAX_TRIES: Final = 24
 """Statements in search of rows that the database refuses: with all others half of an invocation's."""
 LEFT_MS: Final = 60_000
-ROUND_STATEMENTS: Final = 7
-"""What a round may send: four for recurring jobs, one sweep, and a nudge for each when the queue refuses."""
+ROUND_STATEMENTS: Final = 8
+"""What a round may send: five for recurring jobs, one sweep, and a nudge for each when the queue refuses."""
 
 IDS_LOGGED: Final = 20
 """Runs that one line of the log names."""
@@ -52,6 +52,7 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
             moved=report.moved + len(moved.rows),
             sent=report.sent + jobs.sent + len(sendable) - lost if binding.queue else 0,
             fired=report.fired + jobs.fired,
+            skipped=report.skipped + jobs.skipped,
             suspended=report.suspended + jobs.suspended,
             refused=report.refused + refused,
             complete=not moved.more and not jobs.more,

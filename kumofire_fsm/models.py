@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from kumofire_fsm.rhythm import Misfire, Overlap
 from kumofire_fsm.times import instant
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "DispatchReport",
     "HistoryEntry",
     "NewRun",
+    "NewSchedule",
     "RunPage",
     "RunStatus",
+    "SyncReport",
     "history_entries",
 ]
 
@@ -36,6 +39,41 @@ class NewRun:
     dedupe: DedupeScope = "forever"
     expires_at: datetime | None = None
     tags: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewSchedule:
+    """A recurring job to declare; the arguments of `create_schedule`, for `sync_schedules`."""
+
+    name: str
+    payload: Any = None
+    schedule_key: str | None = None
+    cron: str | None = None
+    timezone: str | None = None
+    every: timedelta | float | None = None
+    at: datetime | None = None
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    max_occurrences: int | None = None
+    jitter: timedelta | float | None = None
+    misfire: Misfire | None = None
+    misfire_grace: timedelta | float | None = None
+    overlap: Overlap | None = None
+    max_attempts: int | None = None
+    tags: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What `sync_schedules` did, as keys.
+
+    ``unchanged`` holds also what has no occurrence left, and so is not started again.
+    """
+
+    created: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +141,7 @@ class DispatchReport:
         moved: runs whose deadline fired.
         sent: hints that the queue took.
         fired: occurrences of recurring jobs that became runs.
+        skipped: occurrences that were passed over, as their policies say; at least so many.
         suspended: recurring jobs set aside because their row cannot be evaluated.
         refused: hints that the queue refused; their runs are sent again soon.
         complete: whether nothing was due any more at the end.
@@ -111,6 +150,7 @@ class DispatchReport:
     moved: int = 0
     sent: int = 0
     fired: int = 0
+    skipped: int = 0
     suspended: int = 0
     refused: int = 0
     complete: bool = True

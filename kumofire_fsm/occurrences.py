@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.binding import Binding, log
-from kumofire_fsm.creation import RowMaker, attempts, tags
-from kumofire_fsm.cron import rule_from_json
+from kumofire_fsm.creation import RowMaker
+from kumofire_fsm.decision import CATCH_UP, Decision, Due, decide
 from kumofire_fsm.errors import InvalidSchedule, RowRefused
-from kumofire_fsm.fire import DEFER_MS, in_halves
+from kumofire_fsm.fire import DEFER_MS, Move, in_halves, is_settled
 from kumofire_fsm.hints import send_hints
 from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ids import new_token
+from kumofire_fsm.jitter import jitter_delay_ms
 from kumofire_fsm.jsontext import cut
-from kumofire_fsm.limits import ERROR_BYTES, INLINE_BYTES
+from kumofire_fsm.limits import ERROR_BYTES
 from kumofire_fsm.ports import Row
+from kumofire_fsm.rhythm import Rhythm, rhythm_from_json
+from kumofire_fsm.schedule_rows import run_row
 from kumofire_fsm.store.refusals import explained
 from kumofire_fsm.store.schedules import JobRow
 
 __all__ = ["JobsReport", "fire_due_jobs"]
+
+HOLD_MS: Final = 5_000
+"""When to look again whether the run that an occurrence waits for is settled; on Workers at the next tick."""
+LOOK_RUNS: Final = 500
+"""How many runs one look makes, so that their rows fit into a statement even with all their tags; at least
+one of each due job, and at most `CATCH_UP`. A job that has more is due again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,94 +39,178 @@ class JobsReport:
 
     more: bool = False
     fired: int = 0
+    skipped: int = 0
     suspended: int = 0
     sent: int = 0
     refused: int = 0
+
+
+class _Job(NamedTuple):
+    """A due job, and its latest runs as JSON of (id, machine, state, wake_at), where it cares about them."""
+
+    row: JobRow
+    latest: str | None
+
+
+class _Runs(NamedTuple):
+    """Rows of runs to insert, the ids of those that a hint follows, and runs to cancel, by their job."""
+
+    rows: list[dict[str, Any]]
+    hinted: set[str]
+    cancels: list[tuple[str, str]]
+
+
+class _Advanced(NamedTuple):
+    """What became of one job or run: which it was, and what it counts for."""
+
+    id: str
+    run_at: int | None = None
+    fired: int = 0
+    skipped: int = 0
+    suspended: int = 0
+    more: int = 0
 
 
 async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
     """Advance what is due and create its runs; a job whose row cannot be evaluated is suspended."""
     known = list(binding.registry.jobs)
     statement = binding.schedules.due(now=binding.now(), limit=limit + 1, jobs=known)
-    due = [JobRow(*row) for row in await binding.storage.execute(statement)]
-    if not due:
+    found = await binding.storage.execute(statement)
+    if not found:
         return JobsReport()
-    due, more = due[:limit], len(due) > limit
+    due = [_Job(JobRow(*row[:-1]), row[-1]) for row in found[:limit]]
+    room = min(CATCH_UP, max(1, LOOK_RUNS // len(due)))
     refused_jobs: list[str] = []
 
-    async def act(part: Sequence[JobRow]) -> list[Row]:
+    async def act(part: Sequence[_Job]) -> list[Row]:
         try:
-            return await _advance(binding, part)
+            return await _advance(binding, part, room)
         except RowRefused as exc:
             if len(part) == 1:
-                log.error("recurring job %s cannot be moved: %s", part[0].id, explained(exc))
-                refused_jobs.append(part[0].id)
+                log.error("recurring job %s cannot be moved: %s", part[0].row.id, explained(exc))
+                refused_jobs.append(part[0].row.id)
                 return []
             raise
 
-    moved = await in_halves(act, due, lambda job: f"recurring job {job.id}")
-    fired = {row[0]: row[1] for row in moved}
+    moved = [_Advanced(*row) for row in await in_halves(act, due, lambda job: f"recurring job {job.row.id}")]
     if refused_jobs:
         log.error("recurring jobs %s are set aside for an hour", ", ".join(refused_jobs))
         await binding.storage.execute(binding.schedules.defer(refused_jobs, binding.now() + DEFER_MS))
-    hinted = [(run_id, run_at) for run_id, run_at in fired.items() if run_at is not None]
+    hinted = [(each.id, each.run_at) for each in moved if each.run_at is not None]
     refused = await send_hints(binding, hinted)
-    suspended = sum(1 for job in due if job.id in fired)
-    created = len(fired) - suspended
-    return JobsReport(more, created, suspended, len(hinted) - refused, refused)
+    return JobsReport(
+        more=len(found) > limit or any(each.more for each in moved),
+        fired=sum(each.fired for each in moved),
+        skipped=sum(each.skipped for each in moved),
+        suspended=sum(each.suspended for each in moved),
+        sent=len(hinted) - refused,
+        refused=refused,
+    )
 
 
-async def _advance(binding: Binding, jobs: Sequence[JobRow]) -> list[Row]:
-    """Advance these jobs and insert their runs in one batch.
-
-    Returns:
-        Rows of (run id, due) for each run created, and (job id, None) for each job suspended.
-    """
-    token = new_token(binding.entropy)
+async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Row]:
+    """Advance these jobs, insert their runs and cancel those in the way, in one batch."""
+    token, now = new_token(binding.entropy), binding.now()
     makers = RowMaker(binding)
-    moves: list[dict[str, Any]] = []
-    runs: list[dict[str, Any]] = []
-    suspended: list[Row] = []
-    for job in jobs:
-        move = {"id": job.id, "revision": job.revision, "due": job.next_at, "now": binding.now()}
+    moves: dict[str, dict[str, Any]] = {}
+    runs = _Runs([], set(), [])
+    for job, latest in jobs:
+        move = {"id": job.id, "revision": job.revision, "due": job.next_at, "now": now}
         try:
-            run, following = _occurrence(binding, makers, job)
+            more = _decided(binding, makers, job, _unsettled(binding, latest), now, room, runs)
         except Exception as exc:  # whatever is wrong with one row stops no other
             log.error("recurring job %s is suspended: %s", job.id, exc)
-            text = cut(f"{type(exc).__name__}: {exc}", ERROR_BYTES)
-            moves.append({**move, "event": "suspend", "value": text})
-            suspended.append((job.id, None))
-        else:
-            moves.append({**move, "event": "fire", "occurrence": following, "token": token})
-            runs.append(run)
-    statements = [binding.schedules.fire(sorted({m["event"] for m in moves}), moves)]
-    if runs:
-        statements += binding.schedules.insert_occurrences(token, runs)
+            more = {"event": "suspend", "value": cut(f"{type(exc).__name__}: {exc}", ERROR_BYTES)}
+        moves[job.id] = {**move, **more, "token": token}
+    events = sorted({move["event"] for move in moves.values()})
+    statements = [binding.schedules.fire(events, list(moves.values()))]
+    if runs.rows:
+        statements += binding.schedules.insert_occurrences(token, runs.rows)
+    if runs.cancels:
+        cancels = [(job_id, Move(run_id, "cancel", now).row(binding, 0)) for job_id, run_id in runs.cancels]
+        statements.append(binding.runs.fire_for_tick("cancel", token, cancels))
     answers = await binding.storage.batch(statements)
-    moved = {row[0] for row in answers[0]}
-    inserted = {row[0] for row in answers[1]} if runs else set()
-    fresh = [run for run in runs if run["id"] in inserted]
+    inserted = {row[0] for row in answers[1]} if runs.rows else set()
+    fresh = [run for run in runs.rows if run["id"] in inserted]
+    canceled = answers[-1] if runs.cancels else []
+    binding.tell_settled(row[0] for row in canceled)
     await call_hooks(
-        binding, [Change(run["id"], run["state"], run["job"], run["created_at"]) for run in fresh]
+        binding,
+        [Change(row[0], row[1], row[3], now) for row in canceled]
+        + [Change(run["id"], run["state"], run["job"], run["created_at"]) for run in fresh],
     )
-    created: list[Row] = [(run["id"], run["run_at"]) for run in fresh]
-    return created + [row for row in suspended if row[0] in moved]
+    advanced: list[Row] = [_counted(moves[row[0]], now) for row in answers[0]]
+    return advanced + [
+        _Advanced(run["id"], run["run_at"] if run["id"] in runs.hinted else None, fired=1) for run in fresh
+    ]
 
 
-def _occurrence(binding: Binding, makers: RowMaker, job: JobRow) -> tuple[dict[str, Any], int | None]:
-    """Return the run of the due occurrence, and the occurrence that follows.
-
-    After an outage there is one run for all that was missed, and the next lies in the future.
-    """
+def _decided(
+    binding: Binding,
+    makers: RowMaker,
+    job: JobRow,
+    unsettled: Sequence[str],
+    now: int,
+    room: int,
+    runs: _Runs,
+) -> dict[str, Any]:
+    """Return the move that a due job makes; its runs and cancellations are added to ``runs``."""
     if job.next_at is None:
         raise InvalidSchedule("it is due, but has no occurrence")
-    rule = rule_from_json(json.loads(job.schedule))
-    template = json.loads(job.template)
-    following = rule.next_after(max(job.next_at, binding.now()))
-    row, _ = makers.begin(binding.registry.get(job.job), job.next_at, None, binding.now())
-    row["job_id"], row["scheduled_for"] = job.id, job.next_at
-    row["payload"] = "apart" if len(job.payload or "") > INLINE_BYTES else ""
-    row["max_attempts"] = attempts(template.get("max_attempts"), row["max_attempts"])
-    if template.get("tags"):
-        row["tags"] = json.dumps(tags(template["tags"]))
-    return row, following
+    rhythm = rhythm_from_json(json.loads(job.schedule))
+    held = rhythm.overlap == "queue" and job.wake_at is not None and job.wake_at > job.next_at
+    catch_up: Any = job.catch_up
+    due = Due(job.next_at, now, job.fired, bool(unsettled), held, catch_up, room)
+    decision = decide(rhythm, due)
+    made = [_run(binding, makers, job, rhythm, at, now) for at in decision.runs]
+    for row, hinted in made:
+        runs.rows.append(row)
+        if hinted:
+            runs.hinted.add(row["id"])
+    if decision.cancels:
+        runs.cancels.extend((job.id, run_id) for run_id in unsettled)
+    return _move(job, decision, now)
+
+
+def _move(job: JobRow, decision: Decision, now: int) -> dict[str, Any]:
+    behind = decision.next_at is not None and decision.next_at <= now
+    return {
+        "event": decision.event,
+        "occurrence": decision.next_at,
+        "fired_at": decision.runs[-1] if decision.runs else None,
+        "runs": len(decision.runs),
+        "held_until": now + HOLD_MS,
+        "new_catch_up": job.catch_up if behind else None,
+        **decision.passed.columns(),
+    }
+
+
+def _run(
+    binding: Binding, makers: RowMaker, job: JobRow, rhythm: Rhythm, at: int, now: int
+) -> tuple[dict[str, Any], bool]:
+    """Return the run of one occurrence, and whether a hint follows."""
+    run_at = at + jitter_delay_ms(job.id, at, rhythm.jitter_ms)
+    row, hinted = run_row(makers, binding.registry.get(job.job), job, run_at, now)
+    row["scheduled_for"] = at
+    return row, hinted
+
+
+def _unsettled(binding: Binding, latest: str | None) -> list[str]:
+    """Return which of a job's latest runs are not settled.
+
+    One whose lifecycle is not known here any more is settled when nothing will happen to it by itself.
+    """
+    found = []
+    for run_id, machine, state, wake_at in json.loads(latest) if latest else []:
+        known = machine in binding.runs.specs
+        if not (is_settled(binding, machine, state) if known else wake_at is None):
+            found.append(run_id)
+    return found
+
+
+def _counted(move: Mapping[str, Any], now: int) -> _Advanced:
+    """Return what a job's move counts for."""
+    if move["event"] == "suspend":
+        return _Advanced(move["id"], suspended=1)
+    behind = move["event"] == "fire" and move["occurrence"] is not None and move["occurrence"] <= now
+    return _Advanced(move["id"], skipped=move["passed"], more=int(behind))

@@ -1,27 +1,41 @@
-"""Between the rows of recurring jobs and what the API takes and gives."""
+"""Between the rows of recurring jobs and what the API shows: a schedule, and the runs it makes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from kumofire_fsm.creation import attempts
+from kumofire_fsm.creation import RowMaker, attempts
 from kumofire_fsm.creation import tags as checked_tags
-from kumofire_fsm.cron import Rule, rule_from_json, rule_from_options
+from kumofire_fsm.definitions import Definition
+from kumofire_fsm.limits import INLINE_BYTES
 from kumofire_fsm.models import HistoryEntry, history_entries
+from kumofire_fsm.rhythm import GRACE_MS
+from kumofire_fsm.rhythm_options import stored_options
 from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import JobRow
 from kumofire_fsm.times import instant, moment
 
-__all__ = ["Schedule", "changed_rule", "schedule", "template"]
+__all__ = ["Schedule", "run_row", "schedule", "stored_object", "template"]
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A recurring job as it is now. Instants are aware UTC datetimes."""
+    """A recurring job as it is now. Instants are aware UTC datetimes.
+
+    Attributes:
+        next_at: its next occurrence, or the one that waits for the previous run; None if it is not active.
+        last_at: the latest occurrence that became a run.
+        start_at: as it was given; an interval is counted from there.
+        origin: who declared it, if code did; see `sync_schedules`.
+        fired: how many runs it has made.
+        skipped: how many occurrences were passed over; at least so many when an outage was long.
+        skipped_at: the latest of them.
+        skipped_why: "misfire", "overlap" or "paused".
+    """
 
     id: str
     schedule_key: str | None
@@ -32,59 +46,67 @@ class Schedule:
     cron: str | None
     timezone: str | None
     every: timedelta | None
+    at: datetime | None
+    start_at: datetime | None
+    end_at: datetime | None
+    max_occurrences: int | None
+    jitter: timedelta
+    misfire: str
+    misfire_grace: timedelta
+    overlap: str
     payload: Any
     max_attempts: int | None
     tags: tuple[str, ...]
+    origin: str | None
+    fired: int
+    skipped: int
+    skipped_at: datetime | None
+    skipped_why: str | None
     last_error: str | None
     created_at: datetime
     updated_at: datetime
     history: tuple[HistoryEntry, ...]
 
 
-def changed_rule(row: JobRow, changes: Mapping[str, Any], now: int) -> Rule:
-    """Return the rule after the changes; an interval that stays keeps its anchor."""
-    given = {
-        key: changes[key] for key in ("cron", "timezone", "every", "start_at") if changes.get(key) is not None
-    }
-    stored = stored_object(row.schedule)
-    if not given:
-        return rule_from_json(stored)
-    if given.keys() == {"timezone"}:
-        given["cron"] = stored.get("cron")
-    if given.keys() == {"cron"} and "timezone" in stored and "timezone" not in changes:
-        given["timezone"] = stored["timezone"]
-    rule = rule_from_options(
-        given.get("cron"), given.get("timezone"), given.get("every"), now, given.get("start_at")
-    )
-    keeps = "start_at" not in given and stored.get("every_ms") == rule.to_json().get("every_ms")
-    return rule_from_json(stored) if keeps and "every" in given else rule
-
-
 def schedule(row: JobRow) -> Schedule:
     """Return a recurring job as the API shows it."""
-    rule, template = stored_object(row.schedule), stored_object(row.template)
+    stored, common = stored_object(row.schedule), stored_object(row.template)
+    rhythm = stored_options(stored)
     try:
         payload = json.loads(row.payload or "null")
     except (ValueError, RecursionError):
         payload = None
+    tags = common.get("tags")
     try:
-        every = None if "every_ms" not in rule else timedelta(milliseconds=rule["every_ms"])
-    except (TypeError, ValueError, OverflowError):
-        every = None
-    tags = template.get("tags")
+        anchor = instant(stored.get("anchor_ms"))
+    except (TypeError, OverflowError):
+        anchor = None
     return Schedule(
         id=row.id,
         schedule_key=row.schedule_key,
         name=row.job,
         state=row.state,
-        next_at=instant(row.wake_at),
+        next_at=None if row.wake_at is None else instant(row.next_at),
         last_at=instant(row.last_at),
-        cron=rule.get("cron"),
-        timezone=rule.get("timezone"),
-        every=every,
+        cron=rhythm.get("cron"),
+        timezone=rhythm.get("timezone"),
+        every=rhythm.get("every"),
+        at=rhythm.get("at"),
+        start_at=anchor or rhythm.get("start_at"),
+        end_at=rhythm.get("end_at"),
+        max_occurrences=rhythm.get("max_occurrences"),
+        jitter=rhythm.get("jitter", timedelta(0)),
+        misfire=rhythm.get("misfire", "latest"),
+        misfire_grace=rhythm.get("misfire_grace", timedelta(milliseconds=GRACE_MS)),
+        overlap=rhythm.get("overlap", "allow"),
         payload=payload,
-        max_attempts=template.get("max_attempts"),
+        max_attempts=common.get("max_attempts"),
         tags=tuple(tags) if isinstance(tags, list) else (),
+        origin=row.origin,
+        fired=row.fired,
+        skipped=row.skipped,
+        skipped_at=instant(row.skipped_at),
+        skipped_why=row.skipped_why,
         last_error=row.error,
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
@@ -106,3 +128,23 @@ def template(max_attempts: int | None, tags: Sequence[str] | None) -> str:
     if max_attempts is not None:
         attempts(max_attempts, 1)
     return dump({"max_attempts": max_attempts, "tags": checked_tags(tags) if tags else None})
+
+
+def run_row(
+    makers: RowMaker, definition: Definition, job: JobRow, run_at: int, now: int
+) -> tuple[dict[str, Any], bool]:
+    """Return the row of a run that a recurring job makes, and whether a hint follows.
+
+    The payload's text stays in the job's row; the run's says only whether it is too large for its own.
+
+    Raises:
+        ValueError: the job's template is broken.
+    """
+    common = json.loads(job.template)
+    row, hinted = makers.begin(definition, run_at, None, now)
+    row["job_id"] = job.id
+    row["payload"] = "apart" if len(job.payload or "") > INLINE_BYTES else ""
+    row["max_attempts"] = attempts(common.get("max_attempts"), row["max_attempts"])
+    if common.get("tags"):
+        row["tags"] = json.dumps(checked_tags(common["tags"]))
+    return row, hinted

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Unpack
 
 from kumofire_fsm.binding import Binding
-from kumofire_fsm.creation import attempts, whole_number
-from kumofire_fsm.cron import Rule, rule_from_json, rule_from_options
+from kumofire_fsm.creation import NewRow, RowMaker, whole_number
+from kumofire_fsm.cron import preview
 from kumofire_fsm.definitions import check_key
-from kumofire_fsm.errors import (
-    Conflict,
-    InvalidArgument,
-    InvalidSchedule,
-    RowRefused,
-    TransitionNotAllowed,
-    UnknownSchedule,
-)
-from kumofire_fsm.ids import check_id, new_id
+from kumofire_fsm.errors import InvalidArgument, InvalidSchedule, UnknownSchedule
 from kumofire_fsm.jsontext import storable
-from kumofire_fsm.machines.spec import Actor
-from kumofire_fsm.schedule_rows import Schedule, changed_rule, schedule, stored_object, template
-from kumofire_fsm.store.rows import dump
+from kumofire_fsm.limits import INLINE_BYTES
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import Created, NewSchedule, SyncReport
+from kumofire_fsm.rhythm import Misfire, rhythm_from_json
+from kumofire_fsm.schedule_changes import ScheduleOptions, change, declare, new_row
+from kumofire_fsm.schedule_moves import Place, fire_person, insert_row, place_of, read_row, revise
+from kumofire_fsm.schedule_rows import Schedule, run_row, schedule, stored_object
+from kumofire_fsm.schedule_sync import sync
 from kumofire_fsm.store.schedules import JobRow
+from kumofire_fsm.storing import RunStore
+from kumofire_fsm.times import moment
 
 __all__ = ["ScheduleClient"]
 
-_RETRIES: Final = 5
-"""How often an update reads the row again after losing a race."""
-
 
 class ScheduleClient:
-    """What an application calls about recurring jobs."""
+    """What an application calls about recurring jobs. Each is named by its id, or by ``schedule_key=``."""
 
     _binding: Binding
 
@@ -42,45 +37,50 @@ class ScheduleClient:
         name: str,
         payload: Any = None,
         *,
-        cron: str | None = None,
-        timezone: str | None = None,
-        every: timedelta | float | None = None,
-        start_at: datetime | None = None,
         schedule_key: str | None = None,
-        max_attempts: int | None = None,
-        tags: Sequence[str] | None = None,
+        **options: Unpack[ScheduleOptions],
     ) -> Schedule:
         """Store a recurring job: a run of ``name`` at each occurrence.
 
         Args:
-            name, payload, max_attempts, tags: as for `create`; the payload is validated now.
+            name, payload: as for `create`; the payload is validated now.
+            schedule_key: the application's own name for it, unique.
+            options: the following.
             cron: five fields, or six with seconds first; docs/schedules.md says exactly what they take.
             timezone: the IANA zone whose clock the expression follows; default UTC.
             every: a fixed interval of at least a second, instead of cron; counted from start_at.
-            start_at: where counting begins, an aware datetime; default now.
-            schedule_key: the application's own name for it, unique.
+            at: one aware datetime, instead of cron.
+            start_at: no occurrence is earlier; an interval is counted from there, default now.
+            end_at: no occurrence is later.
+            max_occurrences: how many runs it makes before it ends.
+            jitter: each run is due up to so much later than its occurrence; the same in every process.
+            misfire: what becomes of missed occurrences: "skip" them, run the "latest" (default), or
+                "all", at most 100.
+            misfire_grace: how late one may be noticed before it counts as missed; default 60 s.
+            overlap: when the previous run is not settled: "allow" (default), "skip", "queue" for one
+                that waits, or "cancel_previous".
+            max_attempts, tags: as for `create`.
 
         Raises:
-            InvalidSchedule: it can never fire as written.
+            InvalidSchedule: it can never fire as written, or has no occurrence left.
             InvalidArgument: the key is taken, or as `create`.
         """
-        now = self._binding.now()
-        rule = rule_from_options(cron, timezone, every, now, start_at)
-        row = self._row(name, payload, rule, max_attempts, tags, schedule_key, now)
-        if not await self._binding.storage.execute(self._binding.schedules.insert(row)):
+        row = new_row(self._binding, NewSchedule(name, payload, schedule_key, **options))
+        if not await insert_row(self._binding, row):
             raise InvalidArgument(
                 f"a schedule with the key {schedule_key!r} exists; use upsert_schedule to change it"
             )
-        self._binding.wake()
-        return await self._need("id", row["id"])
+        return schedule(await read_row(self._binding, Place("id", row["id"])))
 
-    async def get_schedule(self, schedule_id: str) -> Schedule | None:
-        """Return a recurring job by its id, or None."""
-        return await self._find("id", check_id(schedule_id))
-
-    async def get_schedule_by_key(self, schedule_key: str) -> Schedule | None:
-        """Return a recurring job by its key, or None."""
-        return await self._find("schedule_key", check_key(schedule_key, "schedule_key"))
+    async def get_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule | None:
+        """Return a recurring job, or None."""
+        place = place_of(schedule_id, schedule_key)
+        try:
+            return schedule(await read_row(self._binding, place))
+        except UnknownSchedule:
+            return None
 
     async def list_schedules(self, *, after: str = "", limit: int = 100) -> list[Schedule]:
         """Return recurring jobs in the order of their ids, from the one after ``after``."""
@@ -88,210 +88,160 @@ class ScheduleClient:
         statement = self._binding.schedules.find(after=storable(after, "after"), limit=limit)
         return [schedule(JobRow(*row)) for row in await self._binding.storage.execute(statement)]
 
-    async def update_schedule(self, schedule_id: str, **changes: Any) -> Schedule:
-        """Change what is given of name, payload, cron, timezone, every, max_attempts and tags.
+    async def update_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None, **changes: Any
+    ) -> Schedule:
+        """Change what is given of name, payload and the options of `create_schedule`.
 
         Compare-and-set; a change to nothing changes nothing, also at the due moment. An ended or
-        suspended schedule becomes active again; a paused one stays paused.
+        suspended schedule becomes active again; a paused one stays paused. None takes a bound or policy back.
 
         Raises:
-            UnknownSchedule: no schedule has this id.
+            UnknownSchedule: there is no such schedule.
             InvalidSchedule, InvalidArgument: as `create_schedule`.
         """
-        return await self._revise("id", check_id(schedule_id), changes)
-
-    async def update_schedule_by_key(self, schedule_key: str, **changes: Any) -> Schedule:
-        """Change a recurring job by its key; as `update_schedule`."""
-        return await self._revise("schedule_key", check_key(schedule_key, "schedule_key"), changes)
+        place, binding = place_of(schedule_id, schedule_key), self._binding
+        return schedule(await revise(binding, place, lambda row: change(binding, row, changes)))
 
     async def upsert_schedule(
-        self,
-        name: str,
-        payload: Any = None,
-        *,
-        schedule_key: str,
-        cron: str | None = None,
-        timezone: str | None = None,
-        every: timedelta | float | None = None,
-        start_at: datetime | None = None,
-        max_attempts: int | None = None,
-        tags: Sequence[str] | None = None,
+        self, name: str, payload: Any = None, *, schedule_key: str, **options: Unpack[ScheduleOptions]
     ) -> Schedule:
         """Create the recurring job of this key, or make it what is said here.
 
         Raises:
             As `create_schedule`.
         """
-        now = self._binding.now()
-        key = check_key(schedule_key, "schedule_key")
-        rule = rule_from_options(cron, timezone, every, now, start_at)
-        row = self._row(name, payload, rule, max_attempts, tags, key, now)
-        if await self._binding.storage.execute(self._binding.schedules.insert(row)):
-            self._binding.wake()
-            return await self._need("schedule_key", key)
-        changes = {
-            "name": name,
-            "payload": payload,
-            "cron": cron,
-            "timezone": timezone,
-            "every": every,
-            "max_attempts": max_attempts,
-            "tags": tags,
-        }
-        if start_at is not None:
-            changes["start_at"] = start_at
-        return await self._revise("schedule_key", key, changes)
+        new = NewSchedule(name, payload, schedule_key, **options)
+        place, binding = place_of(None, schedule_key), self._binding
+        try:
+            if await insert_row(binding, new_row(binding, new)):
+                return schedule(await read_row(binding, place))
+        except InvalidSchedule:
+            if await self.get_schedule(schedule_key=schedule_key) is None:
+                raise
+        return schedule(await revise(binding, place, lambda row: declare(binding, row, new)))
 
-    async def disable_schedule(self, schedule_id: str) -> Schedule:
-        """Pause a recurring job; doing it twice is harmless."""
-        return await self._move("id", check_id(schedule_id), "pause")
+    async def pause_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule:
+        """Keep a recurring job from making runs; doing it twice is harmless."""
+        place = place_of(schedule_id, schedule_key)
+        return schedule(await fire_person(self._binding, place, "pause"))
+
+    async def resume_schedule(
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        missed: Misfire = "skip",
+    ) -> Schedule:
+        """Let a paused or suspended recurring job go on.
+
+        Args:
+            schedule_id, schedule_key: which.
+            missed: what becomes of the occurrences that it missed meanwhile: "skip" them, run the
+                "latest", or "all", at most 100; whatever its own misfire policy says.
+
+        Raises:
+            UnknownSchedule: there is no such schedule.
+            TransitionNotAllowed: it is ended.
+            InvalidSchedule: it has no occurrence left.
+        """
+        if missed not in ("skip", "latest", "all"):
+            raise InvalidArgument(f"missed must be 'skip', 'latest' or 'all'; found {missed!r}")
+        place = place_of(schedule_id, schedule_key)
+        return schedule(await fire_person(self._binding, place, "resume", missed))
+
+    async def end_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule:
+        """End a recurring job for good; its runs stay."""
+        place = place_of(schedule_id, schedule_key)
+        return schedule(await fire_person(self._binding, place, "end"))
+
+    async def trigger_now(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Created:
+        """Create a run of a recurring job at once, outside its rhythm and whatever its state.
+
+        The run has the schedule's id and no ``scheduled_for``: no occurrence is used up, and neither the
+        overlap policy nor max_occurrences counts it.
+
+        Raises:
+            UnknownSchedule: there is no such schedule.
+            UnknownJob: its job is not registered here.
+        """
+        binding = self._binding
+        job, now = await read_row(self._binding, place_of(schedule_id, schedule_key)), binding.now()
+        columns, hinted = run_row(RowMaker(binding), binding.registry.get(job.job), job, now, now)
+        text = job.payload or "null"
+        large = len(text) > INLINE_BYTES
+        columns["payload"] = "" if large else text
+        (created,) = await RunStore(binding).store_all([NewRow(columns, text if large else None, hinted)])
+        return created
+
+    async def preview_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None, n: int = 10
+    ) -> list[datetime]:
+        """Return the next occurrences, at most ``n``; fewer when it ends before.
+
+        For a paused or suspended one they are those after a resume now.
+
+        Raises:
+            UnknownSchedule: there is no such schedule.
+            InvalidSchedule: its row cannot be evaluated.
+        """
+        whole_number(n, "n", 10_000)
+        row = await read_row(self._binding, place_of(schedule_id, schedule_key))
+        if self._binding.schedules.spec.has_role(row.state, Role.SETTLED):
+            return []
+        rhythm = rhythm_from_json(stored_object(row.schedule))
+        active = row.wake_at is not None and row.next_at is not None
+        after = row.next_at - 1 if active and row.next_at is not None else self._binding.now()
+        left = rhythm.left(row.fired)
+        return [moment(at) for at in preview(rhythm, after, n if left is None else min(n, left))]
+
+    async def sync_schedules(
+        self, schedules: Sequence[NewSchedule] | None = None, *, origin: str = "code"
+    ) -> SyncReport:
+        """Make the database's recurring jobs what the code declares.
+
+        What is declared is created or changed; what this origin declared before and no longer does is
+        ended. Nothing else is touched. It may be called at every start, and by many processes at once.
+
+        Args:
+            schedules: each with its schedule_key; default what `Kumofire.schedule` declares.
+            origin: whose set it is, when several applications share a database.
+
+        Raises:
+            InvalidSchedule, InvalidArgument, UnknownJob: nothing was changed.
+            Conflict: others changed the same schedules all the time.
+        """
+        wanted = self._binding.registry.declared_schedules() if schedules is None else schedules
+        return await sync(self._binding, wanted, check_key(origin, "origin"))
+
+    # -- other names ----------------------------------------------------------------------------
+
+    async def disable_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule:
+        """Do what `pause_schedule` does."""
+        return await self.pause_schedule(schedule_id, schedule_key=schedule_key)
+
+    async def enable_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule:
+        """Do what `resume_schedule` does by default."""
+        return await self.resume_schedule(schedule_id, schedule_key=schedule_key)
+
+    async def get_schedule_by_key(self, schedule_key: str) -> Schedule | None:
+        """Do what `get_schedule` does by key."""
+        return await self.get_schedule(schedule_key=check_key(schedule_key, "schedule_key"))
+
+    async def update_schedule_by_key(self, schedule_key: str, **changes: Any) -> Schedule:
+        """Do what `update_schedule` does by key."""
+        return await self.update_schedule(schedule_key=check_key(schedule_key, "schedule_key"), **changes)
 
     async def disable_schedule_by_key(self, schedule_key: str) -> Schedule:
-        """Pause a recurring job by its key; doing it twice is harmless."""
-        return await self._move("schedule_key", check_key(schedule_key, "schedule_key"), "pause")
-
-    async def enable_schedule(self, schedule_id: str) -> Schedule:
-        """Resume a paused or suspended recurring job, from its next occurrence on."""
-        return await self._move("id", check_id(schedule_id), "resume")
-
-    async def end_schedule(self, schedule_id: str) -> Schedule:
-        """End a recurring job for good; its runs stay."""
-        return await self._move("id", check_id(schedule_id), "end")
-
-    # -- inside ---------------------------------------------------------------------------------
-
-    def _row(
-        self,
-        name: str,
-        payload: Any,
-        rule: Rule,
-        max_attempts: int | None,
-        tags: Sequence[str] | None,
-        schedule_key: str | None,
-        now: int,
-    ) -> dict[str, Any]:
-        spec = self._binding.schedules.spec
-        definition = self._binding.registry.get(name)
-        if max_attempts is not None:
-            attempts(max_attempts, 1)
-        first = rule.next_after(now)
-        return {
-            **spec.fields,
-            "id": new_id(now, self._binding.entropy),
-            "schedule_key": None if schedule_key is None else check_key(schedule_key, "schedule_key"),
-            "job": name,
-            "state": spec.initial.id,
-            "wake_at": first,
-            "next_at": first,
-            "schedule": dump(rule.to_json()),
-            "template": template(max_attempts, tags),
-            "payload": definition.encode_payload(payload),
-            "created_at": now,
-            "updated_at": now,
-            "history": dump([["create", spec.initial.id, now]]),
-        }
-
-    async def _revise(self, column: str, value: str, changes: Mapping[str, Any]) -> Schedule:
-        for _ in range(_RETRIES):
-            row = await self._read(column, value)
-            move = self._revision(row, changes)
-            if move is None or await self._fire(row, {**move, "event": "revise"}):
-                return await self._need("id", row.id)
-        raise Conflict(
-            f"schedule {value!r} is being changed by others; try again",
-            row_id=value,
-            event="revise",
-            state="",
-        )
-
-    def _revision(self, row: JobRow, changes: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return what a revision sets, or None when everything is as it should be."""
-        known = {"name", "payload", "cron", "timezone", "every", "start_at", "max_attempts", "tags"}
-        if unknown := changes.keys() - known:
-            raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(known)}")
-        now = self._binding.now()
-        rule = changed_rule(row, changes, now)
-        stored = stored_object(row.template)
-        wanted = {
-            "new_job": changes.get("name", row.job),
-            "new_schedule": dump(rule.to_json()),
-            "new_template": template(
-                changes.get("max_attempts", stored.get("max_attempts")),
-                changes.get("tags", stored.get("tags")),
-            ),
-            "new_payload": row.payload,
-        }
-        definition = self._binding.registry.get(wanted["new_job"])
-        if "payload" in changes:
-            wanted["new_payload"] = definition.encode_payload(changes["payload"])
-        elif wanted["new_job"] != row.job:
-            wanted["new_payload"] = definition.encode_payload(json.loads(row.payload or "null"))
-        present = (row.job, row.schedule, row.template, row.payload)
-        # A suspended or ended schedule becomes active again, whatever the change.
-        edges = self._binding.schedules.spec.edges_from(row.state, "revise")
-        revives = any(edge.target != row.state for edge in edges)
-        if tuple(wanted.values()) == present and not revives:
-            return None
-        same = wanted["new_schedule"] == row.schedule and not revives
-        return {**wanted, "occurrence": row.next_at if same else _next(rule, now)}
-
-    async def _move(self, column: str, value: str, event: str) -> Schedule:
-        spec = self._binding.schedules.spec
-        for _ in range(_RETRIES):
-            row = await self._read(column, value)
-            edges = spec.edges_from(row.state, event)
-            if not edges:
-                if any(edge.target == row.state for edge in spec.edges_of(event)):
-                    return schedule(row)
-                legal = spec.legal(row.state, Actor.PERSON)
-                raise TransitionNotAllowed(
-                    f"schedule {row.id}: {event!r} is not allowed from {row.state!r}; legal now: "
-                    f"{', '.join(legal)}",
-                    row_id=row.id,
-                    event=event,
-                    state=row.state,
-                    legal=legal,
-                )
-            rule = rule_from_json(json.loads(row.schedule)) if event == "resume" else None
-            occurrence = _next(rule, self._binding.now()) if rule else None
-            if await self._fire(row, {"event": event, "occurrence": occurrence}):
-                return await self._need("id", row.id)
-        raise Conflict(f"schedule {value!r} is being changed by others", row_id=value, event=event, state="")
-
-    async def _fire(self, row: JobRow, move: Mapping[str, Any]) -> bool:
-        binding = self._binding
-        full = {**move, "id": row.id, "revision": row.revision, "now": binding.now()}
-        try:
-            moved = await binding.storage.execute(binding.schedules.fire([move["event"]], [full]))
-        except RowRefused as exc:
-            raise InvalidSchedule(f"schedule {row.id}: {move['event']!r} was refused: {exc}") from exc
-        binding.wake()
-        return bool(moved)
-
-    async def _read(self, column: str, value: str) -> JobRow:
-        statement = self._binding.schedules.read(column=column, value=value)
-        rows = await self._binding.storage.execute(statement)
-        if not rows:
-            raise UnknownSchedule(f"{column} {value!r}")
-        return JobRow(*rows[0])
-
-    async def _find(self, column: str, value: str) -> Schedule | None:
-        try:
-            return schedule(await self._read(column, value))
-        except UnknownSchedule:
-            return None
-
-    async def _need(self, column: str, value: str) -> Schedule:
-        return schedule(await self._read(column, value))
-
-
-def _next(rule: Rule, now: int) -> int:
-    """Return the next occurrence.
-
-    Raises:
-        InvalidSchedule: there is none left.
-    """
-    following = rule.next_after(now)
-    if following is None:
-        raise InvalidSchedule(f"{rule} has no occurrence after now; change it first")
-    return following
+        """Do what `pause_schedule` does by key."""
+        return await self.pause_schedule(schedule_key=check_key(schedule_key, "schedule_key"))

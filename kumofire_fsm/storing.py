@@ -15,7 +15,7 @@ from kumofire_fsm.limits import STATEMENT_BYTES
 from kumofire_fsm.models import Created
 from kumofire_fsm.store.refusals import REGISTER, lacks_edge
 
-__all__ = ["RunStore"]
+__all__ = ["RunStore", "chunks"]
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class RunStore:
             InvalidArgument, SchemaMismatch: see `_refusal`.
         """
         created: list[Created] = []
-        for chunk in _chunks(rows, lambda row: row.size):
+        for chunk in chunks(rows, lambda row: row.size):
             try:
                 created += await self._store(chunk)
             except RowRefused as exc:
@@ -62,7 +62,7 @@ class RunStore:
 
     def _store_turn(self) -> None:
         turn, self._turn = self._turn, []
-        for part in _chunks(turn, lambda each: each.row.size):
+        for part in chunks(turn, lambda each: each.row.size):
             task = asyncio.ensure_future(self._store_together(part))
             self._storing.add(task)
             task.add_done_callback(self._storing.discard)
@@ -139,15 +139,15 @@ def _tell(created: asyncio.Future[Created], answer: Created | Exception) -> None
         created.set_result(answer)
 
 
-def _chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:
+def chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:
     """Cut items so that the argument of one statement stays near its limit."""
-    chunks: list[list[T]] = []
+    parts: list[list[T]] = []
     total = STATEMENT_BYTES
     for item in items:
         size = size_of(item)
         if total + size > STATEMENT_BYTES:
-            chunks.append([])
+            parts.append([])
             total = 0
-        chunks[-1].append(item)
+        parts[-1].append(item)
         total += size
-    return chunks
+    return parts

@@ -55,7 +55,7 @@ CREATE TABLE kumofire_bodies (
   PRIMARY KEY (owner, kind)
 ) STRICT, WITHOUT ROWID;
 
--- Recurring jobs.
+-- Recurring jobs. fired and skipped count occurrences; origin says who declared it, if code did.
 CREATE TABLE kumofire_jobs (
   id TEXT PRIMARY KEY NOT NULL,
   machine TEXT NOT NULL,
@@ -67,6 +67,12 @@ CREATE TABLE kumofire_jobs (
   last_at INTEGER,
   tick TEXT,
   revision INTEGER NOT NULL,
+  origin TEXT,
+  fired INTEGER NOT NULL DEFAULT 0,
+  skipped INTEGER NOT NULL DEFAULT 0,
+  skipped_at INTEGER,
+  skipped_why TEXT,
+  catch_up TEXT,
   schedule TEXT NOT NULL,
   template TEXT NOT NULL,
   payload TEXT,
@@ -78,6 +84,7 @@ CREATE TABLE kumofire_jobs (
 
 CREATE INDEX kumofire_jobs_wake ON kumofire_jobs (state, wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_jobs_key ON kumofire_jobs (schedule_key) WHERE schedule_key IS NOT NULL;
+CREATE INDEX kumofire_jobs_origin ON kumofire_jobs (origin) WHERE origin IS NOT NULL;
 
 -- The edges of every machine, derived from its declaration; the triggers below read them. A source
 -- of '' stands for an insert; wakes says whether wake_at must be set in the target.

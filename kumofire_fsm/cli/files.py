@@ -16,10 +16,11 @@ from kumofire_fsm.fire import read_runs
 from kumofire_fsm.ids import check_id
 from kumofire_fsm.machines import MachineSpec
 from kumofire_fsm.models import RunStatus
+from kumofire_fsm.schedule_rows import Schedule
 from kumofire_fsm.status import run_status
 from kumofire_fsm.store.counts import count_rows
 
-__all__ = ["format_of", "read_counts", "read_run", "write_output"]
+__all__ = ["format_of", "read_counts", "read_run", "read_schedules", "write_output"]
 
 T = TypeVar("T")
 
@@ -91,6 +92,18 @@ def read_counts(db: Path, spec: MachineSpec) -> dict[str, int]:
     async def read(storage: SqliteStorage) -> dict[str, int]:
         found: dict[str, int] = dict(await storage.execute(count_rows(spec)))
         return {state.id: found.get(state.id, 0) for state in spec.states}
+
+    return _reading(db, read)
+
+
+def read_schedules(db: Path) -> list[Schedule]:
+    """Return every recurring job, in the order in which they were made; errors as `read_status`."""
+
+    async def read(storage: SqliteStorage) -> list[Schedule]:
+        jobs, found = Kumofire().bind(db=storage), list[Schedule]()
+        while page := await jobs.list_schedules(after=found[-1].id if found else "", limit=500):
+            found += page
+        return found
 
     return _reading(db, read)
 

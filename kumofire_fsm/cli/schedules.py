@@ -1,24 +1,29 @@
-"""``kumofire schedules``: what an expression means, and when it fires."""
+"""``kumofire schedules``: when an expression fires, and the recurring jobs of an application."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 from cron_descriptor import Options, get_description
 
+from kumofire_fsm.cli.files import read_schedules
+from kumofire_fsm.cli.loading import load_app
 from kumofire_fsm.cron import Cron, preview
 from kumofire_fsm.crontab import Crontab, parse_crontab, split_fields
 from kumofire_fsm.cronwalls import next_wall
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.models import SyncReport
 from kumofire_fsm.times import instant_ms, moment
 from kumofire_fsm.zones import Change, find_zone, offset_at, offset_or_change
 
 __all__ = ["clock_note", "describe", "schedules"]
 
+Database = Annotated[Path, typer.Option(help="The SQLite file; it is only read.")]
 schedules = typer.Typer(help="Recurring jobs.", no_args_is_help=True)
 
 
@@ -50,6 +55,30 @@ def preview_command(
         note = clock_note(crontab, zone, at // 1000)
         line = f"{local:%a} {local.isoformat(' '):<27}{moment(at):%Y-%m-%d %H:%M:%S}     {note}"
         typer.echo(line.rstrip())
+
+
+@schedules.command("list")
+def list_command(db: Database) -> None:
+    """List the recurring jobs of a database: state, next occurrence, key or id, job, rule."""
+    for each in read_schedules(db):
+        next_at = "-" if each.next_at is None else f"{each.next_at:%Y-%m-%d %H:%M:%S}"
+        rule = each.cron or each.every or each.at
+        zone = f" {each.timezone}" if each.timezone else ""
+        typer.echo(f"{each.state:<10}{next_at:<21}{each.schedule_key or each.id}  {each.name}  {rule}{zone}")
+
+
+@schedules.command("sync")
+def sync_command(
+    application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
+    db: Annotated[Path, typer.Option(help="The SQLite file; made if it does not exist.")],
+) -> None:
+    """Make a database's recurring jobs what the code declares with @app.schedule."""
+    app = load_app(application)
+    with app.open_sync(db) as jobs:
+        report: SyncReport = jobs.sync_schedules()
+    for what in ("created", "changed", "ended", "unchanged"):
+        for key in getattr(report, what):
+            typer.echo(f"{what:<11}{key}")
 
 
 def describe(expression: str) -> str | None:

@@ -9,7 +9,14 @@ from kumofire_fsm.machines.words import Deadline, Event, Phase
 __all__ = ["JobMachine"]
 
 _COMES = "occurrence is not None"
-_NEXT = {"next_at": "occurrence"}
+_NEXT = {
+    "next_at": "occurrence",
+    "catch_up": "new_catch_up",
+    "skipped": "skipped + passed",
+    "skipped_at": "greatest(skipped_at, passed_at)",
+    "skipped_why": "when(passed_why is None, skipped_why, passed_why)",
+}
+"""The next occurrence, and what was passed over before it."""
 
 
 class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
@@ -26,6 +33,12 @@ class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
         "last_at": None,
         "tick": None,
         "revision": 1,
+        "origin": None,
+        "fired": 0,
+        "skipped": 0,
+        "skipped_at": None,
+        "skipped_why": None,
+        "catch_up": None,
         "schedule": "{}",
         "template": "{}",
         "payload": None,
@@ -38,12 +51,20 @@ class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
         "now": 0,
         "facts": None,
         "occurrence": None,
+        "fired_at": None,
+        "runs": 1,
+        "passed": 0,
+        "passed_at": None,
+        "passed_why": None,
+        "new_catch_up": None,
+        "held_until": None,
         "token": None,
         "value": None,
         "new_schedule": None,
         "new_template": None,
         "new_payload": None,
         "new_job": None,
+        "new_origin": None,
     }
 
     active = Phase(
@@ -64,13 +85,25 @@ class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
     fire = Event(
         active.to.itself(cond=_COMES) | active.to(ended),
         by=Actor.DEADLINE,
-        sets={"last_at": "next_at", "next_at": "occurrence", "tick": "token"},
-        doc="An occurrence is due: its run is created, and the next occurrence set.",
+        sets={**_NEXT, "last_at": "fired_at", "fired": "fired + runs", "tick": "token"},
+        doc="Occurrences are due: their runs are created, and the next occurrence set.",
+    )
+    skip = Event(
+        active.to.itself(cond=_COMES) | active.to(ended),
+        by=Actor.DISPATCHER,
+        sets=_NEXT,
+        doc="What is due is passed over, as its policies say, and the next occurrence set.",
+    )
+    hold = Event(
+        active.to.itself(cond=f"{_COMES} and held_until is not None", sets={"wake_at": "held_until"}),
+        by=Actor.DISPATCHER,
+        sets=_NEXT,
+        doc="The due occurrence waits until the previous run is settled.",
     )
     pause = Event(active.to(paused), doc="Somebody disables it.")
     resume = Event(
         paused.to(active, cond=_COMES, sets=_NEXT) | suspended.to(active, cond=_COMES, sets=_NEXT),
-        doc="Somebody enables it again, from its next occurrence on.",
+        doc="Somebody enables it again, and says what becomes of the occurrences that it missed.",
     )
     suspend = Event(
         active.to(suspended),
@@ -91,6 +124,7 @@ class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
             "template": "new_template",
             "payload": "new_payload",
             "job": "new_job",
+            "origin": "new_origin",
             "updated_at": "now",
         },
         doc="Somebody changes its schedule or payload.",

@@ -22,7 +22,7 @@ from kumofire_fsm.machines.sql import (
 )
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.rows import MOVE_PARAMETERS, MOVED, ClaimedRun, body_sql, dump
-from kumofire_fsm.store.tables import RUNS
+from kumofire_fsm.store.tables import JOBS, RUNS
 
 __all__ = ["MOVED_ONE", "RunMoves"]
 
@@ -81,6 +81,31 @@ class RunMoves:
             by_event=len(events) > 1,
         )
         return self._fires.setdefault(key, (sql, itemgetter(*places)))
+
+    def fire_for_tick(self, event: str, token: str, rows: Sequence[tuple[str, Sequence[Any]]]) -> Statement:
+        """Fire an event on runs of the recurring jobs that carry this tick's token.
+
+        Args:
+            event: the event.
+            token: what `ScheduleStatements.fire`, earlier in the same batch, put on the jobs.
+            rows: (the job's id, a row of `MOVE_PARAMETERS`) for each run.
+        """
+        sql = self._cache.get(("tick", event))
+        if sql is None:
+            picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(MOVE_PARAMETERS))
+            at = len(MOVE_PARAMETERS)
+            sql = compare_and_set(
+                self._list,
+                event_edges(self._list, [event]),
+                parameters=MOVE_PARAMETERS,
+                source=f"a AS MATERIALIZED (SELECT {picks} FROM json_each(?1) "
+                f"JOIN {JOBS} AS j ON j.id = value ->> {at} AND j.tick = value ->> {at + 1})",
+                match="r.id = a.id",
+                returning=", ".join(MOVED),
+            )
+            self._cache["tick", event] = sql
+        argument = dump([[*row, job_id, token] for job_id, row in rows])
+        return Statement(f"runs.{event}_for_tick", sql, argument, MOVED)
 
     def claim(
         self,

@@ -15,10 +15,13 @@ from kumofire_fsm.store.tables import BODIES, JOBS, RUNS
 __all__ = ["JobRow", "ScheduleStatements"]
 
 _MOVE: Final = (
-    "id", "event", "revision", "due", "now", "value", "occurrence", "token", "facts",
-    "new_schedule", "new_template", "new_payload", "new_job",
+    "id", "event", "revision", "due", "now", "value", "occurrence", "token", "facts", "fired_at", "runs",
+    "passed", "passed_at", "passed_why", "held_until", "new_catch_up", "new_schedule", "new_template",
+    "new_payload", "new_job", "new_origin",
 )  # fmt: skip
 _LARGE: Final = f"length(j.payload) > {INLINE_BYTES}"
+_PREVIOUS: Final = 10
+"""How many of a job's latest runs are looked at to tell whether one is not settled."""
 
 
 class JobRow(NamedTuple):
@@ -33,6 +36,12 @@ class JobRow(NamedTuple):
     next_at: int | None
     last_at: int | None
     revision: int
+    origin: str | None
+    fired: int
+    skipped: int
+    skipped_at: int | None
+    skipped_why: str | None
+    catch_up: str | None
     schedule: str
     template: str
     payload: str | None
@@ -49,15 +58,15 @@ class ScheduleStatements:
         self.spec = spec
         self._cache: dict[tuple[str, ...], str] = {}
 
-    def insert(self, row: Mapping[str, Any]) -> Statement:
-        """Create a recurring job; nothing comes back when its key is taken."""
+    def insert(self, rows: Sequence[Mapping[str, Any]]) -> Statement:
+        """Create recurring jobs; one whose key is taken is left out of the answer."""
         columns = [column for column in self.spec.fields if column != "tick"]
-        picks = ", ".join(f"?1 ->> '$.{column}'" for column in columns)
+        picks = ", ".join(f"value ->> {i}" for i in range(len(columns)))
         sql = (
-            f"INSERT INTO {JOBS} ({', '.join(columns)}) SELECT {picks} "
+            f"INSERT INTO {JOBS} ({', '.join(columns)}) SELECT {picks} FROM json_each(?1) "
             "WHERE true ON CONFLICT DO NOTHING RETURNING id"
         )
-        argument = dump({column: row[column] for column in columns})
+        argument = dump([[row[column] for column in columns] for row in rows])
         return Statement("jobs.insert", sql, argument, ("id",))
 
     def read(self, *, column: str, value: str) -> Statement:
@@ -75,18 +84,39 @@ class ScheduleStatements:
         argument = dump({"after": after, "limit": limit})
         return Statement("jobs.find", sql, argument, JobRow._fields, reads=True)
 
-    def due(self, *, now: int, limit: int, jobs: Sequence[str]) -> Statement:
-        """Find recurring jobs whose occurrence is due and whose handler is known here."""
-        states = quoted_list(state.id for state in self.spec.states if state.wakes)
+    def declared(self, *, origin: str, keys: Sequence[str]) -> Statement:
+        """Read the jobs of these keys, and all that an origin declared."""
+        columns = ", ".join(JobRow._fields)
         sql = (
-            f"SELECT {', '.join(JobRow._fields)} FROM {JOBS} "
-            f"WHERE state IN ({states}) AND wake_at <= ?1 ->> '$.now' "
-            f"AND machine = '{self.spec.name}' "
-            "AND job IN (SELECT value FROM json_each(?1, '$.jobs')) "
-            "ORDER BY wake_at LIMIT ?1 ->> '$.limit'"
+            f"SELECT {columns} FROM {JOBS} WHERE origin = ?1 ->> '$.origin' "
+            "OR schedule_key IN (SELECT value FROM json_each(?1, '$.keys'))"
+        )
+        argument = dump({"origin": origin, "keys": keys})
+        return Statement("jobs.declared", sql, argument, JobRow._fields, reads=True)
+
+    def due(self, *, now: int, limit: int, jobs: Sequence[str]) -> Statement:
+        """Find recurring jobs whose occurrence is due and whose handler is known here.
+
+        For jobs that care about overlaps there are their latest runs beside, as JSON of (id, machine, state,
+        wake_at).
+        """
+        states = quoted_list(state.id for state in self.spec.states if state.wakes)
+        latest = (
+            f"SELECT p.id, p.machine, p.state, p.wake_at FROM {RUNS} AS p WHERE p.job_id = j.id "
+            "AND p.scheduled_for IS NOT NULL "  # a run that somebody triggered stands outside
+            f"ORDER BY p.scheduled_for DESC LIMIT {_PREVIOUS}"
+        )
+        sql = (
+            f"SELECT {', '.join(f'j.{column}' for column in JobRow._fields)}, "
+            "CASE WHEN instr(j.schedule, '\"overlap\"') THEN (SELECT json_group_array("
+            f"json_array(id, machine, state, wake_at)) FROM ({latest})) END AS latest FROM {JOBS} AS j "
+            f"WHERE j.state IN ({states}) AND j.wake_at <= ?1 ->> '$.now' "
+            f"AND j.machine = '{self.spec.name}' "
+            "AND j.job IN (SELECT value FROM json_each(?1, '$.jobs')) "
+            "ORDER BY j.wake_at LIMIT ?1 ->> '$.limit'"
         )
         argument = dump({"now": now, "limit": limit, "jobs": jobs})
-        return Statement("jobs.due", sql, argument, JobRow._fields, reads=True)
+        return Statement("jobs.due", sql, argument, (*JobRow._fields, "latest"), reads=True)
 
     def defer(self, ids: Sequence[str], wake_at: int) -> Statement:
         """Set broken rows aside until later, so that they do not stand first in every look."""
@@ -116,7 +146,8 @@ class ScheduleStatements:
                 returning="id, state, next_at",
                 by_event=len(key) > 1,
             )
-        argument = dump([[row.get(name) for name in _MOVE] for row in rows])
+        usual = self.spec.parameters
+        argument = dump([[row.get(name, usual.get(name)) for name in _MOVE] for row in rows])
         columns = ("id", "state", "next_at")
         return Statement("jobs." + "+".join(key), self._cache[key], argument, columns)
 

@@ -53,19 +53,20 @@ async def test_a_payload_of_any_size_reaches_each_run(kit: Kit, length: int, let
 
 
 @pytest.mark.parametrize("rule", [{"every": 60}, {"cron": "* * * * *"}])
-async def test_after_an_outage_there_is_one_run_and_the_next_lies_in_the_future(
+async def test_after_an_outage_there_is_one_run_for_all_that_was_missed_and_the_next_lies_in_the_future(
     kit: Kit, rule: dict[str, Any]
 ) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, **rule)
         kit.clock.advance(hours=5, seconds=30)
-        assert await w.jobs.dispatch() == DispatchReport(fired=1, sent=1)
+        assert await w.jobs.dispatch() == DispatchReport(fired=1, skipped=299, sent=1)
         assert await w.jobs.dispatch() == DispatchReport()
         shown = await w.jobs.get_schedule(made.id)
         assert shown.next_at == START + timedelta(hours=5, minutes=1)
-        (run,) = (await w.jobs.list_runs()).runs
-        assert run.scheduled_for == START + timedelta(minutes=1)
+        assert (shown.skipped, shown.skipped_at) == (299, START + timedelta(hours=4, minutes=59))
+        (latest,) = (await w.jobs.list_runs()).runs
+        assert latest.scheduled_for == START + timedelta(hours=5)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -84,8 +85,8 @@ async def test_a_batch_that_the_database_failed_neither_loses_nor_doubles_an_occ
         assert len((await w.jobs.list_runs()).runs) == 1
         assert (await w.jobs.get_schedule(made.id)).next_at == START + timedelta(seconds=120)
         kit.clock.advance(120)
-        await w.jobs.dispatch()  # the run whose hint was never sent is sent again
-        assert len({run_id for run_id, _ in w.queue.sent}) == 2
+        await w.jobs.dispatch()  # two more; and the run whose hint was never sent is sent again
+        assert len({run_id for run_id, _ in w.queue.sent}) == 3
 
 
 async def test_a_run_that_cannot_be_inserted_keeps_its_schedule_from_moving_on(kit: Kit) -> None:

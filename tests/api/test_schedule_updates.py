@@ -149,7 +149,7 @@ async def test_a_suspended_schedule_is_mended_by_an_upsert(kit: Kit) -> None:
         assert (await w.jobs.dispatch()).fired == 1
 
 
-@pytest.mark.parametrize("changes", [{"corn": "* * * * *"}, {"schedule_key": "x"}, {"id": "x"}])
+@pytest.mark.parametrize("changes", [{"corn": "* * * * *"}, {"origin": "x"}, {"id": "x"}])
 async def test_an_unknown_change_is_refused(kit: Kit, changes: dict[str, Any]) -> None:
     register(kit)
     async with kit.bound() as w:

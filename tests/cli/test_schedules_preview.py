@@ -102,5 +102,5 @@ def test_an_expression_is_described(expression: str, text: str | None) -> None:
 
 def test_the_example_of_the_docs_shows_what_it_says() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "schedules.md").read_text("utf-8")
-    command, *lines = page.split("```\n")[1].splitlines()
+    command, *lines = page.split("```console\n")[1].split("```")[0].splitlines()
     assert shown(*shlex.split(command.removeprefix("$ kumofire schedules preview"))) == lines

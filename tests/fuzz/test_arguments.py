@@ -14,7 +14,7 @@ from harness import Bound
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kumofire_fsm import Backoff, Jobs, Kumofire, KumofireError, NewRun
+from kumofire_fsm import Backoff, Jobs, Kumofire, KumofireError, NewRun, NewSchedule
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 
 METHODS = sorted(name for name, _ in inspect.getmembers(Jobs, inspect.isfunction) if not name.startswith("_"))
@@ -63,6 +63,17 @@ async def scene(w: Bound) -> dict[str, Any]:
         "timezone": ["Europe/Berlin"],
         "every": [60],
         "start_at": [START],
+        "at": [START + timedelta(days=1)],
+        "end_at": [START + timedelta(days=2)],
+        "max_occurrences": [3],
+        "jitter": [5],
+        "misfire": ["skip", "latest", "all"],
+        "misfire_grace": [60],
+        "overlap": ["allow", "skip", "queue", "cancel_previous"],
+        "missed": ["skip", "latest", "all"],
+        "n": [3],
+        "schedules": [[NewSchedule("echo", 1, schedule_key="code", every=60)]],
+        "origin": ["code"],
         "after": ["", schedule.id],
         "cursor": [echo],
         "state": ["queued", ["succeeded", "failed"]],

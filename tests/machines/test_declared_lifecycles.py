@@ -72,6 +72,9 @@ RUN_DEADLINES = {
 JOB_EDGES = [
     ("fire", "active", "active", COMES),
     ("fire", "active", "ended", ""),
+    ("skip", "active", "active", COMES),
+    ("skip", "active", "ended", ""),
+    ("hold", "active", "active", f"{COMES} and held_until is not None"),
     ("pause", "active", "paused", ""),
     ("resume", "paused", "active", COMES),
     ("resume", "suspended", "active", COMES),
@@ -85,7 +88,7 @@ JOB_EDGES = [
     ("revise", "ended", "active", COMES),
 ]
 JOB_EVENTS = {
-    Actor.DISPATCHER: ("suspend",),
+    Actor.DISPATCHER: ("skip", "hold", "suspend"),
     Actor.CONSUMER: (),
     Actor.DEADLINE: ("fire",),
     Actor.PERSON: ("pause", "resume", "end", "revise"),

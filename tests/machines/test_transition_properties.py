@@ -24,7 +24,9 @@ TEXTS = {
     "tags",
 }
 TEXTS |= {"token", "value", "tick", "schedule_key", "new_payload", "new_schedule", "new_template", "new_job"}
+TEXTS |= {"origin", "new_origin", "catch_up", "new_catch_up", "skipped_why", "passed_why"}
 NOT_NULL = {"run_at", "now", "next_at", "created_at", "new_schedule", "new_template", "new_job", "updated_at"}
+COUNTS = {"attempt", "max_attempts", "starts", "deliveries", "revision", "fired", "skipped", "runs", "passed"}
 HISTORIES = st.sampled_from(["[]", '[["create","ready",1]]', '[["a","b",2,{"c":[1,null,"é"]}]]'])
 
 
@@ -40,7 +42,7 @@ def values(spec, name):
         return st.integers(0, 1)
     if name == "suspect":
         return st.integers(0, 3)
-    if name in ("attempt", "max_attempts", "starts", "deliveries", "revision"):
+    if name in COUNTS:
         return small
     near = st.integers(-2, 2).map(lambda d: 1000 + d) | instants
     always = name in NOT_NULL and (spec.name == "run" or name != "next_at")

@@ -53,7 +53,7 @@ def test_each_statement_is_complete_and_begins_with_a_verb():
     verbs = [" ".join(each.split()[:2]) for each in statements]
     assert verbs == [
         "CREATE TABLE", "CREATE TABLE", "CREATE INDEX", "CREATE UNIQUE", "CREATE UNIQUE", "CREATE TABLE",
-        "CREATE TABLE", "CREATE INDEX", "CREATE UNIQUE", "CREATE TABLE", "INSERT INTO",
+        "CREATE TABLE", "CREATE INDEX", "CREATE UNIQUE", "CREATE INDEX", "CREATE TABLE", "INSERT INTO",
         *["CREATE TRIGGER"] * 8, "INSERT INTO",
     ]  # fmt: skip
     assert not any(line.startswith("--") for each in statements for line in each.splitlines())

@@ -109,6 +109,27 @@ def test_due_jobs_are_found_by_their_deadlines(store):
         )
 
 
+def test_the_latest_runs_of_a_due_job_are_read_from_the_index_of_occurrences(store):
+    plan = store.plan(ScheduleStatements(JOB).due(now=1, limit=1, jobs=[]))
+    assert [step for step in plan if re.match(r"(SCAN|SEARCH) p\b", step)] == [
+        "SEARCH p USING INDEX kumofire_runs_occurrence (job_id=? AND scheduled_for>?)"
+    ]
+    assert [step for step in plan if "TEMP B-TREE" in step] == []
+
+
+def test_what_an_origin_declared_is_found_by_its_indexes(store):
+    plan = store.plan(ScheduleStatements(JOB).declared(origin="code", keys=["a"]))
+    assert [step for step in plan if step.startswith("SCAN kumofire")] == []
+
+
+def test_runs_are_cancelled_for_a_tick_by_id(store):
+    plan = store.plan(ONE.fire_for_tick("cancel", "t", []))
+    assert [step for step in plan if re.match(r"(SCAN|SEARCH) (r|j)\b", step)] == [
+        "SEARCH j USING PRIMARY KEY (id=?)",
+        "SEARCH r USING PRIMARY KEY (id=?)",
+    ]
+
+
 @pytest.mark.parametrize(
     "name", [f"{name}, {machines}" for name in moving(ONE) for machines in ("one machine", "two machines")]
 )

@@ -54,6 +54,10 @@ JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEX
 JUNK = st.sampled_from(ODD) | JSON | st.binary() | st.datetimes() | st.timedeltas()
 
 
+TOGETHER = ("fire", "hold", "skip", "suspend")
+"""What may happen to several recurring jobs at one look."""
+
+
 def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
     """Return every text that may be sent, made without any input."""
     settles = [event for event in RunMachine.spec.events_by(Actor.CONSUMER) if event not in runs.start_events]
@@ -78,14 +82,17 @@ def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
         runs.next_wake(),
         runs.defer([], 1),
         *runs.prune(below="", before=1, limit=1),
-        jobs.insert(dict(JobMachine.spec.fields)),
+        jobs.insert([dict(JobMachine.spec.fields)]),
         *(jobs.read(column=column, value="") for column in ("id", "schedule_key")),
         jobs.find(after="", limit=1),
         jobs.due(now=1, limit=1, jobs=[]),
         jobs.defer([], 1),
         jobs.next_wake(),
         *(jobs.fire([event.id], []) for event in JobMachine.spec.events),
-        jobs.fire(["fire", "suspend"], []),
+        *(jobs.fire(events, []) for n in (2, 3, 4) for events in combinations(TOGETHER, n)),
+        *(jobs.fire(events, []) for events in (["end", "revise"], ["revise", "end"])),
+        jobs.declared(origin="code", keys=[]),
+        runs.fire_for_tick("cancel", "t", []),
         *jobs.insert_occurrences("t", [row]),
         MOVED_ONE,
     ]

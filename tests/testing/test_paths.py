@@ -23,7 +23,7 @@ def test_the_shortest_paths_of_a_run_are_these():
     assert moves(RunMachine, "failed") == [(start, ("fail", "failed")), (start, ("lose", "failed"))]
     assert moves(RunMachine, "canceled") == [(("expire", "canceled"),), (("cancel", "canceled"),)]
     assert moves(RunMachine, "canceling") == [(start, ("cancel", "canceling"))]
-    assert moves(JobMachine, "ended") == [(("fire", "ended"),), (("end", "ended"),)]
+    assert moves(JobMachine, "ended") == [(("fire", "ended"),), (("skip", "ended"),), (("end", "ended"),)]
     assert moves(Approved, "ready") == [(("approve", "ready"),)]
 
 

@@ -78,6 +78,27 @@ PRICES = {
         "create 100 schedules": Price(200, 200),
         "dispatch 100 recurring": Price(4, 500, 1),
     },
+    "test_overlaps_that_are_skipped": {
+        "create 100 schedules": Price(200, 200),
+        "dispatch 100 recurring": Price(4, 500, 1),
+        # Beside the jobs' 200 rows, the hints of the runs that wait are sent again.
+        "dispatch 100 that overlap": Price(3, 400, 1),
+    },
+    "test_overlaps_that_wait": {
+        "create 100 schedules": Price(200, 200),
+        "dispatch 100 recurring": Price(4, 500, 1),
+        "dispatch 100 that overlap": Price(3, 400, 1),
+    },
+    "test_overlaps_that_cancel": {
+        "create 100 schedules": Price(200, 200),
+        "dispatch 100 recurring": Price(4, 500, 1),
+        "dispatch 100 that overlap": Price(5, 600, 1),
+    },
+    "test_a_hundred_declared_schedules": {
+        "first sync": Price(2, 400),
+        "unchanged sync": Price(1, 0),
+        "sync of changes": Price(2, 250),
+    },
     "test_lost_messages_are_sent_again": {
         "create 100": Price(1, 200, 1),
         "redeliver 100": Price(2, 200, 1),

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from fakes import FakeBatch, FakeMessage, VirtualClock
 
-from kumofire_fsm import Backoff, Kumofire, NewRun, Snooze
+from kumofire_fsm import Backoff, Kumofire, NewRun, NewSchedule, Snooze
 
 HUNDRED = range(100)
 
@@ -142,10 +142,10 @@ async def test_dispatch_of_a_hundred_runs_with_dedupe_keys(storage, meter):
     assert await shop.dispatch("dispatch 100", limit=200) == 100
 
 
-async def a_hundred_schedules(shop):
+async def a_hundred_schedules(shop, **options):
     shop.meter.label = "create 100 schedules"
     for _ in HUNDRED:
-        await shop.jobs.create_schedule("work", "ok", cron="0 * * * *")
+        await shop.jobs.create_schedule("work", "ok", cron="0 * * * *", **options)
     shop.clock.advance(hours=1)
 
 
@@ -161,6 +161,41 @@ async def test_dispatch_of_a_hundred_recurring_jobs_by_default(storage, meter):
     shop = Shop(storage, meter)
     await a_hundred_schedules(shop)
     assert await shop.dispatch("dispatch 100 recurring") == 100
+
+
+async def a_second_hour(storage, meter, overlap):
+    """Dispatch a hundred recurring jobs while their previous runs are not settled."""
+    shop = Shop(storage, meter)
+    await a_hundred_schedules(shop, overlap=overlap)
+    assert await shop.dispatch("dispatch 100 recurring") == 100
+    shop.clock.advance(hours=1)
+    meter.label = "dispatch 100 that overlap"
+    await shop.jobs.dispatch()
+    meter.label = ""
+
+
+async def test_overlaps_that_are_skipped(storage, meter):
+    await a_second_hour(storage, meter, "skip")
+
+
+async def test_overlaps_that_wait(storage, meter):
+    await a_second_hour(storage, meter, "queue")
+
+
+async def test_overlaps_that_cancel(storage, meter):
+    await a_second_hour(storage, meter, "cancel_previous")
+
+
+async def test_a_hundred_declared_schedules(storage, meter):
+    shop = Shop(storage, meter)
+    declared = [NewSchedule("work", "ok", schedule_key=str(i), cron="0 * * * *") for i in HUNDRED]
+    for label in ("first sync", "unchanged sync"):
+        meter.label = label
+        await shop.jobs.sync_schedules(declared)
+    meter.label = "sync of changes"
+    changed = [NewSchedule("work", "ok", schedule_key=str(i), every=3600) for i in range(50)]
+    await shop.jobs.sync_schedules(changed)
+    meter.label = ""
 
 
 async def test_lost_messages_are_sent_again(storage, meter):

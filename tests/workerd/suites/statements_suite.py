@@ -59,6 +59,7 @@ def run_statements(jobs):
             for some in (*([event] for event in events), events)
             for fenced in (False, True)
         ],
+        "fire_for_tick": [runs.fire_for_tick("cancel", "t", [("j", [*move[:1], "cancel", *move[2:]])])],
         "claim": [runs.claim(ids, **claim) for ids in (None, [row["id"]])],
         "sweep": [
             runs.sweep(ids, hints=hints, **sweep)
@@ -83,9 +84,10 @@ def schedule_statements(jobs):
     run = RowMaker(jobs._binding).make(NewRun("echo", 1)).columns | {"job_id": "j", "scheduled_for": 5}
     events = [event.id for event in JOB.events]
     return {
-        "insert": [schedules.insert(row)],
+        "insert": [schedules.insert([row])],
         "read": [schedules.read(column=column, value="j") for column in ("id", "schedule_key")],
         "find": [schedules.find(after="", limit=5)],
+        "declared": [schedules.declared(origin="code", keys=["k"])],
         "due": [schedules.due(now=9, limit=5, jobs=["echo"])],
         "next_wake": [schedules.next_wake()],
         "defer": [schedules.defer(["j"], 9)],

@@ -1,0 +1,168 @@
+"""What a recurring job's row is to become: a new row, or the move that makes an old one what is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final, NamedTuple
+
+from kumofire_fsm.binding import Binding
+from kumofire_fsm.definitions import check_key
+from kumofire_fsm.errors import InvalidArgument, InvalidSchedule
+from kumofire_fsm.ids import new_id
+from kumofire_fsm.models import NewSchedule
+from kumofire_fsm.rhythm import Rhythm, rhythm_from_json
+from kumofire_fsm.rhythm_options import (
+    RHYTHM_OPTIONS,
+    RhythmOptions,
+    changed_rhythm,
+    keep_anchor,
+    rhythm_from_options,
+)
+from kumofire_fsm.schedule_rows import stored_object, template
+from kumofire_fsm.store.rows import dump
+from kumofire_fsm.store.schedules import JobRow
+
+__all__ = ["ScheduleOptions", "change", "declare", "new_row", "next_occurrence", "over"]
+
+_CHANGES: Final = frozenset({field.name for field in fields(NewSchedule)} - {"schedule_key"})
+
+
+class ScheduleOptions(RhythmOptions, total=False):
+    """What may be said of a recurring job beside its job and payload."""
+
+    max_attempts: int | None
+    tags: Sequence[str] | None
+
+
+class _Wanted(NamedTuple):
+    """What a row is to hold."""
+
+    job: str
+    schedule: str
+    template: str
+    payload: str | None
+    origin: str | None
+
+
+def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) -> dict[str, Any]:
+    """Return the row of a new recurring job.
+
+    Raises:
+        UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `ScheduleClient.create_schedule` says.
+        InvalidSchedule: it can never fire, or has no occurrence left.
+    """
+    now, spec = binding.now(), binding.schedules.spec
+    rhythm = rhythm_from_options(_options(new), now)
+    key = None if new.schedule_key is None else check_key(new.schedule_key, "schedule_key")
+    wanted = _wanted(binding, new, rhythm, origin)
+    first = next_occurrence(rhythm, 0, now)
+    return {
+        **spec.fields,
+        **wanted._asdict(),
+        "id": new_id(now, binding.entropy),
+        "schedule_key": key,
+        "state": spec.initial.id,
+        "wake_at": first,
+        "next_at": first,
+        "created_at": now,
+        "updated_at": now,
+        "history": dump([["create", spec.initial.id, now]]),
+    }
+
+
+def over(binding: Binding, new: NewSchedule) -> bool:
+    """Return whether what is declared has no occurrence left.
+
+    Raises:
+        InvalidSchedule, InvalidArgument: it can never fire as written.
+    """
+    now = binding.now()
+    return rhythm_from_options(_options(new), now).next_after(now) is None
+
+
+def declare(
+    binding: Binding, row: JobRow, new: NewSchedule, *, origin: str | None = None
+) -> dict[str, Any] | None:
+    """Return the move that makes a row what is declared, or None when it is that already.
+
+    Raises:
+        As `new_row`.
+    """
+    stored = stored_object(row.schedule)
+    rhythm = keep_anchor(rhythm_from_options(_options(new), binding.now()), stored, new.start_at)
+    return _move(binding, row, rhythm, _wanted(binding, new, rhythm, origin or row.origin))
+
+
+def change(binding: Binding, row: JobRow, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the move that changes what is given, or None when it changes nothing.
+
+    Raises:
+        InvalidArgument: a recurring job has no such option; and as `new_row`.
+    """
+    if unknown := changes.keys() - _CHANGES:
+        raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(_CHANGES)}")
+    rhythm = changed_rhythm(stored_object(row.schedule), changes, binding.now())
+    common = stored_object(row.template)
+    name = changes.get("name", row.job)
+    definition = binding.registry.get(name)
+    payload = row.payload
+    if "payload" in changes:
+        payload = definition.encode_payload(changes["payload"])
+    elif name != row.job:
+        payload = definition.encode_payload(json.loads(row.payload or "null"))
+    shared = template(
+        changes.get("max_attempts", common.get("max_attempts")), changes.get("tags", common.get("tags"))
+    )
+    return _move(binding, row, rhythm, _Wanted(name, dump(rhythm.to_json()), shared, payload, row.origin))
+
+
+def next_occurrence(rhythm: Rhythm, fired: int, now: int) -> int:
+    """Return the next occurrence of a job that has made so many runs.
+
+    Raises:
+        InvalidSchedule: there is none left.
+    """
+    following = None if rhythm.left(fired) == 0 else rhythm.next_after(now)
+    if following is None:
+        raise InvalidSchedule(f"{dump(rhythm.to_json())} has no occurrence after now; change it first")
+    return following
+
+
+def _wanted(binding: Binding, new: NewSchedule, rhythm: Rhythm, origin: str | None) -> _Wanted:
+    payload = binding.registry.get(new.name).encode_payload(new.payload)
+    return _Wanted(new.name, dump(rhythm.to_json()), template(new.max_attempts, new.tags), payload, origin)
+
+
+def _move(binding: Binding, row: JobRow, rhythm: Rhythm, wanted: _Wanted) -> dict[str, Any] | None:
+    spec, now = binding.schedules.spec, binding.now()
+    # A suspended or ended schedule becomes active again, whatever the change.
+    revives = any(edge.target != row.state for edge in spec.edges_from(row.state, "revise"))
+    if wanted == (row.job, row.schedule, row.template, row.payload, row.origin):
+        finished = rhythm.left(row.fired) == 0 or rhythm.next_after(now) is None
+        if not revives or finished:
+            return None
+    occurrence = row.next_at
+    if revives or occurrence is None or not _keeps_its_rhythm(row, rhythm, occurrence):
+        occurrence = next_occurrence(rhythm, row.fired, now)
+    return {
+        "event": "revise",
+        "occurrence": occurrence,
+        **{f"new_{name}": value for name, value in wanted._asdict().items()},
+    }
+
+
+def _keeps_its_rhythm(row: JobRow, rhythm: Rhythm, occurrence: int) -> bool:
+    """Return whether a change leaves the next occurrence, which may be due, where it is."""
+    if rhythm.left(row.fired) == 0 or (rhythm.end_at is not None and occurrence > rhythm.end_at):
+        return False
+    try:
+        before = rhythm_from_json(stored_object(row.schedule))
+    except InvalidSchedule:
+        return False
+    return (before.rule, before.start_at) == (rhythm.rule, rhythm.start_at)
+
+
+def _options(new: NewSchedule) -> dict[str, Any]:
+    return {name: getattr(new, name) for name in RHYTHM_OPTIONS}

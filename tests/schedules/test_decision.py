@@ -1,0 +1,84 @@
+"""What becomes of due occurrences, by hand: an hour was missed of a job every ten minutes, looked at at 01:00:30."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kumofire_fsm.cron import Cron, Every
+from kumofire_fsm.decision import Decision, Due, Passed, decide, passed_over
+from kumofire_fsm.rhythm import Rhythm
+
+MINUTE = 60_000
+RULE = Every(10 * MINUTE, 0)
+NOW = 60 * MINUTE + 30_000
+
+
+def decided(options: dict[str, Any], due: dict[str, Any]) -> Decision:
+    found = decide(Rhythm(RULE, **options), Due(10 * MINUTE, NOW, **due))
+    minutes = lambda at: None if at is None else at // MINUTE  # noqa: E731
+    passed = Passed(found.passed.count, minutes(found.passed.at), found.passed.why)
+    runs = tuple(minutes(at) for at in found.runs)
+    return Decision(found.event, runs, minutes(found.next_at), passed, found.cancels)
+
+
+@pytest.mark.parametrize(
+    ("options", "due", "expected"),
+    [
+        ({}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
+        ({"misfire": "skip"}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
+        ({"misfire": "skip", "grace_ms": 0}, {}, Decision("skip", (), 70, Passed(6, 60, "misfire"))),
+        ({"misfire": "all"}, {}, Decision("fire", (10, 20, 30, 40, 50, 60), 70)),
+        ({"misfire": "all"}, {"room": 2}, Decision("fire", (10, 20), 30)),
+        ({"misfire": "skip"}, {"catch_up": "all"}, Decision("fire", (10, 20, 30, 40, 50, 60), 70)),
+        ({"misfire": "all", "max_occurrences": 5}, {"fired": 3}, Decision("fire", (10, 20), None)),
+        ({"max_occurrences": 5}, {"fired": 5}, Decision("skip", (), None)),
+        ({"misfire": "all", "end_at": 25 * MINUTE}, {}, Decision("fire", (10, 20), None)),
+        (
+            {"misfire": "skip", "end_at": 25 * MINUTE},
+            {},
+            Decision("skip", (), None, Passed(2, 20, "misfire")),
+        ),
+        ({"overlap": "skip"}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
+        (
+            {"overlap": "skip", "end_at": 60 * MINUTE},
+            {},
+            Decision("fire", (60,), None, Passed(5, 50, "misfire")),
+        ),
+        (
+            {"overlap": "skip", "max_occurrences": 1},
+            {},
+            Decision("fire", (60,), None, Passed(5, 50, "misfire")),
+        ),
+        ({"overlap": "skip"}, {"busy": True}, Decision("skip", (), 70, Passed(6, 60, "overlap"))),
+        ({"overlap": "queue"}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
+        ({"overlap": "queue"}, {"busy": True}, Decision("hold", (), 60, Passed(5, 50, "misfire"))),
+        ({"overlap": "queue"}, {"busy": True, "held": True}, Decision("hold", (), 10)),
+        ({"overlap": "queue"}, {"held": True}, Decision("fire", (10,), 70, Passed(5, 60, "overlap"))),
+        ({"overlap": "cancel_previous"}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
+        (
+            {"overlap": "cancel_previous"},
+            {"busy": True},
+            Decision("fire", (60,), 70, Passed(5, 50, "misfire"), cancels=True),
+        ),
+    ],
+    ids=str,
+)
+def test_a_decision(options: dict[str, Any], due: dict[str, Any], expected: Decision) -> None:
+    assert decided(options, due) == expected
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "count"),
+    [
+        (Rhythm(Every(1_000, 0)), 10_000_001),
+        (Rhythm(Cron("* * * * *")), 1_000),
+        (Rhythm(Cron("0 * * * *")), 1_000),
+        (Rhythm(Cron("0 0 * * *")), 116),
+    ],
+    ids=str,
+)
+def test_what_is_passed_over_is_calculated_or_counted_up_to_a_thousand(rhythm: Rhythm, count: int) -> None:
+    assert passed_over(rhythm, 0, 10_000_000_000, "paused").count == count
+    assert passed_over(rhythm, 1, 0, "paused") == Passed()
