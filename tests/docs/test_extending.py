@@ -1,14 +1,11 @@
 """The examples of docs/extending.md run as they stand."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import ROOT, run_python
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text("utf-8"), re.DOTALL)
 EXPECTED = [
     "ana objects: a source is missing\nKumo is published ['create', 'reject', 'appeal', 'accept', 'start', 'succeed']\n",
@@ -19,15 +16,7 @@ EXPECTED = [
 @pytest.mark.parametrize(("example", "expected"), list(zip(EXAMPLES, EXPECTED, strict=True)), ids=range(2))
 def test_each_example_runs(example: str, expected: str, tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(example)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "example.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(tmp_path, "example.py")
     assert (done.stdout, done.stderr) == (expected, "")
 
 
@@ -35,13 +24,5 @@ def test_each_example_runs(example: str, expected: str, tmp_path: Path) -> None:
 def test_lint_finds_no_way_round_in_its_lifecycles(machine: str, tmp_path: Path) -> None:
     for name, example in zip(("reviewed", "quota"), EXAMPLES, strict=True):
         (tmp_path / f"{name}.py").write_text(example)
-    done = subprocess.run(
-        [sys.executable, "-m", "kumofire_fsm.cli", "machine", "lint", machine],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(tmp_path, "-m", "kumofire_fsm.cli", "machine", "lint", machine)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{machine}: nothing to mend\n", "")

@@ -1,17 +1,15 @@
 """The page on lifecycles: its files run as they stand, and its commands print what it says."""
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import ROOT, run_python
 
 from kumofire_fsm.machines import lint, overlaps, rules
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "machines.md").read_text("utf-8")
 FILES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
 COMMANDS = re.findall(r"```console\n\$ kumofire (.*?)\n(.*?)```", PAGE, re.DOTALL)
@@ -23,14 +21,7 @@ def run(tmp_path: Path):
         (tmp_path / name).write_text(text)
 
     def call(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", *command],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return run_python(tmp_path, "-m", *command)
 
     return call
 

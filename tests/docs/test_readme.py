@@ -1,13 +1,11 @@
 """The README's examples run as they stand."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from scripts import ROOT, run_python
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 EXPECTED = [
@@ -21,9 +19,7 @@ EXPECTED = [
 def test_each_example_of_the_readme_runs(example: str, expected: str, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(example)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    done = run_python(tmp_path, str(script))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(expected)
 

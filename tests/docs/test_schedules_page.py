@@ -1,16 +1,14 @@
 """The page on schedules: its files run as they stand, and its commands print what it says."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
+from scripts import ROOT, run_python
+
 from kumofire_fsm import Jobs, NewSchedule, Schedule
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "schedules.md").read_text("utf-8")
 FILES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
 SESSIONS = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
@@ -27,14 +25,7 @@ def test_the_page_s_commands_print_what_it_says_in_their_order(tmp_path: Path) -
         for command, output in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", session, re.MULTILINE):
             said.append((command, output))
             program, *arguments = shlex.split(command)
-            done = subprocess.run(
-                [sys.executable, "-W", "error", *PROGRAMS[program], *arguments],
-                cwd=tmp_path,
-                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
+            done = run_python(tmp_path, *PROGRAMS[program], *arguments)
             assert (done.returncode, done.stderr) == (0, "")
             printed.append((command, done.stdout))
     assert len(said) == 4

@@ -1,12 +1,9 @@
 """The example of docs/transactions.md runs as it stands."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from scripts import ROOT, run_python
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
@@ -14,13 +11,5 @@ def test_the_example_runs(tmp_path: Path) -> None:
         r"```python\n(.*?)```", (ROOT / "docs" / "transactions.md").read_text("utf-8"), re.DOTALL
     )
     (tmp_path / "example.py").write_text(example)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "example.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(tmp_path, "example.py")
     assert (done.stdout, done.stderr) == ("[('a kite', 1)]\n", "")

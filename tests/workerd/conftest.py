@@ -63,19 +63,16 @@ def wheels(built_wheel: Path) -> list[Path]:
 @pytest.fixture(scope="session")
 def worker(node: Path, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The test Worker, its tables made."""
-    server = Server(
+    with Server(
         node,
         tmp_path_factory.mktemp("worker"),
         wheels=wheels,
         sources=[HERE / "app", HERE / "suites", HERE.parent / "support"],
         bindings=BINDINGS,
         timed=["statemachine", "kumofire_fsm"],
-    )
-    try:
+    ) as server:
         server.call("rebuild")
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -89,17 +86,14 @@ def migrated_example(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Pr
 @pytest.fixture(scope="session")
 def scenarios(node: Path, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The Worker of scenarios_app, on a queue that gives a message up after three deliveries."""
-    server = Server(
+    with Server(
         node,
         tmp_path_factory.mktemp("scenarios_app"),
         wheels=wheels,
         sources=[HERE / "app", HERE / "scenarios_app"],  # of the two entry.py the last one counts
         bindings=SCENARIOS,
-    )
-    try:
+    ) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

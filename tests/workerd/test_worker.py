@@ -29,17 +29,14 @@ UNKNOWN_ID = "0" * 32
 @pytest.fixture(scope="module")
 def application(node: Path, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The Worker of jobs_app; beside it stands `tables` of app."""
-    server = Server(
+    with Server(
         node,
         tmp_path_factory.mktemp("jobs_app"),
         wheels=wheels,
         sources=[HERE / "app", HERE / "jobs_app"],  # of the two entry.py the last one counts
         bindings=BINDINGS,
-    )
-    try:
+    ) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from workerd_parts import HERE
@@ -139,6 +139,12 @@ class Server:
     def log(self) -> str:
         """Return what the Worker printed so far, and what workerd said."""
         return self._log.read_text(errors="replace")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """Close its standard input; when that does not help, kill its process group."""
