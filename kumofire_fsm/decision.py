@@ -107,7 +107,7 @@ def decide(rhythm: Rhythm, due: Due) -> Decision:
 
 def _after_misfires(rhythm: Rhythm, due: Due) -> tuple[int | None, Passed]:
     """Return the first occurrence that the misfire policy leaves, and what it passes over."""
-    edge = due.now - rhythm.grace_ms
+    edge = due.now - rhythm.grace_ms if due.catch_up is None else due.now + 1
     latest = None if due.at >= edge else latest_between(rhythm, due.at - 1, edge - 1)
     if latest is None:
         return due.at, Passed()

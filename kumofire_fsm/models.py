@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -61,6 +61,10 @@ class NewSchedule:
     overlap: Overlap | None = None
     max_attempts: int | None = None
     tags: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tags, Iterator):  # it is read more than once
+            object.__setattr__(self, "tags", tuple(self.tags))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,16 @@ from kumofire_fsm.jitter import jitter_delay_ms
 from kumofire_fsm.jsontext import cut
 from kumofire_fsm.limits import ERROR_BYTES
 from kumofire_fsm.ports import Row
-from kumofire_fsm.rhythm import Rhythm, rhythm_from_json
+from kumofire_fsm.rhythm import HOLD_MS, Rhythm, rhythm_from_json
 from kumofire_fsm.schedule_rows import run_row
 from kumofire_fsm.store.refusals import explained
 from kumofire_fsm.store.schedules import JobRow
 
 __all__ = ["JobsReport", "fire_due_jobs"]
 
-HOLD_MS: Final = 5_000
-"""When to look again whether the run that an occurrence waits for is settled; on Workers at the next tick."""
+MAX_TRIES: Final = 8
+"""Batches of up to five statements in search of jobs that the database refuses: most of an invocation's."""
+LEFT_MS: Final = 60_000
 LOOK_RUNS: Final = 500
 """How many runs one look makes, so that their rows fit into a statement even with all their tags; at least
 one of each due job, and at most `CATCH_UP`. A job that has more is due again at once."""
@@ -81,8 +82,15 @@ async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
     due = [_Job(JobRow(*row[:-1]), row[-1]) for row in found[:limit]]
     room = min(CATCH_UP, max(1, LOOK_RUNS // len(due)))
     refused_jobs: list[str] = []
+    left: list[str] = []
+    tries = 0
 
     async def act(part: Sequence[_Job]) -> list[Row]:
+        nonlocal tries
+        tries += 1
+        if tries > MAX_TRIES:
+            left.extend(job.row.id for job in part)
+            return []
         try:
             return await _advance(binding, part, room)
         except RowRefused as exc:
@@ -92,7 +100,15 @@ async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
                 return []
             raise
 
-    moved = [_Advanced(*row) for row in await in_halves(act, due, lambda job: f"recurring job {job.row.id}")]
+    try:
+        rows = await act(due)
+    except RowRefused:  # in halves drawn by lot, so that the same good ones do not always suffer
+        due.sort(key=lambda _: binding.entropy.random())
+        rows = await in_halves(act, due, lambda job: f"recurring job {job.row.id}")
+    moved = [_Advanced(*row) for row in rows]
+    if left:
+        log.error("%d recurring jobs beside refused ones are tried again in a minute", len(left))
+        await binding.storage.execute(binding.schedules.defer(left, binding.now() + LEFT_MS))
     if refused_jobs:
         log.error("recurring jobs %s are set aside for an hour", ", ".join(refused_jobs))
         await binding.storage.execute(binding.schedules.defer(refused_jobs, binding.now() + DEFER_MS))

@@ -11,12 +11,15 @@ from typing import Any, Final, Literal, get_args
 from kumofire_fsm.cron import Rule, rule_from_json
 from kumofire_fsm.errors import InvalidSchedule
 
-__all__ = ["GRACE_MS", "Misfire", "Overlap", "Rhythm", "rhythm_from_json"]
+__all__ = ["GRACE_MS", "HOLD_MS", "Misfire", "Overlap", "Rhythm", "rhythm_from_json"]
 
 Misfire = Literal["skip", "latest", "all"]
 Overlap = Literal["allow", "skip", "queue", "cancel_previous"]
 GRACE_MS: Final = 60_000
 """As long as a Cron Trigger's ticks are apart: what one tick finds was not missed."""
+
+HOLD_MS: Final = 5_000
+"""When to look again whether the run that an occurrence waits for is settled; on Workers at the next tick."""
 
 
 @dataclass(frozen=True, slots=True)

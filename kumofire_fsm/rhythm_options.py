@@ -89,7 +89,7 @@ def rhythm_from_options(options: Mapping[str, Any], now: int) -> Rhythm:
     )
     if isinstance(rule, Once) and (rhythm.start_at, rhythm.end_at, rhythm.max_occurrences) != (None,) * 3:
         raise InvalidSchedule("at=... is one time: it has no start_at, end_at or max_occurrences")
-    first = rhythm.start_at or (rule.anchor_ms if isinstance(rule, Every) else None)
+    first = _instant(options, "start_at")
     if first is not None and rhythm.end_at is not None and rhythm.end_at < first:
         raise InvalidSchedule("end_at must not lie before start_at")
     return rhythm
@@ -116,7 +116,8 @@ def changed_rhythm(stored: Mapping[str, Any], changes: Mapping[str, Any], now: i
             dropped |= {"timezone", "start_at"}
         options = {name: value for name, value in options.items() if name not in dropped}
     options |= rule | {name: changes[name] for name in (*_BOUNDS, *_POLICIES) if name in changes}
-    return keep_anchor(rhythm_from_options(options, now), stored, options.get("start_at"))
+    rhythm = rhythm_from_options(options, now)
+    return rhythm if "start_at" in changes else keep_anchor(rhythm, stored, options.get("start_at"))
 
 
 def keep_anchor(rhythm: Rhythm, stored: Mapping[str, Any], start_at: datetime | None) -> Rhythm:

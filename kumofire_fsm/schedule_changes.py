@@ -12,7 +12,7 @@ from kumofire_fsm.definitions import check_key
 from kumofire_fsm.errors import InvalidArgument, InvalidSchedule
 from kumofire_fsm.ids import new_id
 from kumofire_fsm.models import NewSchedule
-from kumofire_fsm.rhythm import Rhythm, rhythm_from_json
+from kumofire_fsm.rhythm import HOLD_MS, Rhythm, rhythm_from_json
 from kumofire_fsm.rhythm_options import (
     RHYTHM_OPTIONS,
     RhythmOptions,
@@ -145,12 +145,22 @@ def _move(binding: Binding, row: JobRow, rhythm: Rhythm, wanted: _Wanted) -> dic
             return None
     occurrence = row.next_at
     if revives or occurrence is None or not _keeps_its_rhythm(row, rhythm, occurrence):
-        occurrence = next_occurrence(rhythm, row.fired, now)
+        occurrence = next_occurrence(rhythm, row.fired, max(now, row.last_at or 0))
     return {
         "event": "revise",
         "occurrence": occurrence,
+        "held_until": row.wake_at if _stays_held(row, rhythm, occurrence, now) else None,
         **{f"new_{name}": value for name, value in wanted._asdict().items()},
     }
+
+
+def _stays_held(row: JobRow, rhythm: Rhythm, occurrence: int, now: int) -> bool:
+    """Return whether the occurrence waits for the previous run, and goes on to."""
+    return (
+        row.wake_at is not None
+        and row.next_at == occurrence < row.wake_at <= now + HOLD_MS
+        and rhythm.overlap == "queue"
+    )
 
 
 def _keeps_its_rhythm(row: JobRow, rhythm: Rhythm, occurrence: int) -> bool:

@@ -120,7 +120,7 @@ def _resumption(row: JobRow, missed: str, now: int) -> dict[str, Any]:
     rhythm = rhythm_from_json(json.loads(row.schedule))
     if missed != "skip" and row.next_at is not None and row.next_at <= now:
         return {"occurrence": row.next_at, "new_catch_up": missed}
-    following = next_occurrence(rhythm, row.fired, now)
+    following = next_occurrence(rhythm, row.fired, max(now, row.last_at or 0))
     if row.next_at is None:
         return {"occurrence": following}
     last = latest_between(rhythm, row.next_at - 1, now)

@@ -146,5 +146,5 @@ def run_row(
     row["payload"] = "apart" if len(job.payload or "") > INLINE_BYTES else ""
     row["max_attempts"] = attempts(common.get("max_attempts"), row["max_attempts"])
     if common.get("tags"):
-        row["tags"] = json.dumps(checked_tags(common["tags"]))
+        row["tags"] = dump(checked_tags(common["tags"]))
     return row, hinted

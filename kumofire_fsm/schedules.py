@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Unpack
@@ -170,10 +171,15 @@ class ScheduleClient:
         Raises:
             UnknownSchedule: there is no such schedule.
             UnknownJob: its job is not registered here.
+            InvalidSchedule: its row is broken.
         """
         binding = self._binding
         job, now = await read_row(self._binding, place_of(schedule_id, schedule_key)), binding.now()
-        columns, hinted = run_row(RowMaker(binding), binding.registry.get(job.job), job, now, now)
+        definition = binding.registry.get(job.job)
+        try:
+            columns, hinted = run_row(RowMaker(binding), definition, job, now, now)
+        except json.JSONDecodeError as exc:
+            raise InvalidSchedule(f"schedule {job.id}: its template is broken ({exc}); update it") from exc
         text = job.payload or "null"
         large = len(text) > INLINE_BYTES
         columns["payload"] = "" if large else text

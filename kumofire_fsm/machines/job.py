@@ -113,7 +113,7 @@ class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
     )
     end = Event(active.to(ended) | paused.to(ended) | suspended.to(ended), doc="Somebody ends it for good.")
     revise = Event(
-        active.to.itself(cond=_COMES)
+        active.to.itself(cond=_COMES, sets={"wake_at": "when(held_until is None, occurrence, held_until)"})
         | paused.to.itself()
         | suspended.to(active, cond=_COMES)
         | ended.to(active, cond=_COMES),
