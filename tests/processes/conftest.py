@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -80,6 +81,21 @@ class Site:
     def ready(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until a worker works, which is a little after its startup hooks: then it hears signals."""
         self.until(lambda: "a worker starts" in self.log(process), 15, "the worker is up")
+
+    def halt(self, process: subprocess.Popen[bytes]) -> None:
+        """Stop a worker (SIGSTOP) between two writes: halted in one, it would keep the lock from all others."""
+        for _ in range(50):
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+            with closing(sqlite3.connect(self.db, timeout=0.5, isolation_level=None)) as db:
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    process.send_signal(signal.SIGCONT)
+                else:
+                    db.execute("ROLLBACK")
+                    return
+        pytest.fail("it is always found in the middle of a write")
 
     def log(self, process: subprocess.Popen[bytes]) -> str:
         """What a worker wrote to standard error."""

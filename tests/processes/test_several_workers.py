@@ -37,7 +37,7 @@ def test_a_worker_stopped_longer_than_its_lease_cannot_settle_what_another_took_
         run = jobs.create("nap", 1.0).kumofire_job_run_id
     stale = site.worker(lease=0.5)
     site.until(lambda: site.notes("began"), 10, "the first worker has begun")
-    stale.send_signal(signal.SIGSTOP)
+    site.halt(stale)
     fresh = site.worker(lease=0.5)
     site.until(lambda: site.notes("began", pid=fresh.pid), 10, "the second worker has begun")
     stale.send_signal(signal.SIGCONT)  # its sleep is over by now: it ends at once
@@ -59,7 +59,7 @@ def test_the_handler_of_a_worker_that_lost_its_lease_is_cancelled(site, tmp_path
         run = jobs.create("gate", str(door)).kumofire_job_run_id
     stale = site.worker(lease=0.5)
     site.until(lambda: site.notes("began"), 10, "the first worker has begun")
-    stale.send_signal(signal.SIGSTOP)
+    site.halt(stale)
     fresh = site.worker(lease=0.5)
     site.until(lambda: site.notes("began", pid=fresh.pid), 10, "the second worker has begun")
     stale.send_signal(signal.SIGCONT)
