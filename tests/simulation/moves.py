@@ -166,4 +166,15 @@ def _enqueue(move: Move, at: int, lives: Lives, found: Found) -> None:
 _FAILED: Final = {edge.target for edge in SPEC.edges_of("fail")} - {
     edge.target for edge in SPEC.edges_of("cancel")
 }
-_RULES: Final = {"start": _start, "lose": _lose, "expire": _expire, "enqueue": _enqueue}
+
+
+def _cancel(move: Move, _at: int, lives: Lives, found: Found) -> None:
+    """A request to stop leaves its attempt the grace period at most: a lease that ends sooner, never later."""
+    if not SPEC.has_role(move.after.state, Role.LEASED):
+        return
+    if move.after.wake_at > move.before.wake_at:
+        found("leases hold", f"{move}: a cancellation made the lease longer")
+    lives.lease[move.run_id, move.after.claim] = move.after.wake_at
+
+
+_RULES: Final = {"cancel": _cancel, "start": _start, "lose": _lose, "expire": _expire, "enqueue": _enqueue}
