@@ -46,6 +46,8 @@ class Lives:
         self._found = found
         self.owner: dict[tuple[str, str | None], Actor] = {}
         self.lease: dict[tuple[str, str | None], int] = {}
+        self.shortened: dict[tuple[str, str | None], int] = {}
+        """Leases that a cancellation has cut, which their holder does not know until its next heartbeat."""
         self.held: dict[tuple[str, Actor], str] = {}
         self.calls: dict[str, list[HandlerCall]] = {}
         self._open: dict[tuple[str, Actor], HandlerCall] = {}
@@ -56,7 +58,8 @@ class Lives:
             self._found("fresh claims", f"{run_id} was started with the claim {claim} of an earlier start")
         for call in self.calls.get(run_id, ()):
             if call.outcome is None and call.actor.alive and call.claim is not None:
-                left = self.lease[run_id, call.claim] - at
+                lease = self.lease[run_id, call.claim]
+                left = min(lease, self.shortened.get((run_id, call.claim), lease)) - at
                 if left > tolerance:
                     self._found(
                         "one live attempt",

@@ -174,7 +174,7 @@ def _cancel(move: Move, _at: int, lives: Lives, found: Found) -> None:
         return
     if move.after.wake_at > move.before.wake_at:
         found("leases hold", f"{move}: a cancellation made the lease longer")
-    lives.lease[move.run_id, move.after.claim] = move.after.wake_at
+    lives.shortened[move.run_id, move.after.claim] = move.after.wake_at
 
 
 _RULES: Final = {"cancel": _cancel, "start": _start, "lose": _lose, "expire": _expire, "enqueue": _enqueue}
