@@ -8,13 +8,12 @@ from typing import Final, NamedTuple
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.budget import Budget
 from kumofire_fsm.errors import RowRefused
-from kumofire_fsm.fire import DEFER_MS, in_halves
 from kumofire_fsm.hints import send_hints
 from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.occurrences import fire_due_jobs
 from kumofire_fsm.ports import Row, Statement
-from kumofire_fsm.store.refusals import explained
+from kumofire_fsm.refused import act_or_defer
 
 __all__ = ["dispatch", "sweep"]
 
@@ -22,7 +21,6 @@ MAX_ROUNDS: Final = 20
 """Rounds of one dispatch; what is still due then waits for the next tick."""
 MAX_TRIES: Final = 24
 """Statements in search of rows that the database refuses: with all others half of an invocation's."""
-LEFT_MS: Final = 60_000
 ROUND_STATEMENTS: Final = 8
 """What a round may send: five for recurring jobs, one sweep, and a nudge for each when the queue refuses."""
 
@@ -106,38 +104,13 @@ async def _tell(binding: Binding, rows: Sequence[Row], now: int) -> None:
 async def move_or_defer(
     binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
 ) -> list[Row]:
-    """Run a by-id statement on what the database accepts, and set the refused rows aside.
-
-    Rows that were not reached when the tries are spent follow a minute later. The halves are drawn by lot,
-    so that the same good rows do not stand beside bad ones each time.
-    """
-    refused: dict[str, str] = {}
-    left: list[str] = []
-    tries = 0
-
-    async def act(part: Sequence[str]) -> list[Row]:
-        nonlocal tries
-        tries += 1
-        if tries > MAX_TRIES:
-            left.extend(part)
-            return []
-        try:
-            return await binding.storage.execute(statement(part))
-        except RowRefused as exc:
-            if len(part) == 1:
-                refused[part[0]] = explained(exc)
-                return []
-            raise
-
-    drawn = sorted(ids, key=lambda _: binding.entropy.random())
-    rows = await in_halves(act, drawn, str) if drawn else []
-    if left:
-        log.error("%d runs beside refused ones are tried again in a minute", len(left))
-        await binding.storage.execute(binding.runs.defer(left, binding.now() + LEFT_MS))
-    if refused:
-        for why in sorted(set(refused.values())):
-            which = ", ".join(run_id for run_id, reason in refused.items() if reason == why)
-            log.error("runs %s cannot be moved; set aside for an hour: %s", which, why)
-        later = binding.now() + DEFER_MS
-        await binding.storage.execute(binding.runs.defer(list(refused), later))
-    return rows
+    """Run a by-id statement on what the database accepts, and set the refused runs aside."""
+    return await act_or_defer(
+        binding,
+        lambda part: binding.storage.execute(statement(part)),
+        ids,
+        what="runs",
+        id_of=str,
+        defer=binding.runs.defer,
+        tries=MAX_TRIES,
+    )

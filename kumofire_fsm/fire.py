@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.errors import (
@@ -22,12 +22,9 @@ from kumofire_fsm.ports import Row
 from kumofire_fsm.store.refusals import REGISTER, explained, lacks_edge
 from kumofire_fsm.store.runs import RunRow
 
-__all__ = ["DEFER_MS", "Move", "Moved", "fire", "in_halves", "read_runs", "refusal"]
+__all__ = ["Move", "Moved", "fire", "in_halves", "is_settled", "read_runs", "refusal"]
 
 T = TypeVar("T")
-
-DEFER_MS: Final = 3_600_000
-"""For how long a row that the database refuses to move is set aside."""
 
 
 class Moved(NamedTuple):
@@ -85,8 +82,16 @@ async def in_halves(
     act: Callable[[Sequence[T]], Awaitable[list[Row]]],
     items: Sequence[T],
     describe: Callable[[T], str],
+    *,
+    order: Callable[[Sequence[T]], Sequence[T]] = list,
 ) -> list[Row]:
     """Act on all items at once; when the database refuses, on each half, down to the bad item.
+
+    Args:
+        act: acts on some of the items, all or none of them.
+        items: what to act on.
+        describe: says which item it is, for logs.
+        order: in which order items that were refused together are halved.
 
     Raises:
         RowRefused: there was only one item, and it was refused.
@@ -98,10 +103,10 @@ async def in_halves(
             raise
         log.warning("a set of %d was refused (%s); trying halves", len(items), exc)
     rows: list[Row] = []
-    middle = len(items) // 2
+    items, middle = order(items), len(items) // 2
     for half in (items[:middle], items[middle:]):
         try:
-            rows += await in_halves(act, half, describe)
+            rows += await in_halves(act, half, describe, order=order)
         except RowRefused as exc:
             log.error("%s was refused, and is left as it was: %s", describe(half[0]), explained(exc))
     return rows

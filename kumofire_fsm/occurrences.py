@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.creation import RowMaker
 from kumofire_fsm.decision import CATCH_UP, Decision, Due, decide
-from kumofire_fsm.errors import InvalidSchedule, RowRefused
-from kumofire_fsm.fire import DEFER_MS, Move, in_halves, is_settled
+from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.fire import Move, is_settled
 from kumofire_fsm.hints import send_hints
 from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ids import new_token
@@ -19,16 +19,15 @@ from kumofire_fsm.jitter import jitter_delay_ms
 from kumofire_fsm.jsontext import cut
 from kumofire_fsm.limits import ERROR_BYTES
 from kumofire_fsm.ports import Row
+from kumofire_fsm.refused import act_or_defer
 from kumofire_fsm.rhythm import HOLD_MS, Rhythm, rhythm_from_json
 from kumofire_fsm.schedule_rows import run_row
-from kumofire_fsm.store.refusals import explained
 from kumofire_fsm.store.schedules import JobRow
 
 __all__ = ["JobsReport", "fire_due_jobs"]
 
 MAX_TRIES: Final = 8
 """Batches of up to five statements in search of jobs that the database refuses: most of an invocation's."""
-LEFT_MS: Final = 60_000
 LOOK_RUNS: Final = 500
 """How many runs one look makes, so that their rows fit into a statement even with all their tags; at least
 one of each due job, and at most `CATCH_UP`. A job that has more is due again at once."""
@@ -81,37 +80,16 @@ async def fire_due_jobs(binding: Binding, *, limit: int) -> JobsReport:
         return JobsReport()
     due = [_Job(JobRow(*row[:-1]), row[-1]) for row in found[:limit]]
     room = min(CATCH_UP, max(1, LOOK_RUNS // len(due)))
-    refused_jobs: list[str] = []
-    left: list[str] = []
-    tries = 0
-
-    async def act(part: Sequence[_Job]) -> list[Row]:
-        nonlocal tries
-        tries += 1
-        if tries > MAX_TRIES:
-            left.extend(job.row.id for job in part)
-            return []
-        try:
-            return await _advance(binding, part, room)
-        except RowRefused as exc:
-            if len(part) == 1:
-                log.error("recurring job %s cannot be moved: %s", part[0].row.id, explained(exc))
-                refused_jobs.append(part[0].row.id)
-                return []
-            raise
-
-    try:
-        rows = await act(due)
-    except RowRefused:  # in halves drawn by lot, so that the same good ones do not always suffer
-        due.sort(key=lambda _: binding.entropy.random())
-        rows = await in_halves(act, due, lambda job: f"recurring job {job.row.id}")
+    rows = await act_or_defer(
+        binding,
+        lambda part: _advance(binding, part, room),
+        due,
+        what="recurring jobs",
+        id_of=lambda job: job.row.id,
+        defer=binding.schedules.defer,
+        tries=MAX_TRIES,
+    )
     moved = [_Advanced(*row) for row in rows]
-    if left:
-        log.error("%d recurring jobs beside refused ones are tried again in a minute", len(left))
-        await binding.storage.execute(binding.schedules.defer(left, binding.now() + LEFT_MS))
-    if refused_jobs:
-        log.error("recurring jobs %s are set aside for an hour", ", ".join(refused_jobs))
-        await binding.storage.execute(binding.schedules.defer(refused_jobs, binding.now() + DEFER_MS))
     hinted = [(each.id, each.run_at) for each in moved if each.run_at is not None]
     refused = await send_hints(binding, hinted)
     return JobsReport(
