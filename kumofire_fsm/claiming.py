@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kumofire_fsm.binding import Binding, log
-from kumofire_fsm.dispatcher import move_or_defer
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.ids import new_token
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.refused import move_or_defer
 from kumofire_fsm.store.runs import ClaimedRun
 
 __all__ = ["claim_due", "claim_hinted"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from kumofire_fsm.binding import Binding, log
@@ -13,14 +13,12 @@ from kumofire_fsm.hooks import Change, call_hooks
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.occurrences import fire_due_jobs
 from kumofire_fsm.ports import Row, Statement
-from kumofire_fsm.refused import act_or_defer
+from kumofire_fsm.refused import move_or_defer
 
 __all__ = ["dispatch", "sweep"]
 
 MAX_ROUNDS: Final = 20
 """Rounds of one dispatch; what is still due then waits for the next tick."""
-MAX_TRIES: Final = 24
-"""Statements in search of rows that the database refuses: with all others half of an invocation's."""
 ROUND_STATEMENTS: Final = 8
 """What a round may send: five for recurring jobs, one sweep, and a nudge for each when the queue refuses."""
 
@@ -99,18 +97,3 @@ async def _tell(binding: Binding, rows: Sequence[Row], now: int) -> None:
         log.warning("leases lost: %d; of runs %s%s", len(lost), ", ".join(lost[:IDS_LOGGED]), more)
     binding.tell_settled(row[0] for row in rows)
     await call_hooks(binding, [Change(row[0], row[1], row[3], now) for row in rows])
-
-
-async def move_or_defer(
-    binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
-) -> list[Row]:
-    """Run a by-id statement on what the database accepts, and set the refused runs aside."""
-    return await act_or_defer(
-        binding,
-        lambda part: binding.storage.execute(statement(part)),
-        ids,
-        what="runs",
-        id_of=str,
-        defer=binding.runs.defer,
-        tries=MAX_TRIES,
-    )

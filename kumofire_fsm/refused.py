@@ -11,7 +11,7 @@ from kumofire_fsm.fire import in_halves
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.refusals import explained
 
-__all__ = ["act_or_defer"]
+__all__ = ["act_or_defer", "move_or_defer"]
 
 T = TypeVar("T")
 
@@ -19,6 +19,8 @@ DEFER_MS: Final = 3_600_000
 """For how long a row that the database refuses to move is set aside."""
 LEFT_MS: Final = 60_000
 """When rows follow that were not reached because the tries were spent."""
+MAX_TRIES: Final = 24
+"""Statements in search of runs that the database refuses: with all others half of an invocation's."""
 
 
 async def act_or_defer(
@@ -74,3 +76,18 @@ async def act_or_defer(
     if refused:
         await binding.storage.execute(defer(list(refused), binding.now() + DEFER_MS))
     return rows
+
+
+async def move_or_defer(
+    binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
+) -> list[Row]:
+    """Run a by-id statement on what the database accepts, and set the refused runs aside."""
+    return await act_or_defer(
+        binding,
+        lambda part: binding.storage.execute(statement(part)),
+        ids,
+        what="runs",
+        id_of=str,
+        defer=binding.runs.defer,
+        tries=MAX_TRIES,
+    )
