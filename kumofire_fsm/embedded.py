@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -45,7 +47,8 @@ class EmbeddedJobs(Jobs):
         if self._pool is not None:
             raise InvalidArgument("this database's worker runs already in this process")
         seconds = duration_ms(grace, "grace") / 1000
-        pool = WorkerPool(self._binding, self, self._storage.data_version, concurrency)
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        pool = WorkerPool(self._binding, self, self._storage.data_version, concurrency, name)
         self._pool = pool
         self._ended.clear()
         try:

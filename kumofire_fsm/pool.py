@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
-import socket
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,10 +45,11 @@ class WorkerPool:
         jobs: what handlers find in ``ctx.jobs``.
         data_version: gives a number that changes when another connection has committed.
         concurrency: how many handlers may be under way at once.
+        name: what histories call this worker.
     """
 
     def __init__(
-        self, binding: Binding, jobs: Any, data_version: Callable[[], int], concurrency: int
+        self, binding: Binding, jobs: Any, data_version: Callable[[], int], concurrency: int, name: str
     ) -> None:
         self._binding, self._jobs, self._concurrency = binding, jobs, concurrency
         self.in_flight: dict[str, Attempt] = {}
@@ -66,7 +64,8 @@ class WorkerPool:
         self._hungry, self._claiming, self._exclusive, self._at_once = True, False, False, False
         self._turn_is_set = False
         self._room_until, self._room_after, self._room_s = 0.0, 0.0, ROOM_SECONDS
-        self._facts = json_facts(by=f"{socket.gethostname()}:{os.getpid()}")
+        self._facts = json_facts(by=name)
+        self._loop = asyncio.get_running_loop()
         self._upkeep = Upkeep(binding, self, data_version)
         self._clean = contextvars.copy_context()
 
@@ -106,9 +105,9 @@ class WorkerPool:
         self._at_once = True  # what the database refuses from here on is left to the leases
         for attempt in list(self.in_flight.values()):
             attempt.stop("shutdown")
-        patience = time.monotonic() + STUBBORN_SECONDS
+        patience = self._loop.time() + STUBBORN_SECONDS
         while self.in_flight or self._outcomes or self._tasks or self._claiming:
-            if time.monotonic() > patience:
+            if self._loop.time() > patience:
                 for attempt in list(self.in_flight.values()):
                     log.error("run %s: its handler ignores its cancellation; left behind", attempt.run.id)
                     self._finish(attempt, release(attempt.run, self._binding.now()))
@@ -122,16 +121,16 @@ class WorkerPool:
         for lane in self._lanes:
             lane.cancel()
         if self._lanes:
-            await asyncio.wait(self._lanes, timeout=0 if time.monotonic() > patience else None)
+            await asyncio.wait(self._lanes, timeout=0 if self._loop.time() > patience else None)
         self._executor.shutdown(wait=False, cancel_futures=True)
         log.info("a worker has stopped; nothing of its own is under way")
 
     def make_room(self) -> None:
         """Claim nothing for a while, so that a suspect run, which starts alone, gets its turn."""
-        now = time.monotonic()
+        now = self._loop.time()
         if self.in_flight and not self._exclusive and now > self._room_after:
             self._room_until, self._room_after = now + self._room_s, now + 5 * self._room_s
-            asyncio.get_running_loop().call_later(self._room_s, self.wake)
+            self._loop.call_later(self._room_s, self.wake)
             self._room_s = min(2 * self._room_s, 60.0)
 
     def wake(self) -> None:
@@ -152,7 +151,7 @@ class WorkerPool:
     def _set_turn(self) -> None:
         if not self._turn_is_set:
             self._turn_is_set = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         """Start a settle and a claim; what both submit shares a commit."""
@@ -166,7 +165,7 @@ class WorkerPool:
                 self._start(self._settle([outcome]))
         free = self._concurrency - len(self.in_flight)
         open_ = not (self._claiming or self._exclusive or self._stopped.is_set())
-        if self.in_flight and time.monotonic() < self._room_until:
+        if self.in_flight and self._loop.time() < self._room_until:
             open_ = False
         if self._hungry and free > 0 and open_:
             self._claiming, self._hungry = True, False
@@ -190,7 +189,7 @@ class WorkerPool:
             runs, found = await claim_due(self._binding, free, alone=alone, facts=self._facts)
         except Exception as exc:
             log.error("no runs could be claimed: %s", exc, exc_info=not isinstance(exc, StoreError))
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self.wake)
+            self._loop.call_later(RETRY_SECONDS, self.wake)
             runs, found = [], 0
         finally:
             self._claiming = False
@@ -229,8 +228,7 @@ class WorkerPool:
                 waiting.set_result(None)
                 return
         # In a context of its own: a handler that changed context variables may be what called this.
-        loop = asyncio.get_running_loop()
-        lane = loop.create_task(self._lane(), context=self._clean.run(contextvars.copy_context))
+        lane = self._loop.create_task(self._lane(), context=self._clean.run(contextvars.copy_context))
         self._lanes.add(lane)
         lane.add_done_callback(self._lane_ended)
 
@@ -240,16 +238,16 @@ class WorkerPool:
         self._next_lane()
 
     async def _lane(self) -> None:
-        loop, clean = asyncio.get_running_loop(), contextvars.copy_context()
+        loop, clean = self._loop, contextvars.copy_context()
         while True:
-            burst_ends = time.perf_counter() + BURST_SECONDS
+            burst_ends = loop.time() + BURST_SECONDS
             while self._ready:
                 await self._perform(self._ready.popleft())
                 if contextvars.copy_context() != clean:
                     return  # the handler changed context variables: a fresh lane goes on
-                if time.perf_counter() > burst_ends:
+                if loop.time() > burst_ends:
                     await asyncio.sleep(0)
-                    burst_ends = time.perf_counter() + BURST_SECONDS
+                    burst_ends = loop.time() + BURST_SECONDS
             if self._stopped.is_set():
                 return
             wait: asyncio.Future[None] = loop.create_future()
@@ -261,7 +259,7 @@ class WorkerPool:
 
         def suspended() -> None:
             seconds = attempt.definition.timeout_ms / 1000
-            timers.append(asyncio.get_running_loop().call_later(seconds, attempt.stop, "timeout"))
+            timers.append(self._loop.call_later(seconds, attempt.stop, "timeout"))
             self._next_lane()
 
         run, now = attempt.run, self._binding.now()
@@ -293,5 +291,5 @@ class WorkerPool:
             self._exclusive, self._hungry = False, True
         if not self.in_flight:
             self._quiet.set()
-            self._hungry = self._hungry or time.monotonic() < self._room_until
+            self._hungry = self._hungry or self._loop.time() < self._room_until
         self._set_turn()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -104,13 +103,14 @@ class Upkeep:
 
     async def _watch(self) -> None:
         """Look for work when another connection has committed."""
-        seen, quiet_since = self._data_version(), time.monotonic()
+        loop = asyncio.get_running_loop()
+        seen, quiet_since = self._data_version(), loop.time()
         while True:
-            idle = time.monotonic() - quiet_since > IDLE_AFTER_SECONDS
+            idle = loop.time() - quiet_since > IDLE_AFTER_SECONDS
             await asyncio.sleep(POLL_IDLE_SECONDS if idle else POLL_SECONDS)
             version = self._data_version()
             if version != seen:
-                seen, quiet_since = version, time.monotonic()
+                seen, quiet_since = version, loop.time()
                 self._pool.wake()
 
     async def _make_room(self) -> None:
