@@ -31,6 +31,8 @@ SETTLE_AT_ONCE: Final = 500
 """Outcomes that one statement settles."""
 STUBBORN_SECONDS: Final = 2.0
 """How long a cancelled handler may tidy up at the end before it is left behind."""
+LOOK_SECONDS: Final = 0.01
+"""How often the end looks whether the handlers have ended; their tasks may go on without them."""
 ROOM_SECONDS: Final = 1.0
 """For how long no other work is claimed so that a suspect run can be alone; doubles when in vain."""
 RETRY_SECONDS: Final = 1.0
@@ -114,9 +116,9 @@ class WorkerPool:
             self._turn()
             waiting = [*self._tasks, *(a.task for a in self.in_flight.values() if a.task)]
             if waiting:
-                await asyncio.wait(waiting, timeout=0.001, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             else:
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(LOOK_SECONDS)
         await asyncio.gather(*self._upkeep.end(), return_exceptions=True)  # it kept the leases until now
         for lane in self._lanes:
             lane.cancel()

@@ -8,14 +8,14 @@ import sys
 import time
 
 from simulation.explore import WORLDS, explore
-from simulation.history import play
+from simulation.history import SETTINGS, play
 from simulation.mutants import MUTANTS, SEEDS, catch
 from simulation.shrink import report, shrink
 
 
-def simulate(seed: int, steps: int | None) -> int:
+def simulate(seed: int, steps: int | None, setting: str) -> int:
     """Play one seed and print what happened; a violation is shrunk first."""
-    result = play(seed, steps=steps)
+    result = play(seed, setting=setting, steps=steps)
     if result.violation is not None:
         print(report(shrink(result)))
         return 1
@@ -26,11 +26,11 @@ def simulate(seed: int, steps: int | None) -> int:
     return 0
 
 
-def soak(histories: int, first: int) -> int:
+def soak(histories: int, first: int, setting: str) -> int:
     """Play many seeds, and stop at the first violation."""
     began = time.perf_counter()
     for number in range(1, histories + 1):
-        result = play(first + number - 1)
+        result = play(first + number - 1, setting=setting)
         if result.violation is not None:
             print(report(shrink(result)))
             return 1
@@ -79,14 +79,16 @@ def main() -> int:
     many = commands.add_parser("soak")
     many.add_argument("--histories", type=int, default=100_000)
     many.add_argument("--first", type=int, default=1_000_000)
+    for command in (one, many):
+        command.add_argument("--setting", choices=SETTINGS, default="workers")
     commands.add_parser("mutants")
     commands.add_parser("explore").add_argument("worlds", nargs="*")
     given = parser.parse_args()
     match given.command:
         case "simulate":
-            return simulate(given.seed, given.steps)
+            return simulate(given.seed, given.steps, given.setting)
         case "soak":
-            return soak(given.histories, given.first)
+            return soak(given.histories, given.first, given.setting)
         case "mutants":
             return mutants()
     return explore_all(given.worlds)

@@ -20,6 +20,9 @@ class Actor:
         skew: how many milliseconds its clock is ahead.
         frozen_until: nothing of it happens before this.
         calls: how many calls of ports it has made.
+        wrote: how many changes of rows it has committed.
+        lanes: how many handlers it may have under way; None for one that calls none.
+        limit: how many rows one statement of it may move; None where its input bounds it.
         saw: for each run the row that a statement last gave it.
         position: what it has been told so far; equal positions behave alike.
     """
@@ -28,7 +31,9 @@ class Actor:
         self.world, self.key, self.name, self.skew = world, key, name, skew
         self.alive, self.done = True, False
         self.frozen_until = 0
-        self.calls = 0
+        self.calls = self.wrote = 0
+        self.lanes: int | None = None
+        self.limit: int | None = None
         self.deliveries: list[Any] = []
         self.saw: dict[str, Any] = {}
         self.position = 0

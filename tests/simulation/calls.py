@@ -64,6 +64,8 @@ class Calls:
     database: Database
     queue: Queue
     monitor: Monitor
+    strikes: float = 1.0
+    """How likely a call of the database fails, against the rates of the history."""
 
     def at(self, when: int, event: Event) -> None:
         """Let an event happen at a millisecond."""
@@ -80,7 +82,14 @@ class Calls:
     def store(self, actor: Actor, statements: Sequence[Statement]) -> Any:
         """Take a call of the storage port."""
         what = " + ".join(statement.name for statement in statements)
-        return self._call(actor, STORAGE, what, lambda _: self.database.run(statements))
+
+        def run(_: Call) -> Any:
+            before = self.database.db.total_changes
+            answers = self.database.run(statements)
+            actor.wrote += self.database.db.total_changes - before
+            return answers
+
+        return self._call(actor, STORAGE, what, run)
 
     def send(self, actor: Actor, hints: list[Hint]) -> Any:
         """Take a call of the queue port."""
@@ -112,7 +121,7 @@ class Calls:
         answered, number = self._begin(actor)
         if actor.alive:
             call = Call(actor, number, what, act, answered, kinds=kinds)
-            weight = 4.0 if any(event in what for event in _OUTCOMES) else 1.0
+            weight = 4.0 if any(event in what for event in _OUTCOMES) else self.strikes
             call.fault = self.faults.strike(kinds, actor.key, number, weight=weight)
             delay = self.pace.landing(actor.key, number)
             if call.fault is Fault.SLOW:

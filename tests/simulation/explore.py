@@ -19,12 +19,13 @@ from typing import Any
 from simulation.calls import Call, Event
 from simulation.faults import STORAGE, Dice, Fault, Faults
 from simulation.handlers import Applications
-from simulation.history import drain, shared_parts
+from simulation.history import shared_parts
 from simulation.invariants import Violation
 from simulation.pace import Pace
 from simulation.queue import Message
+from simulation.queued import QueuedWorld
 from simulation.storage import Database
-from simulation.world import START, World
+from simulation.world import START
 
 __all__ = ["WORLDS", "Explored", "SmallWorld", "explore"]
 
@@ -88,7 +89,7 @@ class _Still(Pace):
     answer = message = long = landing
 
 
-class ChosenWorld(World):
+class ChosenWorld(QueuedWorld):
     """A world whose next event is chosen from outside."""
 
     def __init__(self, small: SmallWorld, database: Database, applications: Applications) -> None:
@@ -161,7 +162,7 @@ class ChosenWorld(World):
         self.free = True
         for when, count, event in self.pending:
             heapq.heappush(self.events, (when, 0, count, event))
-        drain(self)
+        self.wind_down()
 
     def _told(self, actor: Any, *what: object) -> None:
         actor.position = hash((actor.position, self.now, *what))
@@ -177,7 +178,7 @@ class ChosenWorld(World):
         async def cancel(jobs: Any, _: Any) -> None:
             await jobs.cancel(run_ids[0])
 
-        self.spawn("client", self._key(1, 0), create)
+        self.spawn("client", self.actor_key(1, 0), create)
         self.loop.run_ready()
         while not run_ids:
             self.choose(self.pending[0][2], None)
@@ -189,7 +190,7 @@ class ChosenWorld(World):
         for number, at in enumerate(small.ticks):
             self.at(START + at, Event(None, f"tick {number}", lambda n=number: self.dispatcher(n)))
         for number, at in enumerate(small.cancels, 1):
-            key = self._key(1, number)
+            key = self.actor_key(1, number)
             self.at(
                 START + at, Event(None, f"cancel {number}", lambda k=key: self.spawn("client", k, cancel))
             )

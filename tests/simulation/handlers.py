@@ -125,10 +125,13 @@ class Applications:
         self._new = self._application(JOBS)
         self._old = self._application(tuple(job for job in JOBS if job != "late"))
 
-    def bind(self, actor: Actor, timing: Timing, *, old: bool, options: dict[str, Any]) -> Jobs:
+    def bind(self, actor: Actor, *, old: bool) -> Jobs:
         """Return the API for one invocation."""
-        app = self._old if old else self._new
-        return app.bind(db=ActorStorage(actor), queue=ActorQueue(actor), env=actor, timing=timing, **options)
+        app, world = self._old if old else self._new, actor.world
+        queue = None if world.queue is None else ActorQueue(actor)
+        return app.bind(
+            db=ActorStorage(actor), queue=queue, env=actor, timing=world.timing, **world.binding_options
+        )
 
     def _application(self, jobs: tuple[str, ...]) -> Kumofire:
         app = Compiled(

@@ -85,6 +85,7 @@ class Monitor:
                 self.walked.add((event, before and before.state, after.state))
         for before, after in jobs.values():
             self._check_job(actor, before, after)
+        self._check_limit(actor, what, len(runs), len(jobs))
         if runs:
             self._check_keys()
             self._check_occurrences(runs, jobs)
@@ -113,6 +114,12 @@ class Monitor:
             for row_id in [each for each in known if each not in rows]:
                 changed[row_id] = known.pop(row_id), None
         return changed
+
+    def _check_limit(self, actor: Actor, what: str, runs: int, jobs: int) -> None:
+        """Check that a statement which looks for work moves no more rows than it may."""
+        moved = runs if what == "runs.sweep" else jobs if "jobs.fire" in what else 0
+        if actor.limit is not None and moved > actor.limit:
+            self.found("a limit is kept", f"{what} of {actor.name} moved {moved} rows of {actor.limit}")
 
     def _check_keys(self) -> None:
         held: dict[tuple[str, str], str] = {}

@@ -48,6 +48,8 @@ class Lives:
         self.lease: dict[tuple[str, str | None], int] = {}
         self.shortened: dict[tuple[str, str | None], int] = {}
         """Leases that a cancellation has cut, which their holder does not know until its next heartbeat."""
+        self.suspects: set[tuple[str, str | None]] = set()
+        """Claims of runs that may have killed their workers."""
         self.held: dict[tuple[str, Actor], str] = {}
         self.calls: dict[str, list[HandlerCall]] = {}
         self._open: dict[tuple[str, Actor], HandlerCall] = {}
@@ -81,6 +83,11 @@ class Lives:
             self._found("one call a claim", f"the handler of {run_id} is called again under one claim")
         elif (late := actor.now() - self.lease[run_id, claim]) >= 0:
             self._found("called under a lease", f"{actor.name} calls {run_id} {late} ms after its lease")
+        under_way = [other for other in self._open.values() if other.actor is actor and other.outcome is None]
+        if len(under_way) >= (actor.lanes or 0):
+            self._found("within its concurrency", f"{actor.name} calls {len(under_way) + 1} handlers at once")
+        if under_way and any((each.run_id, each.claim) in self.suspects for each in (call, *under_way)):
+            self._found("suspects start alone", f"{actor.name} calls {run_id} beside others")
         calls.append(call)
         self._open[run_id, actor] = call
         return call

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
+from simulation.actors import CURRENT
+
 __all__ = ["Loop"]
 
 
@@ -16,6 +18,8 @@ class Loop(asyncio.AbstractEventLoop):
 
     All choice lies outside: an answer of a port or a timer comes when the world says so. Between two
     such events the code of one actor runs without interruption, as it does on a real loop.
+
+    What is ready of an actor that has died is not run: the dead do nothing more.
 
     Args:
         now: virtual milliseconds.
@@ -28,13 +32,18 @@ class Loop(asyncio.AbstractEventLoop):
         self.tasks: list[asyncio.Task[Any]] = []
         self.errors: list[str] = []
 
+    def ready(self, handle: asyncio.Handle) -> None:
+        """Take a timer that is due."""
+        self._ready.append(handle)
+
     def run_ready(self) -> None:
         """Run what is ready, and what that makes ready."""
         asyncio._set_running_loop(self)
         try:
             while self._ready:
                 handle = self._ready.popleft()
-                if not handle.cancelled():
+                actor = handle._context.get(CURRENT)
+                if not handle.cancelled() and (actor is None or actor.alive):
                     handle._run()
         finally:
             asyncio._set_running_loop(None)

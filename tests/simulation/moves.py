@@ -137,8 +137,10 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
         found("one live attempt", f"{move}: it was claimed already")
     if before.run_at > at or (before.expires_at is not None and before.expires_at <= at):
         found("started when due", f"{move}: at {at}, due {before.run_at}, expires {before.expires_at}")
-    if before.suspect >= SUSPECT and after.shared:
-        found("suspects start alone", str(move))
+    if before.suspect >= SUSPECT:
+        lives.suspects.add((move.run_id, after.claim))
+        if after.shared:
+            found("suspects start alone", str(move))
     if not at < after.wake_at <= min(after.timeout_at, at + MAX_LEASE_MS):
         found("a lease within its timeout", f"{move}: {after.wake_at - at} ms")
     lives.started(move.actor, move.run_id, after.claim, at, TOLERANCE_MS)
@@ -147,6 +149,8 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
 
 def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     before, after = move.before, move.after
+    if move.actor.world.unharmed() and (move.run_id, before.claim) not in lives.shortened:
+        found("nothing is lost without a fault", str(move))
     if before.wake_at > at:
         found("leases hold", f"{move}: lost {before.wake_at - at} ms before its lease ran out")
     if after.state in _FAILED and before.attempt < before.max_attempts:

@@ -6,6 +6,7 @@ defect is, and not where in the package somebody might make it. A change that no
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,13 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kumofire_fsm import claiming, storing
+from kumofire_fsm import claiming, pool, storing
 from kumofire_fsm.attempt import Attempt
 from kumofire_fsm.errors import QueueError, TransientStoreError
 from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.pool import WorkerPool
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.rows import ClaimedRun
 from kumofire_fsm.store.runs import RunStatements
+from kumofire_fsm.upkeep import Upkeep
 from simulation.handlers import Applications
 from simulation.history import Result, play
 from simulation.queue import Delivery
@@ -42,6 +45,7 @@ class Mutant:
         changes: (pattern, replacement) pairs for their SQL.
         patches: (object, attribute, function of the original) triples.
         schema: SQL that weakens the database first.
+        setting: where it is looked for; see `simulation.history.SETTINGS`.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Mutant:
     changes: tuple[tuple[str, str], ...] = ()
     patches: tuple[Patch, ...] = ()
     schema: str = ""
+    setting: str = "workers"
 
     @contextmanager
     def applied(self) -> Iterator[Database]:
@@ -82,7 +87,7 @@ def catch(mutant: Mutant, seeds: int = SEEDS) -> Result | None:
     applications = Applications()
     with mutant.applied() as database:
         for seed in range(seeds):
-            result = play(seed, parts=(database, applications))
+            result = play(seed, setting=mutant.setting, parts=(database, applications))
             if result.violation is not None:
                 return result
     return None
@@ -165,6 +170,29 @@ def _refusing(send_hints: Any) -> Any:
     return raising
 
 
+def _never(duty: Any) -> Any:
+    """Leave a duty of the embedded worker undone."""
+
+    async def wait(_: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    return wait
+
+
+def _without_drain(drain: Any) -> Any:
+    async def leave(_pool: Any, _grace: float) -> None:
+        pass
+
+    return leave
+
+
+def _always_alone(claim: Any) -> Any:
+    async def alone(*args: Any, **options: Any) -> Any:
+        return await claim(*args, **{**options, "alone": True})
+
+    return alone
+
+
 def _twice(perform: Any) -> Any:
     async def again(self: Attempt, *args: Any, **options: Any) -> Any:
         await perform(self, *args, **options)
@@ -175,6 +203,7 @@ def _twice(perform: Any) -> Any:
 
 _FIRES = r"runs\.[a-z+]*(succeed|retry|fail|snooze|release|stop|heartbeat)[a-z+]*"
 _DROP_TRIGGERS = "DROP TRIGGER kumofire_runs_move; DROP TRIGGER kumofire_runs_wake;"
+_LIMIT = r" LIMIT (\(\?1 ->> '\$\.limit'\)( \+ 1)?|\?1 ->> '\$\.limit')"
 _NO_DEADLINE = (r", wake_at = CASE .* END FROM a WHERE r\.", ", wake_at = NULL FROM a WHERE r.")
 
 MUTANTS = (
@@ -234,5 +263,17 @@ MUTANTS = (
         "a retry leaves no history",
         r"runs\.retry",
         ((r"history = (?:(?!history =).)* END(?=, run_at)", "history = r.history"),),
+    ),
+    Mutant("a sweep has no limit", r"runs\.sweep", ((_LIMIT, ""),)),
+    Mutant("a worker claims beyond its lanes", r"runs\.claim", ((_LIMIT, ""),), setting="embedded"),
+    Mutant("a worker renews no leases", patches=((Upkeep, "keep_leases", _never),), setting="embedded"),
+    Mutant("a worker fires no deadlines", patches=((Upkeep, "_keep_deadlines", _never),), setting="embedded"),
+    Mutant(
+        "a worker takes suspects with others",
+        patches=((pool, "claim_due", _always_alone),),
+        setting="embedded",
+    ),
+    Mutant(
+        "a worker ends without settling", patches=((WorkerPool, "drain", _without_drain),), setting="embedded"
     ),
 )

@@ -42,7 +42,7 @@ def _step(kept: Shrunk, player: Callable[..., Result]) -> Shrunk | None:
         *((kept.without_faults | {s.key}, kept.without_actions) for s in kept.result.world.faults.struck),
     ]
     for faults, actions in trials:
-        result = player(seed, without_faults=faults, without_actions=actions)
+        result = player(seed, setting=kept.result.setting, without_faults=faults, without_actions=actions)
         found = result.violation
         if found is not None and wanted is not None and found.invariant == wanted.invariant:
             return Shrunk(result, faults, actions)
@@ -56,6 +56,6 @@ def report(shrunk: Shrunk) -> str:
         f"seed {result.seed}: {result.violation}",
         f"{len(result.actions)} actions and {len(result.world.faults.struck)} faults are needed:",
         *result.world.trace.brief(),
-        f"again: make simulate SEED={result.seed}",
+        f"again: make simulate SEED={result.seed} SETTING={result.setting}",
     ]
     return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""The embedded world: client processes and long-lived workers on one file, without queue and cron ticks.
+
+The real `WorkerPool` runs on the virtual loop. A process that dies or ends is followed by a new one, as
+under any supervisor; now and then one is told to stop, as at a deploy.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final
+from unittest import mock
+
+from kumofire_fsm import upkeep
+from kumofire_fsm.binding import Timing
+from kumofire_fsm.pool import WorkerPool
+from simulation.calls import Event
+from simulation.world import START, World
+
+if TYPE_CHECKING:
+    from simulation.actors import Actor
+
+__all__ = ["POLL_S", "EmbeddedWorld"]
+
+POLL_S: Final = 0.5
+"""How often a worker looks for what others committed: more seldom than in truth, where nothing is decided
+by it but how soon."""
+QUIET_MS: Final = 3_600_000
+"""Within this virtual time after the last fault everything settles."""
+CLOSING_MS: Final = 100_000
+"""Calls of clients that were under way when the faults stopped have ended by then."""
+MAX_STEPS: Final = 100_000
+
+
+class EmbeddedWorld(World):
+    """One history on the embedded runtime.
+
+    Attributes:
+        pools: the pools of the workers that live.
+    """
+
+    timings = (
+        Timing(horizon_ms=0, redeliver_ms=0, lease_ms=15_000),
+        Timing(horizon_ms=0, redeliver_ms=0, lost_ms=500, grace_ms=5_000, lease_ms=4_000),
+    )
+    length_ms = 120_000
+    strikes = 0.15  # a worker calls the database several times a second
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.pools: dict[Actor, WorkerPool] = {}
+        self._processes = 0
+        self._closing = False
+
+    def plan_others(self) -> None:
+        """Schedule the first workers, and deploys."""
+        dice = self.faults.dice
+        for number in range(1 + dice.below(3, 700)):
+            self.at(START + dice.below(2_000, 701, number), Event(None, "worker", self.begin_worker))
+        for number in range(dice.below(3, 702)):
+            self.at(START + dice.below(self.length_ms, 703, number), Event(None, "deploy", self.stop_workers))
+
+    def begin_worker(self) -> None:
+        """Begin a process that works until it is told to stop, or dies."""
+        self._processes += 1
+        key = self.actor_key(4, self._processes)
+        concurrency = (1, 2, 5, 20)[self.faults.dice.below(4, 704, self._processes)]
+        grace = (0, 3, 30)[self.faults.dice.below(3, 705, self._processes)]
+        actor = self.spawn("worker", key, lambda jobs, actor: self._work(jobs, actor, concurrency, grace))
+        actor.lanes = concurrency
+        self.note(actor, f"begins with {concurrency} lanes")
+
+    def stop_workers(self) -> None:
+        """Tell all workers to stop."""
+        for actor, pool in self.pools.items():
+            if actor.alive:
+                self.note(actor, "is told to stop")
+                pool.stop()
+
+    def around(self) -> AbstractContextManager[Any]:
+        """Return what holds while a history plays."""
+        return mock.patch.multiple(upkeep, POLL_SECONDS=POLL_S, POLL_IDLE_SECONDS=POLL_S)
+
+    def kill(self, actor: Actor, why: str) -> None:
+        """End a process; a new worker follows a worker."""
+        working = actor.alive and self.pools.pop(actor, None)
+        super().kill(actor, why)
+        if working:
+            self._follow()
+
+    def wind_down(self) -> None:
+        """Stop the faults and deploy; when everything is settled, end the workers."""
+        self.faults.stopped = True
+        until = self.now + QUIET_MS
+        self.at(self.now + CLOSING_MS, Event(None, "client", self.end_schedules))
+        self.at(self.now, Event(None, "deploy", self.stop_workers))
+        self.begin_worker()
+        while self.events and self.now < until and self.steps < MAX_STEPS:
+            self.step()
+            if not self._closing and self.monitor.next_wake() is None and not self._clients():
+                self._closing = True
+                self.stop_workers()
+            if self._closing and not self.pools:
+                break
+        else:
+            self.monitor.found("everything settles", f"{len(self.pools)} workers have not come to their end")
+        self.monitor.finished()
+
+    def _clients(self) -> bool:
+        """Return whether a client still does something, or will."""
+        waiting = any(event.what == "client" for *_, event in self.events)
+        return waiting or any(a.alive and not a.done and a not in self.pools for a in self.actors)
+
+    async def _work(self, jobs: Any, actor: Actor, concurrency: int, grace: float) -> None:
+        def data_version() -> int:
+            return self.database.db.total_changes - actor.wrote
+
+        pool = self.pools[actor] = WorkerPool(jobs._binding, jobs, data_version, concurrency, actor.name)
+        await pool.run()
+        await pool.drain(grace)
+        del self.pools[actor]
+        self.note(actor, "ends")
+        actor.done, actor.alive = True, False
+        self.monitor.lives.died(actor)
+        self._follow()
+
+    def _follow(self) -> None:
+        if not self._closing:
+            wait = self.faults.dice.below(4_000, 706, self._processes)
+            self.at(self.now + wait, Event(None, "worker", self.begin_worker))
