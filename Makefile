@@ -61,14 +61,15 @@ truth: $(VENV)/.dev
 
 SIMULATION = PYTHONPATH=.:tests $(BIN)/python -m simulation
 SEED ?= 1
+SETTING ?= workers
 HISTORIES ?= 100000
 FIRST ?= 1000000
 
 simulate: $(VENV)/.dev
-	@$(SIMULATION) simulate --seed $(SEED) $(if $(STEPS),--steps $(STEPS))
+	@$(SIMULATION) simulate --seed $(SEED) --setting $(SETTING) $(if $(STEPS),--steps $(STEPS))
 
 soak: $(VENV)/.dev
-	@$(SIMULATION) soak --histories $(HISTORIES) --first $(FIRST)
+	@$(SIMULATION) soak --histories $(HISTORIES) --first $(FIRST) --setting $(SETTING)
 
 mutants: $(VENV)/.dev
 	@$(SIMULATION) mutants

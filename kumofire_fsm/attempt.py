@@ -80,6 +80,11 @@ class Attempt:
             beat=self.heartbeat,
         )
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from every other attempt: its run, and which start of it."""
+        return self.run.id, self.run.starts
+
     async def perform(
         self, executor: Executor | None = None, suspended: Callable[[], None] = lambda: None
     ) -> Outcome | None:

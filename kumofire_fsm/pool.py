@@ -1,15 +1,12 @@
 """The embedded worker: claims due runs, calls their handlers in lanes, settles in groups.
 
 A turn of the event loop gathers what happened: the outcomes of all handlers that ended are settled by
-one statement, and the next claim shares its commit. A lane is a task that calls handler after handler;
-one lane drains any number of handlers that never wait, and another takes over when a handler waits.
+one statement, and the next claim shares its commit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -18,6 +15,7 @@ from kumofire_fsm.attempt import Attempt, Outcome, release
 from kumofire_fsm.binding import Binding, log
 from kumofire_fsm.claiming import claim_due
 from kumofire_fsm.errors import KumofireError, StoreError
+from kumofire_fsm.lanes import Lanes
 from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.notes import json_facts
 from kumofire_fsm.settle import settle
@@ -25,8 +23,6 @@ from kumofire_fsm.upkeep import Upkeep
 
 __all__ = ["WorkerPool"]
 
-BURST_SECONDS: Final = 0.005
-"""How long a lane may call handlers that never wait before it lets the event loop turn."""
 SETTLE_AT_ONCE: Final = 500
 """Outcomes that one statement settles."""
 STUBBORN_SECONDS: Final = 2.0
@@ -54,11 +50,8 @@ class WorkerPool:
         self, binding: Binding, jobs: Any, data_version: Callable[[], int], concurrency: int, name: str
     ) -> None:
         self._binding, self._jobs, self._concurrency = binding, jobs, concurrency
-        self.in_flight: dict[str, Attempt] = {}
-        self._ready: deque[Attempt] = deque()
+        self.in_flight: dict[tuple[str, int], Attempt] = {}
         self._outcomes: list[Outcome] = []
-        self._lanes: set[asyncio.Task[None]] = set()
-        self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._executor = self._threads()
         self._stopped = asyncio.Event()
@@ -69,7 +62,7 @@ class WorkerPool:
         self._facts = json_facts(by=name)
         self._loop = asyncio.get_running_loop()
         self._upkeep = Upkeep(binding, self, data_version)
-        self._clean = contextvars.copy_context()
+        self._lanes = Lanes(self._perform, self._stopped.is_set)
 
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._concurrency, thread_name_prefix="kumofire-handler")
@@ -96,9 +89,9 @@ class WorkerPool:
 
     async def drain(self, grace: float) -> None:
         """Let running handlers finish for ``grace`` seconds, then cancel them and release their runs."""
-        for attempt in self._ready:
+        for attempt in self._lanes.ready:
             self._finish(attempt, release(attempt.run, self._binding.now()))
-        self._ready.clear()
+        self._lanes.ready.clear()
         if self.in_flight and grace > 0 and not self._at_once:
             self._quiet.clear()
             quiet = asyncio.ensure_future(self._quiet.wait())
@@ -120,10 +113,7 @@ class WorkerPool:
             else:
                 await asyncio.sleep(LOOK_SECONDS)
         await asyncio.gather(*self._upkeep.end(), return_exceptions=True)  # it kept the leases until now
-        for lane in self._lanes:
-            lane.cancel()
-        if self._lanes:
-            await asyncio.wait(self._lanes, timeout=0 if self._loop.time() > patience else None)
+        await self._lanes.end(patient=self._loop.time() <= patience)
         self._executor.shutdown(wait=False, cancel_futures=True)
         log.info("a worker has stopped; nothing of its own is under way")
 
@@ -142,8 +132,9 @@ class WorkerPool:
 
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone."""
-        if attempt in self._ready:
-            self._ready.remove(attempt)
+        log.warning("run %s: its lease is gone; its handler is stopped", attempt.run.id)
+        if attempt in self._lanes.ready:
+            self._lanes.ready.remove(attempt)
             self._finish(attempt, None)
         else:
             attempt.stop("lost")
@@ -211,50 +202,17 @@ class WorkerPool:
         self._exclusive = alone and any(run.suspect >= SUSPECT for run in fresh)
         if self._exclusive:
             self._room_s, self._room_after = ROOM_SECONDS, 0.0
+        again = {run.id for run in fresh if run.starts > 1}
+        for attempt in [each for each in self.in_flight.values() if each.run.id in again]:
+            self.lost(attempt)  # another worker noticed it first
         for run in fresh:
             attempt = Attempt(self._binding, run, self._binding.registry.get(run.job), self._jobs)
-            self.in_flight[run.id] = attempt
-            self._ready.append(attempt)
+            self.in_flight[attempt.key] = attempt
+            self._lanes.ready.append(attempt)
         self._set_turn()
-        self._next_lane()
+        self._lanes.next()
 
-    # -- lanes ----------------------------------------------------------------------------------
-
-    def _next_lane(self) -> None:
-        """Let another lane take the next claimed run."""
-        if not self._ready:
-            return
-        while self._idle:
-            waiting = self._idle.pop()
-            if not waiting.done():
-                waiting.set_result(None)
-                return
-        # In a context of its own: a handler that changed context variables may be what called this.
-        lane = self._loop.create_task(self._lane(), context=self._clean.run(contextvars.copy_context))
-        self._lanes.add(lane)
-        lane.add_done_callback(self._lane_ended)
-
-    def _lane_ended(self, lane: asyncio.Task[None]) -> None:
-        """Go on with what is claimed although a handler took its lane with it, by cancelling its task."""
-        self._lanes.discard(lane)
-        self._next_lane()
-
-    async def _lane(self) -> None:
-        loop, clean = self._loop, contextvars.copy_context()
-        while True:
-            burst_ends = loop.time() + BURST_SECONDS
-            while self._ready:
-                await self._perform(self._ready.popleft())
-                if contextvars.copy_context() != clean:
-                    return  # the handler changed context variables: a fresh lane goes on
-                if loop.time() > burst_ends:
-                    await asyncio.sleep(0)
-                    burst_ends = loop.time() + BURST_SECONDS
-            if self._stopped.is_set():
-                return
-            wait: asyncio.Future[None] = loop.create_future()
-            self._idle.append(wait)
-            await wait
+    # -- handlers -------------------------------------------------------------------------------
 
     async def _perform(self, attempt: Attempt) -> None:
         timers: list[asyncio.TimerHandle] = []
@@ -262,7 +220,7 @@ class WorkerPool:
         def suspended() -> None:
             seconds = attempt.definition.timeout_ms / 1000
             timers.append(self._loop.call_later(seconds, attempt.stop, "timeout"))
-            self._next_lane()
+            self._lanes.next()
 
         run, now = attempt.run, self._binding.now()
         if run.timeout_at < now + attempt.definition.timeout_ms:
@@ -285,7 +243,7 @@ class WorkerPool:
             self._finish(attempt, outcome)
 
     def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        if self.in_flight.pop(attempt.run.id, None) is None:
+        if self.in_flight.pop(attempt.key, None) is None:
             return  # it was left behind, and released
         if outcome is not None:
             self._outcomes.append(outcome)

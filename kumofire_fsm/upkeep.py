@@ -77,12 +77,11 @@ class Upkeep:
         moves = [Move(a.run.id, "heartbeat", now, a.run.starts, a.run.claim) for a in attempts]
         moved = await fire(self._binding, moves, lease_ms=lease_ms)
         for attempt in attempts:
-            if self._pool.in_flight.get(attempt.run.id) is not attempt:
+            if attempt.key not in self._pool.in_flight:
                 continue
             if attempt.run.id in moved:
                 attempt.seen(moved[attempt.run.id].state)
             else:
-                log.warning("run %s: its lease is gone; its handler is stopped", attempt.run.id)
                 self._pool.lost(attempt)
 
     async def _keep_deadlines(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from typing import Any
 
 import pytest
 from harness import Bound, Kit
 
 from kumofire_fsm import Fail, LeaseLost, Retry, Snooze
+from kumofire_fsm.pool import WorkerPool
 
 OUTCOMES = {
     "succeed": "late",
@@ -73,6 +76,40 @@ async def test_a_late_outcome_of_a_redriven_run_changes_nothing(kit: Kit) -> Non
         await w.deliver(run_id)
         assert [await w.row(run_id)] == rows
         assert await w.state(run_id) == "ready"
+
+
+async def test_a_worker_that_takes_a_run_again_stops_its_own_former_attempt(kit: Kit) -> None:
+    calls, begun, go_on, ends = itertools.count(1), asyncio.Queue[int](), asyncio.Event(), []
+
+    @kit.job("work")
+    async def work(ctx: Any) -> str:
+        call = next(calls)
+        begun.put_nowait(call)
+        try:
+            await go_on.wait()
+        finally:
+            ends.append(call)
+        return f"of call {call}"
+
+    async with kit.bound(with_queue=False) as w, asyncio.timeout(30):
+        run_id = await w.create("work")
+        pool = WorkerPool(w.jobs._binding, w.jobs, lambda: 0, 5, "a worker")
+        running = asyncio.ensure_future(pool.run())
+        assert await begun.get() == 1
+        kit.clock.advance(120)
+        await w.jobs.dispatch()  # somebody else notices that the lease has run out
+        kit.clock.advance(2)
+        pool.wake()
+        assert await begun.get() == 2
+        assert ends == [1]
+        go_on.set()
+        while pool.in_flight:
+            await asyncio.sleep(0)
+        pool.stop()
+        await pool.drain(1)
+        await running
+        assert (await w.status(run_id)).result == "of call 2"
+        assert ends == [1, 2]
 
 
 async def test_a_heartbeat_of_a_lost_attempt_raises_lease_lost(kit: Kit) -> None:

@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
-from kumofire_fsm import upkeep
+from kumofire_fsm import NewRun, upkeep
 from kumofire_fsm.binding import Timing
 from kumofire_fsm.pool import WorkerPool
 from simulation.calls import Event
+from simulation.handlers import ACTS
 from simulation.world import START, World
 
 if TYPE_CHECKING:
@@ -52,18 +53,33 @@ class EmbeddedWorld(World):
         self._closing = False
 
     def plan_others(self) -> None:
-        """Schedule the first workers, and deploys."""
+        """Schedule the first workers, deploys, and bursts of work."""
         dice = self.faults.dice
         for number in range(1 + dice.below(3, 700)):
             self.at(START + dice.below(2_000, 701, number), Event(None, "worker", self.begin_worker))
-        for number in range(dice.below(3, 702)):
+        for number in range(1 + dice.below(3, 702)):
             self.at(START + dice.below(self.length_ms, 703, number), Event(None, "deploy", self.stop_workers))
+
+        for number in range(1 + dice.below(2, 707)):
+            at = START + dice.below(self.length_ms, 708, number)
+            self.at(at, Event(None, "client", lambda n=number: self.burst(n)))
+
+    def burst(self, number: int) -> None:
+        """Begin a client that creates many runs at once, more than there are lanes."""
+        dice = self.faults.dice
+        acts = [ACTS[dice.below(len(ACTS), 709, number, i)] for i in range(4 + dice.below(5, 710, number))]
+        new = [NewRun("work", {"acts": [act, "ok"]}) for act in acts]
+
+        async def create(jobs: Any, _: Actor) -> None:
+            self.monitor.created(await jobs.create_many(new))
+
+        self.note(self.spawn("client", self.actor_key(5, number), create), "creates at once", acts)
 
     def begin_worker(self) -> None:
         """Begin a process that works until it is told to stop, or dies."""
         self._processes += 1
         key = self.actor_key(4, self._processes)
-        concurrency = (1, 2, 5, 20)[self.faults.dice.below(4, 704, self._processes)]
+        concurrency = (1, 2, 2, 5)[self.faults.dice.below(4, 704, self._processes)]
         grace = (0, 3, 30)[self.faults.dice.below(3, 705, self._processes)]
         actor = self.spawn("worker", key, lambda jobs, actor: self._work(jobs, actor, concurrency, grace))
         actor.lanes = concurrency

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.tables import JOBS, RUNS
 from simulation.lives import Lives
 from simulation.moves import SPEC, Move, check_move
+from simulation.schedules import Schedules
 
 if TYPE_CHECKING:
     from kumofire_fsm.models import Created
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 __all__ = ["Monitor", "Violation"]
-
-_JOB: Final = JobMachine.spec
 
 
 class Violation(AssertionError):
@@ -41,6 +39,7 @@ class Monitor:
         runs, jobs: the rows as they are.
         pruned: runs that were deleted.
         lives: what is known of attempts.
+        schedules: checks jobs and their occurrences.
         walked: the (event, source, target) of every move so far; the event is None for a self-loop.
     """
 
@@ -50,6 +49,7 @@ class Monitor:
         self.jobs: dict[str, Any] = {}
         self.pruned: set[str] = set()
         self.lives = Lives(self.found)
+        self.schedules = Schedules(self.runs, self.found)
         self.walked: set[tuple[str | None, str | None, str]] = set()
         self._changes = world.database.db.total_changes
         self._violation: Violation | None = None
@@ -84,11 +84,11 @@ class Monitor:
             else:
                 self.walked.add((event, before and before.state, after.state))
         for before, after in jobs.values():
-            self._check_job(actor, before, after)
+            self.schedules.check_job(actor, before, after)
         self._check_limit(actor, what, len(runs), len(jobs))
         if runs:
             self._check_keys()
-            self._check_occurrences(runs, jobs)
+            self.schedules.check_occurrences(runs, jobs)
         if "bodies." in what:
             self._check_bodies()
         for name, text in database.refused:
@@ -140,48 +140,6 @@ class Monitor:
             elif getattr(self.runs[owner], kind) != "":
                 self.found("no body without its run", f"{owner} has a {kind} apart that is not its own")
         return bodies
-
-    def _check_occurrences(self, runs: dict[str, Any], jobs: dict[str, Any]) -> None:
-        taken: dict[tuple[str, int], str] = {}
-        for run in self.runs.values():
-            if run.job_id is None:
-                continue
-            other = taken.setdefault((run.job_id, run.scheduled_for), run.id)
-            if other != run.id:
-                self.found("one run an occurrence", f"{other} and {run.id} are of one occurrence")
-        for run_id, (before, after) in runs.items():
-            if before is not None or after.job_id is None:
-                continue
-            _, job = jobs.get(after.job_id, (None, None))
-            if job is None or job.last_at is None or after.scheduled_for > job.last_at:
-                self.found("an occurrence moves its job", f"{run_id} came without its job's move")
-
-    def _check_job(self, actor: Actor, before: Any, after: Any) -> None:
-        if _JOB.state(after.state).wakes != (after.wake_at is not None):
-            self.found("a deadline until settled", f"schedule in {after.state}: wake_at is {after.wake_at}")
-        if after.state == next(edge.target for edge in _JOB.edges_of("suspend")):
-            self.found("nothing needs a hand", f"a schedule was set aside: {after.error}")
-        if before is None:
-            return
-        entries = json.loads(after.history)[len(json.loads(before.history)) :]
-        state = before.state
-        for event, target, *_ in entries:
-            if not any(edge.target == target for edge in _JOB.edges_from(state, event)):
-                self.found("legal edges", f"schedule: {event} from {state} to {target}")
-            state = target
-        if state != after.state:
-            self.found("history is contiguous", f"schedule in {after.state}: history ends in {state}")
-        if before.last_at == after.last_at:
-            return
-        if not before.next_at <= after.last_at <= actor.now():
-            self.found("fired when due", f"schedule: {before.next_at} was due, {after.last_at} was fired")
-        rule = json.loads(before.schedule)
-        passed = 1 + (after.last_at - before.next_at) // rule.get("every_ms", 60_000)
-        runs = [r.scheduled_for for r in self.runs.values() if r.job_id == after.id and r.scheduled_for]
-        made = sum(before.next_at <= at <= after.last_at for at in runs)
-        if made + after.skipped - before.skipped != passed or after.last_at not in runs:
-            text = f"of {passed} occurrences up to {after.last_at}, {made} became runs"
-            self.found("no occurrence is lost", f"schedule: {text}, {after.skipped - before.skipped} skipped")
 
     # -- beside the database ----------------------------------------------------------------------
 

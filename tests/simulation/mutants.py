@@ -6,23 +6,29 @@ defect is, and not where in the package somebody might make it. A change that no
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from kumofire_fsm import claiming, pool, storing
 from kumofire_fsm.attempt import Attempt
-from kumofire_fsm.errors import QueueError, TransientStoreError
-from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.pool import WorkerPool
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.rows import ClaimedRun
-from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.upkeep import Upkeep
+from simulation.defects import (
+    always_alone,
+    endless_lease,
+    in_pieces,
+    never,
+    refusing,
+    settled_inside,
+    taken_away,
+    twice,
+    unstored,
+    without_drain,
+)
 from simulation.handlers import Applications
 from simulation.history import Result, play
 from simulation.queue import Delivery
@@ -93,114 +99,6 @@ def catch(mutant: Mutant, seeds: int = SEEDS) -> Result | None:
     return None
 
 
-# -- defects that a changed statement cannot express ----------------------------------------------
-
-
-def _in_pieces(batch: Any) -> Any:
-    async def each_alone(self: ActorStorage, statements: Sequence[Statement]) -> Any:
-        if any("insert_occurrences" in statement.name for statement in statements):
-            return [(await batch(self, [statement]))[0] for statement in statements]
-        return await batch(self, statements)
-
-    return each_alone
-
-
-def _unstored(batch: Any) -> Any:
-    async def pretend(self: ActorStorage, statements: Sequence[Statement]) -> Any:
-        if statements[0].name == "runs.insert":
-            rows = [(row[0],) for row in json.loads(statements[0].argument or "")["rows"]]
-            return [rows, *([] for _ in statements[1:])]
-        return await batch(self, statements)
-
-    return pretend
-
-
-def _settled_inside(batch: Any) -> Any:
-    """Count a storage error after a success as the handler's failure."""
-    statements_of_runs = RunStatements([RunMachine.spec])
-
-    async def failing(self: ActorStorage, statements: Sequence[Statement]) -> Any:
-        try:
-            return await batch(self, statements)
-        except TransientStoreError:
-            if statements[0].name == "runs.succeed":
-                moves = [
-                    [row[0], "retry", row[2], row[3], row[4], "it failed", row[4], None, 0, 0, 0, 0, 0]
-                    for row in json.loads(statements[0].argument or "")
-                ]
-                await batch(self, [statements_of_runs.fire(["retry"], moves, fenced=True)])
-            raise
-
-    return failing
-
-
-def _endless_lease(batch: Any) -> Any:
-    """Tell a consumer that its lease never ends."""
-    at = ClaimedRun._fields.index("wake_at")
-
-    async def longer(self: ActorStorage, statements: Sequence[Statement]) -> Any:
-        answers = await batch(self, statements)
-        if statements[0].name == "runs.claim":
-            answers[0] = [(*row[:at], row[at] + 10**9, *row[at + 1 :]) for row in answers[0]]
-        return answers
-
-    return longer
-
-
-def _taken_away(retry: Any) -> Any:
-    """Acknowledge a message whose run somebody else works on."""
-
-    def ack_if_leased(self: Delivery, *, delaySeconds: int = 0) -> None:
-        run = self._actor.saw.get(self.message.run_id)
-        if run is not None and run.claim is not None and run.timeout_at is not None:
-            self.ack()
-        else:
-            retry(self, delaySeconds=delaySeconds)
-
-    return ack_if_leased
-
-
-def _refusing(send_hints: Any) -> Any:
-    async def raising(binding: Any, runs: Any) -> int:
-        refused: int = await send_hints(binding, runs)
-        if refused:
-            raise QueueError("the queue refused")
-        return refused
-
-    return raising
-
-
-def _never(duty: Any) -> Any:
-    """Leave a duty of the embedded worker undone."""
-
-    async def wait(_: Any) -> None:
-        await asyncio.get_running_loop().create_future()
-
-    return wait
-
-
-def _without_drain(drain: Any) -> Any:
-    async def leave(_pool: Any, _grace: float) -> None:
-        pass
-
-    return leave
-
-
-def _always_alone(claim: Any) -> Any:
-    async def alone(*args: Any, **options: Any) -> Any:
-        return await claim(*args, **{**options, "alone": True})
-
-    return alone
-
-
-def _twice(perform: Any) -> Any:
-    async def again(self: Attempt, *args: Any, **options: Any) -> Any:
-        await perform(self, *args, **options)
-        return await perform(self, *args, **options)
-
-    return again
-
-
 _FIRES = r"runs\.[a-z+]*(succeed|retry|fail|snooze|release|stop|heartbeat)[a-z+]*"
 _DROP_TRIGGERS = "DROP TRIGGER kumofire_runs_move; DROP TRIGGER kumofire_runs_wake;"
 _LIMIT = r" LIMIT (\(\?1 ->> '\$\.limit'\)( \+ 1)?|\?1 ->> '\$\.limit')"
@@ -208,9 +106,9 @@ _NO_DEADLINE = (r", wake_at = CASE .* END FROM a WHERE r\.", ", wake_at = NULL F
 
 MUTANTS = (
     Mutant("a settle is not fenced", _FIRES, ((r" AND r\.starts = a\.starts AND r\.claim = a\.claim", ""),)),
-    Mutant("a live lease's message is acknowledged", patches=((Delivery, "retry", _taken_away),)),
-    Mutant("settling stands inside the handler's try", patches=((ActorStorage, "batch", _settled_inside),)),
-    Mutant("occurrences take two statements", patches=((ActorStorage, "batch", _in_pieces),)),
+    Mutant("a live lease's message is acknowledged", patches=((Delivery, "retry", taken_away),)),
+    Mutant("settling stands inside the handler's try", patches=((ActorStorage, "batch", settled_inside),)),
+    Mutant("occurrences take two statements", patches=((ActorStorage, "batch", in_pieces),)),
     Mutant("a start sets no deadline", r"runs\.claim", (_NO_DEADLINE,)),
     Mutant("a start sets no deadline, no trigger", r"runs\.claim", (_NO_DEADLINE,), schema=_DROP_TRIGGERS),
     Mutant(
@@ -235,7 +133,7 @@ MUTANTS = (
     ),
     Mutant("a start is not counted", r"runs\.claim", ((r"\(r\.attempt \+ 1\)", "r.attempt"),)),
     Mutant("a lost hint is never sent again", r"runs\.sweep", ((r',"queued"\]', "]"),)),
-    Mutant("a create sends, and does not store", patches=((ActorStorage, "batch", _unstored),)),
+    Mutant("a create sends, and does not store", patches=((ActorStorage, "batch", unstored),)),
     Mutant(
         "a schedule's move is not fenced",
         r"jobs\.fire",
@@ -249,9 +147,9 @@ MUTANTS = (
         r"(runs|bodies)\.prune",
         ((r"state IN \('canceled', 'failed', 'succeeded'\)", "state <> ''"), ("finished_at", "created_at")),
     ),
-    Mutant("a refusing queue fails the create", patches=((storing, "send_hints", _refusing),)),
-    Mutant("a handler is called twice", patches=((Attempt, "perform", _twice),)),
-    Mutant("a consumer does not watch its lease", patches=((ActorStorage, "batch", _endless_lease),)),
+    Mutant("a refusing queue fails the create", patches=((storing, "send_hints", refusing),)),
+    Mutant("a handler is called twice", patches=((Attempt, "perform", twice),)),
+    Mutant("a consumer does not watch its lease", patches=((ActorStorage, "batch", endless_lease),)),
     Mutant("a settled run can be canceled", r"runs\.cancel", ((r"\+r\.state = 'ready'", "+r.state <> ''"),)),
     Mutant("a prune forgets the bodies", r"bodies\.prune", ((r"WHERE owner", "WHERE 0 AND owner"),)),
     Mutant("a stale attempt stores its result", r"bodies\.result", ((r" AND claim IS value ->> 2", ""),)),
@@ -264,16 +162,24 @@ MUTANTS = (
         r"runs\.retry",
         ((r"history = (?:(?!history =).)* END(?=, run_at)", "history = r.history"),),
     ),
+    Mutant(
+        "an overlap is not looked at",
+        r"jobs\.due",
+        ((r"THEN \(SELECT json_group_array.* END AS latest", "THEN NULL END AS latest"),),
+    ),
+    Mutant(
+        "what is passed over is not counted", r"jobs\.fire", ((r"\(r\.skipped \+ a\.passed\)", "r.skipped"),)
+    ),
     Mutant("a sweep has no limit", r"runs\.sweep", ((_LIMIT, ""),)),
     Mutant("a worker claims beyond its lanes", r"runs\.claim", ((_LIMIT, ""),), setting="embedded"),
-    Mutant("a worker renews no leases", patches=((Upkeep, "keep_leases", _never),), setting="embedded"),
-    Mutant("a worker fires no deadlines", patches=((Upkeep, "_keep_deadlines", _never),), setting="embedded"),
+    Mutant("a worker renews no leases", patches=((Upkeep, "keep_leases", never),), setting="embedded"),
+    Mutant("a worker fires no deadlines", patches=((Upkeep, "_keep_deadlines", never),), setting="embedded"),
     Mutant(
         "a worker takes suspects with others",
-        patches=((pool, "claim_due", _always_alone),),
+        patches=((pool, "claim_due", always_alone),),
         setting="embedded",
     ),
     Mutant(
-        "a worker ends without settling", patches=((WorkerPool, "drain", _without_drain),), setting="embedded"
+        "a worker ends without settling", patches=((WorkerPool, "drain", without_drain),), setting="embedded"
     ),
 )

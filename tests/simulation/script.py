@@ -46,7 +46,8 @@ _PADDING = "x" * 600
 class Action:
     """One call of a client, at a time in milliseconds from the beginning.
 
-    ``target`` is the action that created what is meant; ``options`` are the arguments of a create.
+    ``target`` is the action that created what is meant; ``options`` are the arguments of a create,
+    ``policy`` those of a schedule.
     """
 
     number: int
@@ -54,10 +55,11 @@ class Action:
     verb: str
     target: int
     options: dict[str, Any]
+    policy: dict[str, Any]
 
     def __str__(self) -> str:
-        told = str(self.options).replace(_PADDING, "xxx...")
-        return f"{self.verb} {told if self.verb == 'create' else f'(action {self.target})'}"
+        told = {"create": self.options, "every": self.policy, "cron": self.policy}
+        return f"{self.verb} {told.get(self.verb, f'(action {self.target})')}".replace(_PADDING, "xxx...")
 
 
 def script(dice: Dice, length_ms: int, dropped: Collection[int] = ()) -> list[Action]:
@@ -71,7 +73,7 @@ def script(dice: Dice, length_ms: int, dropped: Collection[int] = ()) -> list[Ac
         verb = VERBS[dice.below(len(VERBS), 504, number)] if number else "create"
         if number and dice.below(2, 506, number):
             target = dice.below(number, 505, number)  # else what the last action was about
-        actions.append(Action(number, at, verb, target, _options(dice, number)))
+        actions.append(Action(number, at, verb, target, _options(dice, number), _policy(dice, number)))
     return [action for action in actions if action.number not in dropped]
 
 
@@ -100,6 +102,21 @@ def _options(dice: Dice, n: int) -> dict[str, Any]:
     return options
 
 
+def _policy(dice: Dice, n: int) -> dict[str, Any]:
+    """Return what a schedule makes of missed and overlapping occurrences, and what its runs do."""
+
+    def pick(values: tuple[Any, ...], place: int) -> Any:
+        return values[dice.below(len(values), 550 + place, n)]
+
+    return {
+        "overlap": pick(("allow", "allow", "skip", "queue", "cancel_previous"), 0),
+        "misfire": pick(("latest", "latest", "skip", "all"), 1),
+        "misfire_grace": pick((60, 5), 2),
+        "jitter": pick((0, 0, 5), 3),
+        "acts": pick((["large"], ["large"], ["slow", "ok"], ["hang", "ok"], ["error", "error", "ok"]), 4),
+    }
+
+
 async def perform(world: World, jobs: Jobs, action: Action) -> None:
     """Do what one action says; a create with a key is repeated when its answer was lost."""
     made = world.made
@@ -124,7 +141,7 @@ async def perform(world: World, jobs: Jobs, action: Action) -> None:
             await jobs.disable_schedule_by_key("s")
         case "resume":
             for each in await jobs.list_schedules():
-                await jobs.enable_schedule(each.id)
+                await jobs.resume_schedule(each.id, missed=action.policy["misfire"])
         case "revise":
             await jobs.update_schedule_by_key("s", every=timedelta(seconds=25))
 
@@ -149,8 +166,9 @@ async def _create(world: World, jobs: Jobs, action: Action) -> None:
 
 
 async def _schedule(jobs: Jobs, action: Action) -> None:
-    acts = {"acts": ["large"], "padding": _PADDING}
+    policy = dict(action.policy)
+    payload = {"acts": policy.pop("acts"), "padding": _PADDING}
     if action.verb == "cron":
-        await jobs.upsert_schedule("plain", acts, schedule_key="s", cron="* * * * *")
+        await jobs.upsert_schedule("plain", payload, schedule_key="s", cron="* * * * *", **policy)
     else:
-        await jobs.upsert_schedule("late", acts, schedule_key="s", every=timedelta(seconds=40))
+        await jobs.upsert_schedule("late", payload, schedule_key="s", every=timedelta(seconds=40), **policy)

@@ -6,31 +6,35 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from simulation.faults import Fault
-from simulation.history import play
+from simulation.faults import ACTOR, SLEEPING, STORAGE, Fault
+from simulation.history import SETTINGS, play
 from simulation.moves import SPEC
 from simulation.shrink import report, shrink
 
-SEEDS_A_TEST = 300
+SEEDS_A_TEST = {"workers": 300, "embedded": 40}
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("part", range(8))
-def test_every_invariant_holds_in_every_history(part: int):
-    for seed in range(part * SEEDS_A_TEST, (part + 1) * SEEDS_A_TEST):
-        result = play(seed)
+@pytest.mark.parametrize("setting", SEEDS_A_TEST)
+def test_every_invariant_holds_in_every_history(setting: str, part: int):
+    seeds = SEEDS_A_TEST[setting]
+    for seed in range(part * seeds, (part + 1) * seeds):
+        result = play(seed, setting=setting)
         if result.violation is not None:
             pytest.fail(report(shrink(result)), pytrace=False)
 
 
-def test_the_same_seed_gives_the_same_history_in_every_process():
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_same_seed_gives_the_same_history_in_every_process(setting: str):
     def told(hash_seed: str) -> bytes:
         python_path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": python_path}
-        command = [sys.executable, "-m", "simulation", "simulate", "--seed"]
+        command = [sys.executable, "-m", "simulation", "simulate", "--setting", setting, "--seed"]
         return b"".join(
             subprocess.run([*command, str(seed)], env=environment, capture_output=True, check=True).stdout
             for seed in (3, 8)
@@ -41,22 +45,35 @@ def test_the_same_seed_gives_the_same_history_in_every_process():
     assert told("2") == first
 
 
-def test_a_history_does_not_depend_on_those_before_it():
-    first = play(5).trace()
-    play(6)
-    assert play(5).trace() == first
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_history_does_not_depend_on_those_before_it(setting: str):
+    first = play(5, setting=setting).trace()
+    play(6, setting=setting)
+    assert play(5, setting=setting).trace() == first
 
 
-def test_histories_together_meet_every_fault_and_walk_every_event():
+def met(setting: str, seeds: range) -> tuple[set[Any], set[Any], set[Any]]:
+    """Return which faults histories meet, which events they walk, and which states they leave as they are."""
     faults, events, loops = set(), set(), set()
-    for seed in range(10_000, 10_250):
-        world = play(seed).world
+    for seed in seeds:
+        world = play(seed, setting=setting).world
         faults |= {struck.fault for struck in world.faults.struck}
         events |= {event for event, _, _ in world.monitor.walked}
         loops |= {source for event, source, _ in world.monitor.walked if event is None}
+    return faults, events, loops
+
+
+def test_histories_together_meet_every_fault_and_walk_every_event():
+    faults, events, loops = met("workers", range(10_000, 10_250))
     assert faults == set(Fault)
-    moves = {edge.event for edge in SPEC.edges if edge.source != edge.target}
-    assert events - {None, "create"} == moves
+    assert events - {None, "create"} == {edge.event for edge in SPEC.edges if edge.source != edge.target}
     # What leaves the state as it is: a hint is sent again, and a lease is renewed.
     again = {edge.source for edge in SPEC.edges_of("redeliver")} | {e.target for e in SPEC.edges_of("start")}
     assert loops >= again
+
+
+def test_embedded_histories_together_meet_every_fault_of_a_process_and_walk_every_event():
+    faults, events, loops = met("embedded", range(10_000, 10_100))
+    assert faults == {*STORAGE, *SLEEPING, *ACTOR}
+    assert events - {None, "create"} == {edge.event for edge in SPEC.edges if edge.source != edge.target}
+    assert loops >= {edge.target for edge in SPEC.edges_of("start")}

@@ -30,8 +30,8 @@ class Trace:
         ]
 
     def brief(self) -> list[str]:
-        """Return the lines but for statements that found nothing: most are ticks without work."""
-        return [line for line in self.lines() if not line.endswith("-> 0 rows")]
+        """Return the lines but for statements that found nothing, and the plans of workers."""
+        return [line for line in self.lines() if not line.endswith("-> 0 rows") and ".next_wake" not in line]
 
     def told(self, text: str) -> str:
         """Return a text with the short names of runs."""

@@ -1,0 +1,135 @@
+"""Defects that a changed statement cannot express: each makes a broken function of the right one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from kumofire_fsm.attempt import Attempt
+from kumofire_fsm.errors import QueueError, TransientStoreError
+from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.store.runs import RunStatements
+from simulation.queue import Delivery
+from simulation.storage import ActorStorage
+
+__all__ = [
+    "always_alone",
+    "endless_lease",
+    "in_pieces",
+    "never",
+    "refusing",
+    "settled_inside",
+    "taken_away",
+    "twice",
+    "unstored",
+    "without_drain",
+]
+
+
+def in_pieces(batch: Any) -> Any:
+    async def each_alone(self: ActorStorage, statements: Sequence[Statement]) -> Any:
+        if any("insert_occurrences" in statement.name for statement in statements):
+            return [(await batch(self, [statement]))[0] for statement in statements]
+        return await batch(self, statements)
+
+    return each_alone
+
+
+def unstored(batch: Any) -> Any:
+    async def pretend(self: ActorStorage, statements: Sequence[Statement]) -> Any:
+        if statements[0].name == "runs.insert":
+            rows = [(row[0],) for row in json.loads(statements[0].argument or "")["rows"]]
+            return [rows, *([] for _ in statements[1:])]
+        return await batch(self, statements)
+
+    return pretend
+
+
+def settled_inside(batch: Any) -> Any:
+    """Count a storage error after a success as the handler's failure."""
+    statements_of_runs = RunStatements([RunMachine.spec])
+
+    async def failing(self: ActorStorage, statements: Sequence[Statement]) -> Any:
+        try:
+            return await batch(self, statements)
+        except TransientStoreError:
+            if statements[0].name == "runs.succeed":
+                moves = [
+                    [row[0], "retry", row[2], row[3], row[4], "it failed", row[4], None, 0, 0, 0, 0, 0]
+                    for row in json.loads(statements[0].argument or "")
+                ]
+                await batch(self, [statements_of_runs.fire(["retry"], moves, fenced=True)])
+            raise
+
+    return failing
+
+
+def endless_lease(batch: Any) -> Any:
+    """Tell a consumer that its lease never ends."""
+    at = ClaimedRun._fields.index("wake_at")
+
+    async def longer(self: ActorStorage, statements: Sequence[Statement]) -> Any:
+        answers = await batch(self, statements)
+        if statements[0].name == "runs.claim":
+            answers[0] = [(*row[:at], row[at] + 10**9, *row[at + 1 :]) for row in answers[0]]
+        return answers
+
+    return longer
+
+
+def taken_away(retry: Any) -> Any:
+    """Acknowledge a message whose run somebody else works on."""
+
+    def ack_if_leased(self: Delivery, *, delaySeconds: int = 0) -> None:
+        run = self._actor.saw.get(self.message.run_id)
+        if run is not None and run.claim is not None and run.timeout_at is not None:
+            self.ack()
+        else:
+            retry(self, delaySeconds=delaySeconds)
+
+    return ack_if_leased
+
+
+def refusing(send_hints: Any) -> Any:
+    async def raising(binding: Any, runs: Any) -> int:
+        refused: int = await send_hints(binding, runs)
+        if refused:
+            raise QueueError("the queue refused")
+        return refused
+
+    return raising
+
+
+def never(duty: Any) -> Any:
+    """Leave a duty of the embedded worker undone."""
+
+    async def wait(_: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    return wait
+
+
+def without_drain(drain: Any) -> Any:
+    async def leave(_pool: Any, _grace: float) -> None:
+        pass
+
+    return leave
+
+
+def always_alone(claim: Any) -> Any:
+    async def alone(*args: Any, **options: Any) -> Any:
+        return await claim(*args, **{**options, "alone": True})
+
+    return alone
+
+
+def twice(perform: Any) -> Any:
+    async def again(self: Attempt, *args: Any, **options: Any) -> Any:
+        await perform(self, *args, **options)
+        return await perform(self, *args, **options)
+
+    return again

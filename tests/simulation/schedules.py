@@ -1,0 +1,102 @@
+"""What recurring jobs and their occurrences must be like: none lost, none doubled, none at a wrong time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from kumofire_fsm.machines.job import JobMachine
+from kumofire_fsm.machines.spec import Role
+from simulation.moves import SPEC, Found
+
+if TYPE_CHECKING:
+    from simulation.actors import Actor
+
+__all__ = ["Schedules"]
+
+_JOB: Final = JobMachine.spec
+_STOPPING: Final = {edge.target for edge in SPEC.edges_of("cancel")}
+
+
+class Schedules:
+    """Checks changes of jobs, and the runs of occurrences.
+
+    Args:
+        runs: all runs as they are.
+        found: called with a violation.
+    """
+
+    def __init__(self, runs: Mapping[str, Any], found: Found) -> None:
+        self._runs, self._found = runs, found
+
+    def check_occurrences(self, runs: dict[str, Any], jobs: dict[str, Any]) -> None:
+        """Check the runs of a commit against those of other occurrences, and against their jobs."""
+        taken: dict[tuple[str, int], str] = {}
+        for run in self._runs.values():
+            if run.job_id is None:
+                continue
+            other = taken.setdefault((run.job_id, run.scheduled_for), run.id)
+            if other != run.id:
+                self._found("one run an occurrence", f"{other} and {run.id} are of one occurrence")
+        for run_id, (before, after) in runs.items():
+            if before is not None or after.job_id is None:
+                continue
+            _, job = jobs.get(after.job_id, (None, None))
+            if job is None or job.last_at is None or after.scheduled_for > job.last_at:
+                self._found("an occurrence moves its job", f"{run_id} came without its job's move")
+            else:
+                self._check_overlap(after, json.loads(job.schedule).get("overlap", "allow"))
+
+    def _check_overlap(self, new: Any, policy: str) -> None:
+        """Check what a policy says of the runs before one; what a person redrove it may not have seen."""
+        for run in self._runs.values() if policy != "allow" else ():
+            if run.job_id != new.job_id or run.scheduled_for >= new.scheduled_for or "redrive" in run.history:
+                continue
+            stopping = policy == "cancel_previous" and run.state in _STOPPING
+            if not SPEC.has_role(run.state, Role.SETTLED) and not stopping:
+                self._found(
+                    "overlaps as it says", f"{new.id} came by {policy!r} while {run.id} is {run.state}"
+                )
+
+    def check_job(self, actor: Actor, before: Any, after: Any) -> None:
+        """Check one change of one job; ``before`` is None for an insert."""
+        if _JOB.state(after.state).wakes != (after.wake_at is not None):
+            self._found("a deadline until settled", f"schedule in {after.state}: wake_at is {after.wake_at}")
+        if after.state == next(edge.target for edge in _JOB.edges_of("suspend")):
+            self._found("nothing needs a hand", f"a schedule was set aside: {after.error}")
+        if before is None:
+            return
+        self._walk(before, after)
+        ruled_anew = after.revision != before.revision
+        if not ruled_anew and before.next_at is not None and after.next_at is not None:
+            self._check_advance(actor, before, after)
+
+    def _walk(self, before: Any, after: Any) -> None:
+        """Follow the new entries of the history along the machine's edges."""
+        entries = json.loads(after.history)[len(json.loads(before.history)) :]
+        state = before.state
+        for event, target, *_ in entries:
+            if not any(edge.target == target for edge in _JOB.edges_from(state, event)):
+                self._found("legal edges", f"schedule: {event} from {state} to {target}")
+            state = target
+        if state != after.state:
+            self._found("history is contiguous", f"schedule in {after.state}: history ends in {state}")
+
+    def _check_advance(self, actor: Actor, before: Any, after: Any) -> None:
+        """Check that each occurrence that a job leaves behind became a run, or is counted as skipped."""
+        skipped = after.skipped - before.skipped
+        runs = [r.scheduled_for for r in self._runs.values() if r.job_id == after.id and r.scheduled_for]
+        if before.last_at != after.last_at:
+            if not before.next_at <= after.last_at <= actor.now():
+                self._found(
+                    "fired when due", f"schedule: {before.next_at} was due, {after.last_at} was fired"
+                )
+            if after.last_at not in runs:
+                self._found("no occurrence is lost", f"schedule: {after.last_at} was fired without a run")
+        interval = json.loads(before.schedule).get("every_ms", 60_000)
+        passed = (after.next_at - before.next_at) // interval
+        made = sum(before.next_at <= at < after.next_at for at in runs)
+        if made + skipped != passed:
+            text = f"of {passed} occurrences from {before.next_at}, {made} became runs, {skipped} skipped"
+            self._found("no occurrence is lost", f"schedule: {text}")
