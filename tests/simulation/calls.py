@@ -83,6 +83,8 @@ class Calls:
         """Take a call of the storage port."""
         what = " + ".join(statement.name for statement in statements)
 
+        self.monitor.lives.settling(statements)
+
         def run(_: Call) -> Any:
             before = self.database.db.total_changes
             answers = self.database.run(statements)

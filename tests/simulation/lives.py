@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.machines.spec import Actor as Firing
+
 if TYPE_CHECKING:
+    from kumofire_fsm.ports import Statement
     from simulation.actors import Actor
 
 __all__ = ["HandlerCall", "Lives"]
 
 Found = Callable[[str, str], None]
 
+_OUTCOMES = frozenset(RunMachine.spec.events_by(Firing.CONSUMER)) - {"start", "heartbeat"}
 _SETTLES = {"returned": ("succeed",), "Snooze": ("snooze",), "Cancel": ("stop",), "Fail": ("fail",)}
 _STOPPED = ("retry", "fail", "release")
 _FAILED = ("retry", "fail")
@@ -48,6 +54,8 @@ class Lives:
         self.lease: dict[tuple[str, str | None], int] = {}
         self.shortened: dict[tuple[str, str | None], int] = {}
         """Leases that a cancellation has cut, which their holder does not know until its next heartbeat."""
+        self.sent: set[tuple[str, str]] = set()
+        """Claims whose outcome was sent to the database."""
         self.suspects: set[tuple[str, str | None]] = set()
         """Claims of runs that may have killed their workers."""
         self.held: dict[tuple[str, Actor], str] = {}
@@ -114,6 +122,20 @@ class Lives:
         if event not in legal:
             said = "was not called" if call is None else f"ended with {call.outcome!r}"
             self._found("the handler's word", f"{run_id}: {event} was fired, but the handler {said}")
+
+    def settling(self, statements: Sequence[Statement]) -> None:
+        """Note for which claims an outcome is sent to the database, whatever becomes of it there."""
+        for statement in statements:
+            if statement.name.startswith("runs.") and _OUTCOMES.intersection(statement.name[5:].split("+")):
+                self.sent.update((row[0], row[3]) for row in json.loads(statement.argument or "[]"))
+
+    def lost(self, run_id: str, claim: str) -> None:
+        """Check a lost lease: its holder has not kept to itself how the handler ended."""
+        call = next((c for c in self.calls.get(run_id, ()) if c.claim == claim), None)
+        if call is None or call.outcome in (None, "died", "CancelledError") or (run_id, claim) in self.sent:
+            return
+        if call.actor.alive and call.actor.frozen_until <= call.actor.world.now:
+            self._found("no outcome is dropped", f"{call.actor.name} never sent that {run_id} {call.outcome}")
 
     def died(self, actor: Actor) -> None:
         """Forget the handlers of a dead actor: nothing of them goes on."""

@@ -151,6 +151,7 @@ def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     before, after = move.before, move.after
     if move.actor.world.unharmed() and (move.run_id, before.claim) not in lives.shortened:
         found("nothing is lost without a fault", str(move))
+    lives.lost(move.run_id, before.claim)
     if before.wake_at > at:
         found("leases hold", f"{move}: lost {before.wake_at - at} ms before its lease ran out")
     if after.state in _FAILED and before.attempt < before.max_attempts:

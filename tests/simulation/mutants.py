@@ -170,6 +170,11 @@ MUTANTS = (
     Mutant(
         "what is passed over is not counted", r"jobs\.fire", ((r"\(r\.skipped \+ a\.passed\)", "r.skipped"),)
     ),
+    Mutant(
+        "two attempts of one run are confused",
+        patches=((Attempt, "key", lambda _: property(lambda attempt: attempt.run.id)),),
+        setting="embedded",
+    ),
     Mutant("a sweep has no limit", r"runs\.sweep", ((_LIMIT, ""),)),
     Mutant("a worker claims beyond its lanes", r"runs\.claim", ((_LIMIT, ""),), setting="embedded"),
     Mutant("a worker renews no leases", patches=((Upkeep, "keep_leases", never),), setting="embedded"),
