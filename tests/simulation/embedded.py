@@ -77,6 +77,8 @@ class EmbeddedWorld(World):
 
     def begin_worker(self) -> None:
         """Begin a process that works until it is told to stop, or dies."""
+        if self._closing:
+            return
         self._processes += 1
         key = self.actor_key(4, self._processes)
         concurrency = (1, 2, 2, 5)[self.faults.dice.below(4, 704, self._processes)]
@@ -140,6 +142,5 @@ class EmbeddedWorld(World):
         self._follow()
 
     def _follow(self) -> None:
-        if not self._closing:
-            wait = self.faults.dice.below(4_000, 706, self._processes)
-            self.at(self.now + wait, Event(None, "worker", self.begin_worker))
+        wait = self.faults.dice.below(4_000, 706, self._processes)
+        self.at(self.now + wait, Event(None, "worker", self.begin_worker))
