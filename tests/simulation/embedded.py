@@ -59,7 +59,6 @@ class EmbeddedWorld(World):
             self.at(START + dice.below(2_000, 701, number), Event(None, "worker", self.begin_worker))
         for number in range(1 + dice.below(3, 702)):
             self.at(START + dice.below(self.length_ms, 703, number), Event(None, "deploy", self.stop_workers))
-
         for number in range(1 + dice.below(2, 707)):
             at = START + dice.below(self.length_ms, 708, number)
             self.at(at, Event(None, "client", lambda n=number: self.burst(n)))
@@ -88,11 +87,10 @@ class EmbeddedWorld(World):
         self.note(actor, f"begins with {concurrency} lanes")
 
     def stop_workers(self) -> None:
-        """Tell all workers to stop."""
+        """Tell all workers to stop; one that stands still hears of it later."""
         for actor, pool in self.pools.items():
-            if actor.alive:
-                self.note(actor, "is told to stop")
-                pool.stop()
+            self.note(actor, "is told to stop")
+            self.at(self.now, Event(actor, "stop", pool.stop))
 
     def around(self) -> AbstractContextManager[Any]:
         """Return what holds while a history plays."""
