@@ -52,6 +52,28 @@ async def test_what_is_held_back_is_settled_while_a_handler_waits(kit: Kit) -> N
     assert seen == ["succeeded", "succeeded", "succeeded", "running", "running"]
 
 
+async def test_what_is_held_back_is_settled_before_a_handler_that_may_outlast_its_leases(kit: Kit) -> None:
+    before_long: list[str] = []
+
+    def job(name: str, timeout: int, minutes: float) -> None:
+        @kit.job(name, timeout=timeout)
+        async def handler(ctx: Any) -> None:
+            before_long[:] = settles(w)
+            kit.clock.advance(minutes=minutes)  # it computes, and never waits
+
+    job("short", 20, 0.1)
+    job("middle", 80, 0.1)
+    job("long", 85, 1.4)
+    async with kit.bound() as w:
+        ids = []
+        for name in ("short", "middle", "long"):
+            ids.append(await w.create(name))
+            kit.clock.advance(milliseconds=1)
+        w.storage.clear()
+        assert await w.deliver(*ids) == ["ack"] * 3
+        assert before_long == ["runs.succeed"]
+
+
 async def test_a_batch_may_settle_each_run_as_soon_as_its_handler_ends(kit: Kit) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:
@@ -174,6 +196,21 @@ async def test_what_the_statements_do_not_suffice_for_is_given_back(kit: Kit) ->
         rest = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict == 1]
         assert await work_off(w, rest, 20) > 1
         assert {(await w.status(i)).result for i in ids} == {1}, "no attempt was spent"
+
+
+async def test_effects_that_the_statements_do_not_suffice_for_wait_with_their_run(kit: Kit) -> None:
+    @kit.job("job")
+    async def job(ctx: Any, payload: int) -> None:
+        ctx.commit([("INSERT INTO effects VALUES (?)", (payload,))] * payload)
+
+    async with kit.bound(max_statements=20) as w:
+        await w.sql("CREATE TABLE effects (n)")
+        ids = await w.create_in_order("job", (1, 12))
+        await w.deliver(*ids)
+        assert [await w.state(run_id) for run_id in ids] == ["succeeded", "queued"]
+        assert await w.sql("SELECT n, count(*) FROM effects GROUP BY n") == [(1, 1)]
+        await w.deliver(ids[1])
+        assert await w.sql("SELECT n, count(*) FROM effects GROUP BY n") == [(1, 1), (12, 12)]
 
 
 @pytest.mark.parametrize("concurrency", [1, 10])

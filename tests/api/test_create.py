@@ -192,3 +192,21 @@ async def test_runs_are_counted_by_state(kit: Kit) -> None:
         assert await w.jobs.count_runs() == {"ready": 11, "queued": 9, "succeeded": 2, "canceled": 1}
         assert await w.jobs.count_runs(name="b") == {"ready": 3, "queued": 3, "succeeded": 1, "canceled": 1}
         assert await w.jobs.count_runs(name="none") == {}
+
+
+async def test_runs_of_one_moment_have_their_own_times(kit: Kit) -> None:
+    kit.job("job")(nothing)
+    times = [(0, None), (0, 60), (0, 90), (5, None), (5, 60), (500, 900), (0, None)]
+    async with kit.bound() as w:
+        now = kit.clock.time
+        new = [
+            NewRun("job", delay=delay, expires_at=None if ends is None else now + timedelta(seconds=ends))
+            for delay, ends in times
+        ]
+        rows = [await w.row(each.kumofire_job_run_id) for each in await w.jobs.create_many(new)]
+        began = kit.clock.now()
+        assert [
+            ((row["run_at"] - began) / 1000, row["expires_at"] and (row["expires_at"] - began) / 1000)
+            for row in rows
+        ] == times
+        assert [row["state"] for row in rows] == ["queued"] * 5 + ["ready", "queued"]

@@ -9,7 +9,7 @@ import pytest
 from fakes import START
 from harness import Bound, Kit, nothing
 
-from kumofire_fsm import InvalidSchedule, NewSchedule, SyncReport
+from kumofire_fsm import InvalidSchedule, NewSchedule, SyncReport, occurrences
 
 
 def minutes(*numbers: float) -> list[datetime]:
@@ -52,13 +52,15 @@ async def test_a_set_whose_interval_has_ended_is_synced_as_before(kit: Kit) -> N
         assert await w.jobs.sync_schedules(declared) == SyncReport(unchanged=("k",))
 
 
+@pytest.mark.parametrize(("room", "grace"), [(500, 3600), (2, 600)])
 @pytest.mark.parametrize(("missed", "expected"), [("latest", [50]), ("all", [10, 20, 30, 40, 50])])
-async def test_a_resume_chooses_among_all_that_was_missed_however_long_the_grace(
-    kit: Kit, missed: Any, expected: list[int]
+async def test_a_resume_chooses_among_all_that_was_missed_however_long_the_grace_and_however_many_looks(
+    kit: Kit, missed: Any, expected: list[int], room: int, grace: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kit.job("none")(nothing)
+    monkeypatch.setattr(occurrences, "LOOK_RUNS", room)
     async with kit.bound() as w:
-        made = await w.jobs.create_schedule("none", every=600, misfire="skip", misfire_grace=3600)
+        made = await w.jobs.create_schedule("none", every=600, misfire="skip", misfire_grace=grace)
         await w.jobs.pause_schedule(made.id)
         kit.clock.advance(minutes=50)
         await w.jobs.resume_schedule(made.id, missed=missed)
@@ -79,6 +81,17 @@ async def test_a_clock_that_lags_makes_no_occurrence_twice(kit: Kit) -> None:
         await w.jobs.dispatch()
         shown = await w.jobs.get_schedule(made.id)
         assert (shown.state, shown.fired, await ran(w)) == ("ended", 2, minutes(60, 120))
+
+
+async def test_a_change_by_a_clock_that_lags_makes_no_occurrence_twice(kit: Kit) -> None:
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("none", cron="0 * * * *")
+        kit.clock.advance(hours=1)
+        await w.jobs.dispatch()
+        kit.clock.advance(-1)
+        changed = await w.jobs.update_schedule(made.id, cron="0,30 * * * *")
+        assert changed.next_at == minutes(90)[0]
 
 
 async def test_the_beginning_of_an_interval_can_be_taken_back(kit: Kit) -> None:

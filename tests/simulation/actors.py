@@ -21,6 +21,7 @@ class Actor:
         frozen_until: nothing of it happens before this.
         calls: how many calls of ports it has made.
         wrote: how many changes of rows it has committed.
+        settling: how many calls that settle attempts are not answered yet.
         lanes: how many handlers it may have under way; None for one that calls none.
         limit: how many rows one statement of it may move; None where its input bounds it.
         saw: for each run the row that a statement last gave it.
@@ -31,7 +32,7 @@ class Actor:
         self.world, self.key, self.name, self.skew = world, key, name, skew
         self.alive, self.done = True, False
         self.frozen_until = 0
-        self.calls = self.wrote = 0
+        self.calls = self.wrote = self.settling = 0
         self.lanes: int | None = None
         self.limit: int | None = None
         self.deliveries: list[Any] = []
@@ -42,6 +43,10 @@ class Actor:
     def now(self) -> int:
         """Return the time by its own clock."""
         return self.world.now + self.skew
+
+    def settled(self, _: object) -> None:
+        """Note that a call which settles attempts is answered."""
+        self.settling -= 1
 
 
 CURRENT: ContextVar[Actor] = ContextVar("actor")

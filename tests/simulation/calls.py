@@ -83,7 +83,7 @@ class Calls:
         """Take a call of the storage port."""
         what = " + ".join(statement.name for statement in statements)
 
-        self.monitor.lives.settling(statements)
+        settles = self.monitor.lives.settling(statements)
 
         def run(_: Call) -> Any:
             before = self.database.db.total_changes
@@ -91,7 +91,11 @@ class Calls:
             actor.wrote += self.database.db.total_changes - before
             return answers
 
-        return self._call(actor, STORAGE, what, run)
+        answered = self._call(actor, STORAGE, what, run)
+        if settles:
+            actor.settling += 1
+            answered.add_done_callback(actor.settled)
+        return answered
 
     def send(self, actor: Actor, hints: list[Hint]) -> Any:
         """Take a call of the queue port."""

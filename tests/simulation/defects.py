@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from kumofire_fsm.attempt import Attempt
@@ -18,13 +19,19 @@ from simulation.storage import ActorStorage
 
 __all__ = [
     "always_alone",
+    "always_caught_up",
+    "charged",
+    "effects_anyway",
     "endless_lease",
     "in_pieces",
+    "mixed_up",
+    "moved_away",
     "never",
     "refusing",
     "settled_inside",
     "taken_away",
     "twice",
+    "undelayed",
     "unstored",
     "without_drain",
 ]
@@ -125,6 +132,54 @@ def always_alone(claim: Any) -> Any:
         return await claim(*args, **{**options, "alone": True})
 
     return alone
+
+
+def always_caught_up(decide: Any) -> Any:
+    """Run all that was missed, whatever the schedule says."""
+
+    def decide_for_all(rhythm: Any, due: Any) -> Any:
+        return decide(rhythm, replace(due, catch_up="all"))
+
+    return decide_for_all
+
+
+def moved_away(_keeps_its_rhythm: Any) -> Any:
+    """Look for another occurrence at every change of a schedule."""
+    return lambda *_: False
+
+
+def undelayed(_due: Any) -> Any:
+    """Start at once what was to be delayed."""
+    return lambda _self, _run_at, _delay, now: now
+
+
+def mixed_up(insert_bodies: Any) -> Any:
+    """Store one body for all runs of a statement."""
+
+    def insert_last(self: RunStatements, kind: str, bodies: Sequence[tuple[Any, ...]]) -> Statement:
+        made: Statement = insert_bodies(self, kind, [(each[0], bodies[-1][1], each[2]) for each in bodies])
+        return made
+
+    return insert_last
+
+
+def charged(stopped: Any) -> Any:
+    """Count a shutdown as the handler's failure."""
+
+    def failing(self: Attempt, exc: Any) -> Any:
+        outcome = stopped(self, exc)
+        return self._failed(RuntimeError("stopped")) if self.stop_reason == "shutdown" else outcome
+
+    return failing
+
+
+def effects_anyway(make: Any) -> Any:
+    """Commit what a handler registered before it raised."""
+
+    def with_effects(self: Attempt, *args: Any, **options: Any) -> Any:
+        return make(self, *args, **options)._replace(effects=self.context.close())
+
+    return with_effects
 
 
 def twice(perform: Any) -> Any:

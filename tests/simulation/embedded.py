@@ -70,7 +70,7 @@ class EmbeddedWorld(World):
         new = [NewRun("work", {"acts": [act, "ok"]}) for act in acts]
 
         async def create(jobs: Any, _: Actor) -> None:
-            self.monitor.created(await jobs.create_many(new))
+            self.monitor.created(await jobs.create_many(new), [each.payload for each in new])
 
         self.note(self.spawn("client", self.actor_key(5, number), create), "creates at once", acts)
 

@@ -15,6 +15,7 @@ from simulation.storage import ActorStorage
 if TYPE_CHECKING:
     from kumofire_fsm.jobs import Jobs
     from simulation.actors import Actor
+    from simulation.lives import HandlerCall
 
 __all__ = ["ACTS", "BINDING", "CONSUMING", "JOBS", "MAX_LEASE_MS", "TIMINGS", "Applications"]
 
@@ -26,6 +27,8 @@ BINDING: tuple[dict[str, Any], ...] = ({}, {"max_statements": 12}, {"max_stateme
 """Further options of `bind`; each history has one of these."""
 CONSUMING: tuple[dict[str, Any], ...] = ({}, {"concurrency": 3}, {"concurrency": 3, "settle": "each"})
 """Further options of `consume_batch`; each history has one of these."""
+WAITS_MS = {"Retry": 1_000, "Snooze": 7_000}
+"""For how long a handler wants to be left alone, by what it raises."""
 TIMEOUTS_S = {"work": 20, "late": 4, "plain": 4}
 JOBS = tuple(TIMEOUTS_S)
 MAX_LEASE_MS = 120_000
@@ -40,13 +43,15 @@ ACTS = (
 async def act(ctx: Any, kind: str, number: int) -> Any:
     """Do what the call of that number is to do."""
     world = ctx.env.world
+    if kind in ("error", "retry", "snooze", "fail", "stop"):
+        ctx.commit([("INSERT INTO effects VALUES (?, ?)", (ctx.run.id, f"{number}, which {kind} undid"))])
     match kind:
         case "error":
             raise ValueError("asked to")
         case "retry":
-            raise Retry(after=timedelta(seconds=1))
+            raise Retry(after=WAITS_MS["Retry"] / 1000)
         case "snooze":
-            raise Snooze(until=timedelta(seconds=7))
+            raise Snooze(until=WAITS_MS["Snooze"] / 1000)
         case "fail":
             raise Fail("asked to")
         case "stop":
@@ -62,7 +67,7 @@ async def act(ctx: Any, kind: str, number: int) -> Any:
                 if ctx.canceled:
                     raise Cancel("told to")
         case "large":
-            return str(number) * 600
+            return f"{number} of {ctx.run.id} " * 20
         case "commit":
             ctx.commit([("INSERT INTO effects VALUES (?, ?)", (ctx.run.id, str(number)))])
         case "spawn":
@@ -70,12 +75,20 @@ async def act(ctx: Any, kind: str, number: int) -> Any:
         case "poison":
             world.kill(ctx.env, "is killed by its handler")
             await world.never()
-    return kind
+    return kind if kind == "commit" else f"{kind} of {ctx.run.id}"
+
+
+def _called(ctx: Any, payload: Any) -> HandlerCall:
+    """Tell the monitor that a handler is called, and what its payload says of the run."""
+    monitor = ctx.env.world.monitor
+    monitor.as_asked(ctx.env, ctx.run.id, payload.get("asked", {}))
+    call: HandlerCall = monitor.lives.called(ctx.env, ctx.run.id, TIMEOUTS_S[ctx.run.name] * 1000)
+    return call
 
 
 async def work(ctx: Any, payload: Any) -> Any:
     """Act, and tell the monitor when the call begins and how it ends."""
-    call = ctx.env.world.monitor.lives.called(ctx.env, ctx.run.id)
+    call = _called(ctx, payload)
     acts = payload["acts"]
     kind = acts[min(call.number, len(acts)) - 1]
     if call.number > len(acts) and kind == "snooze":
@@ -91,7 +104,7 @@ async def work(ctx: Any, payload: Any) -> Any:
 
 def plain(ctx: Any, payload: Any) -> Any:
     """Act without waiting for anything."""
-    call = ctx.env.world.monitor.lives.called(ctx.env, ctx.run.id)
+    call = _called(ctx, payload)
     if payload["acts"][0] == "error" and call.number == 1:
         call.end("ValueError")
         raise ValueError("asked to")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.tables import JOBS, RUNS
 from simulation.lives import Lives
-from simulation.moves import SPEC, Move, check_move
+from simulation.moves import SPEC, TOLERANCE_MS, Move, check_move
 from simulation.schedules import Schedules
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Monitor:
         pruned: runs that were deleted.
         lives: what is known of attempts.
         schedules: checks jobs and their occurrences.
+        moved_by_hand: runs for which another time may count than the one that was asked for first.
         walked: the (event, source, target) of every move so far; the event is None for a self-loop.
     """
 
@@ -48,11 +49,13 @@ class Monitor:
         self.runs: dict[str, Any] = {}
         self.jobs: dict[str, Any] = {}
         self.pruned: set[str] = set()
+        self.moved_by_hand: set[str] = set()
         self.lives = Lives(self.found)
         self.schedules = Schedules(self.runs, self.found)
         self.walked: set[tuple[str | None, str | None, str]] = set()
         self._changes = world.database.db.total_changes
         self._violation: Violation | None = None
+        self._payloads: dict[str, Any] = {}
 
     def found(self, invariant: str, text: str) -> None:
         """Note a violation; the first one ends the history after the step."""
@@ -86,6 +89,7 @@ class Monitor:
         for before, after in jobs.values():
             self.schedules.check_job(actor, before, after)
         self._check_limit(actor, what, len(runs), len(jobs))
+        self._check_shared(actor, runs)
         if runs:
             self._check_keys()
             self.schedules.check_occurrences(runs, jobs)
@@ -121,6 +125,12 @@ class Monitor:
         if actor.limit is not None and moved > actor.limit:
             self.found("a limit is kept", f"{what} of {actor.name} moved {moved} rows of {actor.limit}")
 
+    def _check_shared(self, actor: Actor, runs: dict[str, tuple[Any, Any]]) -> None:
+        """Check that runs which were claimed together say so: a loss of theirs is nobody's fault."""
+        started = [new for old, new in runs.values() if old is not None and new and new.starts > old.starts]
+        if len(started) > 1 and not all(run.shared for run in started):
+            self.found("a shared claim says so", f"{actor.name} claimed {len(started)} runs, each as alone")
+
     def _check_keys(self) -> None:
         held: dict[tuple[str, str], str] = {}
         for run in self.runs.values():
@@ -143,10 +153,12 @@ class Monitor:
 
     # -- beside the database ----------------------------------------------------------------------
 
-    def created(self, created: Sequence[Created], key: str | None = None) -> None:
+    def created(self, created: Sequence[Created], payloads: Sequence[Any], key: str | None = None) -> None:
         """Check that runs exist whose creation was answered."""
-        for each in created:
+        for each, payload in zip(created, payloads, strict=True):
             run_id = each.kumofire_job_run_id
+            if each.is_new:
+                self._payloads[run_id] = payload
             run = self.runs.get(run_id)
             if run is None and run_id not in self.pruned:
                 self.found("what was answered is stored", f"create gave {run_id}, which does not exist")
@@ -154,6 +166,15 @@ class Monitor:
                 self.found(
                     "one run a key", f"create with the key {key!r} gave {run_id} of {run.dedupe_key!r}"
                 )
+
+    def as_asked(self, actor: Actor, run_id: str, asked: dict[str, int]) -> None:
+        """Check the start behind a handler's call against what the payload says of when it may be."""
+        run = self.runs.get(run_id)
+        if run is None or run.started_at is None or run_id in self.moved_by_hand:
+            return
+        at = run.started_at
+        if at < asked.get("due", at) - TOLERANCE_MS or asked.get("expires", at) + TOLERANCE_MS < at:
+            self.found("started when due", f"{actor.name} calls {run_id}, started at {at}, asked was {asked}")
 
     def acknowledged(self, actor: Actor, run_id: str) -> None:
         """Check that a message is not needed any more, by what its consumer last saw of the run."""
@@ -190,6 +211,10 @@ class Monitor:
         for run in self.runs.values():
             if run.payload == "" and (run.id, "payload") not in bodies:
                 self.found("no run without its body", f"the payload of {run.id} is gone")
+            elif run.id in self._payloads:
+                stored = json.loads(bodies[run.id, "payload"] if run.payload == "" else run.payload)
+                if stored != self._payloads[run.id]:
+                    self.found("a run keeps its payload", f"{run.id} has {stored!r:.99}")
             if any(edge.target == run.state for edge in SPEC.edges_of("succeed")):
                 stored = bodies.get((run.id, "result")) if run.result == "" else run.result
                 returned = self.lives.returned(run.id, run.claim)

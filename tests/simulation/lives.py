@@ -20,24 +20,27 @@ Found = Callable[[str, str], None]
 
 _OUTCOMES = frozenset(RunMachine.spec.events_by(Firing.CONSUMER)) - {"start", "heartbeat"}
 _SETTLES = {"returned": ("succeed",), "Snooze": ("snooze",), "Cancel": ("stop",), "Fail": ("fail",)}
-_STOPPED = ("retry", "fail", "release")
 _FAILED = ("retry", "fail")
 
 
 @dataclass(eq=False, slots=True)
 class HandlerCall:
-    """One call of a handler. ``number`` counts the calls for its run, from 1."""
+    """One call of a handler. ``number`` counts the calls for its run, from 1; times are its actor's."""
 
     actor: Actor
     run_id: str
     number: int
     claim: str | None
+    begun: int
+    timeout_ms: int
     outcome: str | None = None
     value: str | None = None
+    overdue: bool = False
 
     def end(self, outcome: str, value: str | None = None) -> None:
         """Note how it ended: "returned" and with what, or the name of what it raised."""
         self.outcome, self.value = outcome, value
+        self.overdue = self.actor.now() - self.begun >= self.timeout_ms
 
 
 class Lives:
@@ -79,11 +82,15 @@ class Lives:
         self.owner[run_id, claim] = actor
         self.held[run_id, actor] = claim
 
-    def called(self, actor: Actor, run_id: str) -> HandlerCall:
+    def busy(self, actor: Actor) -> bool:
+        """Return whether a handler of an actor is under way."""
+        return any(call.actor is actor and call.outcome is None for call in self._open.values())
+
+    def called(self, actor: Actor, run_id: str, timeout_ms: int) -> HandlerCall:
         """Note that a handler is called."""
         calls = self.calls.setdefault(run_id, [])
         claim = self.held.get((run_id, actor))
-        call = HandlerCall(actor, run_id, len(calls) + 1, claim)
+        call = HandlerCall(actor, run_id, len(calls) + 1, claim, actor.now(), timeout_ms)
         actor.world.note(actor, f"calls the handler of {run_id}", f"for the {call.number}. time")
         if claim is None:
             self._found("claimed before called", f"{actor.name} never claimed {run_id}")
@@ -100,7 +107,7 @@ class Lives:
         self._open[run_id, actor] = call
         return call
 
-    def settled(self, actor: Actor, run_id: str, claim: str | None, event: str) -> None:
+    def settled(self, actor: Actor, run_id: str, claim: str | None, event: str) -> HandlerCall | None:
         """Check a move that belongs to the holder of a claim: by the holder, and what its handler said."""
         holder = self.owner.get((run_id, claim))
         if holder is not actor:
@@ -109,32 +116,40 @@ class Lives:
                 f"{actor.name} fired {event} on {run_id}, whose claim belongs to "
                 f"{holder.name if holder else 'nobody'}",
             )
-            return
+            return None
         call = self._open.get((run_id, actor))
         if call is None or call.claim != claim:
             legal: tuple[str, ...] = ("release", "retry", "fail")  # not begun, or the payload is unreadable
         elif call.outcome is None:
             legal = ()
-        elif call.outcome == "CancelledError":
-            legal = _STOPPED
+        elif call.outcome == "CancelledError":  # stopped at its timeout, or because its worker ends
+            legal = (*_FAILED, "release") if call.overdue else ("release",)
         else:
             legal = _SETTLES.get(call.outcome, _FAILED)
         if event not in legal:
             said = "was not called" if call is None else f"ended with {call.outcome!r}"
             self._found("the handler's word", f"{run_id}: {event} was fired, but the handler {said}")
+        return call
 
-    def settling(self, statements: Sequence[Statement]) -> None:
-        """Note for which claims an outcome is sent to the database, whatever becomes of it there."""
+    def settling(self, statements: Sequence[Statement]) -> bool:
+        """Note for which claims an outcome is sent, whatever becomes of it; return whether there is one."""
+        sent: set[tuple[str, str]] = set()
         for statement in statements:
             if statement.name.startswith("runs.") and _OUTCOMES.intersection(statement.name[5:].split("+")):
-                self.sent.update((row[0], row[3]) for row in json.loads(statement.argument or "[]"))
+                sent.update((row[0], row[3]) for row in json.loads(statement.argument or "[]"))
+        self.sent |= sent
+        return bool(sent)
 
     def lost(self, run_id: str, claim: str) -> None:
-        """Check a lost lease: its holder has not kept to itself how the handler ended."""
+        """Check a lost lease: its holder has not kept to itself how the handler ended.
+
+        A consumer settles one group at a time, so an answer that takes long holds the next one up.
+        """
         call = next((c for c in self.calls.get(run_id, ()) if c.claim == claim), None)
         if call is None or call.outcome in (None, "died", "CancelledError") or (run_id, claim) in self.sent:
             return
-        if call.actor.alive and call.actor.frozen_until <= call.actor.world.now:
+        free = call.actor.alive and not call.actor.settling
+        if free and call.actor.frozen_until <= call.actor.world.now:
             self._found("no outcome is dropped", f"{call.actor.name} never sent that {run_id} {call.outcome}")
 
     def died(self, actor: Actor) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kumofire_fsm.machines.run import SUSPECT, RunMachine
 from kumofire_fsm.machines.spec import Actor as Firing
 from kumofire_fsm.machines.spec import Role
-from simulation.handlers import MAX_LEASE_MS, TIMINGS
+from simulation.handlers import MAX_LEASE_MS, TIMINGS, WAITS_MS
 
 if TYPE_CHECKING:
     from simulation.actors import Actor
@@ -76,7 +76,10 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
     if SPEC.has_role(before.state, Role.SETTLED) and event != "redrive":
         found("settled runs rest", f"{move}: {event}")
     if event in _CONSUMERS:
-        lives.settled(move.actor, move.run_id, before.claim, event)
+        call = lives.settled(move.actor, move.run_id, before.claim, event)
+        wait = WAITS_MS.get(call.outcome or "", 0) if call is not None else 0
+        if SPEC.has_role(after.state, Role.CLAIMABLE) and after.run_at < at + wait and event != "release":
+            found("started when due", f"{move}: due {after.run_at - at} ms after {event}, not {wait}")
     elif event in _RULES:
         _RULES[event](move, at, lives, found)
     return event
@@ -143,6 +146,8 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
             found("suspects start alone", str(move))
     if not at < after.wake_at <= min(after.timeout_at, at + MAX_LEASE_MS):
         found("a lease within its timeout", f"{move}: {after.wake_at - at} ms")
+    if lives.busy(move.actor) and not after.shared:
+        found("a shared claim says so", f"{move}: beside others of {move.actor.name}")
     lives.started(move.actor, move.run_id, after.claim, at, TOLERANCE_MS)
     lives.lease[move.run_id, after.claim] = after.wake_at
 

@@ -12,20 +12,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kumofire_fsm import claiming, pool, storing
+from kumofire_fsm import claiming, consumer, occurrences, pool, schedule_changes, storing
 from kumofire_fsm.attempt import Attempt
+from kumofire_fsm.creation import RowMaker
 from kumofire_fsm.pool import WorkerPool
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.upkeep import Upkeep
 from simulation.defects import (
     always_alone,
+    always_caught_up,
+    charged,
+    effects_anyway,
     endless_lease,
     in_pieces,
+    mixed_up,
+    moved_away,
     never,
     refusing,
     settled_inside,
     taken_away,
     twice,
+    undelayed,
     unstored,
     without_drain,
 )
@@ -184,6 +192,14 @@ MUTANTS = (
         patches=((pool, "claim_due", always_alone),),
         setting="embedded",
     ),
+    Mutant("a batch is claimed as if alone", patches=((consumer, "claim_hinted", always_alone),)),
+    Mutant("a shutdown costs an attempt", patches=((Attempt, "_stopped", charged),), setting="embedded"),
+    Mutant("a failure commits its effects", patches=((Attempt, "_outcome", effects_anyway),)),
+    Mutant("a snooze is not waited for", r"runs\.snooze", ((r"a\.next_at", "a.now"),)),
+    Mutant("a delay is not waited for", patches=((RowMaker, "due", undelayed),)),
+    Mutant("bodies are mixed up", patches=((RunStatements, "insert_bodies", mixed_up),)),
+    Mutant("all that was missed runs", patches=((occurrences, "decide", always_caught_up),)),
+    Mutant("a change moves what is due", patches=((schedule_changes, "_keeps_its_rhythm", moved_away),)),
     Mutant(
         "a worker ends without settling", patches=((WorkerPool, "drain", without_drain),), setting="embedded"
     ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.rhythm import GRACE_MS
 from simulation.moves import SPEC, Found
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = ["Schedules"]
 
 _JOB: Final = JobMachine.spec
 _STOPPING: Final = {edge.target for edge in SPEC.edges_of("cancel")}
+_POLICIES: Final = ("jitter_ms", "misfire", "grace_ms", "overlap")
 
 
 class Schedules:
@@ -69,6 +71,10 @@ class Schedules:
             return
         self._walk(before, after)
         ruled_anew = after.revision != before.revision
+        same_rule = before.state == after.state and _rule(before) == _rule(after)
+        if ruled_anew and same_rule and before.next_at != after.next_at:
+            text = f"a change of something else moved it from {before.next_at} to {after.next_at}"
+            self._found("no occurrence is lost", f"schedule: {text}")
         if not ruled_anew and before.next_at is not None and after.next_at is not None:
             self._check_advance(actor, before, after)
 
@@ -100,3 +106,36 @@ class Schedules:
         if made + skipped != passed:
             text = f"of {passed} occurrences from {before.next_at}, {made} became runs, {skipped} skipped"
             self._found("no occurrence is lost", f"schedule: {text}")
+        if before.state == after.state:
+            self._check_misfires(before, after, skipped)
+
+    def _check_misfires(self, before: Any, after: Any, skipped: int) -> None:
+        """Check what a job whose runs may overlap makes of occurrences that were noticed too late."""
+        said = json.loads(before.schedule)
+        if said.get("overlap", "allow") != "allow":
+            return
+        made = [
+            (run.scheduled_for, run.created_at)
+            for run in self._runs.values()
+            if run.job_id == after.id and before.next_at <= (run.scheduled_for or 0) < after.next_at
+        ]
+        policy = before.catch_up or said.get("misfire", "latest")
+        looked = max((now for _, now in made), default=None)
+        edge = None
+        if looked is not None:
+            edge = looked + 1 if before.catch_up else looked - said.get("grace_ms", GRACE_MS)
+        if edge is None:
+            wrong = skipped > 0 and policy != "skip"
+        elif before.next_at >= edge or policy == "all":
+            wrong = skipped > 0
+        else:
+            wrong = len(made) != 1 if policy == "latest" else min(made)[0] < edge
+        if wrong:
+            text = f"by {policy!r} from {before.next_at} came runs of {made}, and {skipped} are passed over"
+            self._found("misfires as it says", f"schedule: {text}; those before {edge} were missed")
+
+
+def _rule(job: Any) -> dict[str, Any]:
+    """Return when a job has occurrences, without what it makes of them."""
+    said = json.loads(job.schedule)
+    return {key: said[key] for key in said if key not in _POLICIES}

@@ -125,13 +125,18 @@ async def perform(world: World, jobs: Jobs, action: Action) -> None:
         case "create":
             await _create(world, jobs, action)
         case "create_many":
-            acts = (action.options["payload"], {"acts": ["ok"]}, {"acts": ["poison", "ok"]})
-            new = [NewRun("work", payload) for payload in acts]
-            created = await jobs.create_many(new)
-            world.monitor.created(created)
-        case "cancel" | "redrive" if target:
-            await getattr(jobs, action.verb)(target)
+            first = action.options["payload"]
+            large = {"padding": _PADDING[1:]} if "padding" in first else {}
+            payloads = (first, {"acts": ["ok"]}, {"acts": ["poison", "ok"], **large})
+            created = await jobs.create_many([NewRun("work", payload) for payload in payloads])
+            world.monitor.created(created, payloads)
+        case "cancel" if target:
+            await jobs.cancel(target)
+        case "redrive" if target:
+            world.monitor.moved_by_hand.add(target)
+            await jobs.redrive(target)
         case "reschedule" if target:
+            world.monitor.moved_by_hand.add(target)
             await jobs.reschedule(target, delay=20)
         case "prune":
             await jobs.prune(older_than=timedelta(seconds=30))
@@ -149,8 +154,11 @@ async def perform(world: World, jobs: Jobs, action: Action) -> None:
 async def _create(world: World, jobs: Jobs, action: Action) -> None:
     options = dict(action.options)
     name, payload, expires = options.pop("name"), options.pop("payload"), options.pop("expires_in", None)
+    asked = {"due": world.now + 1000 * options.get("delay", 0)}
     if expires is not None:
         options["expires_at"] = world.moment(expires)
+        asked["expires"] = world.now + 1000 * expires
+    payload = {**payload, "asked": asked}
     try:
         created = await jobs.create(name, payload, **options)
     except TransientStoreError:
@@ -162,7 +170,7 @@ async def _create(world: World, jobs: Jobs, action: Action) -> None:
             raise
         return  # the client was too slow, or its clock is behind: it would have expired before its time
     world.made[action.number] = created.kumofire_job_run_id
-    world.monitor.created([created], key=options.get("dedupe_key"))
+    world.monitor.created([created], [payload], options.get("dedupe_key"))
 
 
 async def _schedule(jobs: Jobs, action: Action) -> None:

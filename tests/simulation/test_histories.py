@@ -73,7 +73,7 @@ def test_histories_together_meet_every_fault_and_walk_every_event():
 
 
 def test_embedded_histories_together_meet_every_fault_of_a_process_and_walk_every_event():
-    faults, events, loops = met("embedded", range(10_000, 10_100))
+    faults, events, loops = met("embedded", range(10_000, 10_150))
     assert faults == {*STORAGE, *SLEEPING, *ACTOR}
     assert events - {None, "create"} == {edge.event for edge in SPEC.edges if edge.source != edge.target}
     assert loops >= {edge.target for edge in SPEC.edges_of("start")}

@@ -1,0 +1,146 @@
+"""The embedded worker's pool at moments that are hard to meet: its end, a lost lease, a full line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from harness import Bound, Kit
+
+from kumofire_fsm import pool as pool_module
+from kumofire_fsm.binding import EMBEDDED, Timing
+from kumofire_fsm.pool import WorkerPool
+from kumofire_fsm.ports import Statement
+
+
+@asynccontextmanager
+async def working(w: Bound, concurrency: int) -> AsyncIterator[WorkerPool]:
+    """Run a pool, and drain it in the end."""
+    pool = WorkerPool(w.jobs._binding, w.jobs, lambda: 0, concurrency, "a worker")
+    running = asyncio.ensure_future(pool.run())
+    try:
+        async with asyncio.timeout(30):
+            yield pool
+    finally:
+        pool.stop()
+        await pool.drain(0)
+        await running
+
+
+async def until(w: Bound, run_id: str, state: str) -> None:
+    while await w.state(run_id) != state:
+        await asyncio.sleep(0.001)
+
+
+async def test_what_a_claim_brings_after_the_end_began_is_given_back(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        called.append(ctx.run.id)
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        ids = [await w.create("job") for _ in range(2)]
+        pass_on = w.storage._pass
+
+        async def stop_meanwhile(statements: Sequence[Statement], act: Any) -> Any:
+            answers = await pass_on(statements, act)
+            if statements[0].name == "runs.claim":
+                pool.stop()
+            return answers
+
+        monkeypatch.setattr(w.storage, "_pass", stop_meanwhile)
+        async with working(w, 5) as pool:
+            await pool._stopped.wait()
+        rows = [await w.row(run_id) for run_id in ids]
+        assert [(row["state"], row["starts"], row["attempt"]) for row in rows] == [("queued", 1, 0)] * 2
+        assert called == []
+
+
+async def test_an_outcome_that_was_not_stored_is_stored_later_without_another_call(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+    monkeypatch.setattr(pool_module, "RETRY_SECONDS", 0.001)
+
+    @kit.job("job")
+    async def job(ctx: Any) -> str:
+        called.append(ctx.attempt)
+        w.storage.fail_once("runs.succeed", "before")
+        return "done"
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        run_id = await w.create("job")
+        async with working(w, 1):
+            await until(w, run_id, "succeeded")
+        assert called == [1]
+
+
+async def test_a_handler_is_stopped_once_its_lease_is_known_to_be_lost(kit: Kit) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.set()
+
+    timing = Timing(horizon_ms=0, redeliver_ms=0, lost_ms=60_000, lease_ms=60)
+    async with kit.bound(with_queue=False, timing=timing) as w:
+        run_id = await w.create("job")
+        async with working(w, 1):
+            await begun.wait()
+            kit.clock.advance(120)
+            await w.jobs.dispatch()  # somebody else notices that the lease has run out
+            await ended.wait()
+        row = await w.row(run_id)
+        assert (row["state"], row["starts"], row["attempt"]) == ("retrying", 1, 1)
+
+
+async def test_a_run_that_stood_in_line_for_too_long_is_given_back_and_claimed_again(kit: Kit) -> None:
+    calls: list[tuple[str, int]] = []
+
+    @kit.job("job", timeout=60)
+    async def job(ctx: Any, payload: str) -> None:
+        calls.append((payload, (await w.row(ctx.run.id))["starts"] if payload == "second" else 1))
+        kit.clock.advance(12)  # longer than the slack of a lease, but not than the lease
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        ids = await w.create_in_order("job", ("first", "second"))
+        async with working(w, 2):
+            for run_id in ids:
+                await until(w, run_id, "succeeded")
+        assert calls == [("first", 1), ("second", 2)]
+        assert [(await w.row(run_id))["attempt"] for run_id in ids] == [1, 1]
+
+
+async def test_while_room_is_made_nothing_else_is_claimed_until_the_suspect_has_started(kit: Kit) -> None:
+    begun: list[str] = []
+    gates = {name: asyncio.Event() for name in ("first", "second", "suspect", "other")}
+
+    @kit.job("job")
+    async def job(ctx: Any, payload: str) -> None:
+        begun.append(payload)
+        await gates[payload].wait()
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        first, second = await w.create_in_order("job", ("first", "second"))
+        async with working(w, 2) as pool:
+            while len(begun) < 2:
+                await asyncio.sleep(0)
+            pool.make_room()
+            other, suspect = await w.create_in_order("job", ("other", "suspect"))
+            await w.sql("UPDATE kumofire_runs SET suspect = 2 WHERE id = ?", suspect)
+            for run_id, name in ((first, "first"), (second, "second"), (suspect, "suspect")):
+                gates[name].set()
+                await until(w, run_id, "succeeded")
+            gates["other"].set()
+            await until(w, other, "succeeded")
+        assert begun == ["first", "second", "suspect", "other"]
