@@ -11,6 +11,7 @@ import pytest
 from harness import Bound, Kit
 
 from kumofire_fsm import pool as pool_module
+from kumofire_fsm import upkeep
 from kumofire_fsm.binding import EMBEDDED, Timing
 from kumofire_fsm.pool import WorkerPool
 from kumofire_fsm.ports import Statement
@@ -144,3 +145,29 @@ async def test_while_room_is_made_nothing_else_is_claimed_until_the_suspect_has_
             gates["other"].set()
             await until(w, other, "succeeded")
         assert begun == ["first", "second", "suspect", "other"]
+
+
+async def test_a_duty_that_the_database_fails_once_is_taken_up_again(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making room for suspects looks into the database; one failure there must not end the looking."""
+    monkeypatch.setattr(upkeep, "OVERDUE_SECONDS", 0.001)
+    begun, go_on, made = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @kit.job("job")
+    async def job(ctx: Any, payload: str) -> None:
+        begun.set()
+        await go_on.wait()
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        busy = await w.create("job", "busy")
+        async with working(w, 1) as pool:
+            await begun.wait()
+            monkeypatch.setattr(pool, "make_room", made.set)
+            w.storage.fail_once("runs.due_suspect", "before")
+            suspect = await w.create("job", "suspect")
+            await w.sql("UPDATE kumofire_runs SET suspect = 2 WHERE id = ?", suspect)
+            await made.wait()
+            go_on.set()
+            for run_id in (busy, suspect):
+                await until(w, run_id, "succeeded")
