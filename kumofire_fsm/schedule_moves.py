@@ -120,7 +120,8 @@ def _resumption(row: JobRow, missed: str, now: int) -> dict[str, Any]:
     rhythm = rhythm_from_json(json.loads(row.schedule))
     if missed != "skip" and row.next_at is not None and row.next_at <= now:
         return {"occurrence": row.next_at, "new_catch_up": missed}
-    following = next_occurrence(rhythm, row.fired, max(now, row.last_at or 0))
+    # A clock that is behind must not go back to what was left behind already.
+    following = next_occurrence(rhythm, row.fired, max(now, row.last_at or 0, (row.next_at or 0) - 1))
     if row.next_at is None:
         return {"occurrence": following}
     last = latest_between(rhythm, row.next_at - 1, now)

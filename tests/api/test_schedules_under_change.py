@@ -94,6 +94,31 @@ async def test_a_change_by_a_clock_that_lags_makes_no_occurrence_twice(kit: Kit)
         assert changed.next_at == minutes(90)[0]
 
 
+async def test_a_clock_that_lags_comes_back_to_no_occurrence_that_was_skipped(kit: Kit) -> None:
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("none", every=600, overlap="skip")
+        for _ in range(2):  # the first run is not worked on in time, so the second occurrence is skipped
+            kit.clock.advance(minutes=10)
+            await w.jobs.dispatch()
+        await w.deliver((await w.jobs.list_runs()).runs[0].kumofire_job_run_id)
+        await w.jobs.pause_schedule(made.id)
+        kit.clock.advance(-1)
+        assert (await w.jobs.resume_schedule(made.id)).next_at == minutes(30)[0]
+        kit.clock.advance(1)
+        await w.jobs.dispatch()
+        assert await ran(w) == minutes(10)
+
+
+async def test_a_clock_that_lags_makes_no_occurrence_of_the_beginning(kit: Kit) -> None:
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("none", every=600)
+        await w.jobs.pause_schedule(made.id)
+        kit.clock.advance(-1)
+        assert (await w.jobs.resume_schedule(made.id)).next_at == made.next_at == minutes(10)[0]
+
+
 async def test_the_beginning_of_an_interval_can_be_taken_back(kit: Kit) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:

@@ -43,12 +43,12 @@ def soak(histories: int, first: int, setting: str) -> int:
 def mutants() -> int:
     """Print which invariant catches each mutant, and after how many seeds."""
     survivors = 0
-    print(f"| {'mutant':<44} | {'caught by':<28} | seeds |\n|{'-' * 46}|{'-' * 30}|{'-' * 7}|")
+    print(f"| {'mutant':<44} | {'caught by':<31} | seeds |\n|{'-' * 46}|{'-' * 33}|{'-' * 7}|")
     for mutant in MUTANTS:
         caught = catch(mutant)
         by = "(it survives)" if caught is None or caught.violation is None else caught.violation.invariant
         survivors += caught is None
-        print(f"| {mutant.name:<44} | {by:<28} | {SEEDS if caught is None else caught.seed + 1:>5} |")
+        print(f"| {mutant.name:<44} | {by:<31} | {SEEDS if caught is None else caught.seed + 1:>5} |")
     return int(survivors > 0)
 
 

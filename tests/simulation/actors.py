@@ -21,7 +21,7 @@ class Actor:
         frozen_until: nothing of it happens before this.
         calls: how many calls of ports it has made.
         wrote: how many changes of rows it has committed.
-        settling: how many calls that settle attempts are not answered yet.
+        settling: how many calls of the database it waits for that settle attempts, or look whether they did.
         lanes: how many handlers it may have under way; None for one that calls none.
         limit: how many rows one statement of it may move; None where its input bounds it.
         saw: for each run the row that a statement last gave it.
@@ -45,7 +45,7 @@ class Actor:
         return self.world.now + self.skew
 
     def settled(self, _: object) -> None:
-        """Note that a call which settles attempts is answered."""
+        """Note that one of these calls is answered."""
         self.settling -= 1
 
 

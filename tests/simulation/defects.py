@@ -23,6 +23,7 @@ __all__ = [
     "charged",
     "effects_anyway",
     "endless_lease",
+    "final",
     "in_pieces",
     "mixed_up",
     "moved_away",
@@ -32,6 +33,7 @@ __all__ = [
     "taken_away",
     "twice",
     "undelayed",
+    "unread",
     "unstored",
     "without_drain",
 ]
@@ -180,6 +182,20 @@ def effects_anyway(make: Any) -> Any:
         return make(self, *args, **options)._replace(effects=self.context.close())
 
     return with_effects
+
+
+def unread(_read_runs: Any) -> Any:
+    """Find no run behind a message."""
+
+    async def nothing(_binding: Any, _ids: Any) -> Any:
+        return {}
+
+    return nothing
+
+
+def final(_failed: Any) -> Any:
+    """Give a run up at its first error, whatever attempts are left."""
+    return lambda attempt, exc: attempt._final(exc)
 
 
 def twice(perform: Any) -> Any:

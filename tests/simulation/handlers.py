@@ -81,8 +81,12 @@ async def act(ctx: Any, kind: str, number: int) -> Any:
 def _called(ctx: Any, payload: Any) -> HandlerCall:
     """Tell the monitor that a handler is called, and what its payload says of the run."""
     monitor = ctx.env.world.monitor
-    monitor.as_asked(ctx.env, ctx.run.id, payload.get("asked", {}))
-    call: HandlerCall = monitor.lives.called(ctx.env, ctx.run.id, TIMEOUTS_S[ctx.run.name] * 1000)
+    try:
+        monitor.as_asked(ctx.env, ctx.run.id, payload.get("asked", {}))
+        call: HandlerCall = monitor.lives.called(ctx.env, ctx.run.id, TIMEOUTS_S[ctx.run.name] * 1000)
+    except Exception as exc:  # else it would count as the handler's own
+        monitor.found("no surprises", f"the monitor raised {exc!r}")
+        raise
     return call
 
 

@@ -179,7 +179,11 @@ class Monitor:
     def acknowledged(self, actor: Actor, run_id: str) -> None:
         """Check that a message is not needed any more, by what its consumer last saw of the run."""
         run = actor.saw.get(run_id)
-        if run is None or self.lives.owns(actor, run_id):
+        if self.lives.owns(actor, run_id):
+            return
+        if run is None:
+            if run_id in self.runs:
+                self.found("messages are kept", f"one for {run_id} was acknowledged without a look at it")
             return
         expired = run.expires_at is not None and run.expires_at <= actor.now()
         if SPEC.has_role(run.state, Role.LEASED) and run.wake_at > actor.now():

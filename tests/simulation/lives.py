@@ -20,7 +20,7 @@ Found = Callable[[str, str], None]
 
 _OUTCOMES = frozenset(RunMachine.spec.events_by(Firing.CONSUMER)) - {"start", "heartbeat"}
 _SETTLES = {"returned": ("succeed",), "Snooze": ("snooze",), "Cancel": ("stop",), "Fail": ("fail",)}
-_FAILED = ("retry", "fail")
+"""What else a handler raises is a failure."""
 
 
 @dataclass(eq=False, slots=True)
@@ -107,8 +107,20 @@ class Lives:
         self._open[run_id, actor] = call
         return call
 
-    def settled(self, actor: Actor, run_id: str, claim: str | None, event: str) -> HandlerCall | None:
-        """Check a move that belongs to the holder of a claim: by the holder, and what its handler said."""
+    def settled(
+        self, actor: Actor, run_id: str, claim: str | None, event: str, *, spent: bool
+    ) -> HandlerCall | None:
+        """Check a move that belongs to the holder of a claim: by the holder, and what its handler said.
+
+        Args:
+            actor: who moved the run.
+            run_id, claim: the run, and the claim that it carried.
+            event: what was fired.
+            spent: whether this was the last attempt.
+
+        Returns:
+            The call of the handler under that claim, if there was one.
+        """
         holder = self.owner.get((run_id, claim))
         if holder is not actor:
             self._found(
@@ -117,18 +129,20 @@ class Lives:
                 f"{holder.name if holder else 'nobody'}",
             )
             return None
-        call = self._open.get((run_id, actor))
-        if call is None or call.claim != claim:
-            legal: tuple[str, ...] = ("release", "retry", "fail")  # not begun, or the payload is unreadable
+        call = next((c for c in self.calls.get(run_id, ()) if c.claim == claim), None)
+        failure = "fail" if spent else "retry"
+        if call is None:
+            legal: tuple[str, ...] = ("release",)
         elif call.outcome is None:
             legal = ()
         elif call.outcome == "CancelledError":  # stopped at its timeout, or because its worker ends
-            legal = (*_FAILED, "release") if call.overdue else ("release",)
+            legal = (failure, "release") if call.overdue else ("release",)
         else:
-            legal = _SETTLES.get(call.outcome, _FAILED)
+            legal = _SETTLES.get(call.outcome, (failure,))
         if event not in legal:
             said = "was not called" if call is None else f"ended with {call.outcome!r}"
-            self._found("the handler's word", f"{run_id}: {event} was fired, but the handler {said}")
+            last = " at its last attempt" if spent else ""
+            self._found("the handler's word", f"{run_id}: {event} was fired, but the handler {said}{last}")
         return call
 
     def settling(self, statements: Sequence[Statement]) -> bool:

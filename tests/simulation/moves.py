@@ -76,7 +76,8 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
     if SPEC.has_role(before.state, Role.SETTLED) and event != "redrive":
         found("settled runs rest", f"{move}: {event}")
     if event in _CONSUMERS:
-        call = lives.settled(move.actor, move.run_id, before.claim, event)
+        spent = before.attempt >= before.max_attempts
+        call = lives.settled(move.actor, move.run_id, before.claim, event, spent=spent)
         wait = WAITS_MS.get(call.outcome or "", 0) if call is not None else 0
         if SPEC.has_role(after.state, Role.CLAIMABLE) and after.run_at < at + wait and event != "release":
             found("started when due", f"{move}: due {after.run_at - at} ms after {event}, not {wait}")
@@ -159,6 +160,9 @@ def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     lives.lost(move.run_id, before.claim)
     if before.wake_at > at:
         found("leases hold", f"{move}: lost {before.wake_at - at} ms before its lease ran out")
+    noted = before.shared and SPEC.has_role(after.state, Role.CLAIMABLE)
+    if after.suspect != before.suspect + noted:
+        found("suspects start alone", f"{move}: {before.suspect} losses in company became {after.suspect}")
     if after.state in _FAILED and before.attempt < before.max_attempts:
         found("attempts are counted", f"{move}: given up at {before.attempt} of {before.max_attempts}")
 

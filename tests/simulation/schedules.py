@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.machines.job import JobMachine
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Schedules"]
 
+OVERDUE_MS: Final = 90_000
+"""Without faults a job is advanced sooner: with the next tick, or by the next sweep of a worker."""
 _JOB: Final = JobMachine.spec
 _STOPPING: Final = {edge.target for edge in SPEC.edges_of("cancel")}
 _POLICIES: Final = ("jitter_ms", "misfire", "grace_ms", "overlap")
@@ -77,6 +79,16 @@ class Schedules:
             self._found("no occurrence is lost", f"schedule: {text}")
         if not ruled_anew and before.next_at is not None and after.next_at is not None:
             self._check_advance(actor, before, after)
+
+    def check_overdue(self, jobs: Iterable[Any], now: int) -> None:
+        """Check jobs when nothing has failed for some time: none has been due for long.
+
+        With "queue" one occurrence waits for another, and a job may lag behind for ever.
+        """
+        for job in jobs:
+            late = job.wake_at is not None and job.wake_at < now - OVERDUE_MS
+            if late and json.loads(job.schedule).get("overlap") != "queue":
+                self._found("no occurrence is lost", f"schedule: due for {now - job.wake_at} ms already")
 
     def _walk(self, before: Any, after: Any) -> None:
         """Follow the new entries of the history along the machine's edges."""

@@ -180,7 +180,8 @@ class World(Calls):
         self.note(actor, str(action))
 
     def end_schedules(self) -> None:
-        """Begin a client that ends all schedules."""
+        """Begin a client that ends all schedules, none of which may be overdue by now."""
+        self.monitor.schedules.check_overdue(self.monitor.jobs.values(), self.now)
 
         async def end(jobs: Any, _: Actor) -> None:
             for each in await jobs.list_schedules():
