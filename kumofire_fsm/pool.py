@@ -188,6 +188,7 @@ class WorkerPool:
             self._claiming = False
         if self._stopped.is_set():  # it was on its way when the end began
             self._outcomes += [release(run, self._binding.now()) for run in runs]
+            self._set_turn()  # at once: nothing renews their leases
             return
         if found >= free:
             self.wake()  # there may be more

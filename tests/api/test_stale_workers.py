@@ -10,7 +10,9 @@ import pytest
 from harness import Bound, Kit
 
 from kumofire_fsm import Fail, LeaseLost, Retry, Snooze
+from kumofire_fsm import pool as pools
 from kumofire_fsm.pool import WorkerPool
+from kumofire_fsm.upkeep import Upkeep
 
 OUTCOMES = {
     "succeed": "late",
@@ -110,6 +112,43 @@ async def test_a_worker_that_takes_a_run_again_stops_its_own_former_attempt(kit:
         await running
         assert (await w.status(run_id)).result == "of call 2"
         assert ends == [1, 2]
+
+
+async def test_a_claim_that_is_answered_after_the_end_began_is_given_back_at_once(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    claim = pools.claim_due
+
+    @kit.job("work")
+    async def work(ctx: Any) -> None:
+        begun.set()
+        await go_on.wait()
+
+    async def stopping(*args: Any, **options: Any) -> Any:
+        claimed = await claim(*args, **options)
+        if begun.is_set():
+            pool.stop()
+        return claimed
+
+    monkeypatch.setattr(pools, "claim_due", stopping)
+    monkeypatch.setattr(Upkeep, "plan_soon", lambda _: None)  # no timer is to help
+    async with kit.bound(with_queue=False) as w, asyncio.timeout(30):
+        first = await w.create("work")
+        pool = WorkerPool(w.jobs._binding, w.jobs, lambda: 0, 5, "a worker")
+        running = asyncio.ensure_future(pool.run())
+        await begun.wait()
+        second = await w.create("work")
+        await running
+        draining = asyncio.ensure_future(pool.drain(20))
+        async with asyncio.timeout(5):
+            while (await w.status(second)).history[-1].event != "release":
+                await asyncio.sleep(0)
+        assert not draining.done()
+        go_on.set()
+        await draining
+        assert (await w.status(second)).attempt == 0
+        assert (await w.status(first)).attempt == 1
 
 
 async def test_a_heartbeat_of_a_lost_attempt_raises_lease_lost(kit: Kit) -> None:
