@@ -112,7 +112,7 @@ class EmbeddedWorld(World):
         self.begin_worker()
         while self.events and self.now < until and self.steps < MAX_STEPS:
             self.step()
-            if not self._closing and self.monitor.next_wake() is None and not self._clients():
+            if not self._closing and self.monitor.next_wake() is None and not self._may_create():
                 self._closing = True
                 self.stop_workers()
             if self._closing and not self.pools:
@@ -121,10 +121,13 @@ class EmbeddedWorld(World):
             self.monitor.found("everything settles", f"{len(self.pools)} workers have not come to their end")
         self.monitor.finished()
 
-    def _clients(self) -> bool:
-        """Return whether a client still does something, or will."""
-        waiting = any(event.what == "client" for *_, event in self.events)
-        return waiting or any(a.alive and not a.done and a not in self.pools for a in self.actors)
+    def _may_create(self) -> bool:
+        """Return whether a client still does something, or will, or a handler, which may create a run too."""
+        if any(event.what == "client" for *_, event in self.events):
+            return True
+        if any(a.frozen_until > self.now or self.monitor.lives.busy(a) for a in self.pools):
+            return True
+        return any(a.alive and not a.done and a not in self.pools for a in self.actors)
 
     async def _work(self, jobs: Any, actor: Actor, concurrency: int, grace: float) -> None:
         def data_version() -> int:
