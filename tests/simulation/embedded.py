@@ -123,7 +123,7 @@ class EmbeddedWorld(World):
 
     def _may_create(self) -> bool:
         """Return whether a client still does something, or will, or a handler, which may create a run too."""
-        if any(event.what == "client" for *_, event in self.events):
+        if any(event.what == "client" or "runs.insert" in event.what for *_, event in self.events):
             return True
         if any(a.frozen_until > self.now or self.monitor.lives.busy(a) for a in self.pools):
             return True
