@@ -16,7 +16,8 @@ from kumofire_fsm.attempt import Attempt
 __all__ = ["Lanes"]
 
 BURST_SECONDS: Final = 0.005
-"""How long a lane may call handlers that never wait before it lets the event loop turn."""
+"""How long one lane may call handlers that never wait before it lets the event loop turn. Where handlers also
+wait there are several lanes, and a turn may last as long for each."""
 
 
 class Lanes:

@@ -132,7 +132,8 @@ class WorkerPool:
 
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone."""
-        log.warning("run %s: its lease is gone; its handler is stopped", attempt.run.id)
+        if attempt.stop_reason is None:
+            log.warning("run %s: its lease is gone; its handler is stopped", attempt.run.id)
         if attempt in self._lanes.ready:
             self._lanes.ready.remove(attempt)
             self._finish(attempt, None)

@@ -204,6 +204,9 @@ class Monitor:
         """Check the end: every run settled, with its handler's result, and no body without its run."""
         for run in self.unsettled():
             self.found("everything settles", f"{run.id} is still {run.state} after the faults have stopped")
+        for job in self.jobs.values():
+            if job.wake_at is not None:
+                self.found("everything settles", f"a schedule is still {job.state}, and due at {job.wake_at}")
         for run_id, calls in self._world.database.effects().items():
             run = self.runs.get(run_id)
             if run is not None and (run.result != '"commit"' or len(calls) != 1):

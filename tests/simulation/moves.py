@@ -120,6 +120,7 @@ def _check_loop(move: Move, lives: Lives, found: Found) -> None:
         if lives.owner.get((move.run_id, before.claim)) is not move.actor:
             found("the fence", f"{move}: a lease was renewed by another than its holder")
         lives.lease[move.run_id, after.claim] = after.wake_at
+        lives.shortened.pop((move.run_id, after.claim), None)
 
 
 def _check_attempts(move: Move, event: str, found: Found) -> None:
@@ -155,7 +156,7 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
 
 def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     before, after = move.before, move.after
-    if move.actor.world.unharmed() and (move.run_id, before.claim) not in lives.shortened:
+    if move.actor.world.unharmed() and before.state not in _STOPPING:
         found("nothing is lost without a fault", str(move))
     lives.lost(move.run_id, before.claim)
     if before.wake_at > at:
@@ -177,6 +178,10 @@ def _enqueue(move: Move, at: int, lives: Lives, found: Found) -> None:
         found("enqueued when near", f"{move}: at {at}, wakes {move.before.wake_at}")
 
 
+_STOPPING: Final = {
+    edge.target for edge in SPEC.edges_of("cancel") if SPEC.has_role(edge.target, Role.LEASED)
+}
+"""Who was told to stop may take longer than the grace period, and is given up."""
 _FAILED: Final = {edge.target for edge in SPEC.edges_of("fail")} - {
     edge.target for edge in SPEC.edges_of("cancel")
 }
