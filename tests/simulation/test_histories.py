@@ -15,7 +15,7 @@ from simulation.history import SETTINGS, play
 from simulation.moves import SPEC
 from simulation.shrink import report, shrink
 
-SEEDS_A_TEST = {"workers": 300, "embedded": 40}
+SEEDS_A_TEST = {"workers": 300, "embedded": 25}
 ROOT = Path(__file__).parents[2]
 
 
