@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -27,6 +27,10 @@ def seconds_of(rule: dict[str, Any]) -> int:
 
 UNSETTLED = "SELECT id, scheduled_for FROM kumofire_runs WHERE wake_at IS NOT NULL"
 ORIGIN = int(START.timestamp() * 1000)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
 
 
 async def settle(w: Bound) -> None:
@@ -66,7 +70,6 @@ async def follow(model: Model, rule: dict[str, Any], steps: list[tuple[int, bool
             assert [(row[0] - ORIGIN) / 1000 for row in rows] == sorted(model.ran)
             assert {(row[1] - ORIGIN) / 1000 for row in await w.sql(UNSETTLED)} == model.busy
             shown = await w.jobs.get_schedule(made.id)
-            at = lambda seconds: START + timedelta(seconds=seconds)  # noqa: E731
             assert shown.next_at == (None if model.ended else at(model.next))
             assert (shown.fired, shown.skipped) == (len(model.ran), len(model.skipped))
             assert shown.skipped_at == (at(max(model.skipped)) if model.skipped else None)

@@ -15,9 +15,12 @@ RULE = Every(10 * MINUTE, 0)
 NOW = 60 * MINUTE + 30_000
 
 
+def minutes(at: int | None) -> Any:
+    return None if at is None else at // MINUTE
+
+
 def decided(options: dict[str, Any], due: dict[str, Any]) -> Decision:
     found = decide(Rhythm(RULE, **options), Due(10 * MINUTE, NOW, **due))
-    minutes = lambda at: None if at is None else at // MINUTE  # noqa: E731
     passed = Passed(found.passed.count, minutes(found.passed.at), found.passed.why)
     runs = tuple(minutes(at) for at in found.runs)
     return Decision(found.event, runs, minutes(found.next_at), passed, found.cancels)

@@ -6,6 +6,7 @@ under any supervisor; now and then one is told to stop, as at a deploy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
@@ -19,6 +20,7 @@ from simulation.world import START, World
 
 if TYPE_CHECKING:
     from simulation.actors import Actor
+    from simulation.script import Action
 
 __all__ = ["POLL_S", "EmbeddedWorld"]
 
@@ -52,8 +54,9 @@ class EmbeddedWorld(World):
         self._processes = 0
         self._closing = False
 
-    def plan_others(self) -> None:
-        """Schedule the first workers, deploys, and bursts of work."""
+    def plan(self, actions: Sequence[Action]) -> None:
+        """Schedule the clients' calls, the first workers, deploys, and bursts of work."""
+        super().plan(actions)
         dice = self.faults.dice
         for number in range(1 + dice.below(3, 700)):
             self.at(START + dice.below(2_000, 701, number), Event(None, "worker", self.begin_worker))
@@ -96,11 +99,10 @@ class EmbeddedWorld(World):
         """Return what holds while a history plays."""
         return mock.patch.multiple(upkeep, POLL_SECONDS=POLL_S, POLL_IDLE_SECONDS=POLL_S)
 
-    def kill(self, actor: Actor, why: str) -> None:
+    def end(self, actor: Actor, why: str) -> None:
         """End a process; a new worker follows a worker."""
-        working = actor.alive and self.pools.pop(actor, None)
-        super().kill(actor, why)
-        if working:
+        super().end(actor, why)
+        if self.pools.pop(actor, None) is not None:
             self._follow()
 
     def wind_down(self) -> None:
@@ -125,7 +127,7 @@ class EmbeddedWorld(World):
         """Return whether a client still does something, or will, or a handler, which may create a run too."""
         if any(event.what == "client" or "runs.insert" in event.what for *_, event in self.events):
             return True
-        if any(a.frozen_until > self.now or self.monitor.lives.busy(a) for a in self.pools):
+        if any(a.frozen_until > self.now or self.monitor.lives.under_way(a) for a in self.pools):
             return True
         return any(a.alive and not a.done and a not in self.pools for a in self.actors)
 
@@ -136,11 +138,8 @@ class EmbeddedWorld(World):
         pool = self.pools[actor] = WorkerPool(jobs._binding, jobs, data_version, concurrency, actor.name)
         await pool.run()
         await pool.drain(grace)
-        del self.pools[actor]
-        self.note(actor, "ends")
-        actor.done, actor.alive = True, False
-        self.monitor.lives.died(actor)
-        self._follow()
+        actor.done = True
+        self.end(actor, "ends")
 
     def _follow(self) -> None:
         wait = self.faults.dice.below(4_000, 706, self._processes)

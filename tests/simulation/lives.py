@@ -82,9 +82,13 @@ class Lives:
         self.owner[run_id, claim] = actor
         self.held[run_id, actor] = claim
 
-    def busy(self, actor: Actor) -> bool:
-        """Return whether a handler of an actor is under way."""
-        return any(call.actor is actor and call.outcome is None for call in self._open.values())
+    def under_way(self, actor: Actor) -> list[HandlerCall]:
+        """Return the calls of an actor's handlers that have not ended."""
+        return [call for call in self._open.values() if call.actor is actor and call.outcome is None]
+
+    def _under(self, run_id: str, claim: str | None) -> HandlerCall | None:
+        """Return the call of a handler under a claim, if there was one."""
+        return next((call for call in self.calls.get(run_id, ()) if call.claim == claim), None)
 
     def called(self, actor: Actor, run_id: str, timeout_ms: int) -> HandlerCall:
         """Note that a handler is called."""
@@ -98,7 +102,7 @@ class Lives:
             self._found("one call a claim", f"the handler of {run_id} is called again under one claim")
         elif (late := actor.now() - self.lease[run_id, claim]) >= 0:
             self._found("called under a lease", f"{actor.name} calls {run_id} {late} ms after its lease")
-        under_way = [other for other in self._open.values() if other.actor is actor and other.outcome is None]
+        under_way = self.under_way(actor)
         if len(under_way) >= (actor.lanes or 0):
             self._found("within its concurrency", f"{actor.name} calls {len(under_way) + 1} handlers at once")
         if under_way and any((each.run_id, each.claim) in self.suspects for each in (call, *under_way)):
@@ -129,7 +133,7 @@ class Lives:
                 f"{holder.name if holder else 'nobody'}",
             )
             return None
-        call = next((c for c in self.calls.get(run_id, ()) if c.claim == claim), None)
+        call = self._under(run_id, claim)
         failure = "fail" if spent else "retry"
         if call is None:
             legal: tuple[str, ...] = ("release",)
@@ -159,7 +163,7 @@ class Lives:
 
         A consumer settles one group at a time, so an answer that takes long holds the next one up.
         """
-        call = next((c for c in self.calls.get(run_id, ()) if c.claim == claim), None)
+        call = self._under(run_id, claim)
         if call is None or call.outcome in (None, "died", "CancelledError") or (run_id, claim) in self.sent:
             return
         free = call.actor.alive and not call.actor.settling
@@ -175,7 +179,8 @@ class Lives:
 
     def returned(self, run_id: str, claim: str) -> str | None:
         """Return what the handler gave that was called under a claim."""
-        return next((c.value for c in self.calls.get(run_id, ()) if c.claim == claim), None)
+        call = self._under(run_id, claim)
+        return None if call is None else call.value
 
     def owns(self, actor: Actor, run_id: str) -> bool:
         """Return whether an actor has ever claimed a run."""

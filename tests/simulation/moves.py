@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simulation.actors import Actor
     from simulation.lives import Lives
 
-__all__ = ["SPEC", "Move", "check_move"]
+__all__ = ["SPEC", "STOPPING", "Move", "check_move"]
 
 SPEC: Final = RunMachine.spec
 TOLERANCE_MS: Final = 4_500
@@ -148,7 +148,7 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
             found("suspects start alone", str(move))
     if not at < after.wake_at <= min(after.timeout_at, at + MAX_LEASE_MS):
         found("a lease within its timeout", f"{move}: {after.wake_at - at} ms")
-    if lives.busy(move.actor) and not after.shared:
+    if lives.under_way(move.actor) and not after.shared:
         found("a shared claim says so", f"{move}: beside others of {move.actor.name}")
     lives.started(move.actor, move.run_id, after.claim, at, TOLERANCE_MS)
     lives.lease[move.run_id, after.claim] = after.wake_at
@@ -156,7 +156,7 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
 
 def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     before, after = move.before, move.after
-    if move.actor.world.unharmed() and before.state not in _STOPPING:
+    if move.actor.world.unharmed() and before.state not in STOPPING:
         found("nothing is lost without a fault", str(move))
     lives.lost(move.run_id, before.claim)
     if before.wake_at > at:
@@ -178,9 +178,7 @@ def _enqueue(move: Move, at: int, lives: Lives, found: Found) -> None:
         found("enqueued when near", f"{move}: at {at}, wakes {move.before.wake_at}")
 
 
-_STOPPING: Final = {
-    edge.target for edge in SPEC.edges_of("cancel") if SPEC.has_role(edge.target, Role.LEASED)
-}
+STOPPING: Final = {edge.target for edge in SPEC.edges_of("cancel") if SPEC.has_role(edge.target, Role.LEASED)}
 """Who was told to stop may take longer than the grace period, and is given up."""
 _FAILED: Final = {edge.target for edge in SPEC.edges_of("fail")} - {
     edge.target for edge in SPEC.edges_of("cancel")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from simulation.calls import Event
 from simulation.faults import TICK, Fault
 from simulation.handlers import BINDING, CONSUMING, TIMINGS
 from simulation.queue import VISIBILITY_MS, Delivery, Message, Queue
 from simulation.world import START, World
+
+if TYPE_CHECKING:
+    from simulation.actors import Actor
+    from simulation.script import Action
 
 __all__ = ["QueuedWorld"]
 
@@ -39,16 +44,16 @@ class QueuedWorld(World):
         """Return how far an actor's clock is ahead, in milliseconds; there are six machines."""
         return (0, 0, MAX_SKEW_MS, -MAX_SKEW_MS, 300)[self.faults.dice.below(5, 602, key % 6)]
 
-    def kill(self, actor: Any, why: str) -> None:
+    def end(self, actor: Actor, why: str) -> None:
         """End an actor; messages that it has not concluded come again."""
-        was_alive = actor.alive
-        super().kill(actor, why)
-        for delivery in actor.deliveries if was_alive else ():
+        super().end(actor, why)
+        for delivery in actor.deliveries:
             if delivery.verdict is None:
                 self.queue.again(delivery.message, VISIBILITY_MS)
 
-    def plan_others(self) -> None:
-        """Schedule the cron ticks."""
+    def plan(self, actions: Sequence[Action]) -> None:
+        """Schedule the clients' calls and the cron ticks."""
+        super().plan(actions)
         every = (TICK_MS, TICK_MS // 3)[self.faults.dice.below(2, 607)]
         for number in range(1, self.length_ms // every):
             fault = self.faults.strike(TICK, number)

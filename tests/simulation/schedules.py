@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.rhythm import GRACE_MS
-from simulation.moves import SPEC, Found
+from simulation.moves import SPEC, STOPPING, Found
 
 if TYPE_CHECKING:
     from simulation.actors import Actor
@@ -19,7 +19,6 @@ __all__ = ["Schedules"]
 OVERDUE_MS: Final = 90_000
 """Without faults a job is advanced sooner: with the next tick, or by the next sweep of a worker."""
 _JOB: Final = JobMachine.spec
-_STOPPING: Final = {edge.target for edge in SPEC.edges_of("cancel")}
 _POLICIES: Final = ("jitter_ms", "misfire", "grace_ms", "overlap")
 
 
@@ -57,7 +56,7 @@ class Schedules:
         for run in self._runs.values() if policy != "allow" else ():
             if run.job_id != new.job_id or run.scheduled_for >= new.scheduled_for or "redrive" in run.history:
                 continue
-            stopping = policy == "cancel_previous" and run.state in _STOPPING
+            stopping = policy == "cancel_previous" and run.state in STOPPING
             if not SPEC.has_role(run.state, Role.SETTLED) and not stopping:
                 self._found(
                     "overlaps as it says", f"{new.id} came by {policy!r} while {run.id} is {run.state}"
@@ -103,34 +102,38 @@ class Schedules:
 
     def _check_advance(self, actor: Actor, before: Any, after: Any) -> None:
         """Check that each occurrence that a job leaves behind became a run, or is counted as skipped."""
-        skipped = after.skipped - before.skipped
-        runs = [r.scheduled_for for r in self._runs.values() if r.job_id == after.id and r.scheduled_for]
+        skipped, rule = after.skipped - before.skipped, json.loads(before.schedule)
+        runs = [run for run in self._runs.values() if run.job_id == after.id and run.scheduled_for]
         if before.last_at != after.last_at:
             if not before.next_at <= after.last_at <= actor.now():
                 self._found(
                     "fired when due", f"schedule: {before.next_at} was due, {after.last_at} was fired"
                 )
-            if after.last_at not in runs:
+            if all(run.scheduled_for != after.last_at for run in runs):
                 self._found("no occurrence is lost", f"schedule: {after.last_at} was fired without a run")
-        interval = json.loads(before.schedule).get("every_ms", 60_000)
-        passed = (after.next_at - before.next_at) // interval
-        made = sum(before.next_at <= at < after.next_at for at in runs)
-        if made + skipped != passed:
-            text = f"of {passed} occurrences from {before.next_at}, {made} became runs, {skipped} skipped"
-            self._found("no occurrence is lost", f"schedule: {text}")
-        if before.state == after.state:
-            self._check_misfires(before, after, skipped)
-
-    def _check_misfires(self, before: Any, after: Any, skipped: int) -> None:
-        """Check what a job whose runs may overlap makes of occurrences that were noticed too late."""
-        said = json.loads(before.schedule)
-        if said.get("overlap", "allow") != "allow":
-            return
+        passed = (after.next_at - before.next_at) // rule.get("every_ms", 60_000)
         made = [
             (run.scheduled_for, run.created_at)
-            for run in self._runs.values()
-            if run.job_id == after.id and before.next_at <= (run.scheduled_for or 0) < after.next_at
+            for run in runs
+            if before.next_at <= run.scheduled_for < after.next_at
         ]
+        if len(made) + skipped != passed:
+            text = f"of {passed} occurrences from {before.next_at}, {made} became runs, {skipped} skipped"
+            self._found("no occurrence is lost", f"schedule: {text}")
+        if before.state == after.state and rule.get("overlap", "allow") == "allow":
+            self._check_misfires(before, rule, made, skipped)
+
+    def _check_misfires(
+        self, before: Any, said: Mapping[str, Any], made: Sequence[tuple[int, int]], skipped: int
+    ) -> None:
+        """Check what a job whose runs may overlap makes of occurrences that were noticed too late.
+
+        Args:
+            before: the job before it advanced.
+            said: its schedule.
+            made: what became runs: the occurrences, and when each was created.
+            skipped: how many occurrences were passed over.
+        """
         policy = before.catch_up or said.get("misfire", "latest")
         looked = max((now for _, now in made), default=None)
         edge = None

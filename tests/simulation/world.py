@@ -147,8 +147,11 @@ class World(Calls):
 
     def kill(self, actor: Actor, why: str) -> None:
         """End an actor."""
-        if not actor.alive:
-            return
+        if actor.alive:
+            self.end(actor, why)
+
+    def end(self, actor: Actor, why: str) -> None:
+        """End an actor that lives; a world adds what follows from it."""
         self.note(actor, why)
         actor.alive = False
         self.monitor.lives.died(actor)
@@ -164,14 +167,9 @@ class World(Calls):
     # -- the course of a history ------------------------------------------------------------------
 
     def plan(self, actions: Sequence[Action]) -> None:
-        """Schedule the clients' calls and what else begins by the clock."""
+        """Schedule the clients' calls; a world adds what else begins by the clock."""
         for action in actions:
             self.at(START + action.at, Event(None, "client", lambda a=action: self.client(a)))
-        self.plan_others()
-
-    def plan_others(self) -> None:
-        """Schedule what begins by the clock, beside the clients' calls."""
-        raise NotImplementedError
 
     def wind_down(self) -> None:
         """Stop the faults, end the schedules, and go on until everything is settled and quiet."""
