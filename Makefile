@@ -45,7 +45,7 @@ check: $(VENV)/.dev
 	@$(BIN)/lint-imports
 
 test: check
-	@$(BIN)/pytest -n $(PROCESSES) --cov --cov-report=term
+	@KUMOFIRE_SLICE=$${KUMOFIRE_SLICE:-$$(date +%s)} $(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
 
 bench: $(VENV)/.dev
 	@$(BIN)/python benchmarks/bench.py

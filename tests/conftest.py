@@ -1,13 +1,46 @@
-"""Runs tests written as coroutines, and gives each a fresh application."""
+"""Runs tests written as coroutines, gives each a fresh application, and begins with the long tests."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import Kit
+
+HERE = Path(__file__).parent
+LONG = (
+    "simulation/test_mutants.py",
+    "workerd/",
+    "simulation/",
+    "api/test_year.py",
+    "processes/",
+    "machines/test_lint_guards.py",
+    "schedules/test_cron_properties.py",
+)
+"""What takes longest, the longest first: so the processes of `make test` end together."""
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.path.relative_to(HERE).as_posix()
+    return next((place for place, start in enumerate(LONG) if path.startswith(start)), len(LONG))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests; keep what shares a server together; measure no coverage of long searches.
+
+    The simulator's histories run several times longer under the tracer, and what they reach the other tests
+    reach as well.
+    """
+    items.sort(key=_place)
+    for item in items:
+        path = item.path.relative_to(HERE).as_posix()
+        if path.startswith("workerd/"):
+            item.add_marker(pytest.mark.xdist_group("workerd"))
+        if path.startswith(("simulation/", "api/test_year.py")):
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -52,6 +52,6 @@ async def test_a_worker_starts_a_run_that_was_triggered_by_hand_at_once(tmp_path
         await jobs.create_schedule("tick", cron="0 0 1 1 *", schedule_key="k")
         worker = asyncio.create_task(jobs.run())
         created = await jobs.trigger_now(schedule_key="k")
-        status = await jobs.wait(created.kumofire_job_run_id, timeout=10)
+        status = await jobs.wait(created.kumofire_job_run_id, timeout=60)
         worker.cancel()
     assert (status.state, status.result) == ("succeeded", "None")

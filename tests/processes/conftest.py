@@ -80,7 +80,7 @@ class Site:
 
     def ready(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until a worker works, which is a little after its startup hooks: then it hears signals."""
-        self.until(lambda: "a worker starts" in self.log(process), 15, "the worker is up")
+        self.until(lambda: "a worker starts" in self.log(process), 60, "the worker is up")
 
     def halt(self, process: subprocess.Popen[bytes]) -> None:
         """Stop a worker (SIGSTOP) between two writes: halted in one, it would keep the lock from all others."""
@@ -101,7 +101,7 @@ class Site:
         """What a worker wrote to standard error."""
         return (self._logs / str(self._processes.index(process))).read_text()
 
-    def leave(self, process: subprocess.Popen[bytes], seconds: float = 10) -> None:
+    def leave(self, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
         """Ask a worker to end, and check that it does so in order."""
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=seconds) == 0, self.log(process)
@@ -198,7 +198,7 @@ def check_attempts(row: sqlite3.Row) -> None:
 def no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
     """End everything, with the stack of each thread, rather than wait for ever."""
     uncaptured = request.config.stash[fault_handler_stderr_fd_key]
-    faulthandler.dump_traceback_later(60, exit=True, file=uncaptured)
+    faulthandler.dump_traceback_later(600, exit=True, file=uncaptured)
     yield
     faulthandler.cancel_dump_traceback_later()
 

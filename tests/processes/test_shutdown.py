@@ -29,7 +29,7 @@ def test_a_signal_lets_running_handlers_finish_and_starts_no_others(site, number
     with site.jobs() as jobs:
         created = jobs.create_many([NewRun("nap", 0.6), NewRun("plain", 0.6)])
         worker = site.worker(cli=True, concurrency=2, grace=5)
-        site.until(lambda: len(site.notes("began")) == 2, 5, "two handlers have begun")
+        site.until(lambda: len(site.notes("began")) == 2, 60, "two handlers have begun")
         created.append(jobs.create("nap", 0.01))
         worker.send_signal(number)
     end(worker, 4)
@@ -45,7 +45,7 @@ def test_what_is_not_finished_within_the_grace_period_is_released_and_starts_els
     with site.jobs() as jobs:
         runs = jobs.create_many([NewRun("nap", 30, max_attempts=1), NewRun("plain", 4, max_attempts=1)])
     worker = site.worker(cli=True, grace=0.3, lease=15)
-    site.until(lambda: len(site.notes("began")) == 2, 5, "both handlers have begun")
+    site.until(lambda: len(site.notes("began")) == 2, 60, "both handlers have begun")
     worker.terminate()
     end(worker, 3)
     now = time.time() * 1000
@@ -56,14 +56,14 @@ def test_what_is_not_finished_within_the_grace_period_is_released_and_starts_els
         assert row["wake_at"] <= now
     assert len(site.notes("cancelled")) == 1
     other = site.worker(lease=15)
-    site.until(lambda: len(site.notes("began", pid=other.pid)) == 2, 2, "both have begun elsewhere")
+    site.until(lambda: len(site.notes("began", pid=other.pid)) == 2, 60, "both have begun elsewhere")
 
 
 def test_a_second_signal_stops_at_once_and_releases(site):
     with site.jobs() as jobs:
         run = jobs.create("nap", 30).kumofire_job_run_id
     worker = site.worker(cli=True, grace=60)
-    site.until(lambda: site.notes("began"), 5, "the handler has begun")
+    site.until(lambda: site.notes("began"), 60, "the handler has begun")
     worker.terminate()
     time.sleep(0.3)
     assert worker.poll() is None, "it waits for the handler"
@@ -78,7 +78,7 @@ def test_a_handler_that_ignores_its_cancellation_does_not_hold_the_worker(site, 
     with site.jobs() as jobs:
         run = jobs.create("stubborn").kumofire_job_run_id
     worker = site.worker(cli=True, grace=0.3 if signals == 1 else 60)
-    site.until(lambda: site.notes("began"), 5, "the handler has begun")
+    site.until(lambda: site.notes("began"), 60, "the handler has begun")
     worker.terminate()
     if signals == 2:
         time.sleep(0.2)

@@ -27,7 +27,7 @@ SECONDS = float(os.environ.get("KUMOFIRE_SOAK_SECONDS", "5"))
 """For how long there is load."""
 SEEDS = [int(seed) for seed in os.environ.get("KUMOFIRE_SEEDS", "1").split()]
 LEASE = 0.7
-WORKERS, CREATORS = 3, 2
+WORKERS, CREATORS, MOST_CREATORS = 3, 2, 24
 SETTLING_SECONDS = 90.0
 """A run that is lost alone, which happens once it is suspect, waits up to 32 s before its last attempt."""
 LEDGER = "CREATE TABLE ledger (run TEXT NOT NULL, pid INTEGER NOT NULL) STRICT"
@@ -38,7 +38,9 @@ LEDGER = "CREATE TABLE ledger (run TEXT NOT NULL, pid INTEGER NOT NULL) STRICT"
 def no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
     """As for the other tests of processes, with the time that the load takes."""
     uncaptured = request.config.stash[fault_handler_stderr_fd_key]
-    faulthandler.dump_traceback_later(SECONDS + SETTLING_SECONDS + 60, exit=True, file=uncaptured)
+    faulthandler.dump_traceback_later(
+        MOST_CREATORS * SECONDS + SETTLING_SECONDS + 600, exit=True, file=uncaptured
+    )
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -65,6 +67,11 @@ class Chaos:
             self.workers[victim].send_signal(signal.SIGSTOP)
             self.stopped[victim] = time.monotonic() + LEASE * self.rng.uniform(1.2, 3)
             self.did["stopped longer than the lease"] += 1
+
+    def did_enough(self, events_of: Any) -> bool:
+        """Return whether workers were killed and stopped, and one of them lost a lease by it."""
+        did = self.did["killed"] >= 2 and self.did["stopped longer than the lease"] >= 2
+        return did and any("lose" in events_of(row) for row in self.site.rows())
 
     def kill(self, victim: int) -> None:
         self.workers[victim].kill()
@@ -128,13 +135,17 @@ def test_under_kills_and_stops_everything_settles_and_each_effect_exists_once(
     with site.jobs() as jobs:
         site.query(LEDGER)
         schedule = jobs.create_schedule("entry", {"seconds": 0.1, "failures": 0}, every=1, max_attempts=5)
-    files = [tmp_path / f"created-{number}" for number in range(CREATORS)]
-    creators = [creator(site, 1000 * seed + number, file) for number, file in enumerate(files)]
+    files: list[Path] = []
+    creators: list[subprocess.Popen[bytes]] = []
     chaos = Chaos(site, rng)
     try:
-        while any(each.poll() is None for each in creators):
-            time.sleep(rng.uniform(0.05, 0.6))
-            chaos.act()
+        while len(creators) < MOST_CREATORS and not chaos.did_enough(events_of):  # on a slow machine again
+            for number in range(len(files), len(files) + CREATORS):
+                files.append(tmp_path / f"created-{number}")
+                creators.append(creator(site, 1000 * seed + number, files[-1]))
+            while any(each.poll() is None for each in creators):
+                time.sleep(rng.uniform(0.05, 0.6))
+                chaos.act()
         chaos.go_on(now=True)
         with site.jobs() as jobs:
             jobs.end_schedule(schedule.id)
@@ -145,7 +156,7 @@ def test_under_kills_and_stops_everything_settles_and_each_effect_exists_once(
         for each in creators:
             each.kill()
             each.wait()
-    assert [each.returncode for each in creators] == [0] * CREATORS
+    assert [each.returncode for each in creators] == [0] * len(creators)
     for worker in chaos.workers:  # the last may have just begun
         site.ready(worker)
         site.leave(worker)

@@ -33,7 +33,7 @@ async def working(jobs, **options) -> AsyncIterator[asyncio.Task[None]]:
             await task
 
 
-async def settled(jobs, created, timeout: float = 10) -> list:
+async def settled(jobs, created, timeout: float = 60) -> list:
     """Wait for runs, and return their statuses."""
     return [await jobs.wait(each.kumofire_job_run_id, timeout=timeout) for each in created]
 
@@ -61,9 +61,7 @@ def test_a_cancelled_worker_releases_its_runs(tmp_path):
                     await asyncio.sleep(0.01)
             return [await jobs.get_status(each.kumofire_job_run_id) for each in created]
 
-    began_at = time.monotonic()
-    statuses = asyncio.run(scenario())
-    assert time.monotonic() - began_at < 3
+    statuses = asyncio.run(asyncio.wait_for(scenario(), 55))  # the handlers would take 60 s
     assert sorted(seen) == sorted(began)
     for status in statuses:
         assert (status.state, status.attempt) == ("queued", 0)
@@ -112,7 +110,7 @@ def test_what_was_claimed_while_the_worker_stopped_is_released_unstarted(tmp_pat
                 go.set()
                 await slow
                 run = (await creating).kumofire_job_run_id
-                await asyncio.wait({worker}, timeout=3)
+                await asyncio.wait({worker}, timeout=60)
                 ended = worker.done()
                 status = await jobs.get_status(run)
             return ended, status
@@ -157,7 +155,7 @@ def test_a_worker_that_ended_leaves_no_task_and_no_statement_behind(tmp_path):
         async with app.open(tmp_path / "jobs.db") as jobs:
             async with working(jobs):
                 await jobs.create("quick", delay=0.1)
-                await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=5)
+                await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=60)
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for thread in (jobs._storage._writer, jobs._storage._reader):
                 thread.submit = late.append
@@ -184,10 +182,10 @@ def test_a_handler_that_ignores_its_cancellation_does_not_hold_the_worker(tmp_pa
             worker = asyncio.ensure_future(jobs.run(grace=0.1))
             await began.wait()
             jobs.stop()
-            done, _ = await asyncio.wait({worker}, timeout=4)
+            done, _ = await asyncio.wait({worker}, timeout=60)
             status = await jobs.get_status(run)
             free.append(True)
-            await asyncio.wait({worker}, timeout=4)
+            await asyncio.wait({worker}, timeout=60)
             return bool(done), status
 
     ended, status = asyncio.run(scenario())
@@ -211,9 +209,9 @@ def test_a_worker_ends_although_the_database_stores_nothing_any_more(tmp_path):
             await began.wait()
             await jobs._storage.call(lambda db: db.execute("PRAGMA query_only = ON"))
             jobs.stop()
-            done, _ = await asyncio.wait({worker}, timeout=5)
+            done, _ = await asyncio.wait({worker}, timeout=60)
             jobs.stop(at_once=True)
-            await asyncio.wait({worker}, timeout=5)
+            await asyncio.wait({worker}, timeout=60)
             return bool(done)
 
     assert asyncio.run(scenario()), "the worker went on trying to store the release"
@@ -229,7 +227,7 @@ def test_a_second_worker_on_the_same_jobs_is_refused_and_the_first_goes_on(tmp_p
         async with app.open(tmp_path / "jobs.db") as jobs, working(jobs):
             with pytest.raises(InvalidArgument, match="runs already"):
                 await jobs.run()
-            return (await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=5)).state
+            return (await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=60)).state
 
     assert asyncio.run(scenario()) == "succeeded"
 
@@ -246,7 +244,7 @@ def test_a_worker_can_be_run_again_after_it_ended(tmp_path):
             for _ in range(3):
                 async with working(jobs):
                     created = await jobs.create("quick")
-                    states.append((await jobs.wait(created.kumofire_job_run_id, timeout=5)).state)
+                    states.append((await jobs.wait(created.kumofire_job_run_id, timeout=60)).state)
         return states
 
     assert asyncio.run(scenario()) == ["succeeded"] * 3
@@ -266,7 +264,7 @@ def test_impossible_options_are_refused_before_anything_starts(tmp_path, options
 
 
 def test_a_thousand_waiting_handlers_are_never_more_than_fifty_at_once(tmp_path):
-    app, now, peak = Kumofire(), 0, 0
+    app, now, peak, full = Kumofire(timeout=600), 0, 0, asyncio.Event()
     rng = random.Random(7)
 
     @app.job("wait")
@@ -274,6 +272,9 @@ def test_a_thousand_waiting_handlers_are_never_more_than_fifty_at_once(tmp_path)
         nonlocal now, peak
         now += 1
         peak = max(peak, now)
+        if now == 50:
+            full.set()
+        await full.wait()  # however slowly the first fifty begin, none of them ends before they are fifty
         await asyncio.sleep(seconds)
         now -= 1
 
@@ -304,7 +305,7 @@ def test_with_a_concurrency_of_one_handlers_follow_each_other(tmp_path):
 
 
 def test_plain_handlers_run_in_threads_side_by_side(tmp_path):
-    app, meeting, threads = Kumofire(), threading.Barrier(5, timeout=5), set()
+    app, meeting, threads = Kumofire(), threading.Barrier(5, timeout=60), set()
 
     @app.job("meet")
     def meet(ctx, number: int) -> int:
@@ -380,7 +381,7 @@ def test_a_suspect_run_gets_its_turn_although_other_work_never_ends(tmp_path):
             run = (await jobs.create("suspect", delay=0.3)).kumofire_job_run_id
             suspect(path, run)
             with suppress(TimeoutError):
-                await jobs.wait(run, timeout=5)
+                await jobs.wait(run, timeout=60)
             return (await jobs.get_status(run)).state
 
     assert asyncio.run(scenario()) == "succeeded"
@@ -494,7 +495,7 @@ def test_a_cancellation_that_a_handler_raises_itself_is_a_failed_attempt(tmp_pat
 
     async def scenario():
         async with app.open(tmp_path / "jobs.db") as jobs, working(jobs):
-            return await jobs.wait((await jobs.create("raise")).kumofire_job_run_id, timeout=5)
+            return await jobs.wait((await jobs.create("raise")).kumofire_job_run_id, timeout=60)
 
     status = asyncio.run(scenario())
     assert (status.state, status.attempt) == ("failed", 2)
@@ -531,8 +532,8 @@ def test_a_handler_that_takes_longer_than_its_timeout_is_a_failed_attempt(tmp_pa
     async def scenario():
         async with app.open(tmp_path / "jobs.db") as jobs, working(jobs, concurrency=3, grace=0):
             run = (await jobs.create("slow")).kumofire_job_run_id
-            status = await jobs.wait(run, timeout=5)
-            after = await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=5)
+            status = await jobs.wait(run, timeout=60)
+            after = await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=60)
             free.set()
             await asyncio.sleep(0.05)  # the plain handler's late return must change nothing
             assert await jobs.get_status(run) == status
@@ -565,7 +566,7 @@ def test_a_retry_without_delay_follows_at_once(tmp_path):
 
     async def scenario() -> int:
         async with app.open(tmp_path / "jobs.db") as jobs, working(jobs):
-            return (await jobs.wait((await jobs.create("again")).kumofire_job_run_id, timeout=10)).attempt
+            return (await jobs.wait((await jobs.create("again")).kumofire_job_run_id, timeout=60)).attempt
 
     assert asyncio.run(scenario()) == 5
     assert at[-1] - at[0] < 0.8, "each of four retries waited for a second"
@@ -601,16 +602,16 @@ def test_a_run_longer_than_its_lease_keeps_it_by_renewal(tmp_path):
     @app.job("long")
     async def long(ctx) -> None:
         calls.append(ctx.attempt)
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(7)
 
     async def scenario():
         async with (
-            app.open(tmp_path / "jobs.db", lease=0.3) as jobs,
-            app.open(tmp_path / "jobs.db", lease=0.3) as more,
+            app.open(tmp_path / "jobs.db", lease=3) as jobs,
+            app.open(tmp_path / "jobs.db", lease=3) as more,
             working(jobs),
             working(more),
         ):
-            return await jobs.wait((await jobs.create("long")).kumofire_job_run_id, timeout=5)
+            return await jobs.wait((await jobs.create("long")).kumofire_job_run_id, timeout=60)
 
     status = asyncio.run(scenario())
     assert (status.state, status.attempt, calls) == ("succeeded", 1, [1])
@@ -622,11 +623,11 @@ def test_a_plain_handler_in_a_thread_keeps_its_lease_too(tmp_path):
     @app.job("long")
     def long(ctx) -> None:
         calls.append(ctx.attempt)
-        time.sleep(0.9)
+        time.sleep(7)
 
     async def scenario():
-        async with app.open(tmp_path / "jobs.db", lease=0.3) as jobs, working(jobs):
-            return await jobs.wait((await jobs.create("long")).kumofire_job_run_id, timeout=5)
+        async with app.open(tmp_path / "jobs.db", lease=3) as jobs, working(jobs):
+            return await jobs.wait((await jobs.create("long")).kumofire_job_run_id, timeout=60)
 
     status = asyncio.run(scenario())
     assert (status.state, status.attempt, calls) == ("succeeded", 1, [1])
