@@ -103,8 +103,8 @@ def judge(what: str, found: float, aim: float, *, most: bool = False, unit: str 
     """Print whether an aim is reached."""
     reached = found <= aim if most else found >= aim
     sign = "<=" if most else ">="
-    verdict = "reached" if reached else "NOT REACHED"
-    print(f"  {verdict:<12}{what}: {found:.3g}{unit} (aim {sign} {aim:g}{unit})")
+    disposition = "reached" if reached else "NOT REACHED"
+    print(f"  {disposition:<12}{what}: {found:.3g}{unit} (aim {sign} {aim:g}{unit})")
     return reached
 
 

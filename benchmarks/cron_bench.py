@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from croniter import croniter
 from cronsim import CronSim
 
-from kumofire_fsm.cron import Cron
+from kumofire_fsm.calendar.rules import Cron
 
 ZONE = "America/New_York"
 START = datetime(2026, 5, 3, 12, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from pathlib import Path
 from measure import Result, Timer
 
 from kumofire_fsm import Kumofire, NewRun
-from kumofire_fsm.embedded import EmbeddedJobs
+from kumofire_fsm.embedded.opening import EmbeddedJobs
 
 __all__ = ["create_and_drain", "creators", "one_by_one"]
 

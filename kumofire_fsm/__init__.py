@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.binding import Timing
-from kumofire_fsm.context import RunContext
-from kumofire_fsm.embedded import EmbeddedJobs
+from kumofire_fsm.embedded.opening import EmbeddedJobs
+from kumofire_fsm.embedded.threaded import SyncJobs
+from kumofire_fsm.engine.binding import Timing
+from kumofire_fsm.engine.hooks import Transition
 from kumofire_fsm.errors import (
     BindingError,
     CommitRefused,
@@ -45,7 +46,6 @@ from kumofire_fsm.errors import (
     WaitTimeout,
     WranglerError,
 )
-from kumofire_fsm.hooks import Transition
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.models import (
@@ -58,12 +58,12 @@ from kumofire_fsm.models import (
     RunStatus,
     SyncReport,
 )
-from kumofire_fsm.prepared import PreparedRun
 from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
-from kumofire_fsm.schedule_rows import Schedule
+from kumofire_fsm.runs.creation import PreparedRun
+from kumofire_fsm.schedules.rows import Schedule
 from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
-from kumofire_fsm.sync import SyncJobs
-from kumofire_fsm.verdict import Verdict
+from kumofire_fsm.work.context import RunContext
+from kumofire_fsm.work.disposition import Disposition
 
 if TYPE_CHECKING:
     from kumofire_fsm.drawing import diagram
@@ -84,6 +84,7 @@ __all__ = [
     "DedupeConflict",
     "DefinitionError",
     "DispatchReport",
+    "Disposition",
     "DrawingError",
     "EmbeddedJobs",
     "Fail",
@@ -131,7 +132,6 @@ __all__ = [
     "UnknownRun",
     "UnknownSchedule",
     "UnsupportedMessageVersion",
-    "Verdict",
     "WaitTimeout",
     "WranglerError",
     "diagram",

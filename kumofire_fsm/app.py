@@ -16,27 +16,27 @@ from typing import Any, Literal, TypeVar, Unpack
 from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
-from kumofire_fsm.binding import EMBEDDED, WORKERS, Binding, Timing
-from kumofire_fsm.budget import MeteredStorage
-from kumofire_fsm.creation import attempts, whole_number
-from kumofire_fsm.definitions import Registry, define
-from kumofire_fsm.embedded import EmbeddedJobs, open_embedded
+from kumofire_fsm.embedded.opening import EmbeddedJobs, open_embedded
+from kumofire_fsm.embedded.threaded import SyncJobs, run_in_thread
+from kumofire_fsm.engine.binding import EMBEDDED, WORKERS, Binding, Timing
+from kumofire_fsm.engine.definitions import Registry, define
+from kumofire_fsm.engine.hooks import Hook, HookFunction, check_hooks
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
-from kumofire_fsm.hooks import Hook, HookFunction, check_hooks
 from kumofire_fsm.jobs import Jobs
-from kumofire_fsm.limits import D1_STATEMENTS
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.retry import Backoff, RetryPolicy
-from kumofire_fsm.schedule_changes import ScheduleOptions
+from kumofire_fsm.schedules.changes import ScheduleOptions
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
-from kumofire_fsm.sync import SyncJobs, run_in_thread
-from kumofire_fsm.times import duration_ms
+from kumofire_fsm.values.checks import attempts, whole_number
+from kumofire_fsm.values.limits import D1_STATEMENTS
+from kumofire_fsm.values.times import duration_ms
+from kumofire_fsm.work.budget import MeteredStorage
 
 __all__ = ["Kumofire"]
 

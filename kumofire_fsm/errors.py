@@ -82,7 +82,7 @@ class InvalidResult(KumofireError, ValueError):
 
 
 class TooLarge(InvalidArgument):
-    """A value is over its limit (see `kumofire_fsm.limits`)."""
+    """A value is over its limit (see `kumofire_fsm.values.limits`)."""
 
 
 class InvalidSchedule(InvalidArgument):

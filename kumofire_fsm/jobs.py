@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from kumofire_fsm.batch import SettleMode
-from kumofire_fsm.binding import Binding
-from kumofire_fsm.client import RunClient
-from kumofire_fsm.consumer import Consumer
-from kumofire_fsm.creation import whole_number
-from kumofire_fsm.dispatcher import dispatch
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.models import DispatchReport
-from kumofire_fsm.schedules import ScheduleClient
-from kumofire_fsm.verdict import Verdict
+from kumofire_fsm.runs.client import RunClient
+from kumofire_fsm.schedules.client import ScheduleClient
+from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.work.batch import SettleMode
+from kumofire_fsm.work.consumer import Consumer
+from kumofire_fsm.work.dispatcher import dispatch
+from kumofire_fsm.work.disposition import Disposition
 
 __all__ = ["Jobs"]
 
@@ -33,7 +33,7 @@ class Jobs(RunClient, ScheduleClient):
         """
         return await dispatch(self._binding, limit=whole_number(limit, "limit", 1000))
 
-    async def consume(self, message: Any) -> Verdict:
+    async def consume(self, message: Any) -> Disposition:
         """Work on the run that one message hints at; the message is acknowledged or retried.
 
         Raises:
@@ -43,7 +43,7 @@ class Jobs(RunClient, ScheduleClient):
 
     async def consume_batch(
         self, batch: Any, *, concurrency: int = 1, settle: SettleMode = "grouped"
-    ) -> list[Verdict]:
+    ) -> list[Disposition]:
         """Work on the runs of a batch; what a Queue calls. Each message is acknowledged or retried.
 
         Args:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from kumofire_fsm.rhythm import Misfire, Overlap
-from kumofire_fsm.times import instant
+from kumofire_fsm.calendar.recurrence import Misfire, Overlap
+from kumofire_fsm.values.times import instant
 
 __all__ = [
     "Created",

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.ports import Entropy
-from kumofire_fsm.times import duration_ms
+from kumofire_fsm.values.times import duration_ms
 
 __all__ = ["NEVER", "Backoff", "RetryPolicy", "backoff_ms"]
 

@@ -42,7 +42,7 @@ class Fire(Signal):
     """End the attempt by firing an event that the run's machine declares for its handlers.
 
     The event is one ``by=Actor.CONSUMER`` that leads out of every leased state, whatever the row holds
-    (`MachineSpec.outcomes`); another one is the handler's failure, and follows its retry policy.
+    (`MachineSpec.endings`); another one is the handler's failure, and follows its retry policy.
 
     Args:
         event: the event to fire; fenced by the attempt, like every outcome.

@@ -8,7 +8,7 @@ CREATE TABLE kumofire_schema (
 ) STRICT;
 
 -- The hot row of a run. It is rewritten by every move, so large payloads and results stand in
--- kumofire_bodies; without a rowid, so that creating it writes one row and one index entry.
+-- kumofire_bodies. It has no rowid, so that creating it writes one row and one index entry.
 CREATE TABLE kumofire_runs (
   id TEXT PRIMARY KEY NOT NULL,
   machine TEXT NOT NULL,
@@ -31,7 +31,7 @@ CREATE TABLE kumofire_runs (
   dedupe TEXT,
   dedupe_key TEXT,
   dedupe_slot TEXT,
-  job_id TEXT,
+  schedule_id TEXT,
   scheduled_for INTEGER,
   payload TEXT,
   result TEXT,
@@ -45,7 +45,7 @@ CREATE TABLE kumofire_runs (
 CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, wake_at) WHERE wake_at IS NOT NULL;
 -- A dedupe key stands in dedupe_slot for ever, or until the run settles.
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
-CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (job_id, scheduled_for) WHERE job_id IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
 
 -- Payloads ('payload') and results ('result') too large for the hot row.
 CREATE TABLE kumofire_bodies (
@@ -55,8 +55,8 @@ CREATE TABLE kumofire_bodies (
   PRIMARY KEY (owner, kind)
 ) STRICT, WITHOUT ROWID;
 
--- Recurring jobs. fired and skipped count occurrences; origin says who declared it, if code did.
-CREATE TABLE kumofire_jobs (
+-- Schedules: recurring jobs. fired and skipped count occurrences, and origin says who declared it, if code did.
+CREATE TABLE kumofire_schedules (
   id TEXT PRIMARY KEY NOT NULL,
   machine TEXT NOT NULL,
   state TEXT NOT NULL,
@@ -82,12 +82,12 @@ CREATE TABLE kumofire_jobs (
   history TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX kumofire_jobs_wake ON kumofire_jobs (state, wake_at) WHERE wake_at IS NOT NULL;
-CREATE UNIQUE INDEX kumofire_jobs_key ON kumofire_jobs (schedule_key) WHERE schedule_key IS NOT NULL;
-CREATE INDEX kumofire_jobs_origin ON kumofire_jobs (origin) WHERE origin IS NOT NULL;
+CREATE INDEX kumofire_schedules_wake ON kumofire_schedules (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_schedules_key ON kumofire_schedules (schedule_key) WHERE schedule_key IS NOT NULL;
+CREATE INDEX kumofire_schedules_origin ON kumofire_schedules (origin) WHERE origin IS NOT NULL;
 
--- The edges of every machine, derived from its declaration; the triggers below read them. A source
--- of '' stands for an insert; wakes says whether wake_at must be set in the target.
+-- The edges of every machine, derived from its declaration. The triggers below read them. A source
+-- of '' stands for an insert, and wakes says whether wake_at must be set in the target.
 CREATE TABLE kumofire_edges (
   machine TEXT NOT NULL,
   source TEXT NOT NULL,
@@ -141,9 +141,9 @@ CREATE TRIGGER kumofire_runs_insert BEFORE INSERT ON kumofire_runs WHEN NOT EXIS
 CREATE TRIGGER kumofire_runs_move BEFORE UPDATE OF state ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
 CREATE TRIGGER kumofire_runs_wake BEFORE UPDATE OF wake_at ON kumofire_runs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
 CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
-CREATE TRIGGER kumofire_jobs_insert BEFORE INSERT ON kumofire_jobs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
-CREATE TRIGGER kumofire_jobs_move BEFORE UPDATE OF state ON kumofire_jobs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
-CREATE TRIGGER kumofire_jobs_wake BEFORE UPDATE OF wake_at ON kumofire_jobs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
-CREATE TRIGGER kumofire_jobs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_jobs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+CREATE TRIGGER kumofire_schedules_insert BEFORE INSERT ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
+CREATE TRIGGER kumofire_schedules_move BEFORE UPDATE OF state ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
+CREATE TRIGGER kumofire_schedules_wake BEFORE UPDATE OF wake_at ON kumofire_schedules WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
+CREATE TRIGGER kumofire_schedules_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_schedules BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
 
 INSERT INTO kumofire_schema (version, serves) VALUES (1, 1);

@@ -94,19 +94,19 @@ async def test_a_worker_that_dies_while_running_does_not_leave_its_run_running_f
 
 async def test_a_message_redelivered_during_a_live_lease_starts_nothing_and_is_not_lost(kit: Kit) -> None:
     """Elsewhere: the handler ran twice at once; or the message was acknowledged, and with it the rescue."""
-    verdicts: list[Any] = []
+    dispositions: list[Any] = []
     starts: list[int] = []
 
     @kit.job("slow", timeout=60)
     async def slow(ctx: Any) -> None:
         starts.append(ctx.attempt)
-        verdicts.extend(await w.deliver(ctx.run.id))
+        dispositions.extend(await w.deliver(ctx.run.id))
 
     async with kit.bound() as w:
         run_id = await w.create("slow")
         assert await w.deliver(run_id) == ["ack"]
         assert starts == [1]
-        assert verdicts == [70]  # seconds: delivered again when the lease would be over
+        assert dispositions == [70]  # seconds: delivered again when the lease would be over
         assert await w.deliver(run_id) == ["ack"]
         assert (starts, await w.state(run_id)) == ([1], SUCCEEDED)
 
@@ -144,7 +144,7 @@ async def test_a_crash_between_advancing_a_schedule_and_creating_its_run_does_ne
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("note", every=60, misfire="all")
         kit.clock.advance(seconds=60)
-        w.storage.fail_once("jobs.fire", when)
+        w.storage.fail_once("schedules.fire", when)
         with pytest.raises(Exception, match=r"not reached|answer was lost"):
             await w.jobs.dispatch()
         runs = (await w.jobs.list_runs(schedule_id=made.id)).runs
@@ -216,7 +216,9 @@ async def test_one_bad_schedule_does_not_block_the_others(kit: Kit, called: list
         bad = await w.jobs.create_schedule("note", "bad", every=60)
         for payload in ("good", "better"):
             await w.jobs.create_schedule("note", payload, every=60)
-        await w.sql("""UPDATE kumofire_jobs SET schedule = '{"cron": "nonsense"}' WHERE id = ?""", bad.id)
+        await w.sql(
+            """UPDATE kumofire_schedules SET schedule = '{"cron": "nonsense"}' WHERE id = ?""", bad.id
+        )
         kit.clock.advance(seconds=60)
         report = await w.jobs.dispatch()
         assert (report.fired, report.suspended) == (2, 1)

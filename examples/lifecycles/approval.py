@@ -3,20 +3,20 @@
 import asyncio
 
 from kumofire_fsm import Kumofire, RunContext, RunMachine, Transition
-from kumofire_fsm.machines import Actor, Deadline, Event, Phase, Role
+from kumofire_fsm.machines import Actor, Deadline, Event, Role, State
 
 
 class ApprovedRun(RunMachine):
     """A run that waits for a person's word before it is ready."""
 
-    approval = Phase(
+    approval = State(
         "Somebody is to approve or reject it.",
         role=Role.WAITING,
         initial=True,
         deadline=Deadline("now + 3 * 86400000", "lapse"),
     )
-    rejected = Phase("Somebody said no.", role=Role.SETTLED)
-    lapsed = Phase("Nobody answered in three days.", role=Role.SETTLED)
+    rejected = State("Somebody said no.", role=Role.SETTLED)
+    lapsed = State("Nobody answered in three days.", role=Role.SETTLED)
 
     approve = Event(approval.to(RunMachine.ready), doc="Somebody agrees.")
     reject = Event(approval.to(rejected), doc="Somebody does not.")

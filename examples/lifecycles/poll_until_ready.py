@@ -3,18 +3,18 @@
 import asyncio
 
 from kumofire_fsm import Kumofire, RunContext, RunMachine, Snooze
-from kumofire_fsm.machines import HANDED_BACK, Actor, Deadline, Event, Phase, Role
+from kumofire_fsm.machines import HANDED_BACK, Actor, Deadline, Event, Role, State
 
 
 class PollingRun(RunMachine):
     """A run whose handler's Snooze means "not yet", and whose patience ends."""
 
-    polling = Phase(
+    polling = State(
         "It was not there yet; the handler asks again when its time comes.",
         role=Role.WAITING,
         deadline=Deadline("least(run_at, created_at + 600000)", "give_up", "poll"),
     )
-    too_late = Phase("It was not there within ten minutes.", role=Role.SETTLED)
+    too_late = State("It was not there within ten minutes.", role=Role.SETTLED)
 
     snooze = Event(
         RunMachine.running.to(polling, sets={"run_at": "next_at", **HANDED_BACK})

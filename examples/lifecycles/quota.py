@@ -3,13 +3,13 @@
 import asyncio
 
 from kumofire_fsm import Fire, Kumofire, RunContext, RunMachine, Transition
-from kumofire_fsm.machines import HANDED_BACK, Actor, Deadline, Event, Phase, Role
+from kumofire_fsm.machines import HANDED_BACK, Actor, Deadline, Event, Role, State
 
 
 class QuotaRun(RunMachine):
     """A run that leaves its place to others while the quota is used up."""
 
-    parked = Phase(
+    parked = State(
         "The quota is used up; it goes on when that is reset.",
         role=Role.WAITING,
         deadline=Deadline("run_at", "resume"),

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.errors import BindingError, QueueError
-from kumofire_fsm.limits import QUEUE_DELAY_S
-from kumofire_fsm.message import message_body
 from kumofire_fsm.ports import Hint
+from kumofire_fsm.values.limits import QUEUE_DELAY_S
+from kumofire_fsm.values.message import message_body
 
 __all__ = ["CloudflareQueue"]
 

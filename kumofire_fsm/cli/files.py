@@ -10,15 +10,15 @@ from typing import Final, TypeVar
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.binding import EMBEDDED
+from kumofire_fsm.engine.binding import EMBEDDED
+from kumofire_fsm.engine.fire import read_runs
+from kumofire_fsm.engine.status import run_status
 from kumofire_fsm.errors import InvalidArgument, UnknownRun
-from kumofire_fsm.fire import read_runs
-from kumofire_fsm.ids import check_id
 from kumofire_fsm.machines import MachineSpec
 from kumofire_fsm.models import RunStatus
-from kumofire_fsm.schedule_rows import Schedule
-from kumofire_fsm.status import run_status
-from kumofire_fsm.store.counts import count_rows
+from kumofire_fsm.schedules.rows import Schedule
+from kumofire_fsm.store.runs import count_rows
+from kumofire_fsm.values.ids import check_id
 
 __all__ = ["format_of", "read_counts", "read_run", "read_schedules", "write_output"]
 

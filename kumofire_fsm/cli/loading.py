@@ -17,7 +17,7 @@ _BUILT_IN: Final[dict[str, type[Lifecycle]]] = {m.__name__: m for m in (RunMachi
 _OF_WORKERS: Final = frozenset({"workers", "js"})
 _IN_WORKERS_ONLY: Final = (
     "{!r} exists inside a Worker only, so put the application and its jobs into a module that does not "
-    "import it, nor kumofire_fsm.worker, and name that one"
+    "import it, nor kumofire_fsm.cloudflare, and name that one"
 )
 
 

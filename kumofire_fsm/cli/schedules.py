@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo
 import typer
 from cron_descriptor import Options, get_description
 
+from kumofire_fsm.calendar.crontab import Crontab, parse_crontab, split_fields
+from kumofire_fsm.calendar.rules import Cron, preview
+from kumofire_fsm.calendar.wall_times import next_wall
+from kumofire_fsm.calendar.zones import Change, find_zone, offset_at, offset_or_change
 from kumofire_fsm.cli.files import read_schedules
 from kumofire_fsm.cli.loading import load_app
-from kumofire_fsm.cron import Cron, preview
-from kumofire_fsm.crontab import Crontab, parse_crontab, split_fields
-from kumofire_fsm.cronwalls import next_wall
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.models import SyncReport
-from kumofire_fsm.times import instant_ms, moment
-from kumofire_fsm.zones import Change, find_zone, offset_at, offset_or_change
+from kumofire_fsm.values.times import instant_ms, moment
 
 __all__ = ["clock_note", "describe", "schedules"]
 

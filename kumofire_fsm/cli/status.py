@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from kumofire_fsm.models import HistoryEntry, RunStatus
-from kumofire_fsm.times import brief
+from kumofire_fsm.values.times import brief
 
 __all__ = ["status_json", "status_text"]
 

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.embedded import EmbeddedJobs
+from kumofire_fsm.embedded.opening import EmbeddedJobs
 
 __all__ = ["work"]
 

@@ -9,7 +9,7 @@ from kumofire_fsm.drawing.labels import CLOCK, GAP, cell, font, row, table, text
 from kumofire_fsm.drawing.picture import Arrow, Line, Picture, Step
 from kumofire_fsm.drawing.theme import Palette
 from kumofire_fsm.machines.spec import StateSpec
-from kumofire_fsm.times import brief
+from kumofire_fsm.values.times import brief
 
 __all__ = ["SHORT_GUARD", "arrow_label", "box_label", "path_start"]
 

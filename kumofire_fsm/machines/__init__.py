@@ -4,7 +4,7 @@ from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import HANDED_BACK, RunMachine
 from kumofire_fsm.machines.spec import Actor, EdgeSpec, EventSpec, MachineSpec, Outcome, Role, StateSpec
-from kumofire_fsm.machines.words import Deadline, Edge, Event, Phase
+from kumofire_fsm.machines.words import Deadline, Edge, Event, State
 
 __all__ = [
     "HANDED_BACK",
@@ -18,8 +18,8 @@ __all__ = [
     "Lifecycle",
     "MachineSpec",
     "Outcome",
-    "Phase",
     "Role",
     "RunMachine",
+    "State",
     "StateSpec",
 ]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import (
     Call,
     Expression,
-    ExpressionError,
     Literal,
     Name,
-    parse,
 )
+from kumofire_fsm.machines.guard import parsed
 from kumofire_fsm.machines.spec import (
     DeadlineSpec,
     EdgeSpec,
@@ -25,39 +24,9 @@ from kumofire_fsm.machines.spec import (
 if TYPE_CHECKING:
     from kumofire_fsm.machines.words import Edge, Event
 
-__all__ = ["edge_of", "guard_function", "guard_text", "machine_spec"]
+__all__ = ["edge_of", "machine_spec"]
 
-ALWAYS = "always"
 _KEPT = frozenset({"id", "machine", "state", "created_at", "history"})
-
-
-def guard_text(cond: object, where: str) -> str:
-    """Return the guard's text, or an empty text when there is none.
-
-    Raises:
-        DefinitionError: the guard is a function, which no database can evaluate.
-    """
-    if cond is None:
-        return ""
-    if not isinstance(cond, str):
-        raise DefinitionError(
-            f"{where}: the guard {cond!r} does not compile to SQL; write it as an expression on "
-            'columns, such as cond="attempt < max_attempts"'
-        )
-    _parsed(cond, where)
-    return cond
-
-
-def guard_function(text: str) -> Callable[..., bool]:
-    """Return the guard as the callback that python-statemachine evaluates."""
-    guard = parse(text) if text else None
-
-    def holds(machine: Any, event_data: Any) -> bool:
-        row = machine.row(event_data.trigger_data.kwargs)
-        return guard is None or bool(guard.evaluate(row))
-
-    holds.__name__ = text or ALWAYS
-    return holds
 
 
 def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
@@ -92,7 +61,7 @@ def edge_of(spec: MachineSpec, transition: Edge, event_id: str) -> EdgeSpec:
 def _state(cls: Any, state: Any) -> StateSpec:
     declared = state.deadline
     deadline = declared and DeadlineSpec(
-        _parsed(declared.at, f"deadline of {state.id}"), declared.at, declared.fires, declared.doc
+        parsed(declared.at, f"deadline of {state.id}"), declared.at, declared.fires, declared.doc
     )
     if deadline:
         _check_known(cls, f"{cls.__name__}: deadline of {state.id}", deadline.at)
@@ -101,7 +70,7 @@ def _state(cls: Any, state: Any) -> StateSpec:
 
 def _edge(cls: Any, event_id: str, event: Event, edge: Any) -> EdgeSpec:
     where = f"{cls.__name__}: {event_id} from {edge.source.id} to {edge.target.id}"
-    guard = _parsed(edge.guard_text, where) if edge.guard_text else None
+    guard = parsed(edge.guard_text, where) if edge.guard_text else None
     assigns = _assignments(cls, event_id, event, edge, where)
     _check_known(cls, where, guard, *assigns.values())
     if unknown := assigns.keys() - cls.fields.keys():
@@ -128,7 +97,7 @@ def _assignments(cls: Any, event_id: str, event: Event, edge: Any, where: str) -
     if kept := texts.keys() & _KEPT:
         raise DefinitionError(f"{where} assigns {sorted(kept)}, which the library keeps itself")
     assigns: dict[str, Expression] = {
-        column: _parsed(text, f"{where}, {column}") for column, text in texts.items()
+        column: parsed(text, f"{where}, {column}") for column, text in texts.items()
     }
     if moves:
         assigns["state"] = Literal(edge.target.id)
@@ -136,13 +105,6 @@ def _assignments(cls: Any, event_id: str, event: Event, edge: Any, where: str) -
         assigns["history"] = Call("record", (Name("history"), *entry))
     if "wake_at" not in assigns:
         deadline = edge.target.deadline
-        at: Expression = _parsed(deadline.at, where) if deadline else Literal(None)
+        at: Expression = parsed(deadline.at, where) if deadline else Literal(None)
         assigns["wake_at"] = at.substitute(assigns)
     return assigns
-
-
-def _parsed(text: str, where: str) -> Expression:
-    try:
-        return parse(text)
-    except ExpressionError as exc:
-        raise DefinitionError(f"{where}: {exc}") from exc

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from kumofire_fsm.limits import HISTORY_CAP
+from kumofire_fsm.values.limits import HISTORY_CAP
 
 __all__ = ["Call", "Expression", "ExpressionError", "Literal", "Name", "Scalar", "parse", "quoted"]
 

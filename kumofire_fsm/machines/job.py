@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.spec import Actor, Role
-from kumofire_fsm.machines.words import Deadline, Event, Phase
+from kumofire_fsm.machines.words import Deadline, Event, State
 
 __all__ = ["JobMachine"]
 
@@ -19,7 +19,7 @@ _NEXT = {
 """The next occurrence, and what was passed over before it."""
 
 
-class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
+class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
     """A recurring job is active until it is paused, set aside, or has no occurrence left."""
 
     fields = {
@@ -67,20 +67,20 @@ class JobMachine(Lifecycle, table="kumofire_jobs", machine="job"):
         "new_origin": None,
     }
 
-    active = Phase(
+    active = State(
         "It fires at its next occurrence.",
         role=Role.WAITING,
         initial=True,
         deadline=Deadline("next_at", "fire", doc="its next occurrence"),
         sets={"error": "None"},
     )
-    paused = Phase("Somebody disabled it; it creates no runs.", role=Role.WAITING, waits=True)
-    suspended = Phase(
+    paused = State("Somebody disabled it; it creates no runs.", role=Role.WAITING, waits=True)
+    suspended = State(
         "Its row cannot be evaluated; the error says why. Mend it with an update.",
         role=Role.WAITING,
         waits=True,
     )
-    ended = Phase("It has no occurrence left, or was ended.", role=Role.SETTLED)
+    ended = State("It has no occurrence left, or was ended.", role=Role.SETTLED)
 
     fire = Event(
         active.to.itself(cond=_COMES) | active.to(ended),

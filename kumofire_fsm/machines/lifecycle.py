@@ -1,6 +1,6 @@
 """The base of every lifecycle, and the metaclass that derives its spec.
 
-A lifecycle is a class: states are `Phase`, events are `Event`, edges are ``source.to(target)``.
+A lifecycle is a class: states are `State`, events are `Event`, edges are ``source.to(target)``.
 When the class is created its frozen `MachineSpec` is derived and checked; a class that could hold
 or lose a run does not come to exist.
 
@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import statemachine
-from statemachine import State, StateMachine
+from statemachine import State as BaseState
+from statemachine import StateMachine
 from statemachine.factory import StateMachineMetaclass
 from statemachine.transition import Transition
 from statemachine.transition_list import TransitionList
@@ -26,8 +27,9 @@ from statemachine.transition_list import TransitionList
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.machines import derive, rules
 from kumofire_fsm.machines.expression import Scalar
+from kumofire_fsm.machines.guard import guard_function
 from kumofire_fsm.machines.spec import MachineSpec, Role
-from kumofire_fsm.machines.words import Edge, EdgeList, Event, Phase, SealedEdges, edges_of
+from kumofire_fsm.machines.words import Edge, EdgeList, Event, SealedEdges, State, edges_of
 
 __all__ = ["Lifecycle", "spec_of"]
 
@@ -39,7 +41,7 @@ class LifecycleMeta(StateMachineMetaclass):
 
     def __new__(mcs, name: str, bases: tuple[type, ...], ns: dict[str, Any], **_options: str) -> Any:
         parent: Any = next((base for base in bases if getattr(base, "states", None)), None)
-        own = {key: value for key, value in ns.items() if isinstance(value, State)}
+        own = {key: value for key, value in ns.items() if isinstance(value, BaseState)}
         if parent is None and not own:
             return super().__new__(mcs, name, bases, ns)
         inherited = {state.id for state in parent.states} if parent else ()
@@ -117,7 +119,7 @@ class Lifecycle(StateMachine, metaclass=LifecycleMeta):
 class _Mover:
     """Moves edges, declared anywhere in the family, to the new class's own states."""
 
-    def __init__(self, states: dict[str, Phase], own: dict[str, State]) -> None:
+    def __init__(self, states: dict[str, State], own: dict[str, BaseState]) -> None:
         self._states = states
         self._keys = {id(state): key for key, state in own.items()}
         self._moved: dict[int, Edge] = {}
@@ -126,25 +128,27 @@ class _Mover:
 
     def move(self, edge: Transition) -> Edge:
         if not isinstance(edge, Edge) or edge.target is None:
-            raise DefinitionError(f"{edge!r}: use Phase and its .to(...) to declare edges")
+            raise DefinitionError(f"{edge!r}: use State and its .to(...) to declare edges")
         if id(edge) not in self._moved:
             moved = edge.between(self._home(edge.source), self._home(edge.target))
             moved.source.transitions.add_transitions(moved)
-            moved.cond.add(derive.guard_function(moved.guard_text))
+            moved.cond.add(guard_function(moved.guard_text))
             self._moved[id(edge)] = moved
         return self._moved[id(edge)]
 
-    def _home(self, state: State) -> Phase:
+    def _home(self, state: BaseState) -> State:
         key = self._keys.get(id(state), state.id)
         if key not in self._states:
             raise DefinitionError(f"an edge leads to {state!r}, which is no state of this class")
         return self._states[key]
 
 
-def _states(name: str, parent: Any, own: dict[str, State]) -> dict[str, Phase]:
+def _states(name: str, parent: Any, own: dict[str, BaseState]) -> dict[str, State]:
     for key, state in own.items():
-        if not isinstance(state, Phase):
-            raise DefinitionError(f"state {key!r} is a plain State: declare it as Phase(..., role=...)")
+        if not isinstance(state, State):
+            raise DefinitionError(
+                f"state {key!r} is a plain State of python-statemachine: declare it as State(..., role=...)"
+            )
     inherited = {s.id: own.get(s.id) or s.clone() for s in (parent.states if parent else ())}
     states: dict[str, Any] = inherited | own
     if any(state.initial for state in own.values()):

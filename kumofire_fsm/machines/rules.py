@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import statemachine
-from statemachine import State
+from statemachine import State as BaseState
 from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
@@ -30,11 +30,11 @@ def check_names(
     machine: str, namespace: Mapping[str, Any], states: Iterable[str], events: Iterable[str]
 ) -> None:
     """Refuse reserved names, and inherited ones of the other kind, before one overwrites the other."""
-    declared = (State, TransitionList, statemachine.Event)
+    declared = (BaseState, TransitionList, statemachine.Event)
     for key, value in namespace.items():
         if isinstance(value, declared) and (key in RESERVED or key.startswith("_")):
             raise DefinitionError(f"{machine}.{key}: the name is reserved; choose another")
-        if isinstance(value, declared) and key in (events if isinstance(value, State) else states):
+        if isinstance(value, declared) and key in (events if isinstance(value, BaseState) else states):
             raise DefinitionError(f"{machine}: {key!r} names both a state and an event; rename one")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.spec import Actor, Outcome, Role
-from kumofire_fsm.machines.words import Deadline, Event, Phase
+from kumofire_fsm.machines.words import Deadline, Event, State
 
 __all__ = ["HANDED_BACK", "SUSPECT", "RunMachine"]
 
@@ -55,7 +55,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "dedupe": None,
         "dedupe_key": None,
         "dedupe_slot": None,
-        "job_id": None,
+        "schedule_id": None,
         "scheduled_for": None,
         "payload": None,
         "result": None,
@@ -84,13 +84,13 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         Role.SETTLED: _SETTLED,
     }
 
-    ready = Phase(
+    ready = State(
         "Stored, waiting for its time; a dispatcher moves it into the queue when that is near.",
         role=Role.CLAIMABLE,
         initial=True,
         deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc="shortly before its time"),
     )
-    queued = Phase(
+    queued = State(
         "A hint is on its way; whichever consumer reads it first starts the run.",
         role=Role.CLAIMABLE,
         deadline=Deadline(
@@ -100,32 +100,32 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
             doc="the hint seems lost",
         ),
     )
-    running = Phase(
+    running = State(
         "A consumer owns it and calls its handler; the lease is renewed, never past the timeout.",
         role=Role.LEASED,
         deadline=Deadline(_LEASE, "lose", doc="the lease ends"),
     )
-    retrying = Phase(
+    retrying = State(
         "An attempt failed or was lost, and another will follow when its backoff is over.",
         role=Role.CLAIMABLE,
         deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc="shortly before its time"),
     )
-    canceling = Phase(
+    canceling = State(
         "Somebody asked for it to stop while it ran; the handler is told, and has a grace period.",
         role=Role.LEASED,
         deadline=Deadline(_LEASE, "lose", doc="the lease ends"),
     )
-    succeeded = Phase(
+    succeeded = State(
         "The handler returned and its result is stored.",
         role=Role.SETTLED,
         outcome=Outcome.SUCCESS,
     )
-    failed = Phase(
+    failed = State(
         "The attempts are spent, or the handler said never to retry.",
         role=Role.SETTLED,
         outcome=Outcome.FAILURE,
     )
-    canceled = Phase(
+    canceled = State(
         "Somebody stopped it, it stopped itself, or it expired before it could start.",
         role=Role.SETTLED,
         outcome=Outcome.CANCELLATION,

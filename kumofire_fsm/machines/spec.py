@@ -155,7 +155,7 @@ class MachineSpec:
         return next(state for state in self.states if state.initial)
 
     @cached_property
-    def outcomes(self) -> tuple[str, ...]:
+    def endings(self) -> tuple[str, ...]:
         """The events with which a handler may end its attempt, whatever its row holds by then.
 
         A consumer fires them, and from each leased state they lead to states that are not leased, in the

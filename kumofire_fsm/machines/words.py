@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import statemachine
-from statemachine import State
+from statemachine import State as BaseState
 from statemachine.transition import Transition
 from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines import derive
+from kumofire_fsm.machines.guard import guard_text
 from kumofire_fsm.machines.spec import Actor, Outcome, Role
 
-__all__ = ["Deadline", "Edge", "EdgeList", "Event", "Phase", "SealedEdges", "edges_of"]
+__all__ = ["Deadline", "Edge", "EdgeList", "Event", "SealedEdges", "State", "edges_of"]
 
 
 class Deadline:
@@ -35,17 +35,17 @@ class Edge(Transition):
 
     def __init__(
         self,
-        source: State,
-        target: State,
+        source: BaseState,
+        target: BaseState,
         *,
         cond: str | None = None,
         sets: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(source, target)
-        self.guard_text = derive.guard_text(cond, f"edge {source.id or '?'} -> {target.id or '?'}")
+        self.guard_text = guard_text(cond, f"edge {source.id or '?'} -> {target.id or '?'}")
         self.sets = dict(sets or {})
 
-    def between(self, source: State, target: State) -> Edge:
+    def between(self, source: BaseState, target: BaseState) -> Edge:
         """Return the same edge between two other states, as a subclass needs it."""
         return type(self)(source, target, cond=self.guard_text or None, sets=self.sets)
 
@@ -53,10 +53,10 @@ class Edge(Transition):
 class _To:
     """What ``phase.to`` gives: a maker of edges."""
 
-    def __init__(self, state: Phase) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
 
-    def __call__(self, *targets: State, **options: Any) -> EdgeList:
+    def __call__(self, *targets: BaseState, **options: Any) -> EdgeList:
         """Make an edge to each target; ``cond`` is its guard, ``sets`` what it assigns."""
         made = EdgeList(Edge(self._state, target, **options) for target in targets)
         self._state.transitions.add_transitions(made)
@@ -82,7 +82,7 @@ class SealedEdges(EdgeList):
         return self
 
 
-class Phase(State):
+class State(BaseState):
     """A state of a lifecycle.
 
     Args:
@@ -122,7 +122,7 @@ class Phase(State):
         """Refuse: an edge is declared at its source, so that it reads one way."""
         raise DefinitionError("write source.to(target): edges are declared at their source")
 
-    def clone(self) -> Phase:
+    def clone(self) -> State:
         """Return a state of the same declaration without edges, for a subclass."""
         return type(self)(
             self.doc,

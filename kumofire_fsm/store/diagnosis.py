@@ -7,12 +7,18 @@ from typing import Final, TypeVar
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.ports import Row, Statement, Storage
+from kumofire_fsm.store.rows import SCHEMA
 from kumofire_fsm.store.schema import VERSION
-from kumofire_fsm.store.tables import SCHEMA
 
-__all__ = ["DiagnosingStorage"]
+__all__ = ["REGISTER", "DiagnosingStorage", "explained", "lacks_edge"]
 
 T = TypeVar("T")
+
+REGISTER: Final = (
+    "register the application's machines: kumofire machine migrate MODULE:APP --sqlite FILE "
+    "(D1: --remote --database NAME, or --dir for wrangler's migrations)"
+)
+_SAYS: Final = ("kumofire: the machine has no such edge", "kumofire: a row may not be created in this state")
 
 _FIND: Final = Statement(
     "schema.find",
@@ -61,3 +67,13 @@ class DiagnosingStorage:
                 f"code is for schema {VERSION}: deploy a newer kumofire_fsm ({found})"
             )
         return StoreError(f"a statement does not fit the database: {found}")
+
+
+def lacks_edge(error: Exception) -> bool:
+    """Return whether a guard trigger refused a move or an insert that its edge table does not have."""
+    return any(text in str(error) for text in _SAYS)
+
+
+def explained(error: Exception) -> str:
+    """Return what the database said, with the command that mends it where an edge is lacking."""
+    return f"{error}; {REGISTER}" if lacks_edge(error) else str(error)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from kumofire_fsm.errors import MigrationConflict
 from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.machines.sql import edge_rows, quoted, quoted_list
+from kumofire_fsm.store.compiler import edge_rows, quoted, quoted_list
+from kumofire_fsm.store.rows import EDGES, RUNS
 from kumofire_fsm.store.schema import Ask
-from kumofire_fsm.store.tables import EDGES, RUNS
 
 __all__ = ["EdgeRow", "Leftovers", "known_edges", "missing_edges"]
 

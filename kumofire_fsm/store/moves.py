@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import MachineSpec, Role
-from kumofire_fsm.machines.sql import (
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.compiler import (
     compare_and_set,
     deadline_edges,
     event_edges,
@@ -20,9 +21,7 @@ from kumofire_fsm.machines.sql import (
     quoted_list,
     states_by_urgency,
 )
-from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.rows import MOVE_PARAMETERS, MOVED, ClaimedRun, body_sql, dump
-from kumofire_fsm.store.tables import JOBS, RUNS
+from kumofire_fsm.store.rows import RUNS, SCHEDULES, ClaimedRun, Move, Moved, body_sql, dump
 
 __all__ = ["MOVED_ONE", "RunMoves"]
 
@@ -56,12 +55,12 @@ class RunMoves:
         starts = [e.event for s in specs for e in s.edges if _begins(s, e.source, e.target)]
         self.start_events = tuple(dict.fromkeys(starts))
 
-    def fire(self, events: Sequence[str], rows: Sequence[Sequence[Any]], *, fenced: bool) -> Statement:
-        """Fire events on rows of `MOVE_PARAMETERS`; one event, or several told apart by row."""
+    def fire(self, events: Sequence[str], moves: Sequence[Move], *, fenced: bool) -> Statement:
+        """Fire events on runs: one event, or several told apart by row; fenced by their claims, or not."""
         key = (*sorted(events), fenced)
         sql, pick = self._fires.get(key) or self._compile_fire(key, sorted(events), fenced=fenced)
         name = "runs." + "+".join(sorted(events))
-        return Statement(name, sql, dump(list(map(pick, rows))), MOVED, idempotent=fenced)
+        return Statement(name, sql, dump(list(map(pick, moves))), Moved._fields, idempotent=fenced)
 
     def _compile_fire(self, key: object, events: Sequence[str], *, fenced: bool) -> _Fire:
         """Return the statement, and what picks the parameters that these events read."""
@@ -69,43 +68,43 @@ class RunMoves:
         fence = " AND r.starts = a.starts AND r.claim = a.claim" if fenced else ""
         read = {"id", "event"} | ({"starts", "claim"} if fenced else set())
         read |= {name for each in edges.values() for edge in each for name in edge.names()}
-        places = [i for i, name in enumerate(MOVE_PARAMETERS) if name in read]
-        picks = ", ".join(f"value ->> {i} AS {MOVE_PARAMETERS[at]}" for i, at in enumerate(places))
+        places = [i for i, name in enumerate(Move._fields) if name in read]
+        picks = ", ".join(f"value ->> {i} AS {Move._fields[at]}" for i, at in enumerate(places))
         sql = compare_and_set(
             self._list,
             edges,
-            parameters=MOVE_PARAMETERS,
+            parameters=Move._fields,
             source=f"a AS MATERIALIZED (SELECT {picks} FROM json_each(?1))",
             match="r.id = a.id" + fence,
-            returning=", ".join(MOVED),
+            returning=", ".join(Moved._fields),
             by_event=len(events) > 1,
         )
         return self._fires.setdefault(key, (sql, itemgetter(*places)))
 
-    def fire_for_tick(self, event: str, token: str, rows: Sequence[tuple[str, Sequence[Any]]]) -> Statement:
+    def fire_for_tick(self, event: str, token: str, rows: Sequence[tuple[str, Move]]) -> Statement:
         """Fire an event on runs of the recurring jobs that carry this tick's token.
 
         Args:
             event: the event.
             token: what `ScheduleStatements.fire`, earlier in the same batch, put on the jobs.
-            rows: (the job's id, a row of `MOVE_PARAMETERS`) for each run.
+            rows: (the schedule's id, the move) for each run.
         """
         sql = self._cache.get(("tick", event))
         if sql is None:
-            picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(MOVE_PARAMETERS))
-            at = len(MOVE_PARAMETERS)
+            picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(Move._fields))
+            at = len(Move._fields)
             sql = compare_and_set(
                 self._list,
                 event_edges(self._list, [event]),
-                parameters=MOVE_PARAMETERS,
+                parameters=Move._fields,
                 source=f"a AS MATERIALIZED (SELECT {picks} FROM json_each(?1) "
-                f"JOIN {JOBS} AS j ON j.id = value ->> {at} AND j.tick = value ->> {at + 1})",
+                f"JOIN {SCHEDULES} AS j ON j.id = value ->> {at} AND j.tick = value ->> {at + 1})",
                 match="r.id = a.id",
-                returning=", ".join(MOVED),
+                returning=", ".join(Moved._fields),
             )
             self._cache["tick", event] = sql
-        argument = dump([[*row, job_id, token] for job_id, row in rows])
-        return Statement(f"runs.{event}_for_tick", sql, argument, MOVED)
+        argument = dump([[*move, schedule_id, token] for schedule_id, move in rows])
+        return Statement(f"runs.{event}_for_tick", sql, argument, Moved._fields)
 
     def claim(
         self,
@@ -234,7 +233,7 @@ class RunMoves:
         key = ("sweep", hints, ids is None)
         sql = self._cache.get(key) or self._compile_sweep(key)
         argument = dump({**timing, "now": now, "limit": limit, "jobs": jobs, "ids": ids})
-        return Statement("runs.sweep", sql, argument, (*MOVED, "machine", "wake_at", "seen"))
+        return Statement("runs.sweep", sql, argument, (*Moved._fields, "seen"))
 
     def _compile_sweep(self, key: tuple[str, str, bool]) -> str:
         skip = {"all": (), "moves": self._reminders, "none": self._hints}[key[1]]
@@ -251,7 +250,7 @@ class RunMoves:
             parameters=_SWEEP,
             source=f"w AS MATERIALIZED ({window}), a AS MATERIALIZED (SELECT {picks})",
             match=f"r.id IN (SELECT id FROM w{most}) AND r.wake_at <= a.now",
-            returning=", ".join((*MOVED, "machine", "wake_at", "(SELECT count(*) FROM w) AS seen")),
+            returning=", ".join((*Moved._fields, "(SELECT count(*) FROM w) AS seen")),
         )
         return self._cache.setdefault(key, sql)
 

@@ -1,39 +1,79 @@
-"""The shapes that statements take and give: columns in their order, and rows by name."""
+"""The tables, and the shapes that statements take and give: columns in their order, and rows by name."""
 
 from __future__ import annotations
 
 import json
 from typing import Final, NamedTuple
 
-from kumofire_fsm.machines.sql import quoted
-from kumofire_fsm.store.tables import BODIES
+from kumofire_fsm.store.compiler import quoted
 
 __all__ = [
+    "BODIES",
+    "EDGES",
     "INSERT_COLUMNS",
     "KIND_COLUMNS",
-    "MOVED",
-    "MOVE_PARAMETERS",
     "OWN_COLUMNS",
+    "RUNS",
+    "SCHEDULES",
+    "SCHEMA",
     "ClaimedRun",
+    "Move",
+    "Moved",
     "RunRow",
     "body_sql",
     "dump",
 ]
 
+RUNS: Final = "kumofire_runs"
+BODIES: Final = "kumofire_bodies"
+SCHEDULES: Final = "kumofire_schedules"
+EDGES: Final = "kumofire_edges"
+SCHEMA: Final = "kumofire_schema"
+
 KIND_COLUMNS: Final = (
     "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts", "shared",
-    "suspect", "deliveries", "expires_at", "created_at", "finished_at", "dedupe", "job_id",
+    "suspect", "deliveries", "expires_at", "created_at", "finished_at", "dedupe", "schedule_id",
     "scheduled_for", "history",
 )  # fmt: skip
 """What runs that are created together mostly share, so that a statement carries it once."""
 OWN_COLUMNS: Final = ("id", "payload", "dedupe_key", "dedupe_slot", "tags")
 INSERT_COLUMNS: Final = KIND_COLUMNS + OWN_COLUMNS
-MOVE_PARAMETERS: Final = (
-    "id", "event", "starts", "claim", "now", "value", "next_at", "facts",
-    "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms", "lease_ms",
-)  # fmt: skip
-"""What a row of a move's argument holds, in order. ``starts`` and ``claim`` are the fence."""
-MOVED: Final = ("id", "state", "run_at", "job")
+
+
+class Move(NamedTuple):
+    """An event to fire on a run, and what its edges may read. Instants and durations are milliseconds.
+
+    Attributes:
+        starts, claim: the fence of an attempt; None where a person or a deadline fires.
+        value: a result, an error's text, progress: whatever the event carries.
+        next_at: when the run is due next, as far as the event says so.
+        facts: what the history's entry says beside event, state and time, as JSON.
+    """
+
+    id: str
+    event: str
+    starts: int | None = None
+    claim: str | None = None
+    now: int = 0
+    value: str | None = None
+    next_at: int | None = None
+    facts: str | None = None
+    horizon_ms: int = 0
+    redeliver_ms: int = 0
+    lost_ms: int = 0
+    grace_ms: int = 0
+    lease_ms: int = 0
+
+
+class Moved(NamedTuple):
+    """A run after its move."""
+
+    id: str
+    state: str
+    run_at: int
+    job: str
+    machine: str
+    wake_at: int | None
 
 
 class RunRow(NamedTuple):
@@ -56,7 +96,7 @@ class RunRow(NamedTuple):
     started_at: int | None
     finished_at: int | None
     dedupe_key: str | None
-    job_id: str | None
+    schedule_id: str | None
     scheduled_for: int | None
     result: str | None
     error: str | None
@@ -82,7 +122,7 @@ class ClaimedRun(NamedTuple):
     created_at: int
     suspect: int
     scheduled_for: int | None
-    job_id: str | None
+    schedule_id: str | None
     tags: str | None
     body: str
     """The payload as JSON text."""

@@ -6,23 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.machines.sql import quoted, quoted_list
+from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.compiler import quoted, quoted_list
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
+    BODIES,
     INSERT_COLUMNS,
     KIND_COLUMNS,
-    MOVE_PARAMETERS,
     OWN_COLUMNS,
+    RUNS,
     ClaimedRun,
     RunRow,
     body_sql,
     dump,
 )
-from kumofire_fsm.store.tables import BODIES, RUNS
 
-__all__ = ["INSERT_COLUMNS", "MOVE_PARAMETERS", "ClaimedRun", "RunRow", "RunStatements", "dump"]
+__all__ = ["INSERT_COLUMNS", "ClaimedRun", "RunRow", "RunStatements", "dump"]
 
 _KIND: Final = itemgetter(*KIND_COLUMNS)
 _OWN: Final = itemgetter(*OWN_COLUMNS)
@@ -83,7 +83,7 @@ class RunStatements(RunMoves):
         sql = (
             f"SELECT {_READ} FROM {RUNS} AS r WHERE r.id < (?1 ->> '$.before') "
             "AND ((?1 ->> '$.name') IS NULL OR r.job = (?1 ->> '$.name')) "
-            "AND ((?1 ->> '$.schedule') IS NULL OR r.job_id = (?1 ->> '$.schedule')) "
+            "AND ((?1 ->> '$.schedule') IS NULL OR r.schedule_id = (?1 ->> '$.schedule')) "
             "AND ((?1 ->> '$.states') IS NULL "
             "OR r.state IN (SELECT value FROM json_each(?1, '$.states'))) "
             "AND ((?1 ->> '$.tag') IS NULL "
@@ -145,3 +145,12 @@ class RunStatements(RunMoves):
             Statement("bodies.prune", bodies, argument, idempotent=True),
             Statement("runs.prune", runs, argument, ("id",), idempotent=True),
         ]
+
+
+def count_rows(spec: MachineSpec) -> Statement:
+    """Count the rows of a machine in each state that has any; reads its whole table."""
+    sql = (
+        f"SELECT state, count(*) AS number FROM {spec.table} WHERE machine = (?1 ->> '$') "
+        "GROUP BY state ORDER BY state"
+    )
+    return Statement(f"{spec.name}.count", sql, dump(spec.name), ("state", "number"), reads=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from kumofire_fsm.limits import INLINE_BYTES
 from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.machines.sql import compare_and_set, event_edges, quoted_list
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.compiler import compare_and_set, event_edges, quoted_list
+from kumofire_fsm.store.rows import BODIES, RUNS, SCHEDULES
 from kumofire_fsm.store.runs import INSERT_COLUMNS, dump
-from kumofire_fsm.store.tables import BODIES, JOBS, RUNS
+from kumofire_fsm.values.limits import INLINE_BYTES
 
-__all__ = ["JobRow", "ScheduleStatements"]
+__all__ = ["ScheduleRow", "ScheduleStatements"]
 
 _MOVE: Final = (
     "id", "event", "revision", "due", "now", "value", "occurrence", "token", "facts", "fired_at", "runs",
@@ -24,7 +24,7 @@ _PREVIOUS: Final = 10
 """How many of a job's latest runs are looked at to tell whether one is not settled."""
 
 
-class JobRow(NamedTuple):
+class ScheduleRow(NamedTuple):
     """A recurring job as it is read."""
 
     id: str
@@ -63,36 +63,36 @@ class ScheduleStatements:
         columns = [column for column in self.spec.fields if column != "tick"]
         picks = ", ".join(f"value ->> {i}" for i in range(len(columns)))
         sql = (
-            f"INSERT INTO {JOBS} ({', '.join(columns)}) SELECT {picks} FROM json_each(?1) "
+            f"INSERT INTO {SCHEDULES} ({', '.join(columns)}) SELECT {picks} FROM json_each(?1) "
             "WHERE true ON CONFLICT DO NOTHING RETURNING id"
         )
         argument = dump([[row[column] for column in columns] for row in rows])
-        return Statement("jobs.insert", sql, argument, ("id",))
+        return Statement("schedules.insert", sql, argument, ("id",))
 
     def read(self, *, column: str, value: str) -> Statement:
         """Read one job by its id or by its schedule_key."""
         assert column in ("id", "schedule_key")
-        sql = f"SELECT {', '.join(JobRow._fields)} FROM {JOBS} WHERE {column} = ?1 ->> '$'"
-        return Statement("jobs.read", sql, dump(value), JobRow._fields, reads=True)
+        sql = f"SELECT {', '.join(ScheduleRow._fields)} FROM {SCHEDULES} WHERE {column} = ?1 ->> '$'"
+        return Statement("schedules.read", sql, dump(value), ScheduleRow._fields, reads=True)
 
     def find(self, *, after: str, limit: int) -> Statement:
         """Read jobs in the order of their ids."""
         sql = (
-            f"SELECT {', '.join(JobRow._fields)} FROM {JOBS} WHERE id > ?1 ->> '$.after' "
+            f"SELECT {', '.join(ScheduleRow._fields)} FROM {SCHEDULES} WHERE id > ?1 ->> '$.after' "
             "ORDER BY id LIMIT ?1 ->> '$.limit'"
         )
         argument = dump({"after": after, "limit": limit})
-        return Statement("jobs.find", sql, argument, JobRow._fields, reads=True)
+        return Statement("schedules.find", sql, argument, ScheduleRow._fields, reads=True)
 
     def declared(self, *, origin: str, keys: Sequence[str]) -> Statement:
         """Read the jobs of these keys, and all that an origin declared."""
-        columns = ", ".join(JobRow._fields)
+        columns = ", ".join(ScheduleRow._fields)
         sql = (
-            f"SELECT {columns} FROM {JOBS} WHERE origin = ?1 ->> '$.origin' "
+            f"SELECT {columns} FROM {SCHEDULES} WHERE origin = ?1 ->> '$.origin' "
             "OR schedule_key IN (SELECT value FROM json_each(?1, '$.keys'))"
         )
         argument = dump({"origin": origin, "keys": keys})
-        return Statement("jobs.declared", sql, argument, JobRow._fields, reads=True)
+        return Statement("schedules.declared", sql, argument, ScheduleRow._fields, reads=True)
 
     def due(self, *, now: int, limit: int, jobs: Sequence[str]) -> Statement:
         """Find recurring jobs whose occurrence is due and whose handler is known here.
@@ -102,35 +102,36 @@ class ScheduleStatements:
         """
         states = quoted_list(state.id for state in self.spec.states if state.wakes)
         latest = (
-            f"SELECT p.id, p.machine, p.state, p.wake_at FROM {RUNS} AS p WHERE p.job_id = j.id "
+            f"SELECT p.id, p.machine, p.state, p.wake_at FROM {RUNS} AS p WHERE p.schedule_id = j.id "
             "AND p.scheduled_for IS NOT NULL "  # a run that somebody triggered stands outside
             f"ORDER BY p.scheduled_for DESC LIMIT {_PREVIOUS}"
         )
         sql = (
-            f"SELECT {', '.join(f'j.{column}' for column in JobRow._fields)}, "
+            f"SELECT {', '.join(f'j.{column}' for column in ScheduleRow._fields)}, "
             "CASE WHEN instr(j.schedule, '\"overlap\"') THEN (SELECT json_group_array("
-            f"json_array(id, machine, state, wake_at)) FROM ({latest})) END AS latest FROM {JOBS} AS j "
+            f"json_array(id, machine, state, wake_at)) FROM ({latest})) END AS latest FROM {SCHEDULES} AS j "
             f"WHERE j.state IN ({states}) AND j.wake_at <= ?1 ->> '$.now' "
             f"AND j.machine = '{self.spec.name}' "
             "AND j.job IN (SELECT value FROM json_each(?1, '$.jobs')) "
             "ORDER BY j.wake_at LIMIT ?1 ->> '$.limit'"
         )
         argument = dump({"now": now, "limit": limit, "jobs": jobs})
-        return Statement("jobs.due", sql, argument, (*JobRow._fields, "latest"), reads=True)
+        return Statement("schedules.due", sql, argument, (*ScheduleRow._fields, "latest"), reads=True)
 
     def defer(self, ids: Sequence[str], wake_at: int) -> Statement:
         """Set broken rows aside until later, so that they do not stand first in every look."""
         sql = (
-            f"UPDATE {JOBS} SET wake_at = (?1 ->> '$.wake_at') WHERE wake_at IS NOT NULL "
+            f"UPDATE {SCHEDULES} SET wake_at = (?1 ->> '$.wake_at') WHERE wake_at IS NOT NULL "
             "AND id IN (SELECT value FROM json_each(?1, '$.ids'))"
         )
-        return Statement("jobs.defer", sql, dump({"ids": ids, "wake_at": wake_at}))
+        return Statement("schedules.defer", sql, dump({"ids": ids, "wake_at": wake_at}))
 
     def next_wake(self) -> Statement:
         """Find the earliest occurrence."""
         states = quoted_list(state.id for state in self.spec.states if state.wakes)
-        sql = f"SELECT min(wake_at) AS wake_at FROM {JOBS} WHERE state IN ({states}) AND wake_at IS NOT NULL"
-        return Statement("jobs.next_wake", sql, None, ("wake_at",), reads=True)
+        where = f"state IN ({states}) AND wake_at IS NOT NULL"
+        sql = f"SELECT min(wake_at) AS wake_at FROM {SCHEDULES} WHERE {where}"
+        return Statement("schedules.next_wake", sql, None, ("wake_at",), reads=True)
 
     def fire(self, events: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Statement:
         """Fire events on jobs, each fenced by its revision and, where given, its due occurrence."""
@@ -149,7 +150,7 @@ class ScheduleStatements:
         usual = self.spec.parameters
         argument = dump([[row.get(name, usual.get(name)) for name in _MOVE] for row in rows])
         columns = ("id", "state", "next_at")
-        return Statement("jobs." + "+".join(key), self._cache[key], argument, columns)
+        return Statement("schedules." + "+".join(key), self._cache[key], argument, columns)
 
     def insert_occurrences(self, token: str, rows: Sequence[Mapping[str, Any]]) -> list[Statement]:
         """Create the runs of jobs that carry this tick's token; to stand in one batch after `fire`.
@@ -160,9 +161,9 @@ class ScheduleStatements:
             f"CASE WHEN {_LARGE} THEN '' ELSE j.payload END" if name == "payload" else f"value ->> {i}"
             for i, name in enumerate(INSERT_COLUMNS)
         ]
-        at = INSERT_COLUMNS.index("job_id")
+        at = INSERT_COLUMNS.index("schedule_id")
         carried = (
-            f"FROM json_each(?1) JOIN {JOBS} AS j ON j.id = value ->> {at} "
+            f"FROM json_each(?1) JOIN {SCHEDULES} AS j ON j.id = value ->> {at} "
             f"AND j.tick = value ->> {len(INSERT_COLUMNS)}"
         )
         runs = (

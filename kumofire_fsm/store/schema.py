@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.machines.sql import edge_rows
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.compiler import edge_rows
+from kumofire_fsm.store.rows import EDGES, SCHEMA
 from kumofire_fsm.store.runs import dump
-from kumofire_fsm.store.tables import EDGES, SCHEMA
 
 __all__ = [
     "VERSION",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from kumofire_fsm.errors import TransitionError
 from kumofire_fsm.machines import EdgeSpec, Lifecycle, MachineSpec
 from kumofire_fsm.machines.expression import Scalar
-from kumofire_fsm.machines.grid import Grid
 from kumofire_fsm.machines.lifecycle import spec_of
+from kumofire_fsm.machines.lint.grid import Grid
 from kumofire_fsm.testing.rows import check_state, parts
 
 __all__ = ["Path", "paths_to"]

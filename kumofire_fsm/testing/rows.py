@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import NoneType
 
-from kumofire_fsm.binding import WORKERS
+from kumofire_fsm.engine.binding import WORKERS
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines import MachineSpec
 from kumofire_fsm.machines.expression import Scalar

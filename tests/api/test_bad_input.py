@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from kumofire_fsm import InvalidArgument, InvalidPayload, NewRun, TooLarge, UnknownJob
 
-NOTHING = {"kumofire_runs": 0, "kumofire_bodies": 0, "kumofire_jobs": 0}
+NOTHING = {"kumofire_runs": 0, "kumofire_bodies": 0, "kumofire_schedules": 0}
 SOON = START + timedelta(minutes=1)
 
 

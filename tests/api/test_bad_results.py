@@ -42,7 +42,7 @@ async def test_a_result_that_is_not_json_fails_at_once_with_attempts_left(
         status = await run_once(w, "bad")
         assert (status.state, status.attempt, status.max_attempts, status.result) == ("failed", 1, 5, None)
         assert status.last_error.startswith("InvalidResult: the result of 'bad' cannot be stored: ")
-        assert await w.sizes() == {"kumofire_runs": 1, "kumofire_bodies": 0, "kumofire_jobs": 0}
+        assert await w.sizes() == {"kumofire_runs": 1, "kumofire_bodies": 0, "kumofire_schedules": 0}
 
 
 @pytest.mark.parametrize("value", ["text", None])
@@ -121,7 +121,7 @@ async def test_a_refused_payload_of_an_update_leaves_the_schedule_alone(kit: Kit
     async with kit.bound() as w:
         with pytest.raises(InvalidPayload):
             await w.jobs.create_schedule("job", {"a": "x"}, cron="* * * * *")
-        assert (await w.sizes())["kumofire_jobs"] == 0
+        assert (await w.sizes())["kumofire_schedules"] == 0
         before = await w.jobs.create_schedule("job", {"a": 1}, cron="* * * * *")
         with pytest.raises(InvalidPayload):
             await w.jobs.update_schedule(before.id, payload={"a": "x"})

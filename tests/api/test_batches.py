@@ -144,8 +144,8 @@ async def test_a_handler_that_cancels_its_task_ends_only_its_own_lane(kit: Kit, 
 
     async with kit.bound() as w:
         ids = await w.create_in_order("some", range(6))
-        verdicts = await w.deliver(*ids, concurrency=concurrency)
-        assert verdicts == [10] + ["ack"] * 5
+        dispositions = await w.deliver(*ids, concurrency=concurrency)
+        assert dispositions == [10] + ["ack"] * 5
         assert await w.jobs.count_runs() == {"running": 1, "succeeded": 5}
 
 
@@ -159,7 +159,7 @@ async def test_options_that_cannot_be_are_refused_before_anything_is_claimed(
         w.storage.clear()
         with pytest.raises(InvalidArgument, match=next(iter(options))):
             await w.jobs.consume_batch(FakeBatch([message]), **options)
-        assert (w.storage.names, message.verdicts) == ([], [])
+        assert (w.storage.names, message.dispositions) == ([], [])
 
 
 # -- the budget -------------------------------------------------------------------------------------
@@ -170,9 +170,9 @@ async def work_off(w: Bound, ids: list[str], most: int, **options: Any) -> int:
     batches = 0
     while ids:
         w.storage.clear()
-        verdicts = await w.deliver(*ids, **options)
+        dispositions = await w.deliver(*ids, **options)
         assert len(w.storage.names) <= most, w.storage.names
-        ids = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict != "ack"]
+        ids = [i for i, disposition in zip(ids, dispositions, strict=True) if disposition != "ack"]
         batches += 1
         assert batches < 50
         w.clock.advance(1)
@@ -187,13 +187,13 @@ async def test_what_the_statements_do_not_suffice_for_is_given_back(kit: Kit) ->
 
     async with kit.bound(max_statements=20) as w:
         ids = await create_many(w, "beats", 40)
-        verdicts = await w.deliver(*ids)
-        done = verdicts.count("ack")
+        dispositions = await w.deliver(*ids)
+        done = dispositions.count("ack")
         assert 5 <= done < 20
-        assert verdicts.count(1) == 40 - done
+        assert dispositions.count(1) == 40 - done
         assert len(w.storage.names) <= 20
         assert await w.jobs.count_runs() == {"succeeded": done, "queued": 40 - done}
-        rest = [i for i, verdict in zip(ids, verdicts, strict=True) if verdict == 1]
+        rest = [i for i, disposition in zip(ids, dispositions, strict=True) if disposition == 1]
         assert await work_off(w, rest, 20) > 1
         assert {(await w.status(i)).result for i in ids} == {1}, "no attempt was spent"
 

@@ -15,7 +15,7 @@ async def corrupt(w: Bound, run_id: str) -> None:
 
 
 async def corrupt_job(w: Bound, schedule_id: str, column: str = "history", value: Any = "[broken") -> None:
-    await w.sql(f"UPDATE kumofire_jobs SET {column} = ? WHERE id = ?", value, schedule_id)
+    await w.sql(f"UPDATE kumofire_schedules SET {column} = ? WHERE id = ?", value, schedule_id)
 
 
 @pytest.mark.parametrize("broken", [0, 1, 4])
@@ -70,10 +70,10 @@ async def test_a_broken_run_in_a_batch_is_not_started_and_the_others_are(kit: Ki
     async with kit.bound() as w:
         ids = await w.create_in_order("note", range(4))
         await corrupt(w, ids[2])
-        verdicts = await w.deliver(*ids)
+        dispositions = await w.deliver(*ids)
         assert called == [0, 1, 3]
-        assert [verdicts[i] for i in (0, 1, 3)] == ["ack"] * 3
-        assert verdicts[2] != "ack"
+        assert [dispositions[i] for i in (0, 1, 3)] == ["ack"] * 3
+        assert dispositions[2] != "ack"
         assert (await w.row(ids[2]))["state"] == "queued"
 
 
@@ -88,8 +88,8 @@ async def test_a_run_that_breaks_while_it_runs_is_left_to_its_lease_and_the_othe
 
     async with kit.bound() as w:
         ids = await w.create_in_order("breaks", range(size))
-        verdicts = await w.deliver(*ids)
-        assert verdicts[1:] == ["ack"] * (size - 1)
+        dispositions = await w.deliver(*ids)
+        assert dispositions[1:] == ["ack"] * (size - 1)
         assert [(await w.row(i))["state"] for i in ids] == ["running"] + ["succeeded"] * (size - 1)
         kit.clock.advance(130)
         await w.jobs.dispatch()
@@ -162,7 +162,7 @@ async def test_a_schedule_that_cannot_move_blocks_neither_schedules_nor_runs(
         assert await w.state(run_id) == "queued"
         w.storage.clear()
         assert await w.jobs.dispatch() == DispatchReport()
-        assert w.storage.names == ["jobs.due", "runs.sweep"]  # set aside, and not tried at every tick
+        assert w.storage.names == ["schedules.due", "runs.sweep"]  # set aside, and not tried at every tick
 
 
 async def test_as_many_broken_schedules_as_the_limit_do_not_starve_the_rest(kit: Kit) -> None:

@@ -214,7 +214,7 @@ async def test_runs_of_a_job_unknown_here_are_left_alone_and_starve_nobody(kit: 
         assert [await w.state(run_id) for run_id in unknown] == ["ready"] * 5
         message = FakeMessage.of(unknown[0])
         await old.consume(message)
-        assert message.verdict == 60
+        assert message.disposition == 60
         assert await w.state(unknown[0]) == "ready"
 
 

@@ -134,7 +134,9 @@ async def test_a_schedule_that_cannot_move_does_not_keep_the_worker_from_its_dea
         await jobs.create_schedule("job", every=1)
         run_id = (await jobs.create("job")).kumofire_job_run_id
     with sqlite3.connect(path) as db:
-        db.execute("UPDATE kumofire_jobs SET history = '[broken', schedule = '{}', wake_at = 1, next_at = 1")
+        db.execute(
+            "UPDATE kumofire_schedules SET history = '[broken', schedule = '{}', wake_at = 1, next_at = 1"
+        )
         db.execute("UPDATE kumofire_runs SET state = 'queued', run_at = 1 WHERE id = ?", (run_id,))
         db.execute(
             "UPDATE kumofire_runs SET state = 'running', wake_at = 1, starts = 1, claim = 'x', attempt = 1, shared = 1"

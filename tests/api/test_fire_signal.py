@@ -9,12 +9,12 @@ import pytest
 from harness import Kit
 
 from kumofire_fsm import Fire, RunMachine
-from kumofire_fsm.machines import HANDED_BACK, Actor, Deadline, Event, Phase, Role
+from kumofire_fsm.machines import HANDED_BACK, Actor, Deadline, Event, Role, State
 
 
 class Parked(RunMachine):
-    parked = Phase(role=Role.WAITING, deadline=Deadline("run_at", "resume"))
-    refused = Phase(role=Role.SETTLED)
+    parked = State(role=Role.WAITING, deadline=Deadline("run_at", "resume"))
+    refused = State(role=Role.SETTLED)
 
     park = Event(
         RunMachine.running.to(parked, sets={"run_at": "next_at", **HANDED_BACK})
@@ -40,8 +40,8 @@ def register(kit: Kit, signal: Any, machine: type[RunMachine] = Parked) -> None:
 
 
 def test_a_machine_lists_the_events_that_end_an_attempt_in_any_case():
-    assert RunMachine.spec.outcomes == ("succeed", "fail", "snooze", "release", "stop")
-    assert Parked.spec.outcomes == (*RunMachine.spec.outcomes, "park", "refuse")
+    assert RunMachine.spec.endings == ("succeed", "fail", "snooze", "release", "stop")
+    assert Parked.spec.endings == (*RunMachine.spec.endings, "park", "refuse")
 
 
 @pytest.mark.parametrize(

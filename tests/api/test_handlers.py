@@ -12,7 +12,7 @@ from fakes import START
 from harness import Bound, Kit
 
 from kumofire_fsm import Cancel, InvalidArgument, Retry, Snooze, TooLarge
-from kumofire_fsm.context import RunFacts
+from kumofire_fsm.work.context import RunFacts
 
 
 async def result_of(w: Bound, name: str, payload: Any = None, **options: Any) -> Any:

@@ -25,9 +25,9 @@ async def test_a_handler_over_its_timeout_is_stopped_and_tried_again(kit: Kit) -
 
     async with kit.bound() as w:
         ids = [await w.create("slow"), await w.create("quick")]
-        verdicts = await w.deliver(*ids)
+        dispositions = await w.deliver(*ids)
         status = await w.status(ids[0])
-        assert (verdicts, status.state, cleaned) == ([2, "ack"], "retrying", [1])
+        assert (dispositions, status.state, cleaned) == ([2, "ack"], "retrying", [1])
         assert status.last_error.startswith(
             "TimeoutError: the handler took longer than its timeout of 0.02 s"
         )

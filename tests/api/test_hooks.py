@@ -10,7 +10,7 @@ import pytest
 from harness import Kit, echo, nothing
 
 from kumofire_fsm import Cancel, DefinitionError, Fail, Kumofire, NewRun, Retry, RunMachine, Transition
-from kumofire_fsm.machines import Event, Phase, Role
+from kumofire_fsm.machines import Event, Role, State
 
 Seen = list[tuple[str, str | None, str]]
 
@@ -182,7 +182,7 @@ async def test_a_failing_read_drops_the_hook_and_not_the_run(kit: Kit, when: str
 
 
 async def test_hooks_that_take_too_long_are_dropped(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kumofire_fsm.hooks.SECONDS", 0.01)
+    monkeypatch.setattr("kumofire_fsm.engine.hooks.SECONDS", 0.01)
     kit.job("none")(nothing)
     kit.app.on("succeed")(lambda t: asyncio.sleep(60))
     async with kit.bound() as w:
@@ -217,7 +217,7 @@ async def test_an_occurrence_of_a_recurring_job_is_told(kit: Kit) -> None:
 
 async def test_events_and_states_that_a_machine_adds_can_be_hooked(kit: Kit) -> None:
     class Approved(RunMachine):
-        approval = Phase("Waits for a person.", role=Role.WAITING, waits=True, initial=True)
+        approval = State("Waits for a person.", role=Role.WAITING, waits=True, initial=True)
         approve = Event(approval.to(RunMachine.ready))
         cancel = RunMachine.cancel | approval.to(RunMachine.canceled)
 

@@ -8,7 +8,7 @@ import pytest
 from fakes import SeededEntropy, VirtualClock
 from harness import Kit, nothing
 
-from kumofire_fsm.ids import first_id_at, new_id, new_token
+from kumofire_fsm.values.ids import first_id_at, new_id, new_token
 
 NOW = 1_767_225_600_123
 
@@ -64,6 +64,8 @@ async def test_a_whole_history_repeats_byte_for_byte() -> None:
             await w.deliver(*ids)
             kit.clock.advance(60)
             await w.jobs.dispatch()
-            return await w.sql("SELECT * FROM kumofire_runs") + await w.sql("SELECT * FROM kumofire_jobs")
+            return await w.sql("SELECT * FROM kumofire_runs") + await w.sql(
+                "SELECT * FROM kumofire_schedules"
+            )
 
     assert await history() == await history()

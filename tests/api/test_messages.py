@@ -1,4 +1,4 @@
-"""Every message ends in one verdict, and none is acknowledged away while its run may need it."""
+"""Every message ends in one disposition, and none is acknowledged away while its run may need it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeBatch, FakeMessage
 from harness import Kit, echo, nothing
 
-from kumofire_fsm import InvalidMessage, UnsupportedMessageVersion, Verdict
+from kumofire_fsm import Disposition, InvalidMessage, UnsupportedMessageVersion
 
 ID = "0198c0de-0000-7000-8000-000000000000"
 MALFORMED: dict[str, Any] = {
@@ -53,9 +53,9 @@ async def test_a_bad_message_is_retried_into_the_dead_letters_and_its_neighbours
     async with kit.bound() as w:
         run_id = await w.create("none")
         bad, good = FakeMessage(BAD[kind]), FakeMessage.of(run_id)
-        verdicts = await w.jobs.consume_batch(FakeBatch([bad, good]))
-        assert (bad.verdicts, good.verdicts) == ([0], ["ack"])
-        assert (verdicts[0].run_id, verdicts[0].ack) == (None, False)
+        dispositions = await w.jobs.consume_batch(FakeBatch([bad, good]))
+        assert (bad.dispositions, good.dispositions) == ([0], ["ack"])
+        assert (dispositions[0].run_id, dispositions[0].ack) == (None, False)
         assert await w.state(run_id) == "succeeded"
 
 
@@ -89,7 +89,7 @@ async def test_every_form_of_a_good_message_is_read(kit: Kit, form: str) -> None
             "object": SimpleNamespace(body=body),
             "message": FakeMessage(json.dumps(body)),
         }[form]
-        assert await w.jobs.consume(message) == Verdict(run_id, ack=True, reason="succeeded")
+        assert await w.jobs.consume(message) == Disposition(run_id, ack=True, reason="succeeded")
         assert await w.state(run_id) == "succeeded"
 
 
@@ -115,13 +115,15 @@ async def test_a_message_delivered_twice_in_one_batch_runs_once_and_both_are_ack
 
 
 @pytest.mark.parametrize(
-    ("delay", "verdict"), [(30, 30), (0.2, 1), (89.5, 90), (86_400, 86_400), (200_000, 86_400)]
+    ("delay", "disposition"), [(30, 30), (0.2, 1), (89.5, 90), (86_400, 86_400), (200_000, 86_400)]
 )
-async def test_an_early_message_is_retried_when_its_run_is_due(kit: Kit, delay: float, verdict: int) -> None:
+async def test_an_early_message_is_retried_when_its_run_is_due(
+    kit: Kit, delay: float, disposition: int
+) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:
         run_id = await w.create("none", delay=delay)
-        assert await w.deliver(run_id) == [verdict]
+        assert await w.deliver(run_id) == [disposition]
         assert (await w.status(run_id)).attempt == 0
 
 
@@ -138,8 +140,8 @@ async def test_a_message_for_a_settled_run_is_acknowledged(kit: Kit) -> None:
 async def test_a_message_for_a_run_that_does_not_exist_is_acknowledged(kit: Kit) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:
-        verdict = await w.jobs.consume(FakeMessage.of(ID))
-        assert verdict == Verdict(ID, ack=True, reason="no such run")
+        disposition = await w.jobs.consume(FakeMessage.of(ID))
+        assert disposition == Disposition(ID, ack=True, reason="no such run")
 
 
 async def test_a_batch_of_everything_gets_each_its_own_verdict(kit: Kit) -> None:
@@ -159,7 +161,7 @@ async def test_a_batch_of_everything_gets_each_its_own_verdict(kit: Kit) -> None
             FakeMessage({"version": 2})
         ]
         await other.bind(db=w.storage, queue=w.queue).consume_batch(FakeBatch(messages))
-        assert [m.verdict for m in messages] == ["ack", 45, 60, "ack", "ack", 0]
+        assert [m.disposition for m in messages] == ["ack", 45, 60, "ack", "ack", 0]
         assert [await w.state(i) for i in (good, early, foreign)] == ["succeeded", "queued", "queued"]
 
 
@@ -177,12 +179,12 @@ async def test_a_short_retry_takes_its_message_along(kit: Kit) -> None:
         message = FakeMessage.of(run_id)
         for delay in (2, 4):
             await w.jobs.consume(message)
-            assert message.verdicts.pop() == delay
+            assert message.dispositions.pop() == delay
             kit.clock.advance(delay - 0.001)
             assert await w.deliver(run_id) == [1]
             kit.clock.advance(0.001)
         await w.jobs.consume(message)
-        assert (message.verdict, called, await w.state(run_id)) == ("ack", [1, 2, 3], "succeeded")
+        assert (message.disposition, called, await w.state(run_id)) == ("ack", [1, 2, 3], "succeeded")
         assert w.queue.sent == [(run_id, 0)]
 
 

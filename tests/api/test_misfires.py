@@ -1,4 +1,4 @@
-"""After an outage: what runs, what is passed over and recorded, and that the rhythm goes on."""
+"""After an outage: what runs, what is passed over and recorded, and that the recurrence goes on."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_many_jobs_that_catch_up_do_so_in_rounds_and_lose_nothing(kit: Kit
         assert (report.fired, report.skipped, report.complete) == (3000, 0, True)
         assert max(len(call) for call in w.queue.calls) <= 500
         assert await w.sql(
-            "SELECT DISTINCT count(*), count(DISTINCT scheduled_for) FROM kumofire_runs GROUP BY job_id"
+            "SELECT DISTINCT count(*), count(DISTINCT scheduled_for) FROM kumofire_runs GROUP BY schedule_id"
         ) == [(50, 50)]
 
 
@@ -98,7 +98,7 @@ async def test_a_database_that_fails_while_jobs_catch_up_loses_and_doubles_nothi
         made = await w.jobs.create_schedule("none", every=60, misfire="all", overlap=overlap)
         for hour in range(1, 6):
             kit.clock.advance(hours=1)
-            w.storage.fail_once("jobs.fire", when)
+            w.storage.fail_once("schedules.fire", when)
             with pytest.raises(TransientStoreError):
                 await w.jobs.dispatch()
             await w.jobs.dispatch()
@@ -168,7 +168,7 @@ async def test_one_broken_row_is_suspended_and_the_others_catch_up(kit: Kit) -> 
     async with kit.bound() as w:
         made = [await w.jobs.create_schedule("echo", n, every=600, overlap="skip") for n in range(3)]
         for text in ('{"overlap"', '{"every_ms":600000,"anchor_ms":0,"overlap":"maybe"}'):
-            await w.sql("UPDATE kumofire_jobs SET schedule = ? WHERE id = ?", text, made[1].id)
+            await w.sql("UPDATE kumofire_schedules SET schedule = ? WHERE id = ?", text, made[1].id)
             kit.clock.advance(minutes=10)
             report = await w.jobs.dispatch()
             assert report.suspended == 1

@@ -77,7 +77,7 @@ async def test_a_batch_that_the_database_failed_neither_loses_nor_doubles_an_occ
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, every=60)
         kit.clock.advance(60)
-        w.storage.fail_once("jobs.fire", when)
+        w.storage.fail_once("schedules.fire", when)
         with pytest.raises(TransientStoreError):
             await w.jobs.dispatch()
         report = await w.jobs.dispatch()
@@ -95,7 +95,7 @@ async def test_a_run_that_cannot_be_inserted_keeps_its_schedule_from_moving_on(k
         made = await w.jobs.create_schedule("echo", 1, every=60)
         good = await w.jobs.create_schedule("echo", 2, every=60)
         await w.sql(
-            "CREATE TRIGGER refuse BEFORE INSERT ON kumofire_runs WHEN NEW.job_id = '" + made.id + "' "
+            "CREATE TRIGGER refuse BEFORE INSERT ON kumofire_runs WHEN NEW.schedule_id = '" + made.id + "' "
             "BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
         kit.clock.advance(60)
@@ -129,7 +129,7 @@ async def test_the_second_lock_refuses_a_doubled_occurrence_whatever_the_schedul
         kit.clock.advance(60)
         await w.jobs.dispatch()
         due = START.timestamp() * 1000 + 60_000
-        await w.sql("UPDATE kumofire_jobs SET next_at = ?, wake_at = ?", int(due), int(due))
+        await w.sql("UPDATE kumofire_schedules SET next_at = ?, wake_at = ?", int(due), int(due))
         assert await w.jobs.dispatch() == DispatchReport()
         assert (await w.sizes())["kumofire_runs"] == 1
         assert (await w.jobs.get_schedule(made.id)).next_at == START + timedelta(seconds=120)
@@ -165,7 +165,7 @@ async def test_a_schedule_without_a_next_occurrence_ends_with_its_last_run(kit: 
     kit.job("echo")(echo)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, every=60)
-        await w.sql("""UPDATE kumofire_jobs SET schedule = '{"cron":"0 0 30 2 *","timezone":"UTC"}'""")
+        await w.sql("""UPDATE kumofire_schedules SET schedule = '{"cron":"0 0 30 2 *","timezone":"UTC"}'""")
         kit.clock.advance(60)
         assert (await w.jobs.dispatch()).fired == 1
         shown = await w.jobs.get_schedule(made.id)

@@ -91,10 +91,10 @@ async def test_a_held_occurrence_is_looked_at_every_five_seconds_and_writes_no_h
         await look(kit, w, minutes=10)
         w.storage.clear()
         await look(kit, w, seconds=4)
-        assert w.storage.names == ["jobs.due", "runs.sweep"]
+        assert w.storage.names == ["schedules.due", "runs.sweep"]
         w.storage.clear()
         await look(kit, w, seconds=1)
-        assert w.storage.names == ["jobs.due", "jobs.hold", "runs.sweep"]
+        assert w.storage.names == ["schedules.due", "schedules.hold", "runs.sweep"]
         assert [entry.event for entry in (await w.jobs.get_schedule(made.id)).history] == ["create"]
 
 
@@ -149,14 +149,14 @@ async def test_a_hundred_due_jobs_that_care_cost_no_more_statements_but_for_the_
             await w.jobs.create_schedule("none", every=600, overlap=overlap)
         w.storage.clear()
         assert (await look(kit, w, minutes=10)).fired == 100
-        assert w.storage.names == ["jobs.due", "jobs.fire", "runs.insert_occurrences", "runs.sweep"]
+        assert w.storage.names == ["schedules.due", "schedules.fire", "runs.insert_occurrences", "runs.sweep"]
         w.storage.clear()
         await look(kit, w, minutes=10)
         assert w.storage.names == {
-            "skip": ["jobs.due", "jobs.skip", "runs.sweep"],
-            "queue": ["jobs.due", "jobs.hold", "runs.sweep"],
+            "skip": ["schedules.due", "schedules.skip", "runs.sweep"],
+            "queue": ["schedules.due", "schedules.hold", "runs.sweep"],
             "cancel_previous": [
-                "jobs.due", "jobs.fire", "runs.insert_occurrences", "runs.cancel_for_tick", "runs.sweep",
+                "schedules.due", "schedules.fire", "runs.insert_occurrences", "runs.cancel_for_tick", "runs.sweep",
             ],
         }[overlap]  # fmt: skip
 
@@ -171,7 +171,7 @@ async def test_two_dispatchers_keep_one_run_at_a_time(kit: Kit, tmp_path: Path, 
         for _ in range(6):
             kit.clock.advance(minutes=10)
             await asyncio.gather(*(w.jobs.dispatch() for w in (one, two, one)))
-            busy = "SELECT count(*) FROM kumofire_runs WHERE wake_at IS NOT NULL GROUP BY job_id"
+            busy = "SELECT count(*) FROM kumofire_runs WHERE wake_at IS NOT NULL GROUP BY schedule_id"
             assert await one.sql(busy) == [(1,)] * 5
 
 

@@ -95,7 +95,7 @@ async def test_a_dedupe_key_tells_which_run_holds_it(kit: Kit) -> None:
                 _ = run.kumofire_job_run_id
             await w.jobs.send_hint(run)
         assert await w.deliver(first.new_id, second.new_id) == ["ack", "ack"]
-        assert await w.sizes() == {"kumofire_runs": 1, "kumofire_bodies": 0, "kumofire_jobs": 0}
+        assert await w.sizes() == {"kumofire_runs": 1, "kumofire_bodies": 0, "kumofire_schedules": 0}
 
 
 async def test_a_handler_commits_the_runs_that_follow_with_its_own_success(kit: Kit) -> None:

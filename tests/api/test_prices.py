@@ -68,7 +68,7 @@ async def test_an_idle_tick_is_two_statements_and_no_send(kit: Kit) -> None:
         await w.jobs.create_schedule("echo", 1, every=3600)
         w.storage.clear()
         await w.jobs.dispatch()
-        assert w.storage.names == ["jobs.due", "runs.sweep"]
+        assert w.storage.names == ["schedules.due", "runs.sweep"]
         assert w.queue.calls == []
 
 
@@ -79,7 +79,7 @@ async def test_a_tick_with_100_due_runs_is_two_statements_and_one_send(kit: Kit)
         kit.clock.advance(100)
         w.storage.clear()
         assert await w.jobs.dispatch() == DispatchReport(moved=100, sent=100)
-        assert w.storage.names == ["jobs.due", "runs.sweep"]
+        assert w.storage.names == ["schedules.due", "runs.sweep"]
         assert [len(call) for call in w.queue.calls] == [100]
 
 
@@ -91,7 +91,7 @@ async def test_a_tick_with_100_due_recurring_jobs_is_four_statements_and_one_sen
         kit.clock.advance(60)
         w.storage.clear()
         assert await w.jobs.dispatch() == DispatchReport(sent=100, fired=100)
-        assert w.storage.names == ["jobs.due", "jobs.fire", "runs.insert_occurrences", "runs.sweep"]
+        assert w.storage.names == ["schedules.due", "schedules.fire", "runs.insert_occurrences", "runs.sweep"]
         assert [len(call) for call in w.queue.calls] == [100]
 
 
@@ -101,8 +101,8 @@ async def test_consuming_100_quick_runs_of_mixed_outcomes_is_six_statements_at_m
         created = await w.jobs.create_many([NewRun("mixed", n) for n in range(100)])
         w.storage.clear()
         w.queue.clear()
-        verdicts = await w.deliver(*(each.kumofire_job_run_id for each in created))
-        assert verdicts.count("ack") == 60
+        dispositions = await w.deliver(*(each.kumofire_job_run_id for each in created))
+        assert dispositions.count("ack") == 60
         assert len(w.storage.names) <= 6
         assert w.queue.calls == []
         assert await w.jobs.count_runs() == {
@@ -166,9 +166,9 @@ async def test_an_unchanged_upsert_reads_once_and_writes_nothing(kit: Kit) -> No
     register(kit)
     async with kit.bound() as w:
         await w.jobs.upsert_schedule("echo", 1, schedule_key="k", every=60)
-        before = await w.sql("SELECT * FROM kumofire_jobs")
+        before = await w.sql("SELECT * FROM kumofire_schedules")
         w.storage.clear()
         await w.jobs.upsert_schedule("echo", 1, schedule_key="k", every=60)
         assert w.storage.trips <= 3
         assert not any("revise" in name for name in w.storage.names)
-        assert await w.sql("SELECT * FROM kumofire_jobs") == before
+        assert await w.sql("SELECT * FROM kumofire_schedules") == before

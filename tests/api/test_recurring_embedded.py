@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from kumofire_fsm import Kumofire, occurrences
+from kumofire_fsm import Kumofire
+from kumofire_fsm.schedules import occurrences
 
 
 async def test_a_worker_lets_an_occurrence_wait_for_the_previous_run(

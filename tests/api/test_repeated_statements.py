@@ -71,7 +71,9 @@ async def test_every_outcome_is_found_settled_by_the_second_answer(kit: Kit, tog
         messages = [FakeMessage.of(each.kumofire_job_run_id) for each in created]
         for batch in [messages] if together else [[message] for message in messages]:
             await jobs.consume_batch(FakeBatch(batch))
-        assert [message.verdict for message in messages] == [verdict for _, verdict in OUTCOMES.values()]
+        assert [message.disposition for message in messages] == [
+            disposition for _, disposition in OUTCOMES.values()
+        ]
         assert sorted(calls) == sorted(OUTCOMES)
         for each, (state, _) in zip(created, OUTCOMES.values(), strict=True):
             status = await jobs.get_status(each.kumofire_job_run_id)

@@ -1,4 +1,4 @@
-"""The kinds of rhythm and their bounds: once, from a start, to an end, so many times, with jitter."""
+"""The kinds of recurrence and their bounds: once, from a start, to an end, so many times, with jitter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fakes import START
 from harness import Bound, Kit, nothing
 
 from kumofire_fsm import InvalidArgument, InvalidSchedule
-from kumofire_fsm.jitter import jitter_delay_ms
+from kumofire_fsm.calendar.recurrence import jitter_delay_ms
 
 HOUR = timedelta(hours=1)
 
@@ -87,7 +87,7 @@ async def test_what_can_never_fire_or_is_no_policy_is_refused(
         for call in (w.jobs.create_schedule, w.jobs.upsert_schedule):
             with pytest.raises(InvalidSchedule, match=said):
                 await call("none", schedule_key="k", **options)
-        assert (await w.sizes())["kumofire_jobs"] == 0
+        assert (await w.sizes())["kumofire_schedules"] == 0
 
 
 @pytest.mark.parametrize("options", [{"jitter": -1}, {"jitter": "5"}, {"misfire_grace": -1}, {"end_at": 5}])
@@ -191,7 +191,7 @@ async def test_a_rhythm_with_every_option_is_shown_and_kept_by_the_same_upsert(k
         made = await w.jobs.upsert_schedule("none", schedule_key="k", **options)
         assert {name: getattr(made, name) for name in options} == options | {"tags": ("a",)}
         assert made.next_at == datetime(2026, 1, 2, 4, tzinfo=UTC)
-        before = await w.sql("SELECT * FROM kumofire_jobs")
+        before = await w.sql("SELECT * FROM kumofire_schedules")
         kit.clock.advance(days=1, hours=4)
         assert await w.jobs.upsert_schedule("none", schedule_key="k", **options) == made
-        assert await w.sql("SELECT * FROM kumofire_jobs") == before
+        assert await w.sql("SELECT * FROM kumofire_schedules") == before

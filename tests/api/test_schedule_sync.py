@@ -62,14 +62,14 @@ async def test_an_unchanged_set_costs_one_statement_and_changes_nothing_also_at_
     async with kit.bound() as w:
         w.storage.clear()
         await w.jobs.sync_schedules([A, B, C])
-        assert w.storage.names == ["jobs.declared", "jobs.insert"]
+        assert w.storage.names == ["schedules.declared", "schedules.insert"]
         await w.jobs.pause_schedule(schedule_key="b")
         kit.clock.advance(hours=2)
-        before = await w.sql("SELECT * FROM kumofire_jobs")
+        before = await w.sql("SELECT * FROM kumofire_schedules")
         w.storage.clear()
         assert await w.jobs.sync_schedules([A, B, C]) == SyncReport(unchanged=("a", "b", "c"))
-        assert w.storage.names == ["jobs.declared"]
-        assert await w.sql("SELECT * FROM kumofire_jobs") == before
+        assert w.storage.names == ["schedules.declared"]
+        assert await w.sql("SELECT * FROM kumofire_schedules") == before
         report = await w.jobs.dispatch()
         assert (report.fired, report.skipped) == (2, 119)
         assert await w.jobs.sync_schedules([A, B, C]) == SyncReport(unchanged=("a", "b", "c"))
@@ -84,7 +84,7 @@ async def test_a_hundred_changes_of_each_kind_are_three_statements(kit: Kit) -> 
         w.storage.clear()
         report = await w.jobs.sync_schedules([*(replace(each, every=90) for each in many[:100]), *many[200:]])
         assert [len(keys) for keys in (report.created, report.changed, report.ended)] == [100, 100, 100]
-        assert w.storage.names == ["jobs.declared", "jobs.insert", "jobs.end+revise"]
+        assert w.storage.names == ["schedules.declared", "schedules.insert", "schedules.end+revise"]
         assert w.storage.trips == 2
 
 
@@ -93,7 +93,7 @@ async def test_large_payloads_are_stored_in_parts_of_a_megabyte(kit: Kit) -> Non
     async with kit.bound() as w:
         large = [NewSchedule("echo", str(n) * 200_000, schedule_key=f"k{n}", every=60) for n in range(9)]
         assert len((await w.jobs.sync_schedules(large)).created) == 9
-        assert w.storage.names.count("jobs.insert") == 5
+        assert w.storage.names.count("schedules.insert") == 5
         assert len((await w.jobs.sync_schedules(large)).unchanged) == 9
 
 
@@ -153,7 +153,7 @@ async def test_nothing_is_stored_of_a_set_with_a_mistake(kit: Kit, error: Any, w
     async with kit.bound() as w:
         with pytest.raises(error):
             await w.jobs.sync_schedules([replace(C, schedule_key="z"), replace(B, payload=0), wrong])
-        assert (await w.sizes())["kumofire_jobs"] == 0
+        assert (await w.sizes())["kumofire_schedules"] == 0
 
 
 async def test_processes_that_sync_at_once_make_each_change_once(kit: Kit, tmp_path: Path) -> None:
@@ -228,5 +228,5 @@ async def test_an_embedded_file_gets_the_declared_schedules_only_when_asked(
     async with app.open(tmp_path / "jobs.db", sync_schedules=asked):
         assert [each.schedule_key for each in seen] == (["tick"] if asked else [])
     with sqlite3.connect(tmp_path / "jobs.db") as db:
-        assert db.execute("SELECT count(*) FROM kumofire_jobs").fetchone() == (int(asked),)
+        assert db.execute("SELECT count(*) FROM kumofire_schedules").fetchone() == (int(asked),)
     db.close()

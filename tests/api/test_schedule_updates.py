@@ -1,4 +1,4 @@
-"""Changing a recurring job: only what is given changes, and what stays keeps its rhythm."""
+"""Changing a recurring job: only what is given changes, and what stays keeps its recurrence."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ async def test_an_unchanged_upsert_changes_nothing_also_at_the_due_moment(
         declared = {"schedule_key": "k", "max_attempts": 2, "tags": ["a"], **rule}
         made = await w.jobs.upsert_schedule("echo", {"p": 1}, **declared)
         kit.clock.advance(hours=1 if due else 0.1)
-        before = await w.sql("SELECT * FROM kumofire_jobs")
+        before = await w.sql("SELECT * FROM kumofire_schedules")
         again = await w.jobs.upsert_schedule("echo", {"p": 1}, **declared)
         assert again == made
-        assert await w.sql("SELECT * FROM kumofire_jobs") == before
+        assert await w.sql("SELECT * FROM kumofire_schedules") == before
         assert (await w.jobs.dispatch()).fired == (1 if due else 0)
 
 
@@ -125,10 +125,10 @@ async def test_an_update_revives_what_is_suspended_or_ended_but_not_what_is_paus
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, every=60)
         if state == "suspended":
-            await w.sql("UPDATE kumofire_jobs SET template = '{'")
+            await w.sql("UPDATE kumofire_schedules SET template = '{'")
             kit.clock.advance(60)
             assert (await w.jobs.dispatch()).suspended == 1
-            await w.sql("UPDATE kumofire_jobs SET template = '{}'")
+            await w.sql("UPDATE kumofire_schedules SET template = '{}'")
         else:
             await (w.jobs.disable_schedule if state == "paused" else w.jobs.end_schedule)(made.id)
         changed = await w.jobs.update_schedule(made.id, payload=2)
@@ -140,7 +140,7 @@ async def test_a_suspended_schedule_is_mended_by_an_upsert(kit: Kit) -> None:
     register(kit)
     async with kit.bound() as w:
         made = await w.jobs.upsert_schedule("echo", 1, schedule_key="k", every=60)
-        await w.sql("UPDATE kumofire_jobs SET schedule = '{', template = '{'")
+        await w.sql("UPDATE kumofire_schedules SET schedule = '{', template = '{'")
         kit.clock.advance(60)
         assert (await w.jobs.dispatch()).suspended == 1
         mended = await w.jobs.upsert_schedule("echo", 1, schedule_key="k", every=60)

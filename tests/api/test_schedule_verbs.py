@@ -1,4 +1,4 @@
-"""Each verb takes a schedule's id or its key; runs made by hand stand outside the rhythm."""
+"""Each verb takes a schedule's id or its key; runs made by hand stand outside the recurrence."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ async def test_a_run_triggered_by_hand_comes_at_once_and_uses_up_no_occurrence(
         if state == "ended":
             await w.jobs.end_schedule(made.id)
         kit.clock.advance(60)
-        before = await w.sql("SELECT * FROM kumofire_jobs")
+        before = await w.sql("SELECT * FROM kumofire_schedules")
         created = [await w.jobs.trigger_now(schedule_key="k") for _ in range(2)]
         assert all(each.is_new for each in created)
-        assert await w.sql("SELECT * FROM kumofire_jobs") == before
+        assert await w.sql("SELECT * FROM kumofire_schedules") == before
         ids = [each.kumofire_job_run_id for each in created]
         assert w.queue.sent == [(run_id, 0) for run_id in ids]
         assert await w.deliver(*ids) == ["ack", "ack"]
@@ -110,7 +110,7 @@ async def test_a_preview_begins_with_what_is_due_and_ends_where_the_schedule_doe
         await w.jobs.end_schedule(made.id)
         assert await w.jobs.preview_schedule(made.id) == []
         await w.jobs.update_schedule(made.id, max_occurrences=None)
-        await w.sql("UPDATE kumofire_jobs SET schedule = '{'")
+        await w.sql("UPDATE kumofire_schedules SET schedule = '{'")
         with pytest.raises(InvalidSchedule):
             await w.jobs.preview_schedule(made.id)
         for n in (0, -1, 1.5):
@@ -136,7 +136,7 @@ async def test_an_update_that_loses_the_race_against_a_tick_looks_again(kit: Kit
 
         async def execute(statement: Any) -> Any:
             rows = await read(statement)
-            if statement.name == "jobs.read" and next(ticks, False):
+            if statement.name == "schedules.read" and next(ticks, False):
                 assert (await w.jobs.dispatch()).fired == 1
             return rows
 
@@ -153,7 +153,7 @@ async def test_who_loses_every_race_is_told_of_the_conflict(kit: Kit) -> None:
 
         async def execute(statement: Any) -> Any:
             rows = await read(statement)
-            await w.sql("UPDATE kumofire_jobs SET revision = revision + 1")
+            await w.sql("UPDATE kumofire_schedules SET revision = revision + 1")
             return rows
 
         w.storage.execute = execute
@@ -170,7 +170,9 @@ async def test_what_the_database_refuses_is_an_invalid_schedule(kit: Kit) -> Non
     kit.job("echo")(echo)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, every=60, schedule_key="k")
-        await w.sql("CREATE TRIGGER no BEFORE UPDATE ON kumofire_jobs BEGIN SELECT RAISE(ABORT, 'no'); END")
+        await w.sql(
+            "CREATE TRIGGER no BEFORE UPDATE ON kumofire_schedules BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
         for refused in (
             w.jobs.pause_schedule(made.id),
             w.jobs.sync_schedules([NewSchedule("echo", 2, schedule_key="k", every=60)]),

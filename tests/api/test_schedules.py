@@ -17,7 +17,7 @@ from kumofire_fsm import (
     UnknownJob,
     UnknownSchedule,
 )
-from kumofire_fsm.schedules import Schedule
+from kumofire_fsm.schedules.client import Schedule
 
 UNKNOWN = "0198c0de-0000-7000-8000-000000000000"
 MINUTE = timedelta(minutes=1)
@@ -127,7 +127,7 @@ async def test_a_rule_that_can_never_fire_is_refused_by_every_call(kit: Kit, opt
             await w.jobs.create_schedule("none", **options)
         with pytest.raises(InvalidSchedule):
             await w.jobs.upsert_schedule("none", schedule_key="k", **options)
-        assert (await w.sizes())["kumofire_jobs"] == 0
+        assert (await w.sizes())["kumofire_schedules"] == 0
         made = await w.jobs.create_schedule("none", cron="* * * * *", schedule_key="k")
         if options:
             with pytest.raises(InvalidSchedule):
@@ -163,7 +163,7 @@ async def test_other_arguments_are_checked_as_for_create(
     async with kit.bound() as w:
         with pytest.raises(error):
             await w.jobs.create_schedule(**{"name": "echo", "every": 60, **options})
-        assert (await w.sizes())["kumofire_jobs"] == 0
+        assert (await w.sizes())["kumofire_schedules"] == 0
 
 
 async def test_a_taken_key_is_refused(kit: Kit) -> None:

@@ -9,7 +9,8 @@ import pytest
 from fakes import START
 from harness import Bound, Kit, nothing
 
-from kumofire_fsm import InvalidSchedule, NewSchedule, SyncReport, occurrences
+from kumofire_fsm import InvalidSchedule, NewSchedule, SyncReport
+from kumofire_fsm.schedules import occurrences
 
 
 def minutes(*numbers: float) -> list[datetime]:
@@ -131,7 +132,7 @@ async def test_a_broken_template_is_told_when_a_run_is_asked_for(kit: Kit) -> No
     kit.job("none")(nothing)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("none", every=600)
-        await w.sql("UPDATE kumofire_jobs SET template = '{'")
+        await w.sql("UPDATE kumofire_schedules SET template = '{'")
         with pytest.raises(InvalidSchedule, match="its template is broken"):
             await w.jobs.trigger_now(made.id)
 

@@ -16,7 +16,7 @@ BACKOFF_S = 2
 """The kit's first wait, without jitter."""
 
 
-async def after_one_call(kit: Kit, outcome: Any, verdict: str | int, **options: Any) -> RunStatus:
+async def after_one_call(kit: Kit, outcome: Any, disposition: str | int, **options: Any) -> RunStatus:
     """Call a handler once that raises or returns the outcome."""
 
     @kit.job("job", **options)
@@ -28,7 +28,7 @@ async def after_one_call(kit: Kit, outcome: Any, verdict: str | int, **options: 
     async with kit.bound() as w:
         run_id = await w.create("job")
         kit.clock.advance(1)
-        assert await w.deliver(run_id) == [verdict]
+        assert await w.deliver(run_id) == [disposition]
         return await w.status(run_id)
 
 
@@ -104,7 +104,7 @@ async def test_cancel_ends_the_run_canceled(kit: Kit, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "wait", "verdict"),
+    ("until", "wait", "disposition"),
     [
         (30, 30, 30),
         (0.5, 0.5, 1),
@@ -114,8 +114,8 @@ async def test_cancel_ends_the_run_canceled(kit: Kit, reason: str) -> None:
         (datetime(2025, 1, 1, tzinfo=UTC), -31_536_001, 1),
     ],
 )
-async def test_a_snooze_gives_its_attempt_back(kit: Kit, until: Any, wait: float, verdict: Any) -> None:
-    status = await after_one_call(kit, Snooze(until), verdict, max_attempts=1)
+async def test_a_snooze_gives_its_attempt_back(kit: Kit, until: Any, wait: float, disposition: Any) -> None:
+    status = await after_one_call(kit, Snooze(until), disposition, max_attempts=1)
     assert (status.state, status.attempt, status.last_error) == ("ready", 0, None)
     assert status.run_at == NOW + timedelta(seconds=wait)
 

@@ -10,9 +10,9 @@ import pytest
 from harness import Bound, Kit
 
 from kumofire_fsm import Fail, LeaseLost, Retry, Snooze
-from kumofire_fsm import pool as pools
-from kumofire_fsm.pool import WorkerPool
-from kumofire_fsm.upkeep import Upkeep
+from kumofire_fsm.embedded import pool as pools
+from kumofire_fsm.embedded.pool import WorkerPool
+from kumofire_fsm.embedded.upkeep import Upkeep
 
 OUTCOMES = {
     "succeed": "late",
@@ -170,16 +170,16 @@ async def test_a_heartbeat_of_a_lost_attempt_raises_lease_lost(kit: Kit) -> None
 
 
 async def test_two_consumers_of_one_message_call_the_handler_once(kit: Kit) -> None:
-    verdicts: list[Any] = []
+    dispositions: list[Any] = []
 
     async def meanwhile(ctx: Any) -> None:
-        verdicts.extend(await w.deliver(ctx.run.id))
+        dispositions.extend(await w.deliver(ctx.run.id))
 
     stalled(kit, meanwhile, "done")
     async with kit.bound() as w:
         run_id = await w.create("work")
         assert await w.deliver(run_id) == ["ack"]
-        assert verdicts == [70]  # when the lease of the first is over
+        assert dispositions == [70]  # when the lease of the first is over
         assert (await w.status(run_id)).attempt == 1
 
 

@@ -13,14 +13,14 @@ import pytest
 from harness import Bound, Kit, nothing
 
 from kumofire_fsm import NewRun, RunMachine, SchemaMismatch
-from kumofire_fsm.machines import Deadline, Event, Phase, Role
+from kumofire_fsm.machines import Deadline, Event, Role, State
 
 COMMAND = "kumofire machine migrate MODULE:APP"
 SET_ASIDE = 3_600_000
 
 
 class Approved(RunMachine):
-    approval = Phase(role=Role.WAITING, initial=True, deadline=Deadline("now + 1000", "expire"))
+    approval = State(role=Role.WAITING, initial=True, deadline=Deadline("now + 1000", "expire"))
     approve = Event(approval.to(RunMachine.ready))
     expire = RunMachine.expire | approval.to(RunMachine.failed)
 
@@ -122,8 +122,8 @@ async def test_an_occurrence_is_set_aside_with_the_command(kit: Kit, caplog: Any
         kit.clock.advance(60)
         await w.jobs.dispatch()
         assert await w.jobs.count_runs() == {}
-        state, wake_at = (await w.sql("SELECT state, wake_at FROM kumofire_jobs WHERE id = ?", schedule.id))[
-            0
-        ]
+        state, wake_at = (
+            await w.sql("SELECT state, wake_at FROM kumofire_schedules WHERE id = ?", schedule.id)
+        )[0]
         assert (state, wake_at) == ("active", kit.clock.now() + SET_ASIDE)
     assert [COMMAND in r.message for r in caplog.records if "cannot be moved" in r.message] == [True]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from harness import Bound, Kit
 
-from kumofire_fsm import pool as pool_module
-from kumofire_fsm import upkeep
-from kumofire_fsm.binding import EMBEDDED, Timing
-from kumofire_fsm.pool import WorkerPool
+from kumofire_fsm.embedded import pool as pool_module
+from kumofire_fsm.embedded import upkeep
+from kumofire_fsm.embedded.pool import WorkerPool
+from kumofire_fsm.engine.binding import EMBEDDED, Timing
 from kumofire_fsm.ports import Statement
 
 

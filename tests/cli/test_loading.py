@@ -31,7 +31,7 @@ def test_a_module_that_only_a_worker_has_is_told_as_such(tmp_path: Path, module:
     assert done.err.startswith("kumofire: 'in_worker' cannot be imported: No module named ")
     assert done.err.endswith(
         "exists inside a Worker only, so put the application and its jobs into a module that does not import "
-        "it, nor kumofire_fsm.worker, and name that one\n"
+        "it, nor kumofire_fsm.cloudflare, and name that one\n"
     )
 
 

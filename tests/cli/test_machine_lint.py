@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from kumofire_fsm.cli.commands import cli
 from kumofire_fsm.errors import InvalidArgument
 
-WORDS = "from kumofire_fsm.machines import Deadline, Event, Phase, Role, RunMachine\n"
+WORDS = "from kumofire_fsm.machines import Deadline, Event, State, Role, RunMachine\n"
 SILENT = (
     WORDS
     + """
 class Approved(RunMachine):
-    approval = Phase(role=Role.WAITING, waits=True, initial=True)
+    approval = State(role=Role.WAITING, waits=True, initial=True)
     approve = Event(approval.to(RunMachine.ready))
 """
 )
@@ -24,14 +24,14 @@ BROKEN = (
     WORDS
     + """
 class Approved(RunMachine):
-    approval = Phase(role=Role.WAITING, initial=True)
-    vault = Phase(role=Role.WAITING, waits=True)
+    approval = State(role=Role.WAITING, initial=True)
+    vault = State(role=Role.WAITING, waits=True)
     approve = Event(approval.to(RunMachine.ready))
 """
 )
 WARNING = (
     "warning undocumented-state: approved: state 'approval' says nothing about itself\n"
-    '  begin its declaration with a sentence: Phase("Waits for a person.", ...)\n'
+    '  begin its declaration with a sentence: State("Waits for a person.", ...)\n'
     "0 errors, 1 warning\n"
 )
 
@@ -86,9 +86,9 @@ def test_a_lifecycle_that_cannot_exist_is_told_with_all_its_errors_and_the_line(
 @pytest.mark.parametrize(
     ("body", "what"),
     [
-        ("    waits = Phase(waits=True)", "TypeError: Phase.__init__() missing 1 required keyword-only argument: 'role'"),
-        ("    waits = Phase(role='idle')", "ValueError: 'idle' is not a valid Role"),
-        ("    send = Phase(role=Role.SETTLED)", "Approved.send: the name is reserved; choose another"),
+        ("    waits = State(waits=True)", "TypeError: State.__init__() missing 1 required keyword-only argument: 'role'"),
+        ("    waits = State(role='idle')", "ValueError: 'idle' is not a valid Role"),
+        ("    send = State(role=Role.SETTLED)", "Approved.send: the name is reserved; choose another"),
     ],
 )  # fmt: skip
 def test_whatever_else_a_declaration_raises_is_an_error_at_its_line(lint, body, what):

@@ -16,17 +16,17 @@ import pytest
 from commands import Done, kumofire
 
 from kumofire_fsm.cli.loading import load_app
-from kumofire_fsm.machines.sql import edge_rows
+from kumofire_fsm.store.compiler import edge_rows
 from kumofire_fsm.store.schema import migrations
 
 HEAD = """
 from kumofire_fsm import Kumofire, RunMachine
-from kumofire_fsm.machines import Actor, Deadline, Event, Phase, Role
+from kumofire_fsm.machines import Actor, Deadline, Event, State, Role
 
 app = Kumofire()
 
 class Approved(RunMachine):
-    approval = Phase(role=Role.WAITING, initial=True, waits=True)
+    approval = State(role=Role.WAITING, initial=True, waits=True)
     approve = Event(approval.to(RunMachine.ready))
 """
 JOB = """
@@ -36,7 +36,7 @@ async def pay(ctx): ...
 PLAIN = HEAD + "    reject = Event(approval.to(RunMachine.canceled))\n" + JOB
 REVIEWED = (
     HEAD
-    + """    review = Phase(role=Role.WAITING, waits=True)
+    + """    review = State(role=Role.WAITING, waits=True)
     escalate = Event(approval.to(review))
     reject = Event(approval.to(RunMachine.canceled) | review.to(RunMachine.canceled))
 """

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kumofire_fsm import HistoryEntry
-from kumofire_fsm.machines import Event, MachineSpec, Phase, Role, RunMachine, StateSpec
+from kumofire_fsm.machines import Event, MachineSpec, Role, RunMachine, State, StateSpec
 from kumofire_fsm.machines.spec import Actor, DeadlineSpec, EdgeSpec, EventSpec
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -19,7 +19,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 class ApprovedRun(RunMachine):
     """A run that waits for a person first."""
 
-    approval = Phase("Somebody must approve it.", role=Role.WAITING, waits=True, initial=True)
+    approval = State("Somebody must approve it.", role=Role.WAITING, waits=True, initial=True)
     approve = Event(approval.to(RunMachine.ready), doc="Somebody approves it.")
 
 

@@ -18,9 +18,9 @@ from kumofire_fsm.cli.commands import cli
 from kumofire_fsm.cli.loading import load_app
 
 OWN = """
-from kumofire_fsm.machines import Event, Phase, Role, RunMachine
+from kumofire_fsm.machines import Event, State, Role, RunMachine
 class ApprovedRun(RunMachine):
-    approval = Phase("Somebody must approve it.", role=Role.WAITING, waits=True, initial=True)
+    approval = State("Somebody must approve it.", role=Role.WAITING, waits=True, initial=True)
     approve = Event(approval.to(RunMachine.ready))
 number = 3
 """

@@ -72,7 +72,7 @@ def test_broken_columns_break_no_call_and_no_neighbour(
                 await w.deliver(run)
             for table, row_id, columns in (
                 ("kumofire_runs", run, of_run),
-                ("kumofire_jobs", schedule.id, of_job),
+                ("kumofire_schedules", schedule.id, of_job),
             ):
                 for column, text in columns.items():
                     await w.sql(f"UPDATE {table} SET {column} = ? WHERE id = ?", text, row_id)
@@ -89,6 +89,6 @@ def test_broken_columns_break_no_call_and_no_neighbour(
             await every_call(w, run, schedule.id)
             after = await w.sizes()
             assert after["kumofire_runs"] >= before["kumofire_runs"], "no row went away"
-            assert after["kumofire_jobs"] == before["kumofire_jobs"]
+            assert after["kumofire_schedules"] == before["kumofire_schedules"]
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Whatever a queue delivers ends in one verdict, and stores nothing unless it hints at a run."""
+"""Whatever a queue delivers ends in one disposition, and stores nothing unless it hints at a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kumofire_fsm import InvalidMessage
-from kumofire_fsm.message import read_message
+from kumofire_fsm.values.message import read_message
 
 
 def dumped(value: Any) -> str:
@@ -43,9 +43,9 @@ def test_any_batch_gets_its_verdicts_and_its_good_message_is_served(bodies: list
             other = await w.create("echo", 1)
             before = await everything(w)
             messages = [FakeMessage(body) for body in bodies]
-            verdicts = await w.jobs.consume_batch([*bodies, *messages] if bare else FakeBatch(messages))
-            assert all(verdict.run_id != other for verdict in verdicts)
-            assert [len(message.verdicts) for message in messages] == [1] * len(messages)
+            dispositions = await w.jobs.consume_batch([*bodies, *messages] if bare else FakeBatch(messages))
+            assert all(disposition.run_id != other for disposition in dispositions)
+            assert [len(message.dispositions) for message in messages] == [1] * len(messages)
             assert await everything(w) == before
             assert await w.deliver(other) == ["ack"]
 

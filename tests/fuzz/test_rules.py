@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kumofire_fsm import InvalidSchedule, Schedule
-from kumofire_fsm.cron import Cron, rule_from_json
-from kumofire_fsm.rhythm_options import rhythm_from_options
+from kumofire_fsm.calendar.options import recurrence_from_options
+from kumofire_fsm.calendar.rules import Cron, rule_from_json
 
 FIELD = st.text("0123456789*/,-?LW#", min_size=1, max_size=6) | st.sampled_from(
     [
@@ -50,7 +50,7 @@ NOW = int(START.timestamp() * 1000)
 @given(expression=LIKELY | TEXTS, zone=ZONES | TEXTS)
 def test_an_expression_is_refused_or_its_occurrences_lie_ahead(expression: str, zone: str) -> None:
     try:
-        rule = rhythm_from_options({"cron": expression, "timezone": zone}, NOW).rule
+        rule = recurrence_from_options({"cron": expression, "timezone": zone}, NOW).rule
     except InvalidSchedule as exc:
         str(exc)
         return

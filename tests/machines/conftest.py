@@ -12,7 +12,7 @@ import pytest
 
 from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
 from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
-from kumofire_fsm.machines.sql import compare_and_set, event_edges
+from kumofire_fsm.store.compiler import compare_and_set, event_edges
 from kumofire_fsm.store.schema import migrate, register_machines
 
 Row = dict[str, Any]
@@ -20,7 +20,7 @@ Case = tuple[Row, Row]
 """A row, and the parameters of the event that is fired on it."""
 
 NOW = 1_790_000_000_000
-FENCES = {"kumofire_runs": ("starts", "claim"), "kumofire_jobs": ("revision",)}
+FENCES = {"kumofire_runs": ("starts", "claim"), "kumofire_schedules": ("revision",)}
 
 
 class Rows:
@@ -35,7 +35,7 @@ class Rows:
         register = register_machines(specs)
         self.db.execute(register.sql, {"1": register.argument})
         self.db.execute("DROP TRIGGER kumofire_runs_insert")
-        self.db.execute("DROP TRIGGER kumofire_jobs_insert")
+        self.db.execute("DROP TRIGGER kumofire_schedules_insert")
 
     def put(self, spec: MachineSpec, rows: Iterable[Row]) -> None:
         names = list(spec.fields)
@@ -117,7 +117,7 @@ def run_cases(state: str) -> list[Case]:
             "expires_at": None if expires is None else NOW + expires, "created_at": NOW - 5_000,
             "started_at": NOW - 400, "finished_at": (None, NOW - 300)[i % 2],
             "dedupe": (None, "forever", "active")[i % 3], "dedupe_key": (None, f"key-{i}")[i % 3 > 0],
-            "dedupe_slot": (None, f"key-{i}", f"key-{i}" if wakes else None)[i % 3], "job_id": (None, f"job-{i}")[i % 2],
+            "dedupe_slot": (None, f"key-{i}", f"key-{i}" if wakes else None)[i % 3], "schedule_id": (None, f"job-{i}")[i % 2],
             "scheduled_for": (None, NOW - 600)[i % 2], "payload": '{"w":1}', "result": (None, "2")[i % 2],
             "error": (None, "old")[i % 2], "progress": (None, '{"done":3}')[i % 2], "tags": '["a"]',
             "history": '[["create","ready",1],["start","running",2,{"by":"x"}]]',

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from statemachine import State
+from statemachine import State as BaseState
 
 from kumofire_fsm.errors import DefinitionError, KumofireError
-from kumofire_fsm.machines import Deadline, Event, Outcome, Phase, Role, RunMachine
+from kumofire_fsm.machines import Deadline, Event, Outcome, Role, RunMachine, State
 
 
 @pytest.fixture
@@ -23,11 +23,11 @@ def refused(declare):
 
 
 def begin(**options):
-    return Phase(role=Role.WAITING, initial=True, **{"waits": True, **options})
+    return State(role=Role.WAITING, initial=True, **{"waits": True, **options})
 
 
 def settled(**options):
-    return Phase(role=Role.SETTLED, **options)
+    return State(role=Role.SETTLED, **options)
 
 
 def test_a_lifecycle_that_keeps_every_rule_exists(declare):
@@ -49,7 +49,7 @@ def test_a_state_that_cannot_be_reached_is_refused(refused):
 
 
 def test_a_state_without_a_way_to_a_settled_one_is_refused(refused):
-    a, b, c = begin(), settled(), Phase(role=Role.WAITING, waits=True)
+    a, b, c = begin(), settled(), State(role=Role.WAITING, waits=True)
     refused(
         "small: no way leads from 'c' to a settled state; add one",
         a=a,
@@ -61,7 +61,7 @@ def test_a_state_without_a_way_to_a_settled_one_is_refused(refused):
 
 
 def test_a_lifecycle_without_a_settled_state_is_refused(refused):
-    a, b = begin(), Phase(role=Role.WAITING, waits=True)
+    a, b = begin(), State(role=Role.WAITING, waits=True)
     refused(
         "small: no way leads from 'a' to a settled state; add one",
         a=a,
@@ -73,7 +73,7 @@ def test_a_lifecycle_without_a_settled_state_is_refused(refused):
 
 @pytest.mark.parametrize("role", [Role.WAITING, Role.LEASED])
 def test_a_state_that_could_hold_a_run_for_ever_is_refused(refused, role):
-    a, b, c = begin(), settled(), Phase(role=role)
+    a, b, c = begin(), settled(), State(role=role)
     refused(
         "small: state 'c' has no deadline, so a run could stay in it for ever; give it "
         "deadline=Deadline(...), or say waits=True",
@@ -87,7 +87,7 @@ def test_a_state_that_could_hold_a_run_for_ever_is_refused(refused, role):
 
 @pytest.mark.parametrize("options", [{"role": Role.SETTLED}, {"role": Role.WAITING, "waits": True}])
 def test_a_deadline_that_contradicts_its_state_is_refused(refused, options):
-    a, b, c = begin(), settled(), Phase(deadline=Deadline("now", "done"), **options)
+    a, b, c = begin(), settled(), State(deadline=Deadline("now", "done"), **options)
     refused(
         "small: state 'c' has a deadline, and says that it needs none; drop one",
         a=a,
@@ -146,7 +146,7 @@ def test_a_deadline_that_fires_nothing_is_refused(declare):
 
 
 def test_a_claimable_state_that_nothing_starts_is_refused(refused):
-    a, b, c = begin(), settled(), Phase(role=Role.CLAIMABLE, deadline=Deadline("now", "done"))
+    a, b, c = begin(), settled(), State(role=Role.CLAIMABLE, deadline=Deadline("now", "done"))
     refused(
         "small: state 'c' is claimable, but no edge leads from it to a leased state; add one, or give it "
         "another role",
@@ -159,7 +159,7 @@ def test_a_claimable_state_that_nothing_starts_is_refused(refused):
 
 
 def test_a_consumers_event_that_a_leased_state_does_not_answer_is_refused(refused):
-    reviewing = Phase(role=Role.LEASED, deadline=Deadline("now + lease_ms", "lose"))
+    reviewing = State(role=Role.LEASED, deadline=Deadline("now + lease_ms", "lose"))
     machine = RunMachine
     refused(
         "small: a consumer fires 'heartbeat' on a leased run, but there is no edge from reviewing, so "
@@ -198,8 +198,8 @@ def test_an_edge_to_a_state_of_another_lifecycle_is_refused(declare):
 
 
 def test_a_plain_state_is_refused(refused):
-    a, b, c = begin(), settled(), State()
-    message = "state 'c' is a plain State: declare it as Phase(..., role=...)"
+    a, b, c = begin(), settled(), BaseState()
+    message = "state 'c' is a plain State of python-statemachine: declare it as State(..., role=...)"
     refused(message, a=a, b=b, c=c, go=Event(a.to(b)))
 
 
@@ -216,14 +216,14 @@ def test_two_initial_states_are_refused(declare):
 
 
 def test_no_initial_state_is_refused(declare):
-    a, b = Phase(role=Role.WAITING, waits=True), settled()
+    a, b = State(role=Role.WAITING, waits=True), settled()
     with pytest.raises(DefinitionError, match="initial"):
         declare(a=a, b=b, go=Event(a.to(b)))
 
 
 def test_a_role_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="'sleeping' is not a valid Role"):
-        Phase(role="sleeping")
+        State(role="sleeping")
 
 
 def test_a_definition_error_is_one_of_the_package():

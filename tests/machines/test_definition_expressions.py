@@ -7,14 +7,14 @@ import re
 import pytest
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines import Deadline, Event, Phase, Role, RunMachine
+from kumofire_fsm.machines import Deadline, Event, Role, RunMachine, State
 
 KNOWN = ", ".join(sorted(RunMachine.fields.keys() | RunMachine.parameters.keys()))
 
 
 @pytest.fixture
 def states():
-    return Phase(role=Role.WAITING, waits=True, initial=True), Phase(role=Role.SETTLED)
+    return State(role=Role.WAITING, waits=True, initial=True), State(role=Role.SETTLED)
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_a_guard_that_names_an_unknown_column_is_refused(refused, states):
 @pytest.mark.parametrize("place", ["edge", "event", "state"])
 def test_an_assignment_that_names_an_unknown_column_is_refused(refused, place):
     sets = {"error": "reason"}
-    a = Phase(role=Role.WAITING, waits=True, initial=True)
-    b = Phase(role=Role.SETTLED, sets=sets if place == "state" else None)
+    a = State(role=Role.WAITING, waits=True, initial=True)
+    b = State(role=Role.SETTLED, sets=sets if place == "state" else None)
     go = Event(a.to(b, sets=sets if place == "edge" else None), sets=sets if place == "event" else None)
     refused(
         "Small: go from a to b: 'reason' is neither a column nor a parameter of the machine; known are "
@@ -102,16 +102,16 @@ def test_an_assignment_outside_the_language_is_refused(declare, states):
 
 
 def test_a_deadline_outside_the_language_is_refused(declare):
-    a = Phase(role=Role.WAITING, initial=True, deadline=Deadline("tomorrow()", "go"))
-    b = Phase(role=Role.SETTLED)
+    a = State(role=Role.WAITING, initial=True, deadline=Deadline("tomorrow()", "go"))
+    b = State(role=Role.SETTLED)
     with pytest.raises(DefinitionError, match=r"^deadline of a: 'tomorrow\(\)' does not compile to SQL"):
         declare(a=a, b=b, go=Event(a.to(b)))
 
 
 @pytest.mark.parametrize("entered", [False, True], ids=["by creation only", "by an edge"])
 def test_a_deadline_that_names_an_unknown_column_is_refused(declare, entered):
-    a = Phase(role=Role.WAITING, initial=True, deadline=Deadline("tomorrow + 1", "go"))
-    b = Phase(role=Role.SETTLED)
+    a = State(role=Role.WAITING, initial=True, deadline=Deadline("tomorrow + 1", "go"))
+    b = State(role=Role.SETTLED)
     back = {"back": Event(b.to(a))} if entered else {}
     with pytest.raises(DefinitionError, match="'tomorrow' is neither a column nor a parameter"):
         declare(a=a, b=b, go=Event(a.to(b)), **back)
@@ -120,7 +120,7 @@ def test_a_deadline_that_names_an_unknown_column_is_refused(declare, entered):
 @pytest.mark.parametrize("column", ["state", "id", "machine", "created_at", "history"])
 def test_an_assignment_to_what_the_library_keeps_is_refused(declare, column):
     for loop in (True, False):
-        a, b = Phase(role=Role.WAITING, waits=True, initial=True), Phase(role=Role.SETTLED)
+        a, b = State(role=Role.WAITING, waits=True, initial=True), State(role=Role.SETTLED)
         edge = a.to.itself(sets={column: "job"}) if loop else a.to(b, sets={column: "job"})
         with pytest.raises(DefinitionError, match=column):
             declare(a=a, b=b, go=Event(a.to(b)), other=Event(edge, sets={"suspect": "1"}))

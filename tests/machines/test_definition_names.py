@@ -7,7 +7,7 @@ import re
 import pytest
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines import Event, Lifecycle, Phase, Role, RunMachine
+from kumofire_fsm.machines import Event, Lifecycle, Role, RunMachine, State
 from kumofire_fsm.machines.rules import RESERVED
 
 PUBLIC = {name for name in dir(Lifecycle) if not name.startswith("_")}
@@ -17,7 +17,7 @@ PUBLIC = {name for name in dir(Lifecycle) if not name.startswith("_")}
 def test_a_reserved_name_is_refused_for_a_state_and_for_an_event(declare, name):
     message = f"^{re.escape(f'Small.{name}: the name is reserved; choose another')}$"
     for kind in ("state", "event"):
-        a, b = Phase(role=Role.WAITING, waits=True, initial=True), Phase(role=Role.SETTLED)
+        a, b = State(role=Role.WAITING, waits=True, initial=True), State(role=Role.SETTLED)
         with pytest.raises(DefinitionError, match=message):
             if kind == "state":
                 declare(a=a, go=Event(a.to(b)), **{name: b})
@@ -28,7 +28,7 @@ def test_a_reserved_name_is_refused_for_a_state_and_for_an_event(declare, name):
 def test_every_public_attribute_of_a_machine_is_a_reserved_name(declare):
     taken = []
     for name in sorted(PUBLIC):
-        a, b = Phase(role=Role.WAITING, waits=True, initial=True), Phase(role=Role.SETTLED)
+        a, b = State(role=Role.WAITING, waits=True, initial=True), State(role=Role.SETTLED)
         try:
             declare(a=a, b=b, go=Event(a.to(b)), **{name: Event(a.to(b))})
         except DefinitionError as refused:
@@ -41,7 +41,7 @@ def test_every_public_attribute_of_a_machine_is_a_reserved_name(declare):
 
 
 def test_a_subclass_may_not_call_a_state_like_an_inherited_event(declare):
-    cancel = Phase(role=Role.SETTLED)
+    cancel = State(role=Role.SETTLED)
     with pytest.raises(DefinitionError, match=r"'cancel' names both a state and an event; rename one$"):
         declare(RunMachine, in_table=None, cancel=cancel, halt=Event(RunMachine.ready.to(cancel)))
 

@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Outcome, Phase, Role, RunMachine
+from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Outcome, Role, RunMachine, State
 
 SCRIPT = """
 from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.machines.sql import edge_rows
+from kumofire_fsm.store.compiler import edge_rows
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schema import register_machines
 import hashlib
@@ -57,14 +57,14 @@ def lifecycle(declare, **changed):
         "state_sets": {}, "by": Actor.PERSON, "hints": False, "event": "extra", "loop": "b",
         "waits": False, "order": 1, "default": 0, "given": 0, "begins": "first", "words": "", "outcome": None,
     } | changed  # fmt: skip
-    a = Phase(
+    a = State(
         role=say["role"],
         initial=say["begins"] == "first",
         deadline=Deadline(say["at"], *say["fires"], doc=say["words"]),
     )
     w = {"waits": True} if say["waits"] else {"deadline": Deadline("now", "go")}
-    b = Phase(say["words"], role=Role.WAITING, initial=say["begins"] != "first", sets=say["state_sets"], **w)
-    c, d = Phase(role=Role.SETTLED, outcome=say["outcome"]), Phase(role=Role.SETTLED)
+    b = State(say["words"], role=Role.WAITING, initial=say["begins"] != "first", sets=say["state_sets"], **w)
+    c, d = State(role=Role.SETTLED, outcome=say["outcome"]), State(role=Role.SETTLED)
     ends = [a.to(c), a.to(d, cond="attempt > 5")][:: say["order"]]
     body = {
         say["first"]: a, "b": b, "c": c, "d": d,

@@ -28,9 +28,9 @@ for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "pe
     setattr(time, name, refuse("time." + name))
 """
 SUBCLASS = """
-from kumofire_fsm.machines import Deadline, Event, Phase, Role, RunMachine
+from kumofire_fsm.machines import Deadline, Event, State, Role, RunMachine
 class Approved(RunMachine):
-    approval = Phase(role=Role.WAITING, waits=True, initial=True)
+    approval = State(role=Role.WAITING, waits=True, initial=True)
     approve = Event(approval.to(RunMachine.ready))
 """
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from kumofire_fsm.machines import Deadline, Event, JobMachine, Phase, Role, RunMachine, derive
-from kumofire_fsm.machines.sql import edge_rows
+from kumofire_fsm.machines import Deadline, Event, JobMachine, Role, RunMachine, State, derive
+from kumofire_fsm.store.compiler import edge_rows
 
 TIMED = {"role": Role.WAITING, "deadline": Deadline("now + 86400000", "expire")}
 
@@ -16,7 +16,7 @@ def approved():
     """Add a state, extend an event, and begin elsewhere."""
 
     class Approved(RunMachine):
-        approval = Phase("Waits for a person.", initial=True, **TIMED)
+        approval = State("Waits for a person.", initial=True, **TIMED)
         approve = Event(approval.to(RunMachine.ready))
         cancel = RunMachine.cancel | approval.to(RunMachine.canceled)
         expire = RunMachine.expire | approval.to(RunMachine.failed)
@@ -29,7 +29,7 @@ def parked():
     base = approved()
 
     class Parked(base):
-        parked = Phase("Put aside.", **TIMED)
+        parked = State("Put aside.", **TIMED)
         park = Event(base.ready.to(parked))
         unpark = Event(parked.to(base.ready))
         expire = base.expire | parked.to(base.failed)
@@ -43,7 +43,7 @@ def redeclared():
     """Declare an inherited state anew."""
 
     class Redeclared(RunMachine):
-        running = Phase("Short.", role=Role.LEASED, deadline=Deadline("now + 60000", "lose"))
+        running = State("Short.", role=Role.LEASED, deadline=Deadline("now + 60000", "lose"))
 
     return Redeclared
 
@@ -97,7 +97,7 @@ def test_making_a_subclass_of_a_subclass_leaves_both_as_they_were(cases):
     before, root = snapshot(base, cases), snapshot(RunMachine, cases)
 
     class Further(base):
-        other = Phase("Further.", **TIMED)
+        other = State("Further.", **TIMED)
         onward = Event(base.approval.to(other))
         expire = base.expire | other.to(base.failed)
 
@@ -188,9 +188,9 @@ def test_two_subclasses_of_one_base_do_not_know_each_other():
 
 def test_a_recurring_job_may_be_extended_too():
     class Draft(JobMachine):
-        draft = Phase("Not yet published.", role=Role.WAITING, waits=True, initial=True)
+        draft = State("Not yet published.", role=Role.WAITING, waits=True, initial=True)
         publish = Event(draft.to(JobMachine.active), sets={"next_at": "occurrence"})
 
-    assert Draft.spec.table == "kumofire_jobs"
+    assert Draft.spec.table == "kumofire_schedules"
     assert Draft.spec.step({"state": "draft"}, "publish", now=1, occurrence=9)["wake_at"] == 9
     assert JobMachine.spec.state("draft") is None

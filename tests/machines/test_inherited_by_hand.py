@@ -7,18 +7,18 @@ from types import SimpleNamespace
 import pytest
 from statemachine.exceptions import TransitionNotAllowed
 
-from kumofire_fsm.machines import Deadline, Event, Phase, Role, RunMachine
+from kumofire_fsm.machines import Deadline, Event, Role, RunMachine, State
 
 
 class Approved(RunMachine):
-    approval = Phase(role=Role.WAITING, initial=True, deadline=Deadline("now + lost_ms", "expire"))
+    approval = State(role=Role.WAITING, initial=True, deadline=Deadline("now + lost_ms", "expire"))
     approve = Event(approval.to(RunMachine.ready), sets={"tags": "value"})
     cancel = RunMachine.cancel | approval.to(RunMachine.canceled)
     expire = RunMachine.expire | approval.to(RunMachine.failed)
 
 
 class Parked(Approved):
-    parked = Phase(
+    parked = State(
         role=Role.WAITING, deadline=Deadline("now + grace_ms", "unpark"), sets={"error": "'parked'"}
     )
     park = Event(Approved.ready.to(parked) | Approved.queued.to(parked, cond="attempt > 1"))

@@ -8,17 +8,17 @@ import pytest
 from lifecycles import MACHINES
 
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
-from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Lifecycle, Phase, Role, RunMachine
+from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Lifecycle, Role, RunMachine, State
 from kumofire_fsm.machines.finding import Finding, Severity
 from kumofire_fsm.machines.lint import lint
 
 
 def begin(doc="It begins.", **options):
-    return Phase(doc, role=Role.WAITING, initial=True, **{"waits": True, **options})
+    return State(doc, role=Role.WAITING, initial=True, **{"waits": True, **options})
 
 
 def settled(doc="It ends.", **options):
-    return Phase(doc, role=Role.SETTLED, **options)
+    return State(doc, role=Role.SETTLED, **options)
 
 
 def said(machine):
@@ -43,15 +43,15 @@ def test_a_finding_says_where_what_and_how_to_mend_it(declare):
         severity=Severity.WARNING,
         machine="small",
         what="state 'a' says nothing about itself",
-        mend='begin its declaration with a sentence: Phase("Waits for a person.", ...)',
+        mend='begin its declaration with a sentence: State("Waits for a person.", ...)',
         state="a",
     )
     assert str(found).startswith("small: state 'a' says nothing about itself; begin its declaration")
 
 
 def test_every_broken_rule_is_found_at_once_though_the_first_alone_is_told(declare):
-    a, b, c = begin(waits=False), settled(), Phase(role=Role.CLAIMABLE, waits=True)
-    d = Phase(role=Role.WAITING, deadline=Deadline("now", "never"))
+    a, b, c = begin(waits=False), settled(), State(role=Role.CLAIMABLE, waits=True)
+    d = State(role=Role.WAITING, deadline=Deadline("now", "never"))
     with pytest.raises(DefinitionError) as refused:
         declare(a=a, b=b, c=c, d=d, go=Event(a.to(b) | a.to(b)), never=Event(b.to(a)), on=Event(c.to(d)))
     assert str(refused.value) == "small: go from a to b is declared twice; drop one"
@@ -84,8 +84,8 @@ def test_a_refusal_that_is_no_broken_rule_has_no_findings(declare):
     ],
 )
 def test_a_state_that_is_worked_on_may_not_wait_for_ever(declare, role, why):
-    a, b, c = begin(), settled(), Phase("It goes on.", role=role, waits=True)
-    d = Phase("It runs.", role=Role.LEASED, deadline=Deadline("now", "done"))
+    a, b, c = begin(), settled(), State("It goes on.", role=role, waits=True)
+    d = State("It runs.", role=Role.LEASED, deadline=Deadline("now", "done"))
     take = Event(a.to(c), by=Actor.CONSUMER)
     done = Event(d.to(b) | c.to(b))
     machine = declare(a=a, b=b, c=c, d=d, take=take, begins=Event(c.to(d), by=Actor.DISPATCHER), done=done)
@@ -129,8 +129,8 @@ def test_an_event_of_deadlines_that_no_deadline_fires_there_is_found():
 
 def test_an_event_that_a_deadline_fires_says_so():
     class Held(RunMachine):
-        held = Phase("Held back.", role=Role.WAITING, deadline=Deadline("now + grace_ms", "free"))
-        asked = Phase("Asked for.", role=Role.WAITING, deadline=Deadline("now + grace_ms", "cancel"))
+        held = State("Held back.", role=Role.WAITING, deadline=Deadline("now + grace_ms", "free"))
+        asked = State("Asked for.", role=Role.WAITING, deadline=Deadline("now + grace_ms", "cancel"))
         hold = Event(RunMachine.ready.to(held) | RunMachine.queued.to(asked))
         free = Event(held.to(RunMachine.ready))
         cancel = RunMachine.cancel | asked.to(RunMachine.canceled)
@@ -142,7 +142,7 @@ def test_an_event_that_a_deadline_fires_says_so():
 
 def test_a_consumers_event_that_a_deadline_fires_is_found():
     class Timed(RunMachine):
-        running = Phase("It runs.", role=Role.LEASED, deadline=Deadline("now + lease_ms", "fail"))
+        running = State("It runs.", role=Role.LEASED, deadline=Deadline("now + lease_ms", "fail"))
 
     assert ("event-actor", "a deadline fires 'fail', which says that a consumer does, from running") in said(
         Timed
@@ -217,7 +217,7 @@ def test_a_redrive_that_leads_past_the_state_where_runs_wait_is_found():
 def test_a_way_round_through_states_of_ones_own_is_found():
     class Approved(RunMachine):
         waiting, approve, cancel = approval()
-        second, no = Phase("It waits again.", role=Role.WAITING, waits=True), settled("Somebody said no.")
+        second, no = State("It waits again.", role=Role.WAITING, waits=True), settled("Somebody said no.")
         doubt = Event(waiting.to(second))
         refuse = Event(second.to(no))
         reopen = Event(no.to(RunMachine.ready))
@@ -240,7 +240,7 @@ def test_a_redrive_to_where_runs_wait_or_with_a_guard_or_of_what_ran_is_no_way_r
         approve = Event(waiting.to(RunMachine.ready))
 
     class Begun(RunMachine):
-        parked = Phase("It is parked.", role=Role.WAITING, waits=True)
+        parked = State("It is parked.", role=Role.WAITING, waits=True)
         park = Event(RunMachine.ready.to(parked))
         cancel = RunMachine.cancel | parked.to(RunMachine.canceled)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kumofire_fsm.machines import Event, Phase, Role
+from kumofire_fsm.machines import Event, Role, State
 from kumofire_fsm.machines.expression import parse
-from kumofire_fsm.machines.grid import LIMIT, Grid
 from kumofire_fsm.machines.lint import lint
+from kumofire_fsm.machines.lint.grid import LIMIT, Grid
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def judged(declare):
 
     def judge(*guards):
         names = "bcdef"[: len(guards)]
-        a = Phase("It begins.", role=Role.WAITING, waits=True, initial=True)
-        ends = {name: Phase("It ends.", role=Role.SETTLED) for name in names}
+        a = State("It begins.", role=Role.WAITING, waits=True, initial=True)
+        ends = {name: State("It ends.", role=Role.SETTLED) for name in names}
         edges = [
             edge for name, cond in zip(names, guards, strict=True) for edge in a.to(ends[name], cond=cond)
         ]
@@ -107,8 +107,8 @@ def test_guards_that_exclude_each_other_are_fine(judged, guards):
 
 
 def test_guards_that_hold_together_and_lead_to_one_state_are_fine(declare):
-    a = Phase("It begins.", role=Role.WAITING, waits=True, initial=True)
-    b = Phase("It ends.", role=Role.SETTLED)
+    a = State("It begins.", role=Role.WAITING, waits=True, initial=True)
+    b = State("It ends.", role=Role.SETTLED)
     edges = a.to(b, cond="shared == 1", sets={"suspect": "1"}) | a.to(b, cond="attempt < max_attempts")
     assert lint(declare(a=a, b=b, go=Event(edges))) == []
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Phase, Role, RunMachine
-from kumofire_fsm.machines.sql import (
+from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State
+from kumofire_fsm.store.compiler import (
     compare_and_set,
     deadline_edges,
     edge_rows,
@@ -41,7 +41,7 @@ def test_the_edge_rows_are_the_edges_and_the_inserts(spec):
 
 def test_an_insert_goes_no_further_than_a_hint_leads_from_the_initial_state():
     class Approved(RunMachine):
-        approval = Phase(role=Role.WAITING, waits=True, initial=True)
+        approval = State(role=Role.WAITING, waits=True, initial=True)
         approve = Event(approval.to(RunMachine.ready))
         rush = Event(approval.to(RunMachine.queued), by=Actor.DISPATCHER, hints=True)
 
@@ -163,7 +163,7 @@ def test_a_scan_tries_what_the_deadline_fires_before_it_starts():
 
 def test_leases_are_swept_first_then_waits_then_what_no_hint_announces_yet():
     class Waiting(RunMachine):
-        held = Phase(role=Role.WAITING, deadline=Deadline("now", "free"))
+        held = State(role=Role.WAITING, deadline=Deadline("now", "free"))
         hold = Event(RunMachine.ready.to(held))
         free = Event(held.to(RunMachine.ready))
 

@@ -16,7 +16,7 @@ TEXTS = {
     "claim",
     "dedupe_key",
     "dedupe_slot",
-    "job_id",
+    "schedule_id",
     "payload",
     "result",
     "error",

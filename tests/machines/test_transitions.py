@@ -71,7 +71,7 @@ def test_mixed_events_in_one_statement_move_each_row_by_its_own_event(
 
 def unique(row: dict, number: int) -> dict:
     """Return the row with other ids and keys, as the unique indexes ask."""
-    keys = ("id", "dedupe_key", "dedupe_slot", "job_id", "schedule_key")
+    keys = ("id", "dedupe_key", "dedupe_slot", "schedule_id", "schedule_key")
     return row | {key: f"{row[key]}.{number}" for key in keys if row.get(key) is not None}
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from crew import note, work
 
 from kumofire_fsm import Backoff, Kumofire, RunContext, RunMachine
-from kumofire_fsm.machines import Actor, Deadline, Event, Phase, Role
+from kumofire_fsm.machines import Actor, Deadline, Event, Role, State
 
 
 class Shared(RunMachine, machine="shared"):
@@ -23,7 +23,7 @@ class Shared(RunMachine, machine="shared"):
 class SharedNext(RunMachine, machine="shared"):
     """The same machine in the newer release: a run may be parked for a second."""
 
-    parked = Phase("Put aside.", role=Role.WAITING, deadline=Deadline("now + lost_ms", "unpark"))
+    parked = State("Put aside.", role=Role.WAITING, deadline=Deadline("now + lost_ms", "unpark"))
     park = Event(RunMachine.ready.to(parked), doc="It is put aside.")
     unpark = Event(parked.to(RunMachine.ready), by=Actor.DEADLINE, doc="It was aside for long enough.")
 

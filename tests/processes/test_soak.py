@@ -104,7 +104,7 @@ def check(site: Any, created: list[str], replay: Any, events_of: Any) -> dict[st
     """Check every promise about what is settled; return the figures."""
     assert site.query("PRAGMA integrity_check")[0][0] == "ok"
     rows, settled = site.rows(), RunMachine.spec.with_role(Role.SETTLED)
-    by_hand = [row["id"] for row in rows if row["job_id"] is None]
+    by_hand = [row["id"] for row in rows if row["schedule_id"] is None]
     assert sorted(by_hand) == sorted(created), "none is lost, none is doubled"
     effects = Counter(row["run"] for row in site.query("SELECT run FROM ledger"))
     for row in rows:
@@ -115,7 +115,7 @@ def check(site: Any, created: list[str], replay: Any, events_of: Any) -> dict[st
         if "cancel" not in events_of(row):  # a loss while it is cancelled gives no attempt back
             replay(row)
     assert not effects, "an effect of no run"
-    occurrences = Counter((row["job_id"], row["scheduled_for"]) for row in rows if row["job_id"])
+    occurrences = Counter((row["schedule_id"], row["scheduled_for"]) for row in rows if row["schedule_id"])
     assert set(occurrences.values()) == {1}
     return {
         "runs": len(rows),

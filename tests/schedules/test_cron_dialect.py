@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kumofire_fsm import InvalidSchedule
-from kumofire_fsm.cron import Cron, preview
-from kumofire_fsm.rhythm_options import rhythm_from_options
-from kumofire_fsm.times import moment
+from kumofire_fsm.calendar.options import recurrence_from_options
+from kumofire_fsm.calendar.rules import Cron, preview
+from kumofire_fsm.values.times import moment
 
 START = milliseconds(datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -119,7 +119,7 @@ def test_these_say_the_same(expression: str, same: str) -> None:
 )
 def test_these_are_refused_with_the_field_named(expression: str, said: str) -> None:
     with pytest.raises(InvalidSchedule, match=re.escape(said)):
-        rhythm_from_options({"cron": expression}, START)
+        recurrence_from_options({"cron": expression}, START)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_these_are_refused_with_the_field_named(expression: str, said: str) -> N
     ],
 )
 def test_rare_dates_are_found(expression: str, date: str) -> None:
-    rule = rhythm_from_options({"cron": expression}, START).rule
+    rule = recurrence_from_options({"cron": expression}, START).rule
     assert moment(rule.next_after(START)).date().isoformat() == date
 
 
@@ -167,7 +167,7 @@ WORDS = st.sampled_from([*"0123456789*/,-#lL?WHR@ \t", "mon", "SUN", "jan", " * 
 )
 def test_any_text_is_either_refused_or_has_occurrences(expression: str) -> None:
     try:
-        rule = rhythm_from_options({"cron": expression}, START).rule
+        rule = recurrence_from_options({"cron": expression}, START).rule
     except InvalidSchedule:
         return
     first = rule.next_after(START)

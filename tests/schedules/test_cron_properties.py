@@ -11,8 +11,8 @@ from cron_oracle import Expression, changes, expressions, milliseconds, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kumofire_fsm.cron import Cron, latest_between, preview
-from kumofire_fsm.times import moment
+from kumofire_fsm.calendar.rules import Cron, latest_between, preview
+from kumofire_fsm.values.times import moment
 
 ZONES = [
     "UTC",

@@ -10,8 +10,8 @@ import pytest
 from cron_oracle import milliseconds
 from cron_truth import MEANINGS, TABLE, Case, ours, page, shown
 
-from kumofire_fsm.cron import Cron, preview
-from kumofire_fsm.times import moment
+from kumofire_fsm.calendar.rules import Cron, preview
+from kumofire_fsm.values.times import moment
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cron-truth.md"
 

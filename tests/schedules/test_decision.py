@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kumofire_fsm.cron import Cron, Every
-from kumofire_fsm.decision import Decision, Due, Passed, decide, passed_over
-from kumofire_fsm.rhythm import Rhythm
+from kumofire_fsm.calendar.decision import Decision, Due, Passed, decide, passed_over
+from kumofire_fsm.calendar.recurrence import Recurrence
+from kumofire_fsm.calendar.rules import Cron, Every
 
 MINUTE = 60_000
 RULE = Every(10 * MINUTE, 0)
@@ -20,7 +20,7 @@ def minutes(at: int | None) -> Any:
 
 
 def decided(options: dict[str, Any], due: dict[str, Any]) -> Decision:
-    found = decide(Rhythm(RULE, **options), Due(10 * MINUTE, NOW, **due))
+    found = decide(Recurrence(RULE, **options), Due(10 * MINUTE, NOW, **due))
     passed = Passed(found.passed.count, minutes(found.passed.at), found.passed.why)
     runs = tuple(minutes(at) for at in found.runs)
     return Decision(found.event, runs, minutes(found.next_at), passed, found.cancels)
@@ -73,15 +73,17 @@ def test_a_decision(options: dict[str, Any], due: dict[str, Any], expected: Deci
 
 
 @pytest.mark.parametrize(
-    ("rhythm", "count"),
+    ("recurrence", "count"),
     [
-        (Rhythm(Every(1_000, 0)), 10_000_001),
-        (Rhythm(Cron("* * * * *")), 1_000),
-        (Rhythm(Cron("0 * * * *")), 1_000),
-        (Rhythm(Cron("0 0 * * *")), 116),
+        (Recurrence(Every(1_000, 0)), 10_000_001),
+        (Recurrence(Cron("* * * * *")), 1_000),
+        (Recurrence(Cron("0 * * * *")), 1_000),
+        (Recurrence(Cron("0 0 * * *")), 116),
     ],
     ids=str,
 )
-def test_what_is_passed_over_is_calculated_or_counted_up_to_a_thousand(rhythm: Rhythm, count: int) -> None:
-    assert passed_over(rhythm, 0, 10_000_000_000, "paused").count == count
-    assert passed_over(rhythm, 1, 0, "paused") == Passed()
+def test_what_is_passed_over_is_calculated_or_counted_up_to_a_thousand(
+    recurrence: Recurrence, count: int
+) -> None:
+    assert passed_over(recurrence, 0, 10_000_000_000, "paused").count == count
+    assert passed_over(recurrence, 1, 0, "paused") == Passed()

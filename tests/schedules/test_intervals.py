@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kumofire_fsm.cron import Cron, Every, latest_between, preview
-from kumofire_fsm.crontab import parse_crontab
-from kumofire_fsm.cronwalls import next_wall
-from kumofire_fsm.jitter import jitter_delay_ms
+from kumofire_fsm.calendar.crontab import parse_crontab
+from kumofire_fsm.calendar.recurrence import jitter_delay_ms
+from kumofire_fsm.calendar.rules import Cron, Every, latest_between, preview
+from kumofire_fsm.calendar.wall_times import next_wall
 
 INSTANTS = st.integers(0, 10**13)
 
@@ -74,7 +74,9 @@ def test_threads_that_ask_at_once_get_their_own_answers() -> None:
 
 def test_jitter_is_fixed_for_a_schedule_and_an_occurrence() -> None:
     assert jitter_delay_ms("0198c0de-0000-7000-8000-000000000000", 1_767_225_600_000, 60_000) == 3_345
-    script = "from kumofire_fsm.jitter import jitter_delay_ms; print(jitter_delay_ms('a', 5, 10**6))"
+    script = (
+        "from kumofire_fsm.calendar.recurrence import jitter_delay_ms; print(jitter_delay_ms('a', 5, 10**6))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(done.stdout) == jitter_delay_ms("a", 5, 10**6)
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from kumofire_fsm import InvalidSchedule
-from kumofire_fsm.zones import Change, find_zone, offset_or_change
+from kumofire_fsm.calendar.zones import Change, find_zone, offset_or_change
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kumofire_fsm.attempt import Attempt
 from kumofire_fsm.errors import QueueError, TransientStoreError
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.store.rows import ClaimedRun, Move
 from kumofire_fsm.store.runs import RunStatements
+from kumofire_fsm.work.attempt import Attempt
 from simulation.queue import Delivery
 from simulation.storage import ActorStorage
 
@@ -68,8 +68,8 @@ def settled_inside(batch: Any) -> Any:
         except TransientStoreError:
             if statements[0].name == "runs.succeed":
                 moves = [
-                    [row[0], "retry", row[2], row[3], row[4], "it failed", row[4], None, 0, 0, 0, 0, 0]
-                    for row in json.loads(statements[0].argument or "")
+                    Move(run_id, "retry", starts, claim, now, "it failed", now)
+                    for run_id, _, starts, claim, now, *_ in json.loads(statements[0].argument or "")
                 ]
                 await batch(self, [statements_of_runs.fire(["retry"], moves, fenced=True)])
             raise
@@ -139,13 +139,13 @@ def always_alone(claim: Any) -> Any:
 def always_caught_up(decide: Any) -> Any:
     """Run all that was missed, whatever the schedule says."""
 
-    def decide_for_all(rhythm: Any, due: Any) -> Any:
-        return decide(rhythm, replace(due, catch_up="all"))
+    def decide_for_all(recurrence: Any, due: Any) -> Any:
+        return decide(recurrence, replace(due, catch_up="all"))
 
     return decide_for_all
 
 
-def moved_away(_keeps_its_rhythm: Any) -> Any:
+def moved_away(_keeps_its_recurrence: Any) -> Any:
     """Look for another occurrence at every change of a schedule."""
     return lambda *_: False
 

@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
-from kumofire_fsm import NewRun, upkeep
-from kumofire_fsm.binding import Timing
-from kumofire_fsm.pool import WorkerPool
+from kumofire_fsm import NewRun
+from kumofire_fsm.embedded import upkeep
+from kumofire_fsm.embedded.pool import WorkerPool
+from kumofire_fsm.engine.binding import Timing
 from simulation.calls import Event
 from simulation.handlers import ACTS
 from simulation.world import START, World

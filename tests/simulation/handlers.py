@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm import Backoff, Cancel, Fail, Kumofire, Retry, Snooze
-from kumofire_fsm.binding import Binding, Timing
+from kumofire_fsm.engine.binding import Binding, Timing
 from simulation.actors import ActorClock, ActorEntropy
 from simulation.queue import ActorQueue
 from simulation.storage import ActorStorage

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.store.tables import JOBS, RUNS
+from kumofire_fsm.store.rows import RUNS, SCHEDULES
 from simulation.lives import Lives
 from simulation.moves import SPEC, TOLERANCE_MS, Move, check_move
 from simulation.schedules import Schedules
@@ -78,7 +78,7 @@ class Monitor:
             return
         self._changes = database.db.total_changes
         runs = self._changed(database.rows(RUNS), self.runs, database.run_row)
-        jobs = self._changed(database.rows(JOBS), self.jobs, database.job_row)
+        jobs = self._changed(database.rows(SCHEDULES), self.jobs, database.job_row)
         for run_id, (before, after) in runs.items():
             self._world.trace.name(run_id)
             event = check_move(Move(run_id, before, after, actor), self.lives, self.found)
@@ -121,7 +121,7 @@ class Monitor:
 
     def _check_limit(self, actor: Actor, what: str, runs: int, jobs: int) -> None:
         """Check that a statement which looks for work moves no more rows than it may."""
-        moved = runs if what == "runs.sweep" else jobs if "jobs.fire" in what else 0
+        moved = runs if what == "runs.sweep" else jobs if "schedules.fire" in what else 0
         if actor.limit is not None and moved > actor.limit:
             self.found("a limit is kept", f"{what} of {actor.name} moved {moved} rows of {actor.limit}")
 

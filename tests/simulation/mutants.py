@@ -12,13 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kumofire_fsm import claiming, consumer, occurrences, pool, schedule_changes, storing
-from kumofire_fsm.attempt import Attempt
-from kumofire_fsm.creation import RowMaker
-from kumofire_fsm.pool import WorkerPool
+from kumofire_fsm.embedded import pool
+from kumofire_fsm.embedded.pool import WorkerPool
+from kumofire_fsm.embedded.upkeep import Upkeep
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.runs import storing
+from kumofire_fsm.runs.creation import RowMaker
+from kumofire_fsm.schedules import changes as schedule_changes
+from kumofire_fsm.schedules import occurrences
 from kumofire_fsm.store.runs import RunStatements
-from kumofire_fsm.upkeep import Upkeep
+from kumofire_fsm.work import claiming, consumer
+from kumofire_fsm.work.attempt import Attempt
 from simulation.defects import (
     always_alone,
     always_caught_up,
@@ -146,7 +150,7 @@ MUTANTS = (
     Mutant("a create sends, and does not store", patches=((ActorStorage, "batch", unstored),)),
     Mutant(
         "a schedule's move is not fenced",
-        r"jobs\.fire",
+        r"schedules\.fire",
         ((r" AND r\.revision = a\.revision AND \(a\.due IS NULL OR r\.next_at = a\.due\)", ""),),
     ),
     Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),)),
@@ -174,11 +178,13 @@ MUTANTS = (
     ),
     Mutant(
         "an overlap is not looked at",
-        r"jobs\.due",
+        r"schedules\.due",
         ((r"THEN \(SELECT json_group_array.* END AS latest", "THEN NULL END AS latest"),),
     ),
     Mutant(
-        "what is passed over is not counted", r"jobs\.fire", ((r"\(r\.skipped \+ a\.passed\)", "r.skipped"),)
+        "what is passed over is not counted",
+        r"schedules\.fire",
+        ((r"\(r\.skipped \+ a\.passed\)", "r.skipped"),),
     ),
     Mutant(
         "two attempts of one run are confused",
@@ -189,7 +195,7 @@ MUTANTS = (
     Mutant("the first error is final", patches=((Attempt, "_failed", final),)),
     Mutant("a loss in company is not noted", r"runs\.sweep", ((r"\(r\.suspect \+ 1\)", "r.suspect"),)),
     Mutant("no claim says that it is shared", r"runs\.claim", ((r"shared = [^,]*alone[^,]*", "shared = 0"),)),
-    Mutant("no recurring job is found due", r"jobs\.due", ((r"WHERE ", "WHERE 0 AND "),)),
+    Mutant("no recurring job is found due", r"schedules\.due", ((r"WHERE ", "WHERE 0 AND "),)),
     Mutant("a sweep has no limit", r"runs\.sweep", ((_LIMIT, ""),)),
     Mutant("a worker claims beyond its lanes", r"runs\.claim", ((_LIMIT, ""),), setting="embedded"),
     Mutant("a worker renews no leases", patches=((Upkeep, "keep_leases", never),), setting="embedded"),
@@ -206,7 +212,7 @@ MUTANTS = (
     Mutant("a delay is not waited for", patches=((RowMaker, "due", undelayed),)),
     Mutant("bodies are mixed up", patches=((RunStatements, "insert_bodies", mixed_up),)),
     Mutant("all that was missed runs", patches=((occurrences, "decide", always_caught_up),)),
-    Mutant("a change moves what is due", patches=((schedule_changes, "_keeps_its_rhythm", moved_away),)),
+    Mutant("a change moves what is due", patches=((schedule_changes, "_keeps_its_recurrence", moved_away),)),
     Mutant(
         "a worker ends without settling", patches=((WorkerPool, "drain", without_drain),), setting="embedded"
     ),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kumofire_fsm.message import message_body
 from kumofire_fsm.ports import Hint
+from kumofire_fsm.values.message import message_body
 from simulation.faults import MESSAGE, Fault
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ class Delivery:
     def __init__(self, actor: Actor, message: Message) -> None:
         self._actor, self.message = actor, message
         self.body: Any = message_body(message.run_id)
-        self.verdict: str | None = None
+        self.disposition: str | None = None
 
     def ack(self) -> None:
         """Take the message off the queue."""
         world = self._actor.world
-        self.verdict = "ack"
+        self.disposition = "ack"
         world.note(self._actor, "acknowledges", self.message.run_id)
         world.monitor.acknowledged(self._actor, self.message.run_id)
 
     def retry(self, *, delaySeconds: int = 0) -> None:
         """Deliver the message again."""
-        self.verdict = "retry"
+        self.disposition = "retry"
         self._actor.world.note(self._actor, f"retries in {delaySeconds} s", self.message.run_id)
         self._actor.world.queue.again(self.message, delaySeconds * 1000)
 

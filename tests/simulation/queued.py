@@ -48,7 +48,7 @@ class QueuedWorld(World):
         """End an actor; messages that it has not concluded come again."""
         super().end(actor, why)
         for delivery in actor.deliveries:
-            if delivery.verdict is None:
+            if delivery.disposition is None:
                 self.queue.again(delivery.message, VISIBILITY_MS)
 
     def plan(self, actions: Sequence[Action]) -> None:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from kumofire_fsm.calendar.recurrence import GRACE_MS
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.rhythm import GRACE_MS
 from simulation.moves import SPEC, STOPPING, Found
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ class Schedules:
         """Check the runs of a commit against those of other occurrences, and against their jobs."""
         taken: dict[tuple[str, int], str] = {}
         for run in self._runs.values():
-            if run.job_id is None:
+            if run.schedule_id is None:
                 continue
-            other = taken.setdefault((run.job_id, run.scheduled_for), run.id)
+            other = taken.setdefault((run.schedule_id, run.scheduled_for), run.id)
             if other != run.id:
                 self._found("one run an occurrence", f"{other} and {run.id} are of one occurrence")
         for run_id, (before, after) in runs.items():
-            if before is not None or after.job_id is None:
+            if before is not None or after.schedule_id is None:
                 continue
-            _, job = jobs.get(after.job_id, (None, None))
+            _, job = jobs.get(after.schedule_id, (None, None))
             if job is None or job.last_at is None or after.scheduled_for > job.last_at:
                 self._found("an occurrence moves its job", f"{run_id} came without its job's move")
             else:
@@ -54,7 +54,11 @@ class Schedules:
     def _check_overlap(self, new: Any, policy: str) -> None:
         """Check what a policy says of the runs before one; what a person redrove it may not have seen."""
         for run in self._runs.values() if policy != "allow" else ():
-            if run.job_id != new.job_id or run.scheduled_for >= new.scheduled_for or "redrive" in run.history:
+            if (
+                run.schedule_id != new.schedule_id
+                or run.scheduled_for >= new.scheduled_for
+                or "redrive" in run.history
+            ):
                 continue
             stopping = policy == "cancel_previous" and run.state in STOPPING
             if not SPEC.has_role(run.state, Role.SETTLED) and not stopping:
@@ -103,7 +107,7 @@ class Schedules:
     def _check_advance(self, actor: Actor, before: Any, after: Any) -> None:
         """Check that each occurrence that a job leaves behind became a run, or is counted as skipped."""
         skipped, rule = after.skipped - before.skipped, json.loads(before.schedule)
-        runs = [run for run in self._runs.values() if run.job_id == after.id and run.scheduled_for]
+        runs = [run for run in self._runs.values() if run.schedule_id == after.id and run.scheduled_for]
         if before.last_at != after.last_at:
             if not before.next_at <= after.last_at <= actor.now():
                 self._found(

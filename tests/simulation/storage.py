@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.store.rows import BODIES, RUNS, SCHEDULES
 from kumofire_fsm.store.schema import migrate
-from kumofire_fsm.store.tables import BODIES, JOBS, RUNS
 
 if TYPE_CHECKING:
     from simulation.actors import Actor
 
 __all__ = ["ActorStorage", "Database"]
 
-_TABLES = (RUNS, BODIES, JOBS)
+_TABLES = (RUNS, BODIES, SCHEDULES)
 
 
 class Database:
@@ -41,7 +41,7 @@ class Database:
         migrate(self.db)
         self.db.execute("CREATE TABLE effects (run_id TEXT NOT NULL, call TEXT NOT NULL)")
         self.run_row = self._row_type("Run", RUNS)
-        self.job_row = self._row_type("Job", JOBS)
+        self.job_row = self._row_type("Job", SCHEDULES)
         self.rewrite: Callable[[Statement], str] | None = None
         self.refused: list[tuple[str, str]] = []
 

@@ -15,9 +15,9 @@ from contextvars import copy_context
 from datetime import datetime
 from typing import Any, Final
 
-from kumofire_fsm.binding import Timing
+from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.errors import TransientStoreError
-from kumofire_fsm.times import moment
+from kumofire_fsm.values.times import moment
 from simulation.actors import CURRENT, Actor
 from simulation.calls import Calls, Event
 from simulation.faults import ACTOR, Fault, Faults

@@ -11,14 +11,14 @@ import pytest
 
 from kumofire_fsm.machines import JobMachine, MachineSpec, RunMachine
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.runs import MOVE_PARAMETERS
+from kumofire_fsm.store.rows import Move
 from kumofire_fsm.store.schema import migrate, register_machines
 
 NOW = 1_790_000_000_000
 TIMING = {"horizon_ms": 0, "redeliver_ms": 60_000, "lost_ms": 1_000, "grace_ms": 10_000}
 FILLED: dict[str, dict[str, Any]] = {
     "kumofire_runs": {"job": "resize", "run_at": NOW - 1000, "max_attempts": 3, "created_at": 5},
-    "kumofire_jobs": {"job": "resize", "created_at": 5, "updated_at": 5, "payload": "null"},
+    "kumofire_schedules": {"job": "resize", "created_at": 5, "updated_at": 5, "payload": "null"},
 }
 
 
@@ -102,7 +102,7 @@ def move():
 
     def make(run_id: str, event: str, **given: Any) -> list[Any]:
         values = {"id": run_id, "event": event, "now": NOW, "next_at": NOW + 5, "lease_ms": 15_000} | TIMING
-        return [(values | given).get(name) for name in MOVE_PARAMETERS]
+        return [(values | given).get(name) for name in Move._fields]
 
     return make
 

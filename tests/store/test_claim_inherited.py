@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines import Actor, Deadline, Event, Phase, Role, RunMachine
+from kumofire_fsm.machines import Actor, Deadline, Event, Role, RunMachine, State
 from kumofire_fsm.store.runs import RunStatements
 
 NOW = 1_790_000_000_000
@@ -16,7 +16,7 @@ TIMING = {"horizon_ms": 0, "redeliver_ms": 60_000, "lost_ms": 1_000, "grace_ms":
 class Staged(RunMachine):
     """A run may be staged: a consumer starts it when told to, and after an hour it is given up."""
 
-    staged = Phase(role=Role.CLAIMABLE, deadline=Deadline("now + 3600000", "abandon"))
+    staged = State(role=Role.CLAIMABLE, deadline=Deadline("now + 3600000", "abandon"))
     stage = Event(RunMachine.ready.to(staged))
     abandon = Event(staged.to(RunMachine.canceled), by=Actor.DEADLINE)
     start = RunMachine.start | staged.to(RunMachine.running, cond="run_at <= now")
@@ -62,7 +62,7 @@ def test_the_sweep_gives_a_staged_run_up(store):
 
 def test_a_deadline_of_a_claimable_state_may_lead_back_to_ready(store):
     class Parked(RunMachine):
-        parked = Phase(role=Role.CLAIMABLE, deadline=Deadline("now + 60000", "wake"))
+        parked = State(role=Role.CLAIMABLE, deadline=Deadline("now + 60000", "wake"))
         park = Event(RunMachine.ready.to(parked))
         wake = Event(parked.to(RunMachine.ready), by=Actor.DEADLINE)
         start = RunMachine.start | parked.to(RunMachine.running, cond="run_at <= now")
@@ -79,7 +79,7 @@ def test_a_deadline_that_needs_what_no_sweep_gives_is_refused_before_anything_ru
     with pytest.raises(DefinitionError, match="lease_ms"):
 
         class Eager(RunMachine):
-            held = Phase(role=Role.WAITING, deadline=Deadline("now + 5", "begin"))
+            held = State(role=Role.WAITING, deadline=Deadline("now + 5", "begin"))
             hold = Event(RunMachine.ready.to(held))
             begin = Event(held.to(RunMachine.running), by=Actor.DEADLINE)
 

@@ -61,7 +61,9 @@ def calls() -> dict[str, list[Statement]]:
         "ScheduleStatements.fire": [
             JOBS.fire(e, [{"id": "1"}]) for e in (["fire"], [x.id for x in JobMachine.spec.events])
         ],
-        "ScheduleStatements.insert_occurrences": JOBS.insert_occurrences("t", [RUN_ROW | {"job_id": "1"}]),
+        "ScheduleStatements.insert_occurrences": JOBS.insert_occurrences(
+            "t", [RUN_ROW | {"schedule_id": "1"}]
+        ),
         "register_machines": [register_machines([RunMachine.spec])],
     }
 
@@ -87,7 +89,7 @@ def test_what_only_reads_says_so_and_has_a_dotted_name(name):
     for statement in CALLS[name]:
         assert statement.reads is statement.sql.startswith("SELECT ")
         noun, _, verb = statement.name.partition(".")
-        assert noun in ("runs", "jobs", "bodies", "edges")
+        assert noun in ("runs", "schedules", "bodies", "edges")
         assert verb
         if statement.argument is not None:
             json.loads(statement.argument)

@@ -8,7 +8,8 @@ import pytest
 
 from kumofire_fsm.errors import TransitionError
 from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.store.runs import MOVE_PARAMETERS, RunStatements
+from kumofire_fsm.store.rows import Move, Moved
+from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
 RUN, JOB = RunMachine.spec, JobMachine.spec
@@ -36,14 +37,14 @@ def test_one_event_moves_runs_of_every_state_as_the_table_says(store, move, even
     before = [store.get(row_id) for row_id in ids]
     arguments = [move(row_id, event, starts=4, claim="held", value='"v"', facts='{"a":1}') for row_id in ids]
     expected = [
-        stepped(RUN, row, event, argument, MOVE_PARAMETERS)
+        stepped(RUN, row, event, argument, Move._fields)
         for row, argument in zip(before, arguments, strict=True)
     ]
     moved = store.run(RUNS.fire([event], arguments, fenced=fenced))
     assert [store.get(row_id) for row_id in ids] == expected
     legal = [row for row in expected if RUN.edges_from(before[ids.index(row["id"])]["state"], event)]
     changed = [row for row in legal if row not in before]
-    assert sorted(moved) == sorted((row["id"], row["state"], row["run_at"], row["job"]) for row in changed)
+    assert sorted(moved) == sorted(tuple(row[name] for name in Moved._fields) for row in changed)
     assert changed
 
 
@@ -57,7 +58,7 @@ def test_a_batch_of_mixed_events_moves_each_run_by_its_own(store, move, fenced):
         for row_id, (_, event) in zip(ids, cases, strict=True)
     ]
     expected = [
-        stepped(RUN, row, event, argument, MOVE_PARAMETERS)
+        stepped(RUN, row, event, argument, Move._fields)
         for row, (_, event), argument in zip(before, cases, arguments, strict=True)
     ]
     store.run(RUNS.fire(FIREABLE, arguments, fenced=fenced))

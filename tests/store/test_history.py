@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from kumofire_fsm.limits import FACTS_BYTES, HISTORY_CAP
 from kumofire_fsm.machines import RunMachine
 from kumofire_fsm.machines.expression import Call, Name
 from kumofire_fsm.store.runs import RunStatements
+from kumofire_fsm.values.limits import FACTS_BYTES, HISTORY_CAP
 
 RUN = RunMachine.spec
 RUNS = RunStatements([RUN])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.machines.sql import edge_rows
+from kumofire_fsm.store.compiler import edge_rows
 from kumofire_fsm.store.schema import VERSION, Migration, migrations
 
 FILE = Path(__file__).resolve().parents[2] / "migrations" / "0001_initial.sql"
@@ -41,7 +41,7 @@ def test_a_trigger_stands_on_one_line_with_one_statement_and_no_case(line):
 def test_there_are_four_triggers_a_table():
     assert [line.split()[2] for line in TRIGGERS] == [
         f"kumofire_{table}_{what}"
-        for table in ("runs", "jobs")
+        for table in ("runs", "schedules")
         for what in ("insert", "move", "wake", "fixed")
     ]
 
@@ -103,8 +103,8 @@ def test_every_table_is_strict_and_only_the_version_has_a_rowid(store):
     assert sorted(tables) == [
         "kumofire_bodies",
         "kumofire_edges",
-        "kumofire_jobs",
         "kumofire_runs",
+        "kumofire_schedules",
         "kumofire_schema",
     ]
     assert {name: row[5] for name, row in tables.items()} == dict.fromkeys(tables, 1)

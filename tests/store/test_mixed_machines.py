@@ -7,8 +7,9 @@ import json
 import pytest
 
 from kumofire_fsm.errors import TransitionError
-from kumofire_fsm.machines import Actor, Deadline, Event, Phase, Role, RunMachine
-from kumofire_fsm.store.runs import MOVE_PARAMETERS, ClaimedRun, RunStatements
+from kumofire_fsm.machines import Actor, Deadline, Event, Role, RunMachine, State
+from kumofire_fsm.store.rows import Move
+from kumofire_fsm.store.runs import ClaimedRun, RunStatements
 
 NOW = 1_790_000_000_000
 TIMING = {"horizon_ms": 0, "redeliver_ms": 60_000, "lost_ms": 1_000, "grace_ms": 10_000}
@@ -17,9 +18,9 @@ TIMING = {"horizon_ms": 0, "redeliver_ms": 60_000, "lost_ms": 1_000, "grace_ms":
 class Reviewed(RunMachine):
     """Begins with an approval, is checked after it ran, and may be parked; its outcomes differ."""
 
-    approval = Phase(role=Role.WAITING, initial=True, deadline=Deadline("now + 86400000", "expire"))
-    checking = Phase(role=Role.LEASED, deadline=Deadline("least(now + lease_ms, timeout_at)", "lose"))
-    parked = Phase(role=Role.CLAIMABLE, deadline=Deadline("run_at", "expire", "enqueue"))
+    approval = State(role=Role.WAITING, initial=True, deadline=Deadline("now + 86400000", "expire"))
+    checking = State(role=Role.LEASED, deadline=Deadline("least(now + lease_ms, timeout_at)", "lose"))
+    parked = State(role=Role.CLAIMABLE, deadline=Deadline("run_at", "expire", "enqueue"))
 
     approve = Event(approval.to(RunMachine.ready), doc="A person agrees.")
     enqueue = RunMachine.enqueue | parked.to(RunMachine.queued)
@@ -116,7 +117,7 @@ def test_one_mixed_settle_moves_each_row_by_its_own_machine_and_event(store, mov
         for event in events:
             row_id = store.put(spec, state, **LEASED)
             argument = move(row_id, event, starts=4, claim="held", value='"v"')
-            given = dict(zip(MOVE_PARAMETERS, argument, strict=True))
+            given = dict(zip(Move._fields, argument, strict=True))
             given = {name: value for name, value in given.items() if name in spec.parameters}
             expected[row_id] = stepped(spec, store.get(row_id), event, given)
             rows.append(row_id)

@@ -6,20 +6,20 @@ import json
 
 import pytest
 
-from kumofire_fsm.limits import INLINE_BYTES
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.store.runs import ClaimedRun, RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.values.limits import INLINE_BYTES
 
 NOW = 1_790_000_000_000
 RUN, JOB = RunMachine.spec, JobMachine.spec
 RUNS, JOBS = RunStatements([RUN]), ScheduleStatements(JOB)
 
 
-def occurrence(row_id, job_id, **columns):
+def occurrence(row_id, schedule_id, **columns):
     return RUN.fields | {
         "id": row_id, "job": "resize", "state": "ready", "wake_at": NOW, "run_at": NOW, "max_attempts": 3,
-        "created_at": NOW, "job_id": job_id, "scheduled_for": NOW, "payload": "a large one, maybe", **columns,
+        "created_at": NOW, "schedule_id": schedule_id, "scheduled_for": NOW, "payload": "a large one, maybe", **columns,
     }  # fmt: skip
 
 
@@ -34,8 +34,8 @@ def create(store):
 
 
 def test_an_occurrence_creates_a_run_with_every_column_and_the_payload_of_its_job(store, create):
-    job_id = store.put(JOB, "active", next_at=NOW, tick="t", payload='{"w":1}')
-    rows = [occurrence("a", job_id, tags='["x"]', expires_at=NOW + 9, max_attempts=7)]
+    schedule_id = store.put(JOB, "active", next_at=NOW, tick="t", payload='{"w":1}')
+    rows = [occurrence("a", schedule_id, tags='["x"]', expires_at=NOW + 9, max_attempts=7)]
     assert create("t", *rows) == ["a"]
     assert store.get("a") == rows[0] | {"payload": '{"w":1}', "history": []}
     assert store.db.execute("SELECT count(*) FROM kumofire_bodies").fetchone() == (0,)
@@ -54,12 +54,12 @@ def test_a_large_payload_reaches_the_run_that_an_occurrence_created(store, creat
 
 
 def test_a_job_that_carries_another_token_creates_nothing(store, create):
-    job_id = store.put(JOB, "active", next_at=NOW, tick="other")
-    assert create("t", occurrence("a", job_id)) == []
+    schedule_id = store.put(JOB, "active", next_at=NOW, tick="other")
+    assert create("t", occurrence("a", schedule_id)) == []
 
 
 def test_one_occurrence_creates_one_run(store, create):
-    job_id = store.put(JOB, "active", next_at=NOW, tick="t")
-    assert create("t", occurrence("a", job_id)) == ["a"]
-    assert create("t", occurrence("b", job_id)) == []
-    assert create("t", occurrence("c", job_id, scheduled_for=NOW + 1)) == ["c"]
+    schedule_id = store.put(JOB, "active", next_at=NOW, tick="t")
+    assert create("t", occurrence("a", schedule_id)) == ["a"]
+    assert create("t", occurrence("b", schedule_id)) == []
+    assert create("t", occurrence("c", schedule_id, scheduled_for=NOW + 1)) == ["c"]

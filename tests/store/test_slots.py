@@ -73,7 +73,7 @@ def test_every_column_of_every_row_is_stored_as_it_is_given(store, insert):
         row("a", "forever", "k", tags='["x","é"]', payload='{"w":[1,null]}'),
         row("b", state="queued", wake_at=NOW + 7, expires_at=NOW + 9, deliveries=0, payload=""),
         row("c", "active", "m", job="crop", max_attempts=9, attempt=2, starts=3, shared=1, suspect=1),
-        row("d", job_id="j", scheduled_for=NOW, finished_at=5, history='[["create","ready",1]]'),
+        row("d", schedule_id="j", scheduled_for=NOW, finished_at=5, history='[["create","ready",1]]'),
         row("e", "forever", "l", tags='["y"]', payload='"2"'),
     ]
     assert insert(*made) == ["a", "b", "c", "d", "e"]

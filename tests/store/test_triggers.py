@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from kumofire_fsm.machines import Deadline, Event, JobMachine, Phase, Role, RunMachine
+from kumofire_fsm.machines import Deadline, Event, JobMachine, Role, RunMachine, State
 
 SPECS = [RunMachine.spec, JobMachine.spec]
 IDS = ["run", "job"]
@@ -15,7 +15,7 @@ NO_EDGE = r"^kumofire: the machine has no such edge$"
 NO_INSERT = r"^kumofire: a row may not be created in this state$"
 NO_WAKE = r"^kumofire: wake_at must be set exactly while a deadline runs$"
 FIXED = r"^kumofire: id, machine and created_at never change$"
-TABLES = ["kumofire_runs", "kumofire_jobs"]
+TABLES = ["kumofire_runs", "kumofire_schedules"]
 
 
 def pairs(spec):
@@ -110,7 +110,7 @@ def test_any_other_column_may_be_written(store, spec):
 
 
 class Approved(RunMachine):
-    approval = Phase(role=Role.WAITING, initial=True, deadline=Deadline("now + 1", "expire"))
+    approval = State(role=Role.WAITING, initial=True, deadline=Deadline("now + 1", "expire"))
     approve = Event(approval.to(RunMachine.ready))
     expire = RunMachine.expire | approval.to(RunMachine.failed)
 

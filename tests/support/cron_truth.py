@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from croniter import CroniterError, croniter
 
-from kumofire_fsm.cron import Cron, preview
-from kumofire_fsm.times import moment
+from kumofire_fsm.calendar.rules import Cron, preview
+from kumofire_fsm.values.times import moment
 
 
 @dataclass(frozen=True)

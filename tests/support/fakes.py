@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kumofire_fsm.errors import QueueError
-from kumofire_fsm.message import message_body
 from kumofire_fsm.ports import Hint
+from kumofire_fsm.values.message import message_body
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -80,27 +80,27 @@ class RecordingQueue:
 
 
 class FakeMessage:
-    """A queue's message that keeps its verdict: "ack", or the delay of a retry in seconds."""
+    """A queue's message that keeps its disposition: "ack", or the delay of a retry in seconds."""
 
     def __init__(self, body: Any) -> None:
         self.body = body
-        self.verdicts: list[str | int] = []
+        self.dispositions: list[str | int] = []
 
     @classmethod
     def of(cls, run_id: str) -> FakeMessage:
         return cls(message_body(run_id))
 
     def ack(self) -> None:
-        self.verdicts.append("ack")
+        self.dispositions.append("ack")
 
     def retry(self, *, delaySeconds: int = 0) -> None:
-        self.verdicts.append(delaySeconds)
+        self.dispositions.append(delaySeconds)
 
     @property
-    def verdict(self) -> str | int:
-        """The one verdict it got."""
-        assert len(self.verdicts) == 1, self.verdicts
-        return self.verdicts[0]
+    def disposition(self) -> str | int:
+        """The one disposition it got."""
+        assert len(self.dispositions) == 1, self.dispositions
+        return self.dispositions[0]
 
 
 class FakeBatch:

@@ -12,12 +12,12 @@ from fakes import FakeBatch, FakeMessage, RecordingQueue, SeededEntropy, Virtual
 
 from kumofire_fsm import Backoff, Kumofire, RunStatus, TransientStoreError
 from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.binding import Timing
+from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.schema import migrate, register_machines
 
-TABLES = ("kumofire_runs", "kumofire_bodies", "kumofire_jobs")
+TABLES = ("kumofire_runs", "kumofire_bodies", "kumofire_schedules")
 
 
 class CountingStorage:
@@ -114,10 +114,10 @@ class Bound:
         return ids
 
     async def deliver(self, *run_ids: str, **options: Any) -> list[str | int]:
-        """Consume one batch of messages for these runs, and return the verdicts."""
+        """Consume one batch of messages for these runs, and return the dispositions."""
         messages = [FakeMessage.of(run_id) for run_id in run_ids]
         await self.jobs.consume_batch(FakeBatch(messages), **options)
-        return [message.verdict for message in messages]
+        return [message.disposition for message in messages]
 
 
 class Kit:

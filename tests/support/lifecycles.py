@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Lifecycle, Phase, Role, RunMachine
+from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Lifecycle, Role, RunMachine, State
 
 
 class Approved(RunMachine):
     """A person approves each run, or nobody does in time."""
 
-    approval = Phase(
+    approval = State(
         "Waits for a person.", role=Role.WAITING, initial=True, deadline=Deadline("now + lost_ms", "expire")
     )
     approve = Event(approval.to(RunMachine.ready), sets={"tags": "value"}, doc="A person agrees.")
@@ -19,7 +19,7 @@ class Approved(RunMachine):
 class Parked(Approved):
     """A waiting run may be put aside; a failed one is not redriven."""
 
-    parked = Phase(
+    parked = State(
         "Put aside by a person.",
         role=Role.WAITING,
         deadline=Deadline("now + grace_ms", "wakes_up"),
@@ -39,7 +39,7 @@ class Parked(Approved):
 class Sorted(RunMachine):
     """Guards of every kind: texts, None, three ways, columns compared with columns, arithmetic."""
 
-    sorting = Phase("Decides by itself.", role=Role.WAITING, waits=True, initial=True)
+    sorting = State("Decides by itself.", role=Role.WAITING, waits=True, initial=True)
     sort = Event(
         sorting.to(RunMachine.canceled, cond="dedupe == 'active' and dedupe_key is None")
         | sorting.to(RunMachine.failed, cond="attempt + 2 < max_attempts and (shared == 1 or suspect != 0)")
@@ -54,7 +54,7 @@ class Sorted(RunMachine):
 class Draft(JobMachine):
     """A recurring job begins as a draft."""
 
-    draft = Phase("Not yet published.", role=Role.WAITING, waits=True, initial=True)
+    draft = State("Not yet published.", role=Role.WAITING, waits=True, initial=True)
     publish = Event(
         draft.to(JobMachine.active, cond="occurrence is not None"),
         sets={"next_at": "occurrence"},
@@ -68,8 +68,8 @@ class Ticket(Lifecycle, table="kumofire_runs", machine="ticket"):
     fields = dict(RunMachine.fields)
     parameters = dict(RunMachine.parameters)
 
-    opened = Phase("Somebody asked.", role=Role.WAITING, waits=True, initial=True)
-    closed = Phase("It is answered.", role=Role.SETTLED)
+    opened = State("Somebody asked.", role=Role.WAITING, waits=True, initial=True)
+    closed = State("It is answered.", role=Role.SETTLED)
     answer = Event(opened.to(closed, cond="value is not None"), sets={"result": "value"})
     reopen = Event(closed.to(opened, cond="attempt < max_attempts"), sets={"attempt": "attempt + 1"})
 

@@ -86,8 +86,8 @@ async def simulate(
 
 async def _harvest(w: Bound, names: dict[str, tuple[str, str]], until: int) -> list[tuple[str, str, int]]:
     """Take out the runs that were made."""
-    taken = await w.sql("DELETE FROM kumofire_runs RETURNING job_id, scheduled_for")
-    return [(*names[job_id], at) for job_id, at in taken if at <= until]
+    taken = await w.sql("DELETE FROM kumofire_runs RETURNING schedule_id, scheduled_for")
+    return [(*names[schedule_id], at) for schedule_id, at in taken if at <= until]
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from lifecycles import Approved, Parked, Ticket
 
 from kumofire_fsm import JobMachine, RunMachine
 from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllowed
-from kumofire_fsm.machines import Deadline, Event, Phase, Role
+from kumofire_fsm.machines import Deadline, Event, Role, State
 from kumofire_fsm.testing import NOW, Moved, assert_refused, assert_transition
 from kumofire_fsm.testing.rows import parts
 
@@ -106,7 +106,7 @@ def test_an_event_that_should_be_refused_and_moves_fails(event, row, message):
 
 def test_a_row_that_the_database_would_refuse_fails_though_its_edge_is_open():
     class Timed(RunMachine):
-        timed = Phase(role=Role.WAITING, deadline=Deadline("scheduled_for", "overdue"))
+        timed = State(role=Role.WAITING, deadline=Deadline("scheduled_for", "overdue"))
         hold = Event(RunMachine.ready.to(timed))
         overdue = Event(timed.to(RunMachine.ready))
 

@@ -7,7 +7,7 @@ from lifecycles import MACHINES, Approved, Parked, Sorted
 
 from kumofire_fsm import JobMachine, RunMachine
 from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.machines import Event, Phase, Role
+from kumofire_fsm.machines import Event, Role, State
 from kumofire_fsm.testing import NOW, assert_transition, paths_to
 
 
@@ -52,9 +52,9 @@ def test_one_row_goes_every_path_to_its_end(machine):
 
 def test_a_path_whose_guards_exclude_each_other_is_passed_over_for_a_longer_one():
     class Guarded(RunMachine):
-        first = Phase(role=Role.WAITING, waits=True, initial=True)
-        second = Phase(role=Role.WAITING, waits=True)
-        third = Phase(role=Role.WAITING, waits=True)
+        first = State(role=Role.WAITING, waits=True, initial=True)
+        second = State(role=Role.WAITING, waits=True)
+        third = State(role=Role.WAITING, waits=True)
         go = Event(first.to(second, cond="suspect == 1"))
         detour = Event(first.to(third), sets={"suspect": "0"})
         back = Event(third.to(second))
@@ -66,9 +66,9 @@ def test_a_path_whose_guards_exclude_each_other_is_passed_over_for_a_longer_one(
 
 def test_values_are_searched_as_far_as_the_assignments_on_the_way_carry_them():
     class Counted(RunMachine):
-        first = Phase(role=Role.WAITING, waits=True, initial=True)
-        second = Phase(role=Role.WAITING, waits=True)
-        third = Phase(role=Role.WAITING, waits=True)
+        first = State(role=Role.WAITING, waits=True, initial=True)
+        second = State(role=Role.WAITING, waits=True)
+        third = State(role=Role.WAITING, waits=True)
         one = Event(first.to(second), sets={"attempt": "attempt + 1"})
         two = Event(second.to(third), sets={"attempt": "attempt + 1"})
         three = Event(third.to(RunMachine.ready, cond="attempt < max_attempts"))
@@ -79,7 +79,7 @@ def test_values_are_searched_as_far_as_the_assignments_on_the_way_carry_them():
 
 def test_a_state_that_no_row_can_come_to_has_no_path():
     class Shut(RunMachine):
-        vault = Phase(role=Role.WAITING, waits=True)
+        vault = State(role=Role.WAITING, waits=True)
         lock = Event(RunMachine.ready.to(vault, cond="suspect == 1 and suspect == 0"))
         open_up = Event(vault.to(RunMachine.ready))
 

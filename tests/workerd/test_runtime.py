@@ -79,7 +79,7 @@ def test_the_migrations_apply(fresh: Server) -> None:
     tables = fresh.sql(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'kumofire_%' ORDER BY name"
     )
-    expected = ["kumofire_bodies", "kumofire_edges", "kumofire_jobs", "kumofire_runs", "kumofire_schema"]
+    expected = ["kumofire_bodies", "kumofire_edges", "kumofire_schedules", "kumofire_runs", "kumofire_schema"]
     assert [row["name"] for row in tables] == expected
 
 
@@ -116,10 +116,10 @@ def test_a_check_that_raises_rolls_a_batch_back(fresh: Server) -> None:
 
 def test_a_batch_is_delivered_exactly_as_given(fresh: Server) -> None:
     bodies = [{"then": "ack"}, {"then": "retry", "delay": 7}, {"then": "nothing"}, "text"]
-    verdicts = fresh.deliver("jobs", bodies, attempts=2)
-    assert verdicts.outcome == "ok"
-    assert verdicts.acked == ["m0", "m3"]
-    assert verdicts.retried == {"m1": 7}
+    dispositions = fresh.deliver("jobs", bodies, attempts=2)
+    assert dispositions.outcome == "ok"
+    assert dispositions.acked == ["m0", "m3"]
+    assert dispositions.retried == {"m1": 7}
     seen = [(fact["id"], fact["attempts"], fact["body"]) for fact in events_of(fresh, "jobs")]
     assert seen == [(f"m{i}", 2, body) for i, body in enumerate(bodies)]
 

@@ -88,8 +88,8 @@ def test_a_run_that_fails_is_tried_again_by_the_queue(jobs: Server) -> None:
 
 def test_a_failed_attempt_retries_its_message(jobs: Server) -> None:
     run_id = jobs.call("create", name="flaky", refused=True)["id"]
-    verdicts = jobs.deliver("jobs", [hint(run_id)])
-    assert (verdicts.outcome, verdicts.acked, verdicts.retried) == ("ok", [], {"m0": 1})
+    dispositions = jobs.deliver("jobs", [hint(run_id)])
+    assert (dispositions.outcome, dispositions.acked, dispositions.retried) == ("ok", [], {"m0": 1})
     assert status_of(jobs, run_id)["attempt"] == 1
 
 
@@ -151,11 +151,11 @@ def test_a_tick_with_nothing_due_works(jobs: Server) -> None:
 def test_what_cannot_be_read_is_retried_and_never_acknowledged(jobs: Server) -> None:
     run_id = jobs.call("create", name="echo", payload={}, refused=True)["id"]
     foreign = [{"id": 1}, "text", None, 7, [], hint(""), hint(run_id, version=2)]
-    verdicts = jobs.deliver("jobs", [*foreign, hint(run_id)])
-    assert verdicts.outcome == "ok"
-    assert sorted(verdicts.retried) == [f"m{i}" for i in range(len(foreign))]
-    assert verdicts.acked == [f"m{len(foreign)}"]
-    assert not verdicts.ack_all
+    dispositions = jobs.deliver("jobs", [*foreign, hint(run_id)])
+    assert dispositions.outcome == "ok"
+    assert sorted(dispositions.retried) == [f"m{i}" for i in range(len(foreign))]
+    assert dispositions.acked == [f"m{len(foreign)}"]
+    assert not dispositions.ack_all
     assert status_of(jobs, run_id)["state"] == "succeeded"
 
 
@@ -165,13 +165,21 @@ def test_a_message_of_a_run_that_is_gone_is_acknowledged(jobs: Server) -> None:
 
 def test_a_database_that_fails_retries_the_messages(jobs: Server) -> None:
     jobs.call("drop", table="kumofire_runs")
-    verdicts = jobs.deliver("jobs", [hint(UNKNOWN_ID), hint(UNKNOWN_ID)])
-    assert (verdicts.outcome, verdicts.acked, verdicts.retried) == ("ok", [], {"m0": 10, "m1": 10})
+    dispositions = jobs.deliver("jobs", [hint(UNKNOWN_ID), hint(UNKNOWN_ID)])
+    assert (dispositions.outcome, dispositions.acked, dispositions.retried) == (
+        "ok",
+        [],
+        {"m0": 10, "m1": 10},
+    )
 
 
 def test_a_consumer_without_its_binding_retries_the_messages(jobs: Server) -> None:
-    verdicts = jobs.deliver("unbound", [hint(UNKNOWN_ID), "text"])
-    assert (verdicts.outcome, verdicts.acked, verdicts.retried) == ("ok", [], {"m0": 30, "m1": 30})
+    dispositions = jobs.deliver("unbound", [hint(UNKNOWN_ID), "text"])
+    assert (dispositions.outcome, dispositions.acked, dispositions.retried) == (
+        "ok",
+        [],
+        {"m0": 30, "m1": 30},
+    )
 
 
 # -- bindings ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from workers import Request, Response
 
 from kumofire_fsm import InvalidArgument, NotFound, TransientStoreError, TransitionError, UnknownRun
-from kumofire_fsm.worker import KumofireWorker
+from kumofire_fsm.cloudflare import KumofireWorker
 
 JSON = TypeAdapter(Any)
 

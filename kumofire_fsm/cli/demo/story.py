@@ -14,7 +14,7 @@ from typing import Final
 
 from kumofire_fsm import NewRun, RunMachine, RunStatus
 from kumofire_fsm.cli.demo.jobs import Digest, digest_of
-from kumofire_fsm.embedded import EmbeddedJobs
+from kumofire_fsm.embedded.opening import EmbeddedJobs
 from kumofire_fsm.machines import Role
 
 __all__ = ["Story", "files_under"]

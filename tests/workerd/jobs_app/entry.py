@@ -8,8 +8,8 @@ import tables
 from workers import Response
 
 from kumofire_fsm import Backoff, Kumofire, RunContext
+from kumofire_fsm.cloudflare import KumofireWorker
 from kumofire_fsm.errors import QueueError
-from kumofire_fsm.worker import KumofireWorker
 
 app = Kumofire(retry=Backoff(first=1, cap=1))
 

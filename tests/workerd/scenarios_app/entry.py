@@ -13,7 +13,7 @@ from workers import Response
 
 from kumofire_fsm import Backoff, Kumofire, NewRun, RunContext
 from kumofire_fsm.adapters.system import SystemClock
-from kumofire_fsm.worker import KumofireWorker
+from kumofire_fsm.cloudflare import KumofireWorker
 
 
 class Clock(SystemClock):

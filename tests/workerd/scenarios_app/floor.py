@@ -3,7 +3,7 @@
 import json
 
 from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
-from kumofire_fsm.ids import new_id
+from kumofire_fsm.values.ids import new_id
 
 HUNDRED = 100
 SETTLE = 25

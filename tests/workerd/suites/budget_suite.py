@@ -34,11 +34,11 @@ async def work_off(shop, ids, most, **options):
     spent = []
     while ids:
         shop.db.reset()
-        verdicts = await shop.deliver(*ids, **options)
+        dispositions = await shop.deliver(*ids, **options)
         spent.append(shop.db.statements)
         assert spent[-1] <= most, spent
-        assert set(verdicts) <= {"ack", 1}
-        ids = [run_id for run_id, verdict in zip(ids, verdicts, strict=True) if verdict == 1]
+        assert set(dispositions) <= {"ack", 1}
+        ids = [run_id for run_id, disposition in zip(ids, dispositions, strict=True) if disposition == 1]
         shop.clock.advance(1)
         assert len(spent) <= 20, spent
     return spent

@@ -153,9 +153,9 @@ async def test_the_neighbours_of_a_refused_commit_succeed(env, storage):
         ctx.commit([(INSERT, (number, "row"))])
 
     ids = [await shop.create("order", number) for number in (1, 2, 2, 3)]
-    verdicts = await shop.deliver(*ids)
-    assert sorted(verdicts, key=str) == [2, "ack", "ack", "ack"]
-    assert (verdicts[0], verdicts[3]) == ("ack", "ack")
+    dispositions = await shop.deliver(*ids)
+    assert sorted(dispositions, key=str) == [2, "ack", "ack", "ack"]
+    assert (dispositions[0], dispositions[3]) == ("ack", "ack")
     assert await shop.orders() == [(1, "row"), (2, "row"), (3, "row")]
 
 
@@ -267,4 +267,4 @@ async def test_a_hint_for_a_run_that_is_not_due_is_left_to_the_tick(env, storage
     await shop.jobs.send_hint(later)
     assert (shop.queue.sent, await shop.tick()) == ([], [])
     await shop.jobs.consume_batch(FakeBatch([message := FakeMessage.of(later.kumofire_job_run_id)]))
-    assert message.verdict == 3600
+    assert message.disposition == 3600

@@ -55,7 +55,7 @@ class Shop:
         self.meter.label = label
         messages = [FakeMessage.of(run_id) for run_id in ids]
         await self.jobs.consume_batch(FakeBatch(messages))
-        return [message.verdict for message in messages]
+        return [message.disposition for message in messages]
 
     async def deliver_in_steps(self, ids):
         """Deliver quick runs, with a label for the claim and one for the settle."""

@@ -49,7 +49,7 @@ class Shop:
         """Consume one batch of messages for these runs; return "ack" or the delay of a retry, for each."""
         messages = [FakeMessage.of(run_id) for run_id in run_ids]
         await self.jobs.consume_batch(FakeBatch(messages), **options)
-        return [message.verdict for message in messages]
+        return [message.disposition for message in messages]
 
     async def tick(self):
         """Dispatch, and return the ids of the runs for which a hint was sent."""

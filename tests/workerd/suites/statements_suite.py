@@ -5,10 +5,10 @@ import inspect
 from fakes import RecordingQueue, VirtualClock
 
 from kumofire_fsm import JobMachine, Kumofire, NewRun, RunMachine
-from kumofire_fsm.binding import WORKERS
-from kumofire_fsm.creation import RowMaker
+from kumofire_fsm.engine.binding import WORKERS
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.store.schema import register_machines
@@ -81,7 +81,7 @@ def schedule_statements(jobs):
     }
     texts = {"schedule": "{}", "template": "{}", "payload": "1", "history": "[]"}
     row = {**JOB.fields, **first, **texts, "revision": 0, "created_at": 1, "updated_at": 1}
-    run = RowMaker(jobs._binding).make(NewRun("echo", 1)).columns | {"job_id": "j", "scheduled_for": 5}
+    run = RowMaker(jobs._binding).make(NewRun("echo", 1)).columns | {"schedule_id": "j", "scheduled_for": 5}
     events = [event.id for event in JOB.events]
     return {
         "insert": [schedules.insert([row])],

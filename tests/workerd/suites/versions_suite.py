@@ -4,7 +4,7 @@ from fakes import FakeBatch, FakeMessage
 from shop import Shop
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError, UnknownJob
-from kumofire_fsm.message import message_body
+from kumofire_fsm.values.message import message_body
 
 COMMAND = "run: kumofire migrate --remote --database NAME (or --local)"
 LATER = [10]  # a message that met a failing database, in seconds
@@ -67,7 +67,7 @@ async def test_no_statement_looks_at_the_version(env):
 async def test_a_table_that_is_missing_names_the_command(env):
     shop = shop_with_a_job(env)
     await shop.jobs.get_status("0" * 32)
-    for table in ("kumofire_runs", "kumofire_jobs", "kumofire_schema"):
+    for table in ("kumofire_runs", "kumofire_schedules", "kumofire_schema"):
         await shop.sql(f"DROP TABLE {table}")
     for work in (
         shop.create("work"),
@@ -165,4 +165,4 @@ async def test_a_message_of_a_newer_version_is_retried_and_starts_nothing(env):
     run_id = await shop.create("work")
     message = FakeMessage({**message_body(run_id), "version": 2})
     await shop.jobs.consume_batch(FakeBatch([message]))
-    assert (message.verdict, shop.calls) == (0, [])
+    assert (message.disposition, shop.calls) == (0, [])

@@ -69,7 +69,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class Dispositions:
     """What the consumer decided for a batch, by message id."""
 
     outcome: str
@@ -179,7 +179,7 @@ class Server:
             raise AssertionError(f"{action} answered {reply.status}: {reply.text[:4000]}")
         return reply.json()
 
-    def deliver(self, queue: str, bodies: Sequence[Any], *, attempts: int = 1) -> Verdicts:
+    def deliver(self, queue: str, bodies: Sequence[Any], *, attempts: int = 1) -> Dispositions:
         """Hand the consumer exactly this batch, with ids m0, m1, ...; return what it decided."""
         now = time.time_ns() // 1_000_000
         messages = [
@@ -187,7 +187,7 @@ class Server:
             for i, body in enumerate(bodies)
         ]
         answer = self._control("queue", queue=queue, messages=messages)
-        return Verdicts(
+        return Dispositions(
             outcome=answer["outcome"],
             acked=answer["explicitAcks"],
             retried={each["msgId"]: each.get("delaySeconds") for each in answer["retryMessages"]},

@@ -1,0 +1,192 @@
+"""What a caller says of a recurring job's recurrence, checked, and merged with what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final, TypedDict, get_args
+
+from kumofire_fsm.calendar.recurrence import GRACE_MS, Misfire, Overlap, Recurrence
+from kumofire_fsm.calendar.rules import Cron, Every, Once, Rule
+from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.values.times import duration_ms, instant_ms, moment
+
+__all__ = [
+    "RECURRENCE_OPTIONS",
+    "RecurrenceOptions",
+    "changed_recurrence",
+    "keep_anchor",
+    "recurrence_from_options",
+    "stored_options",
+]
+
+
+class RecurrenceOptions(TypedDict, total=False):
+    """When a recurring job fires; see `ScheduleClient.create_schedule`."""
+
+    cron: str | None
+    timezone: str | None
+    every: timedelta | float | None
+    at: datetime | None
+    start_at: datetime | None
+    end_at: datetime | None
+    max_occurrences: int | None
+    jitter: timedelta | float | None
+    misfire: Misfire | None
+    misfire_grace: timedelta | float | None
+    overlap: Overlap | None
+
+
+_KINDS: Final = ("cron", "every", "at")
+_BOUNDS: Final = ("start_at", "end_at", "max_occurrences")
+_POLICIES: Final = ("jitter", "misfire", "misfire_grace", "overlap")
+RECURRENCE_OPTIONS: Final = (*_KINDS, "timezone", *_BOUNDS, *_POLICIES)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _milliseconds(value: int) -> timedelta:
+    return timedelta(milliseconds=value)
+
+
+_STORED: Final[tuple[tuple[str, str, Callable[[Any], Any]], ...]] = (
+    ("cron", "cron", _as_it_is),
+    ("timezone", "timezone", _as_it_is),
+    ("every_ms", "every", _milliseconds),
+    ("at_ms", "at", moment),
+    ("start_at", "start_at", moment),
+    ("end_at", "end_at", moment),
+    ("max_occurrences", "max_occurrences", _as_it_is),
+    ("jitter_ms", "jitter", _milliseconds),
+    ("misfire", "misfire", _as_it_is),
+    ("grace_ms", "misfire_grace", _milliseconds),
+    ("overlap", "overlap", _as_it_is),
+)
+"""What a column's JSON calls it, what a caller calls it, and how the one becomes the other."""
+
+
+def recurrence_from_options(options: Mapping[str, Any], now: int) -> Recurrence:
+    """Return the checked recurrence for what a caller gave; None stands for what was not said.
+
+    Raises:
+        InvalidSchedule: not exactly one of cron, every and at is given, or it cannot fire like that.
+        InvalidArgument: an instant or a duration is malformed.
+    """
+    rule = _rule(options, now)
+    start_at = None if isinstance(rule, Every) else _instant(options, "start_at")
+    recurrence = Recurrence(
+        rule,
+        start_at,
+        _instant(options, "end_at"),
+        _count(options.get("max_occurrences")),
+        _duration(options, "jitter", 0),
+        _choice(options, "misfire", Misfire, "latest"),
+        _duration(options, "misfire_grace", GRACE_MS),
+        _choice(options, "overlap", Overlap, "allow"),
+    )
+    if (
+        isinstance(rule, Once)
+        and (recurrence.start_at, recurrence.end_at, recurrence.max_occurrences) != (None,) * 3
+    ):
+        raise InvalidSchedule("at=... is one time: it has no start_at, end_at or max_occurrences")
+    first = _instant(options, "start_at")
+    if first is not None and recurrence.end_at is not None and recurrence.end_at < first:
+        raise InvalidSchedule("end_at must not lie before start_at")
+    return recurrence
+
+
+def changed_recurrence(stored: Mapping[str, Any], changes: Mapping[str, Any], now: int) -> Recurrence:
+    """Return a stored recurrence after the changes that a caller gave.
+
+    A change of the rule counts from now; an interval that stays keeps its anchor, an expression its zone.
+
+    Args:
+        stored: the JSON object of the column ``schedule``.
+        changes: options; None puts a bound or policy back, and stands for no change of the rule.
+        now: milliseconds.
+
+    Raises:
+        InvalidSchedule, InvalidArgument: as `recurrence_from_options`.
+    """
+    options = stored_options(stored)
+    rule = {name: changes[name] for name in (*_KINDS, "timezone") if changes.get(name) is not None}
+    if kinds := rule.keys() & {*_KINDS}:
+        dropped = {*_KINDS, *(_BOUNDS if "at" in kinds else ())}
+        if kinds != options.keys() & {*_KINDS}:  # another kind of rule: nothing of the old one stays
+            dropped |= {"timezone", "start_at"}
+        options = {name: value for name, value in options.items() if name not in dropped}
+    options |= rule | {name: changes[name] for name in (*_BOUNDS, *_POLICIES) if name in changes}
+    recurrence = recurrence_from_options(options, now)
+    return recurrence if "start_at" in changes else keep_anchor(recurrence, stored, options.get("start_at"))
+
+
+def keep_anchor(recurrence: Recurrence, stored: Mapping[str, Any], start_at: datetime | None) -> Recurrence:
+    """Return the recurrence with the stored anchor, unless start_at is given or the interval is another."""
+    rule, anchor = recurrence.rule, stored.get("anchor_ms")
+    same = isinstance(rule, Every) and stored.get("every_ms") == rule.interval_ms
+    if start_at is not None or not same or not isinstance(rule, Every) or not isinstance(anchor, int):
+        return recurrence
+    return replace(recurrence, rule=Every(rule.interval_ms, anchor))
+
+
+def stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored recurrence as a caller's options; an interval's anchor is left out."""
+    found: dict[str, Any] = {}
+    for column, name, read in _STORED:
+        try:
+            if column in stored:
+                found[name] = read(stored[column])
+        except (TypeError, ValueError, OverflowError):  # a broken row is shown as far as it goes
+            continue
+    return found
+
+
+def _rule(options: Mapping[str, Any], now: int) -> Rule:
+    cron, timezone, every, at = (options.get(name) for name in ("cron", "timezone", "every", "at"))
+    if sum(kind is not None for kind in (cron, every, at)) != 1:
+        raise InvalidSchedule(
+            "give one of cron='...', every=timedelta(...) and at=datetime(...), and only one"
+        )
+    if timezone is not None and cron is None:
+        raise InvalidSchedule("a timezone is for cron=...; every=... and at=... need none")
+    if every is not None:
+        start_at = _instant(options, "start_at")
+        interval = Every(duration_ms(every, "every"), now if start_at is None else start_at)
+        interval.check()
+        return interval
+    if at is not None:
+        return Once(instant_ms(at, "at"))
+    if not isinstance(cron, str):
+        raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {cron!r}")
+    if timezone is not None and not isinstance(timezone, str):
+        raise InvalidSchedule(f"timezone must be an IANA name such as 'Europe/Berlin'; found {timezone!r}")
+    rule = Cron(cron, "UTC" if timezone is None else timezone)
+    rule.check()
+    return rule
+
+
+def _instant(options: Mapping[str, Any], name: str) -> int | None:
+    value = options.get(name)
+    return None if value is None else instant_ms(value, name)
+
+
+def _duration(options: Mapping[str, Any], name: str, usual: int) -> int:
+    value = options.get(name)
+    return usual if value is None else duration_ms(value, name)
+
+
+def _count(value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InvalidSchedule(f"max_occurrences must be an integer from 1 on; found {value!r}")
+    return value
+
+
+def _choice(options: Mapping[str, Any], name: str, known: Any, usual: str) -> Any:
+    value = options.get(name)
+    if value is not None and value not in get_args(known):
+        names = ", ".join(map(repr, get_args(known)))
+        raise InvalidSchedule(f"{name} must be one of {names}; found {value!r}")
+    return usual if value is None else value

@@ -1,0 +1,90 @@
+"""A Cloudflare Worker with the queue and the cron trigger wired; importable inside Workers only."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from workers import WorkerEntrypoint  # type: ignore[import-not-found]  # Cloudflare's SDK
+
+from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
+from kumofire_fsm.adapters.d1 import D1Storage
+from kumofire_fsm.app import Kumofire
+from kumofire_fsm.engine.binding import log
+from kumofire_fsm.jobs import Jobs
+from kumofire_fsm.values.limits import D1_STATEMENTS
+from kumofire_fsm.work.batch import SettleMode
+from kumofire_fsm.work.consumer import check_options
+
+__all__ = ["KumofireWorker"]
+
+RETRY_SECONDS = 30
+"""After how long a batch is delivered again that could not be worked on at all."""
+
+
+class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
+    """The base of a Worker's ``Default`` class.
+
+    ``class Default(KumofireWorker, app=app, db="JOBS_DB", queue="JOBS_QUEUE")`` consumes the queue and
+    dispatches at each cron tick; ``self.jobs`` is the API, and ``ctx.env`` in handlers the Worker's env.
+
+    Args:
+        app: the application's jobs.
+        db, queue: the names of the bindings in wrangler.jsonc.
+        concurrency: handlers of a batch under way at once; more than one needs CPython 3.14.
+        settle: "grouped" or "each"; see `Jobs.consume_batch`.
+        max_statements: statements one event may send to D1; default 45, for the free plan's 50. What
+            handlers send through ``ctx.env`` is not counted: set it lower by that.
+    """
+
+    app: ClassVar[Kumofire]
+    db_name: ClassVar[str]
+    queue_name: ClassVar[str]
+    consuming: ClassVar[dict[str, Any]]
+    max_statements: ClassVar[int | None]
+    _jobs: Jobs | None = None
+
+    def __init_subclass__(
+        cls,
+        *,
+        app: Kumofire,
+        db: str = "JOBS_DB",
+        queue: str = "JOBS_QUEUE",
+        concurrency: int = 1,
+        settle: SettleMode = "grouped",
+        max_statements: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init_subclass__(**options)
+        check_options(concurrency, settle)
+        cls.app, cls.db_name, cls.queue_name = app, db, queue
+        cls.consuming, cls.max_statements = {"concurrency": concurrency, "settle": settle}, max_statements
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs API, bound to this event's bindings.
+
+        Raises:
+            BindingError: a binding is missing, or is something else.
+        """
+        if self._jobs is None:
+            db, queue = getattr(self.env, self.db_name, None), getattr(self.env, self.queue_name, None)
+            self._jobs = self.app.bind(
+                db=D1Storage(db, self.db_name),
+                queue=CloudflareQueue(queue, self.queue_name),
+                env=self.env,
+                max_statements=self.max_statements or D1_STATEMENTS,
+            )
+        return self._jobs
+
+    async def queue(self, batch: Any, _env: Any = None, _ctx: Any = None) -> None:
+        """Consume a batch. Never raises: each message is acknowledged or retried by itself."""
+        try:
+            await self.jobs.consume_batch(batch, **self.consuming)
+        except Exception:
+            log.exception("a batch could not be consumed; its messages are delivered again")
+            for message in batch.messages:
+                message.retry(delaySeconds=RETRY_SECONDS)
+
+    async def scheduled(self, _controller: Any, _env: Any = None, _ctx: Any = None) -> None:
+        """Dispatch what is due."""
+        await self.jobs.dispatch()

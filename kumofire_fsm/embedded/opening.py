@@ -1,0 +1,121 @@
+"""The embedded runtime: an SQLite file, opened with its schema up to date, and a worker on it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.embedded.pool import WorkerPool
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.jobs import Jobs
+from kumofire_fsm.store.schema import migrate, register_machines
+from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.times import duration_ms
+
+__all__ = ["EmbeddedJobs", "open_embedded"]
+
+
+class EmbeddedJobs(Jobs):
+    """The jobs API on an open SQLite file, with a worker that runs in this process."""
+
+    def __init__(self, binding: Binding, storage: SqliteStorage) -> None:
+        super().__init__(binding)
+        self._storage = storage
+        self._pool: WorkerPool | None = None
+        self._ended = asyncio.Event()
+        self._ended.set()
+
+    async def run(self, *, concurrency: int = 100, grace: timedelta | float = 10.0) -> None:
+        """Dispatch and work until cancelled; several processes on one file share the work.
+
+        Args:
+            concurrency: how many handlers may be under way at once.
+            grace: how long running handlers may finish after `stop` or a cancellation; then they are
+                cancelled and their runs released (timedelta or seconds). A second cancellation
+                ends the grace period.
+        """
+        whole_number(concurrency, "concurrency", 10_000)
+        if self._pool is not None:
+            raise InvalidArgument("this database's worker runs already in this process")
+        seconds = duration_ms(grace, "grace") / 1000
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        pool = WorkerPool(self._binding, self, self._storage.data_version, concurrency, name)
+        self._pool = pool
+        self._ended.clear()
+        try:
+            await pool.run()
+        finally:
+            try:
+                await _to_the_end(pool, seconds)
+            finally:
+                self._pool = None
+                self._ended.set()
+
+    async def close(self) -> None:
+        """End `run` if it goes on, and wait until its runs are released."""
+        self.stop(at_once=True)
+        await self._ended.wait()
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """End `run`: no new work, and running handlers finish within the grace period, or not at all."""
+        if self._pool is not None:
+            self._pool.stop(at_once=at_once)
+
+
+async def _to_the_end(pool: WorkerPool, grace: float) -> None:
+    """Drain a pool; a cancellation meanwhile only hurries it, so that no handler outlives `run`."""
+    draining = asyncio.ensure_future(pool.drain(grace))
+    while not draining.done():
+        try:
+            await asyncio.shield(draining)
+        except asyncio.CancelledError:
+            pool.stop(at_once=True)
+    draining.result()
+
+
+@asynccontextmanager
+async def open_embedded(
+    path: str | Path,
+    bind: Callable[[SqliteStorage], Binding],
+    synchronous: Literal["FULL", "NORMAL", "OFF"],
+    startup: Sequence[Callable[[Any], Any]],
+    shutdown: Sequence[Callable[[Any], Any]],
+) -> AsyncIterator[EmbeddedJobs]:
+    """Open a file, migrate it, register the machines, and call the application's hooks around its use."""
+    storage = SqliteStorage(path, synchronous=synchronous)
+    try:
+        await storage.call(migrate)
+        binding = bind(storage)
+        await storage.execute(register_machines(list(binding.runs.specs.values())))
+        jobs = EmbeddedJobs(binding, storage)
+        try:
+            for hook in startup:
+                await _call(hook, jobs)
+            yield jobs
+        finally:
+            await jobs.close()
+            await _shut_down(shutdown, jobs)
+    finally:
+        await asyncio.shield(storage.close())
+
+
+async def _shut_down(hooks: Sequence[Callable[[Any], Any]], jobs: EmbeddedJobs) -> None:
+    """Call every hook, also after one that fails; the first error is raised at the end."""
+    async with AsyncExitStack() as stack:
+        for hook in reversed(hooks):
+            stack.push_async_callback(_call, hook, jobs)
+
+
+async def _call(hook: Callable[[Any], Any], jobs: EmbeddedJobs) -> None:
+    ending = hook(jobs)
+    if inspect.isawaitable(ending):
+        await ending

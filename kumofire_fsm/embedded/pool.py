@@ -1,0 +1,257 @@
+"""The embedded worker: claims due runs, calls their handlers in lanes, settles in groups.
+
+A turn of the event loop gathers what happened: the endings of all handlers that ended are settled by
+one statement, and the next claim shares its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from kumofire_fsm.embedded.upkeep import Upkeep
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.facts import json_facts
+from kumofire_fsm.errors import KumofireError, StoreError
+from kumofire_fsm.machines.run import SUSPECT
+from kumofire_fsm.work.attempt import Attempt, Ending, release
+from kumofire_fsm.work.claiming import claim_due
+from kumofire_fsm.work.lanes import Lanes
+from kumofire_fsm.work.settle import settle
+
+__all__ = ["WorkerPool"]
+
+SETTLE_AT_ONCE: Final = 500
+"""Outcomes that one statement settles."""
+CANCEL_SECONDS: Final = 2.0
+"""How long a cancelled handler may tidy up at the end before it is left behind."""
+LOOK_SECONDS: Final = 0.01
+"""How often the end looks whether the handlers have ended; their tasks may go on without them."""
+ROOM_SECONDS: Final = 1.0
+"""For how long no other work is claimed so that a suspect run can be alone; doubles when in vain."""
+RETRY_SECONDS: Final = 1.0
+"""After how long a claim or settle is tried again that the database failed."""
+
+
+class WorkerPool:
+    """One process's worker on one file.
+
+    Args:
+        binding: the application on its database.
+        jobs: what handlers find in ``ctx.jobs``.
+        data_version: gives a number that changes when another connection has committed.
+        concurrency: how many handlers may be under way at once.
+        name: what histories call this worker.
+    """
+
+    def __init__(
+        self, binding: Binding, jobs: Any, data_version: Callable[[], int], concurrency: int, name: str
+    ) -> None:
+        self._binding, self._jobs, self._concurrency = binding, jobs, concurrency
+        self.in_flight: dict[tuple[str, int], Attempt] = {}
+        self._endings: list[Ending] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._executor = self._threads()
+        self._stopped = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._claim_wanted, self._claiming, self._exclusive, self._at_once = True, False, False, False
+        self._turn_is_set = False
+        self._room_until, self._room_after, self._room_s = 0.0, 0.0, ROOM_SECONDS
+        self._facts = json_facts(by=name)
+        self._loop = asyncio.get_running_loop()
+        self._upkeep = Upkeep(binding, self, data_version)
+        self._lanes = Lanes(self._perform, self._stopped.is_set)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._concurrency, thread_name_prefix="kumofire-handler")
+
+    async def run(self) -> None:
+        """Work until `stop` or a cancellation."""
+        names = ", ".join(sorted(self._binding.registry.jobs)) or "none"
+        log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
+        self._binding.wake = self.wake
+        self._upkeep.start()
+        try:
+            self.wake()
+            await self._stopped.wait()
+        finally:
+            self._stopped.set()
+            self._binding.wake = lambda: None
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Take no new work; `run` returns."""
+        self._at_once = self._at_once or at_once
+        self._stopped.set()
+        if at_once:
+            self._quiet.set()
+
+    async def drain(self, grace: float) -> None:
+        """Let running handlers finish for ``grace`` seconds, then cancel them and release their runs."""
+        for attempt in self._lanes.ready:
+            self._finish(attempt, release(self._binding, attempt.run))
+        self._lanes.ready.clear()
+        if self.in_flight and grace > 0 and not self._at_once:
+            self._quiet.clear()
+            quiet = asyncio.ensure_future(self._quiet.wait())
+            await asyncio.wait([quiet], timeout=grace)
+            quiet.cancel()
+        self._at_once = True  # what the database refuses from here on is left to the leases
+        for attempt in list(self.in_flight.values()):
+            attempt.stop("shutdown")
+        patience = self._loop.time() + CANCEL_SECONDS
+        while self.in_flight or self._endings or self._tasks or self._claiming:
+            if self._loop.time() > patience:
+                for attempt in list(self.in_flight.values()):
+                    log.error("run %s: its handler ignores its cancellation; left behind", attempt.run.id)
+                    self._finish(attempt, release(self._binding, attempt.run))
+            self._turn()
+            waiting = [*self._tasks, *(a.task for a in self.in_flight.values() if a.task)]
+            if waiting:
+                await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.gather(*self._upkeep.end(), return_exceptions=True)  # it kept the leases until now
+        await self._lanes.end(patient=self._loop.time() <= patience)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        log.info("a worker has stopped; nothing of its own is under way")
+
+    def make_room(self) -> None:
+        """Claim nothing for a while, so that a suspect run, which starts alone, gets its turn."""
+        now = self._loop.time()
+        if self.in_flight and not self._exclusive and now > self._room_after:
+            self._room_until, self._room_after = now + self._room_s, now + 5 * self._room_s
+            self._loop.call_later(self._room_s, self.wake)
+            self._room_s = min(2 * self._room_s, 60.0)
+
+    def wake(self) -> None:
+        """Look for work at the end of this turn of the event loop."""
+        self._claim_wanted = True
+        self._set_turn()
+
+    def lost(self, attempt: Attempt) -> None:
+        """Stop an attempt whose lease is gone."""
+        if attempt.stop_reason is None:
+            log.warning("run %s: its lease is gone; its handler is stopped", attempt.run.id)
+        if attempt in self._lanes.ready:
+            self._lanes.ready.remove(attempt)
+            self._finish(attempt, None)
+        else:
+            attempt.stop("lost")
+
+    # -- turns ----------------------------------------------------------------------------------
+
+    def _set_turn(self) -> None:
+        if not self._turn_is_set:
+            self._turn_is_set = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Start a settle and a claim; what both submit shares a commit."""
+        self._turn_is_set = False
+        endings, self._endings = self._endings, []
+        plain = [ending for ending in endings if not ending.effects]
+        for start in range(0, len(plain), SETTLE_AT_ONCE):
+            self._start(self._settle(plain[start : start + SETTLE_AT_ONCE]))
+        for ending in endings if len(plain) < len(endings) else ():
+            if ending.effects:
+                self._start(self._settle([ending]))
+        free = self._concurrency - len(self.in_flight)
+        open_ = not (self._claiming or self._exclusive or self._stopped.is_set())
+        if self.in_flight and self._loop.time() < self._room_until:
+            open_ = False
+        if self._claim_wanted and free > 0 and open_:
+            self._claiming, self._claim_wanted = True, False
+            self._start(self._claim(free, alone=not self.in_flight))
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle(self, endings: Sequence[Ending]) -> None:
+        while failed := (await settle(self._binding, endings)).failed:
+            if self._at_once:
+                log.error("%d endings were not stored; their leases run out", len(failed))
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+            endings = failed
+
+    async def _claim(self, free: int, *, alone: bool) -> None:
+        try:
+            runs, found = await claim_due(self._binding, free, alone=alone, facts=self._facts)
+        except Exception as exc:
+            log.error("no runs could be claimed: %s", exc, exc_info=not isinstance(exc, StoreError))
+            self._loop.call_later(RETRY_SECONDS, self.wake)
+            runs, found = [], 0
+        finally:
+            self._claiming = False
+        if self._stopped.is_set():  # it was on its way when the end began
+            self._endings += [release(self._binding, run) for run in runs]
+            self._set_turn()  # at once: nothing renews their leases
+            return
+        if found >= free:
+            self.wake()  # there may be more
+        else:
+            self._upkeep.plan_soon()
+            if self._claim_wanted:
+                self._set_turn()
+        now = self._binding.now()
+        # A commit can wait for another process's lock, longer than the lease.
+        self._endings += [release(self._binding, run) for run in runs if run.wake_at <= now]
+        fresh = [run for run in runs if run.wake_at > now]
+        self._exclusive = alone and any(run.suspect >= SUSPECT for run in fresh)
+        if self._exclusive:
+            self._room_s, self._room_after = ROOM_SECONDS, 0.0
+        again = {run.id for run in fresh if run.starts > 1}
+        for attempt in [each for each in self.in_flight.values() if each.run.id in again]:
+            self.lost(attempt)  # another worker noticed it first
+        for run in fresh:
+            attempt = Attempt(self._binding, run, self._binding.registry.get(run.job), self._jobs)
+            self.in_flight[attempt.key] = attempt
+            self._lanes.ready.append(attempt)
+        self._set_turn()
+        self._lanes.next()
+
+    # -- handlers -------------------------------------------------------------------------------
+
+    async def _perform(self, attempt: Attempt) -> None:
+        timers: list[asyncio.TimerHandle] = []
+
+        def suspended() -> None:
+            seconds = attempt.definition.timeout_ms / 1000
+            timers.append(self._loop.call_later(seconds, attempt.stop, "timeout"))
+            self._lanes.next()
+
+        run, now = attempt.run, self._binding.now()
+        if run.timeout_at < now + attempt.definition.timeout_ms:
+            self._finish(attempt, release(self._binding, run))  # it stood in line for too long
+            return
+        attempt.task = asyncio.current_task()
+        ending: Ending | None = None
+        try:
+            ending = await attempt.perform(self._executor, suspended)
+        except KumofireError:
+            log.exception("run %s: the attempt broke; its lease will run out", attempt.run.id)
+        finally:
+            attempt.task = None
+            for timer in timers:
+                timer.cancel()
+            if attempt.stop_reason and not attempt.definition.is_async:
+                # Its thread cannot be stopped; in its place others would wait until their own timeout.
+                self._executor.shutdown(wait=False)
+                self._executor = self._threads()
+            self._finish(attempt, ending)
+
+    def _finish(self, attempt: Attempt, ending: Ending | None) -> None:
+        if self.in_flight.pop(attempt.key, None) is None:
+            return  # it was left behind, and released
+        if ending is not None:
+            self._endings.append(ending)
+        if self._exclusive and not self.in_flight:
+            self._exclusive, self._claim_wanted = False, True
+        if not self.in_flight:
+            self._quiet.set()
+            self._claim_wanted = self._claim_wanted or self._loop.time() < self._room_until
+        self._set_turn()

@@ -1,0 +1,114 @@
+"""What one event works with: the application's jobs, bound to a database and a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kumofire_fsm.engine.definitions import Definition, Registry
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
+from kumofire_fsm.store.rows import Move
+from kumofire_fsm.store.runs import RunStatements
+from kumofire_fsm.store.schedules import ScheduleStatements
+
+__all__ = ["EMBEDDED", "WORKERS", "Binding", "Timing", "log"]
+
+log = logging.getLogger("kumofire_fsm")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The durations that deadlines read, all in milliseconds.
+
+    Attributes:
+        horizon_ms: how long before its time a run is put into the queue, with the queue's own delay.
+        redeliver_ms: after how long a hint counts as lost; doubles up to 32 times that.
+        lost_ms: how long a run whose worker died waits before it is tried again; doubles.
+        grace_ms: how long a running handler may go on after a cancellation.
+        lease_ms: how long a claim holds without being renewed; None for the whole timeout, where
+            nothing runs beside the handler that could renew it.
+        slack_ms: what a lease adds to the handler's timeout, so that the worker's own clock acts first.
+        batch_wait_ms: what it adds further in a batch, so that a run may stand in line behind others.
+    """
+
+    horizon_ms: int = 90_000
+    redeliver_ms: int = 120_000
+    lost_ms: int = 1_000
+    grace_ms: int = 30_000
+    lease_ms: int | None = None
+    slack_ms: int = 10_000
+    batch_wait_ms: int = 60_000
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least = 1 if name == "lease_ms" else 0
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+            if not whole and not (name == "lease_ms" and value is None):
+                raise InvalidArgument(f"{name} must be a whole number of milliseconds; found {value!r:.50}")
+
+    def columns(self) -> dict[str, int]:
+        """Return what deadlines may name, as the statements want it."""
+        return {
+            "horizon_ms": self.horizon_ms,
+            "redeliver_ms": self.redeliver_ms,
+            "lost_ms": self.lost_ms,
+            "grace_ms": self.grace_ms,
+        }
+
+    def lease_for(self, timeout_ms: int) -> tuple[int, int]:
+        """Return (how long an attempt may last, how long its lease is) for a handler's timeout."""
+        whole = timeout_ms + self.slack_ms
+        return whole, min(self.lease_ms or whole, whole)
+
+
+WORKERS = Timing()
+EMBEDDED = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=15_000)
+"""Without a queue a due run is claimed where it lies: nothing is enqueued early or sent again."""
+
+
+@dataclass(slots=True)
+class Binding:
+    """The application's jobs on one database and, unless a worker claims by itself, one queue."""
+
+    registry: Registry
+    storage: Storage
+    queue: Queue | None
+    clock: Clock
+    entropy: Entropy
+    timing: Timing
+    env: Any
+    runs: RunStatements
+    schedules: ScheduleStatements
+    jobs: Any = None
+    """The API on this binding, for hooks."""
+    wake: Callable[[], None] = lambda: None
+    """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
+    waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
+
+    def now(self) -> int:
+        """Return the time in milliseconds since 1970."""
+        return self.clock.now()
+
+    def move(self, run_id: str, event: str, *, now: int | None = None, **what: Any) -> Move:
+        """Return an event to fire on a run at this time, with the durations that deadlines read."""
+        at = self.now() if now is None else now
+        return Move(run_id, event, now=at, **{**self.timing.columns(), **what})
+
+    def leases(self) -> dict[str, tuple[int, int]]:
+        """Return for each job (how long an attempt may last, how long its lease is)."""
+        return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.jobs.items()}
+
+    def definition(self, name: str) -> Definition | None:
+        """Return the job of that name, or None where it is not known here."""
+        return self.registry.jobs.get(name)
+
+    def tell_settled(self, run_ids: Iterable[str]) -> None:
+        """Wake whoever waits in this process for these runs."""
+        for run_id in run_ids:
+            for waiter in self.waiters.pop(run_id, ()):
+                if not waiter.done():
+                    waiter.set_result(None)

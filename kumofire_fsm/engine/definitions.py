@@ -1,0 +1,252 @@
+"""What an application registers: a name, its handler, and how its runs are treated."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kumofire_fsm.errors import (
+    DefinitionError,
+    InvalidArgument,
+    InvalidPayload,
+    InvalidResult,
+    TooLarge,
+    UnknownJob,
+)
+from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.models import NewSchedule
+from kumofire_fsm.retry import RetryPolicy
+from kumofire_fsm.values.checks import check_key
+from kumofire_fsm.values.jsontext import encode_typed
+from kumofire_fsm.values.limits import PAYLOAD_BYTES, RESULT_BYTES
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["Definition", "Registry", "define"]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One registered job.
+
+    Attributes:
+        timeout_ms: how long one attempt may take.
+        takes_payload: whether the handler has a second parameter.
+        payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
+    """
+
+    name: str
+    handler: Callable[..., Any]
+    is_async: bool
+    machine: MachineSpec
+    max_attempts: int
+    timeout_ms: int
+    retry: RetryPolicy
+    takes_payload: bool
+    payload: TypeAdapter[Any] | None
+    result: TypeAdapter[Any] | None
+
+    def encode_payload(self, value: Any) -> str:
+        """Validate a payload and return it as JSON text.
+
+        Raises:
+            InvalidPayload: it does not fit the handler's annotation, or is not JSON.
+            TooLarge: it is over the limit.
+        """
+        what = f"the payload of {self.name!r}"
+        if not self.takes_payload and value is not None:
+            raise InvalidPayload(f"{what}: its handler takes none; found {value!r:.200}")
+        try:
+            if self.payload is not None:
+                value = self.payload.validate_python(value)
+            return encode_typed(value, self.payload, what, PAYLOAD_BYTES)
+        except TooLarge:
+            raise
+        except InvalidArgument as exc:
+            raise InvalidPayload(str(exc)) from exc
+        except ValueError as exc:
+            raise InvalidPayload(f"{what} does not validate: {exc}") from exc
+
+    def decode_payload(self, text: str | None) -> Any:
+        """Return the value the handler is called with.
+
+        Raises:
+            ValueError: the stored text does not fit the annotation any more.
+        """
+        if text is None:
+            raise ValueError("the payload, which has a row of its own, is gone")
+        if self.payload is None:
+            import json
+
+            return json.loads(text)
+        return self.payload.validate_json(text)
+
+    def encode_result(self, value: Any) -> str | None:
+        """Return a handler's result as JSON text, None for None.
+
+        Raises:
+            InvalidResult: it does not fit the annotation, is not JSON, or is over the limit.
+        """
+        what = f"the result of {self.name!r}"
+        try:
+            if self.result is not None:
+                value = self.result.validate_python(value)
+            if value is None:
+                return None
+            return encode_typed(value, self.result, what, RESULT_BYTES)
+        except ValueError as exc:  # ours and pydantic's
+            raise InvalidResult(f"{what} cannot be stored: {exc}") from exc
+
+
+class Registry:
+    """The jobs of one application, by name."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Definition] = {}
+        self.hooks: list[Any] = []
+        """What is called after transitions; see `kumofire_fsm.engine.hooks.Hook`."""
+        self._schedules: list[tuple[Callable[..., Any], NewSchedule]] = []
+
+    def add(self, definition: Definition) -> None:
+        """Register a job.
+
+        Raises:
+            DefinitionError: the name is taken.
+        """
+        if definition.name in self.jobs:
+            raise DefinitionError(f"a job {definition.name!r} is registered already; names are unique")
+        self.jobs[definition.name] = definition
+
+    def get(self, name: object) -> Definition:
+        """Return the job of that name.
+
+        Raises:
+            UnknownJob: none is registered.
+        """
+        definition = self.jobs.get(name) if isinstance(name, str) else None
+        if definition is None:
+            raise UnknownJob(str(name), sorted(self.jobs))
+        return definition
+
+    def add_schedule(self, handler: Callable[..., Any], declared: NewSchedule) -> None:
+        """Declare a recurring job, still without a name, for a handler registered before or after."""
+        self._schedules.append((handler, declared))
+
+    def declared_schedules(self) -> list[NewSchedule]:
+        """Return the recurring jobs that are declared beside handlers; the key is by default the job's name.
+
+        Raises:
+            DefinitionError: a handler is registered under no name, or under several.
+        """
+        found = []
+        for handler, declared in self._schedules:
+            names = [name for name, job in self.jobs.items() if job.handler is handler]
+            if len(names) != 1:
+                where = f"as {' and '.join(map(repr, names))}" if names else "as no job"
+                raise DefinitionError(
+                    f"@app.schedule stands on {handler!r}, which is registered {where}; put it beside one "
+                    "@app.job"
+                )
+            key = names[0] if declared.schedule_key is None else declared.schedule_key
+            found.append(replace(declared, name=names[0], schedule_key=key))
+        return found
+
+    def machines(self) -> list[MachineSpec]:
+        """Return the distinct machines of the jobs."""
+        found: dict[str, MachineSpec] = {}
+        for definition in self.jobs.values():
+            spec = definition.machine
+            if found.setdefault(spec.name, spec).digest != spec.digest:
+                raise DefinitionError(f"two different machines are called {spec.name!r}; rename one")
+        return list(found.values())
+
+
+def define(
+    name: str,
+    handler: Callable[..., Any],
+    *,
+    machine: MachineSpec,
+    max_attempts: int,
+    timeout_ms: int,
+    retry: RetryPolicy,
+) -> Definition:
+    """Return the definition of a handler, with adapters for its annotations.
+
+    Raises:
+        DefinitionError: the handler's signature cannot be called as ``handler(ctx, payload)``.
+    """
+    plain = inspect.unwrap(handler)
+    if not callable(handler):
+        raise DefinitionError(f"job {name!r}: the handler must be a function; found {handler!r}")
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise DefinitionError(f"job {name!r}: a handler returns its result; found a generator")
+    parameters = [
+        p
+        for p in inspect.signature(plain).parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+    ]
+    if len(parameters) not in (1, 2):
+        raise DefinitionError(
+            f"job {name!r}: a handler is handler(ctx, payload) or handler(ctx); found "
+            f"{getattr(plain, '__name__', plain)}{inspect.signature(plain)}"
+        )
+    notes = inspect.get_annotations(plain)
+    payload = parameters[1].name if len(parameters) == 2 else None
+    return Definition(
+        name=check_key(name, "a job's name"),
+        handler=handler,
+        is_async=any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__))),
+        machine=machine,
+        max_attempts=max_attempts,
+        timeout_ms=timeout_ms,
+        retry=retry,
+        takes_payload=payload is not None,
+        payload=_adapter(plain, notes.get(payload, Any), name) if payload else None,
+        result=_adapter(plain, notes.get("return", Any), name),
+    )
+
+
+def _adapter(function: Callable[..., Any], annotation: Any, job: str) -> TypeAdapter[Any] | None:
+    """Return pydantic's adapter for one annotation; None where plain JSON is all it says."""
+    hint = _resolved(function, annotation, job)
+    if hint is Any or hint is inspect.Parameter.empty:
+        return None
+    from pydantic import TypeAdapter
+    from pydantic.errors import PydanticUserError  # costs 0.1 s: only with a job
+
+    try:
+        return TypeAdapter(hint)
+    except PydanticUserError as exc:
+        raise DefinitionError(f"job {job!r}: pydantic cannot validate {hint!r}: {exc}") from exc
+
+
+def _resolved(function: Callable[..., Any], annotation: Any, job: str) -> Any:
+    """Resolve one annotation alone: the context's is often imported for type checkers only."""
+    if not isinstance(annotation, str):
+        return annotation
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    closure = {}
+    for name, cell in cells:
+        with contextlib.suppress(ValueError):  # empty: it is defined after the handler
+            closure[name] = cell.cell_contents
+    try:
+        return typing.get_type_hints(_Holder(annotation), function.__globals__, closure, include_extras=True)[
+            "value"
+        ]
+    except NameError as exc:
+        raise DefinitionError(
+            f"job {job!r}: the annotation {annotation!r} cannot be resolved ({exc}); define the type at "
+            "module level, outside TYPE_CHECKING"
+        ) from exc
+
+
+class _Holder:
+    """An object with one annotation, for `typing.get_type_hints`."""
+
+    def __init__(self, annotation: str) -> None:
+        self.__annotations__ = {"value": annotation}

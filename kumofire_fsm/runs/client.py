@@ -1,0 +1,263 @@
+"""Creates runs, and fires the events that belong to people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.facts import json_facts
+from kumofire_fsm.engine.fire import fire, read_runs, refusal
+from kumofire_fsm.engine.hints import hint_if_near, send_hints
+from kumofire_fsm.engine.hooks import Change, call_hooks
+from kumofire_fsm.errors import (
+    InvalidArgument,
+    KumofireError,
+    RowRefused,
+    TooLarge,
+    TransitionNotAllowed,
+    UnknownRun,
+)
+from kumofire_fsm.machines.spec import Actor
+from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
+from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
+from kumofire_fsm.runs.lookup import RunLookup
+from kumofire_fsm.runs.storing import RunStore
+from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.ids import check_id, first_id_at
+from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.limits import FACTS_BYTES
+from kumofire_fsm.values.times import duration_ms, instant_ms
+
+__all__ = ["RunClient"]
+
+
+class RunClient(RunLookup):
+    """What an application calls about runs."""
+
+    def __init__(self, binding: Binding) -> None:
+        super().__init__(binding)
+        self._rows = RowMaker(binding)
+        self._new = RunStore(binding)
+
+    async def create(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        run_at: datetime | None = None,
+        delay: timedelta | float | None = None,
+        max_attempts: int | None = None,
+        dedupe_key: str | None = None,
+        dedupe: DedupeScope = "forever",
+        expires_at: datetime | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Created:
+        """Store a run of a registered job, and enqueue it when its time is near.
+
+        Args:
+            name: the job.
+            payload: what its handler is called with; validated before anything is stored.
+            run_at: not before this aware datetime; default now.
+            delay: not before this time from now (timedelta or seconds); instead of run_at.
+            max_attempts: instead of the job's own.
+            dedupe_key: at most one run of the job with this key; a second create gives the first's id.
+            dedupe: "forever", or "active" to free the key when the run settles.
+            expires_at: cancel the run if it has not started by then.
+            tags: up to 20 short texts, to list by.
+
+        Raises:
+            UnknownJob, InvalidPayload, InvalidArgument, TooLarge: nothing was stored.
+            StoreError: the database failed; a TransientStoreError may come after a commit, so repeat
+                such a call with a dedupe key.
+        """
+        new = NewRun(name, payload, run_at, delay, max_attempts, dedupe_key, dedupe, expires_at, tags)
+        return await self._new.store_soon(self._rows.make(new))
+
+    async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:
+        """Store many runs, in few statements; all are checked before the first is stored.
+
+        Each chunk of about 1 MB is stored atomically.
+
+        Raises:
+            As `create`.
+        """
+        made = []
+        given: object = runs
+        if not isinstance(given, Iterable):
+            raise InvalidArgument(f"create_many takes a list of NewRun; found {given!r:.200}")
+        for place, new in enumerate(runs):
+            try:
+                made.append(self._rows.make(new))
+            except KumofireError as exc:
+                exc.add_note(f"in runs[{place}]; nothing was stored")
+                raise
+        return await self._new.store_all(made)
+
+    def prepare_create(self, name: str, payload: Any = None, **options: Any) -> PreparedRun:
+        """Return the statements that create a run, to be committed with the application's own rows.
+
+        Nothing is stored here. The dispatcher sends what was created so, at the latest at its next tick;
+        `send_hint` is quicker.
+
+        Args:
+            name: the job.
+            payload: what its handler is called with.
+            options: the other arguments of `create`. With a dedupe key the id is known after the commit
+                only: see `PreparedRun`.
+
+        Raises:
+            UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `create`.
+        """
+        return prepare(self._binding, self._rows.make(NewRun(name, payload, **options), enqueue=False))
+
+    async def send_hint(self, run: PreparedRun) -> None:
+        """Wake a consumer for a run whose statements the application has committed.
+
+        Costs one queue message and no statement. A run due later is left to the dispatcher.
+        """
+        given: object = run
+        if not isinstance(given, PreparedRun):
+            raise InvalidArgument(f"send_hint takes what prepare_create gave; found {given!r:.200}")
+        self._binding.wake()
+        due = instant_ms(run.run_at, "run_at")
+        if due <= self._binding.now() + self._binding.timing.horizon_ms:
+            await send_hints(self._binding, [(run.new_id, due)])
+
+    async def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
+        """Stop a run: at once if it has not started, else by telling its handler.
+
+        Doing it twice is harmless. Returns the run's status.
+
+        Raises:
+            UnknownRun: no run has this id.
+            TransitionNotAllowed: the run is settled already.
+        """
+        return await self._people(run_id, "cancel", by=by, note=note, repeatable=True)
+
+    async def redrive(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
+        """Run a failed or canceled run again: fresh attempts, the same id.
+
+        Raises:
+            UnknownRun: no run has this id.
+            TransitionNotAllowed: the run is neither failed nor canceled.
+            DedupeConflict: another run holds its dedupe key now.
+        """
+        return await self._people(run_id, "redrive", by=by, note=note)
+
+    async def reschedule(
+        self,
+        run_id: str,
+        *,
+        run_at: datetime | None = None,
+        delay: timedelta | float | None = None,
+    ) -> RunStatus:
+        """Move a run that has not started to another time.
+
+        Raises:
+            UnknownRun: no run has this id.
+            TransitionNotAllowed: the run has started, or is settled.
+        """
+        if run_at is None and delay is None:
+            raise InvalidArgument("reschedule needs run_at or delay")
+        due = self._rows.due(run_at, delay, self._binding.now())
+        return await self._people(run_id, "reschedule", next_at=due)
+
+    async def fire(
+        self, run_id: str, event: str, *, by: str | None = None, note: str | None = None
+    ) -> RunStatus:
+        """Fire an event that belongs to people, such as one that a custom machine adds.
+
+        Args:
+            run_id: the run.
+            event: its machine's event.
+            by, note: who and why, kept in the history.
+
+        Raises:
+            UnknownRun: no run has this id.
+            TransitionNotAllowed: the event is unknown, illegal now, or fired by consumers or deadlines.
+            GuardFailed, Conflict: it did not move.
+        """
+        return await self._people(run_id, event, by=by, note=note)
+
+    async def prune(self, *, older_than: timedelta | float, limit: int = 1000) -> int:
+        """Delete runs that settled longer ago than that; return how many, at most ``limit``.
+
+        A pruned run's dedupe key is free again.
+        """
+        whole_number(limit, "limit", 10_000)
+        before = self._binding.now() - duration_ms(older_than, "older_than")
+        statements = self._binding.runs.prune(below=first_id_at(max(before, 0)), before=before, limit=limit)
+        answers = await self._binding.storage.batch(statements)
+        return len(answers[1])
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _people(
+        self,
+        run_id: str,
+        event: str,
+        *,
+        by: str | None = None,
+        note: str | None = None,
+        next_at: int | None = None,
+        repeatable: bool = False,
+    ) -> RunStatus:
+        binding = self._binding
+        await self._check_event(check_id(run_id), event)
+        binding.wake()
+        facts = _facts(by=by, note=note)
+        move = binding.move(run_id, event, next_at=next_at, facts=facts)
+        try:
+            moved = await fire(binding, [move])
+        except RowRefused as exc:
+            raise await refusal(binding, move, exc) from exc
+        if run_id not in moved:
+            why = await refusal(binding, move)
+            if not (repeatable and isinstance(why, TransitionNotAllowed) and self._done(event, why.state)):
+                raise why
+        else:
+            binding.tell_settled([run_id])
+            after = moved[run_id]
+            await call_hooks(binding, [Change(run_id, after.state, after.job, move.now)])
+            await hint_if_near(binding, moved[run_id])
+        return await self._known(run_id)
+
+    async def _check_event(self, run_id: str, event: str) -> None:
+        storable(event, "an event")
+        specs = self._binding.runs.specs.values()
+        mine = {e for spec in specs for e in spec.events_by(Actor.PERSON)}
+        if event in mine:
+            return
+        known = any(spec.event(event) for spec in specs)
+        why = "is fired by consumers and deadlines only" if known else "is unknown"
+        row = (await read_runs(self._binding, [run_id])).get(run_id)
+        if row is None:
+            raise UnknownRun(run_id)
+        spec = self._binding.runs.specs.get(row.machine)
+        legal = spec.legal(row.state, Actor.PERSON) if spec else ()
+        raise TransitionNotAllowed(
+            f"run {run_id}: the event {event!r} {why}; people may fire now: {', '.join(legal) or 'nothing'}",
+            row_id=run_id,
+            event=event,
+            state=row.state,
+            legal=legal,
+        )
+
+    def _done(self, event: str, state: str) -> bool:
+        """Return whether a state is what the event leads to, so that firing it again asks for nothing."""
+        specs = self._binding.runs.specs.values()
+        return any(edge.target == state for spec in specs for edge in spec.edges_of(event))
+
+
+def _facts(**given: str | None) -> str | None:
+    facts: Mapping[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if not facts:
+        return None
+    if not all(isinstance(value, str) for value in facts.values()):
+        raise InvalidArgument(f"by and note must be texts; found {dict(facts)!r:.200}")
+    text = json_facts(**facts)
+    if len(text) > FACTS_BYTES:
+        raise TooLarge(f"by and note have {len(text):,} bytes of JSON; the limit is {FACTS_BYTES:,}")
+    return text

@@ -1,0 +1,209 @@
+"""Makes the row of a new run: checks the arguments, and moves it as far as creation may."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllowed
+from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.models import NewRun
+from kumofire_fsm.store.caller_sql import SqlValue
+from kumofire_fsm.values.checks import attempts, check_key, tags
+from kumofire_fsm.values.ids import new_id
+from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.values.times import duration_ms, instant_ms, moment
+
+__all__ = ["NewRow", "PreparedRun", "RowMaker", "prepare"]
+
+_SCOPES: Final = ("forever", "active")
+_OVERHEAD: Final = 400
+"""About how many bytes a row adds to a statement's argument beside its payload."""
+
+
+class NewRow(NamedTuple):
+    """A row to insert, its payload if that is too large for it, and whether a hint follows."""
+
+    columns: dict[str, Any]
+    body: str | None
+    hinted: bool
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.columns["id"])
+
+    @property
+    def run_at(self) -> int:
+        """When it is due, in milliseconds."""
+        return int(self.columns["run_at"])
+
+    @property
+    def dedupe(self) -> tuple[str, str] | None:
+        """The (job, key) whose slot it takes."""
+        key = self.columns["dedupe_key"]
+        return None if key is None else (self.columns["job"], key)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it adds to a statement's argument."""
+        payload: str = self.columns["payload"]
+        return _OVERHEAD + len(payload) * 2 + len(self.body or "") * 2
+
+
+class RowMaker:
+    """Makes rows for a binding."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+        self._last: tuple[object, dict[str, Any], bool] | None = None
+
+    def make(self, new: NewRun, *, enqueue: bool = True) -> NewRow:
+        """Return the row for one `create`.
+
+        Args:
+            new: what to create.
+            enqueue: whether a run that is due soon counts as enqueued, because its hint is sent at once.
+
+        Raises:
+            UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `RunClient.create` says.
+        """
+        if not isinstance(new, NewRun):
+            raise InvalidArgument(f"create_many takes a list of NewRun; found {new!r:.200}")
+        definition = self._binding.registry.get(new.name)
+        now = self._binding.now()
+        run_at = self.due(new.run_at, new.delay, now)
+        expires_at = None if new.expires_at is None else instant_ms(new.expires_at, "expires_at")
+        if expires_at is not None and expires_at <= run_at:
+            raise InvalidArgument("expires_at must lie after the time at which the run is due")
+        if new.dedupe_key is None and new.dedupe != "forever":
+            raise InvalidArgument(f"dedupe={new.dedupe!r} needs a dedupe_key")
+        if new.dedupe not in _SCOPES:
+            raise InvalidArgument(f"dedupe must be 'forever' or 'active'; found {new.dedupe!r}")
+        key = None if new.dedupe_key is None else check_key(new.dedupe_key, "dedupe_key")
+        payload = definition.encode_payload(new.payload)
+        large = len(payload) > INLINE_BYTES
+        row, hinted = self.begin(definition, run_at, expires_at, now, enqueue=enqueue)
+        row["max_attempts"] = attempts(new.max_attempts, definition.max_attempts)
+        row["payload"] = "" if large else payload
+        if key is not None:
+            row["dedupe"], row["dedupe_key"], row["dedupe_slot"] = new.dedupe, key, key
+        if new.tags:
+            row["tags"] = json.dumps(tags(new.tags))
+        return NewRow(row, payload if large else None, hinted)
+
+    def begin(
+        self,
+        definition: Definition,
+        run_at: int,
+        expires_at: int | None,
+        now: int,
+        *,
+        enqueue: bool = True,
+    ) -> tuple[dict[str, Any], bool]:
+        """Return a fresh row in its machine's first state, enqueued if it is due soon.
+
+        Many runs are created in the same millisecond with the same times: the last answer is kept.
+        """
+        key = (definition.name, now, run_at, expires_at, enqueue)
+        if self._last is None or self._last[0] != key:
+            soon = enqueue and run_at <= now + self._binding.timing.horizon_ms
+            begun = _begin(self._binding, definition.machine, now, run_at, expires_at, enqueue=soon)
+            self._last = (key, *begun)
+        row = dict(self._last[1])
+        row["id"] = new_id(now, self._binding.entropy)
+        row["job"] = definition.name
+        row["max_attempts"] = definition.max_attempts
+        return row, self._last[2]
+
+    def due(self, run_at: datetime | None, delay: timedelta | float | None, now: int) -> int:
+        """Return when a run is due, in milliseconds.
+
+        Raises:
+            InvalidArgument: both are given, or one is malformed.
+        """
+        if run_at is not None and delay is not None:
+            raise InvalidArgument("give run_at or delay, and not both")
+        if run_at is not None:
+            return instant_ms(run_at, "run_at")
+        return now if delay is None else now + duration_ms(delay, "delay")
+
+
+def _begin(
+    binding: Binding, spec: MachineSpec, now: int, run_at: int, expires_at: int | None, *, enqueue: bool
+) -> tuple[dict[str, Any], bool]:
+    first = spec.initial
+    row: dict[str, Any] = {
+        **spec.fields,
+        "machine": spec.name,
+        "state": first.id,
+        "run_at": run_at,
+        "expires_at": expires_at,
+        "created_at": now,
+        "history": json.dumps([["create", first.id, now]], separators=(",", ":")),
+    }
+    timing = {**binding.timing.columns(), "now": now}
+    row["wake_at"] = first.deadline and first.deadline.at.evaluate({**row, **timing})
+    if not enqueue:
+        return row, False
+    for event in (event.id for event in spec.events if event.hints):
+        try:
+            return spec.step(row, event, **timing), True
+        except (TransitionNotAllowed, GuardFailed):
+            continue
+    return row, False
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A run that exists once its statements were committed, all in one transaction.
+
+    Attributes:
+        run_at: when it is due.
+        statements: (SQL, values) in order. With a dedupe key the last one is a query: its row's ``id`` tells
+            which run holds the key, this one or an older one.
+        keyed: whether it has a dedupe key.
+    """
+
+    run_at: datetime
+    statements: tuple[tuple[str, tuple[SqlValue, ...]], ...]
+    keyed: bool
+    new_id: str
+    """The id of the run, if its statements create one."""
+
+    @property
+    def kumofire_job_run_id(self) -> str:
+        """The id to store.
+
+        Raises:
+            InvalidArgument: it has a dedupe key, so that another run may be the one.
+        """
+        if self.keyed:
+            raise InvalidArgument(
+                "which run holds a dedupe key is known after the commit: it is the `id` in the row that the "
+                "last statement gives back; store that one, or leave out the key"
+            )
+        return self.new_id
+
+    def for_d1(self, db: Any) -> list[Any]:
+        """Return the statements as ``db.batch([...])`` takes them.
+
+        Args:
+            db: the D1 binding of the database that holds the runs.
+        """
+        return [db.prepare(sql).bind(*values) for sql, values in self.statements]
+
+
+def prepare(binding: Binding, row: NewRow) -> PreparedRun:
+    """Return what creates a run."""
+    statements = [binding.runs.insert([row.columns])]
+    if row.body is not None:
+        statements.append(binding.runs.insert_bodies("payload", [(row.id, row.body, None)]))
+    if row.dedupe is not None:
+        statements.append(binding.runs.find_holders([row.dedupe]))
+    texts = tuple((each.sql, (each.argument,)) for each in statements)
+    return PreparedRun(moment(row.run_at), texts, keyed=row.dedupe is not None, new_id=row.id)

@@ -1,0 +1,152 @@
+"""Looks at runs: one, many, how many, and waits until one is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.fire import read_runs
+from kumofire_fsm.engine.status import run_status
+from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
+from kumofire_fsm.models import RunPage, RunStatus
+from kumofire_fsm.store.runs import RunRow
+from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.ids import check_id, first_id_at
+from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.times import duration_ms, instant_ms
+
+__all__ = ["RunLookup"]
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LAST_ID: Final = "g"
+"""Sorts after every id, which are hexadecimal."""
+
+
+def _texts(given: object) -> list[object]:
+    if not isinstance(given, Iterable):
+        raise InvalidArgument(f"state must be a text or a list of texts; found {given!r}")
+    return list(given)
+
+
+class RunLookup:
+    """What an application asks about runs."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+
+    async def get_status(self, run_id: str) -> RunStatus | None:
+        """Return a run as it is now, or None when no run has this id."""
+        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
+        return None if row is None else run_status(self._binding, row)
+
+    async def list_runs(
+        self,
+        *,
+        name: str | None = None,
+        state: str | Sequence[str] | None = None,
+        tag: str | None = None,
+        schedule_id: str | None = None,
+        created_before: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> RunPage:
+        """Return runs, newest first.
+
+        Args:
+            name, state, tag, schedule_id: what to filter by; several states may be given.
+            created_before: an aware datetime.
+            cursor: what the page before gave.
+            limit: 1 to 500 runs.
+
+        Raises:
+            InvalidArgument: a state that no machine has, or a limit out of range.
+        """
+        whole_number(limit, "limit", 500)
+        for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
+            if text is not None:
+                storable(text, what)
+        states = [state] if isinstance(state, str) else None if state is None else _texts(state)
+        known = {s.id for spec in self._binding.runs.specs.values() for s in spec.states}
+        for each in states or ():
+            if each not in known:
+                raise InvalidArgument(
+                    f"no machine has a state {each!r}; states are {', '.join(sorted(known))}"
+                )
+        if cursor is not None and not _ID.fullmatch(str(cursor)):
+            raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
+        before = cursor or _LAST_ID
+        if created_before is not None:
+            before = min(before, first_id_at(instant_ms(created_before, "created_before")))
+        filters = {
+            "before": before,
+            "name": name,
+            "states": states,
+            "tag": tag,
+            "schedule": schedule_id,
+            "limit": limit + 1,
+        }
+        rows = await self._binding.storage.execute(self._binding.runs.find(filters))
+        page = [RunRow(*row) for row in rows]
+        more = len(page) > limit
+        page = page[:limit]
+        return RunPage(tuple(run_status(self._binding, row) for row in page), page[-1].id if more else None)
+
+    async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
+        """Return how many runs are in each state that has any, of one job or of all; reads every run."""
+        if name is not None:
+            storable(name, "name")
+        counts: dict[str, int] = {}
+        for _, state, number in await self._binding.storage.execute(self._binding.runs.count(name)):
+            counts[state] = counts.get(state, 0) + number
+        return counts
+
+    async def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus:
+        """Return the status of a run once it is settled.
+
+        Args:
+            run_id: the run.
+            timeout: how long to wait at most (timedelta or seconds); None for ever.
+
+        Raises:
+            UnknownRun: no run has this id.
+            WaitTimeout: it was not settled in time.
+        """
+        check_id(run_id)
+        limit = None if timeout is None else duration_ms(timeout, "timeout")
+        binding, began, pause = self._binding, self._binding.now(), 0.01
+        while True:
+            settled = asyncio.get_running_loop().create_future()
+            binding.waiters.setdefault(run_id, []).append(settled)
+            try:
+                status = await self._known(run_id)
+                left = None if limit is None else (began + limit - binding.now()) / 1000
+                if status.settled:
+                    return status
+                if left is not None and left <= 0:
+                    raise WaitTimeout(
+                        f"run {run_id} is still {status.state!r} after {(limit or 0) / 1000:g} s"
+                    )
+                pausing = asyncio.ensure_future(
+                    binding.clock.sleep(pause if left is None else min(pause, left))
+                )
+                await asyncio.wait({settled, pausing}, return_when=asyncio.FIRST_COMPLETED)
+                pausing.cancel()
+            finally:
+                waiting = binding.waiters.get(run_id, [])
+                if settled in waiting:
+                    waiting.remove(settled)
+                if not waiting:
+                    binding.waiters.pop(run_id, None)
+            pause = min(pause * 1.5, 0.5)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _known(self, run_id: str) -> RunStatus:
+        status = await self.get_status(run_id)
+        if status is None:
+            raise UnknownRun(run_id)
+        return status

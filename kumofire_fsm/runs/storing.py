@@ -1,0 +1,153 @@
+"""Stores new runs: all that one turn of the event loop creates goes into one statement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.hints import send_hints
+from kumofire_fsm.engine.hooks import Change, call_hooks
+from kumofire_fsm.errors import InvalidArgument, RowRefused, SchemaMismatch
+from kumofire_fsm.models import Created
+from kumofire_fsm.runs.creation import NewRow
+from kumofire_fsm.store.diagnosis import REGISTER, lacks_edge
+from kumofire_fsm.values.limits import STATEMENT_BYTES
+
+__all__ = ["RunStore", "chunks"]
+
+T = TypeVar("T")
+
+
+class _Waiting(NamedTuple):
+    """A row to store, and who waits for it."""
+
+    row: NewRow
+    created: asyncio.Future[Created]
+
+
+class RunStore:
+    """Where a client's new runs go."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+        self._turn: list[_Waiting] = []
+        self._storing: set[asyncio.Task[None]] = set()
+
+    async def store_all(self, rows: Sequence[NewRow]) -> list[Created]:
+        """Store rows in chunks of about 1 MB, each atomically.
+
+        Raises:
+            InvalidArgument, SchemaMismatch: see `_refusal`.
+        """
+        created: list[Created] = []
+        for chunk in chunks(rows, lambda row: row.size):
+            try:
+                created += await self._store(chunk)
+            except RowRefused as exc:
+                raise _refusal(chunk, exc) from exc
+        return created
+
+    def store_soon(self, row: NewRow) -> asyncio.Future[Created]:
+        """Store a row together with all others of this turn of the event loop, in one statement."""
+        loop = asyncio.get_running_loop()
+        created: asyncio.Future[Created] = loop.create_future()
+        self._turn.append(_Waiting(row, created))
+        if self._turn[0].created.get_loop() is not loop:  # a loop that ended before its turn came
+            self._turn = self._turn[-1:]
+        if len(self._turn) == 1:
+            loop.call_soon(self._store_turn)
+        return created
+
+    def _store_turn(self) -> None:
+        turn, self._turn = self._turn, []
+        for part in chunks(turn, lambda each: each.row.size):
+            task = asyncio.ensure_future(self._store_together(part))
+            self._storing.add(task)
+            task.add_done_callback(self._storing.discard)
+
+    async def _store_together(self, part: Sequence[_Waiting]) -> None:
+        """Store the rows of several callers; when the database refuses, each alone."""
+        try:
+            answers = await self._store([each.row for each in part])
+        except RowRefused as exc:
+            if len(part) == 1:
+                why = _refusal([part[0].row], exc)
+                why.__cause__ = exc
+                _tell(part[0].created, why)
+            for each in part if len(part) > 1 else ():
+                await self._store_together([each])
+        except Exception as exc:
+            for each in part:
+                _tell(each.created, exc)
+        except BaseException:
+            for each in part:
+                each.created.cancel()
+            raise
+        else:
+            for each, answer in zip(part, answers, strict=True):
+                _tell(each.created, answer)
+
+    async def _store(self, rows: Sequence[NewRow]) -> list[Created]:
+        """Insert rows, their large payloads and their hints; one round trip, then one send."""
+        binding = self._binding
+        binding.wake()
+        statements = [binding.runs.insert([row.columns for row in rows])]
+        keyed = {key for row in rows if (key := row.dedupe) is not None}
+        bodies = [(row.id, row.body, None) for row in rows if row.body is not None]
+        if bodies:
+            statements.append(binding.runs.insert_bodies("payload", bodies))
+        if keyed:
+            statements.append(binding.runs.find_holders(sorted(keyed)))
+        answers = await binding.storage.batch(statements)
+        holders = {(job, key): run_id for job, key, run_id in answers[-1]} if keyed else {}
+        created = []
+        for row in rows:
+            held = row.id if row.dedupe is None else holders.get(row.dedupe, row.id)
+            created.append(Created(held, held == row.id))
+        fresh = {each.kumofire_job_run_id for each in created if each.is_new}
+        if binding.queue is not None:
+            await send_hints(binding, [(r.id, r.run_at) for r in rows if r.id in fresh and r.hinted])
+        if binding.registry.hooks:
+            await call_hooks(binding, [_change(row) for row in rows if row.id in fresh])
+        return created
+
+
+def _change(row: NewRow) -> Change:
+    columns = row.columns
+    return Change(row.id, columns["state"], columns["job"], columns["created_at"])
+
+
+def _refusal(rows: Sequence[NewRow], cause: RowRefused) -> Exception:
+    """Return why the database refused rows: one that it cannot hold, or a machine that it does not know."""
+    if not lacks_edge(cause):
+        return InvalidArgument(f"the database refused the run: {cause}")
+    firsts = sorted({f"{row.columns['state']!r} of the machine {row.columns['machine']!r}" for row in rows})
+    return SchemaMismatch(
+        f"a run cannot be created in {', '.join(firsts)}: the database does not know it; {REGISTER}"
+    )
+
+
+def _tell(created: asyncio.Future[Created], answer: Created | Exception) -> None:
+    """Give a caller its answer, unless it was cancelled meanwhile; its run is stored all the same."""
+    if created.done():
+        return
+    if isinstance(answer, Exception):
+        created.set_exception(answer)
+    else:
+        created.set_result(answer)
+
+
+def chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:
+    """Cut items so that the argument of one statement stays near its limit."""
+    parts: list[list[T]] = []
+    total = STATEMENT_BYTES
+    for item in items:
+        size = size_of(item)
+        if total + size > STATEMENT_BYTES:
+            parts.append([])
+            total = 0
+        parts[-1].append(item)
+        total += size
+    return parts

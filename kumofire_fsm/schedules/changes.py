@@ -1,0 +1,184 @@
+"""What a recurring job's row is to become: a new row, or the move that makes an old one what is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final, NamedTuple
+
+from kumofire_fsm.calendar.options import (
+    RECURRENCE_OPTIONS,
+    RecurrenceOptions,
+    changed_recurrence,
+    keep_anchor,
+    recurrence_from_options,
+)
+from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, recurrence_from_json
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.errors import InvalidArgument, InvalidSchedule
+from kumofire_fsm.models import NewSchedule
+from kumofire_fsm.schedules.rows import stored_object, template
+from kumofire_fsm.store.rows import dump
+from kumofire_fsm.store.schedules import ScheduleRow
+from kumofire_fsm.values.checks import check_key
+from kumofire_fsm.values.ids import new_id
+
+__all__ = ["ScheduleOptions", "change", "declare", "new_row", "next_occurrence", "over"]
+
+_CHANGES: Final = frozenset({field.name for field in fields(NewSchedule)} - {"schedule_key"})
+
+
+class ScheduleOptions(RecurrenceOptions, total=False):
+    """What may be said of a recurring job beside its job and payload."""
+
+    max_attempts: int | None
+    tags: Sequence[str] | None
+
+
+class _Wanted(NamedTuple):
+    """What a row is to hold."""
+
+    job: str
+    schedule: str
+    template: str
+    payload: str | None
+    origin: str | None
+
+
+def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) -> dict[str, Any]:
+    """Return the row of a new recurring job.
+
+    Raises:
+        UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `ScheduleClient.create_schedule` says.
+        InvalidSchedule: it can never fire, or has no occurrence left.
+    """
+    now, spec = binding.now(), binding.schedules.spec
+    recurrence = recurrence_from_options(_options(new), now)
+    key = None if new.schedule_key is None else check_key(new.schedule_key, "schedule_key")
+    wanted = _wanted(binding, new, recurrence, origin)
+    first = next_occurrence(recurrence, 0, now)
+    return {
+        **spec.fields,
+        **wanted._asdict(),
+        "id": new_id(now, binding.entropy),
+        "schedule_key": key,
+        "state": spec.initial.id,
+        "wake_at": first,
+        "next_at": first,
+        "created_at": now,
+        "updated_at": now,
+        "history": dump([["create", spec.initial.id, now]]),
+    }
+
+
+def over(binding: Binding, new: NewSchedule) -> bool:
+    """Return whether what is declared has no occurrence left.
+
+    Raises:
+        InvalidSchedule, InvalidArgument: it can never fire as written.
+    """
+    now = binding.now()
+    return recurrence_from_options(_options(new), now).next_after(now) is None
+
+
+def declare(
+    binding: Binding, row: ScheduleRow, new: NewSchedule, *, origin: str | None = None
+) -> dict[str, Any] | None:
+    """Return the move that makes a row what is declared, or None when it is that already.
+
+    Raises:
+        As `new_row`.
+    """
+    stored = stored_object(row.schedule)
+    recurrence = keep_anchor(recurrence_from_options(_options(new), binding.now()), stored, new.start_at)
+    return _move(binding, row, recurrence, _wanted(binding, new, recurrence, origin or row.origin))
+
+
+def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the move that changes what is given, or None when it changes nothing.
+
+    Raises:
+        InvalidArgument: a recurring job has no such option; and as `new_row`.
+    """
+    if unknown := changes.keys() - _CHANGES:
+        raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(_CHANGES)}")
+    recurrence = changed_recurrence(stored_object(row.schedule), changes, binding.now())
+    common = stored_object(row.template)
+    name = changes.get("name", row.job)
+    definition = binding.registry.get(name)
+    payload = row.payload
+    if "payload" in changes:
+        payload = definition.encode_payload(changes["payload"])
+    elif name != row.job:
+        payload = definition.encode_payload(json.loads(row.payload or "null"))
+    shared = template(
+        changes.get("max_attempts", common.get("max_attempts")), changes.get("tags", common.get("tags"))
+    )
+    return _move(
+        binding, row, recurrence, _Wanted(name, dump(recurrence.to_json()), shared, payload, row.origin)
+    )
+
+
+def next_occurrence(recurrence: Recurrence, fired: int, now: int) -> int:
+    """Return the next occurrence of a job that has made so many runs.
+
+    Raises:
+        InvalidSchedule: there is none left.
+    """
+    following = None if recurrence.left(fired) == 0 else recurrence.next_after(now)
+    if following is None:
+        raise InvalidSchedule(f"{dump(recurrence.to_json())} has no occurrence after now; change it first")
+    return following
+
+
+def _wanted(binding: Binding, new: NewSchedule, recurrence: Recurrence, origin: str | None) -> _Wanted:
+    payload = binding.registry.get(new.name).encode_payload(new.payload)
+    return _Wanted(
+        new.name, dump(recurrence.to_json()), template(new.max_attempts, new.tags), payload, origin
+    )
+
+
+def _move(
+    binding: Binding, row: ScheduleRow, recurrence: Recurrence, wanted: _Wanted
+) -> dict[str, Any] | None:
+    spec, now = binding.schedules.spec, binding.now()
+    # A suspended or ended schedule becomes active again, whatever the change.
+    revives = any(edge.target != row.state for edge in spec.edges_from(row.state, "revise"))
+    if wanted == (row.job, row.schedule, row.template, row.payload, row.origin):
+        finished = recurrence.left(row.fired) == 0 or recurrence.next_after(now) is None
+        if not revives or finished:
+            return None
+    occurrence = row.next_at
+    if revives or occurrence is None or not _keeps_its_recurrence(row, recurrence, occurrence):
+        occurrence = next_occurrence(recurrence, row.fired, max(now, row.last_at or 0))
+    return {
+        "event": "revise",
+        "occurrence": occurrence,
+        "held_until": row.wake_at if _stays_held(row, recurrence, occurrence, now) else None,
+        **{f"new_{name}": value for name, value in wanted._asdict().items()},
+    }
+
+
+def _stays_held(row: ScheduleRow, recurrence: Recurrence, occurrence: int, now: int) -> bool:
+    """Return whether the occurrence waits for the previous run, and goes on to."""
+    return (
+        row.wake_at is not None
+        and row.next_at == occurrence < row.wake_at <= now + HOLD_MS
+        and recurrence.overlap == "queue"
+    )
+
+
+def _keeps_its_recurrence(row: ScheduleRow, recurrence: Recurrence, occurrence: int) -> bool:
+    """Return whether a change leaves the next occurrence, which may be due, where it is."""
+    if recurrence.left(row.fired) == 0 or (recurrence.end_at is not None and occurrence > recurrence.end_at):
+        return False
+    try:
+        before = recurrence_from_json(stored_object(row.schedule))
+    except InvalidSchedule:
+        return False
+    return (before.rule, before.start_at) == (recurrence.rule, recurrence.start_at)
+
+
+def _options(new: NewSchedule) -> dict[str, Any]:
+    return {name: getattr(new, name) for name in RECURRENCE_OPTIONS}

@@ -1,0 +1,253 @@
+"""Creates, changes and looks at recurring jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Unpack
+
+from kumofire_fsm.calendar.recurrence import Misfire, recurrence_from_json
+from kumofire_fsm.calendar.rules import preview
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.errors import InvalidArgument, InvalidSchedule, UnknownSchedule
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import Created, NewSchedule, SyncReport
+from kumofire_fsm.runs.creation import NewRow, RowMaker
+from kumofire_fsm.runs.storing import RunStore
+from kumofire_fsm.schedules.changes import ScheduleOptions, change, declare, new_row
+from kumofire_fsm.schedules.moves import Place, fire_person, insert_row, place_of, read_row, revise
+from kumofire_fsm.schedules.rows import Schedule, run_row, schedule, stored_object
+from kumofire_fsm.schedules.sync import sync
+from kumofire_fsm.store.schedules import ScheduleRow
+from kumofire_fsm.values.checks import check_key, whole_number
+from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.values.times import moment
+
+__all__ = ["ScheduleClient"]
+
+
+class ScheduleClient:
+    """What an application calls about recurring jobs. Each is named by its id, or by ``schedule_key=``."""
+
+    _binding: Binding
+
+    async def create_schedule(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        schedule_key: str | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Schedule:
+        """Store a recurring job: a run of ``name`` at each occurrence.
+
+        Args:
+            name, payload: as for `create`; the payload is validated now.
+            schedule_key: the application's own name for it, unique.
+            options: the following.
+            cron: five fields, or six with seconds first; docs/schedules.md says exactly what they take.
+            timezone: the IANA zone whose clock the expression follows; default UTC.
+            every: a fixed interval of at least a second, instead of cron; counted from start_at.
+            at: one aware datetime, instead of cron.
+            start_at: no occurrence is earlier; an interval is counted from there, default now.
+            end_at: no occurrence is later.
+            max_occurrences: how many runs it makes before it ends.
+            jitter: each run is due up to so much later than its occurrence; the same in every process.
+            misfire: what becomes of missed occurrences: "skip" them, run the "latest" (default), or
+                "all", at most 100.
+            misfire_grace: how late one may be noticed before it counts as missed; default 60 s.
+            overlap: when the previous run is not settled: "allow" (default), "skip", "queue" for one
+                that waits, or "cancel_previous".
+            max_attempts, tags: as for `create`.
+
+        Raises:
+            InvalidSchedule: it can never fire as written, or has no occurrence left.
+            InvalidArgument: the key is taken, or as `create`.
+        """
+        row = new_row(self._binding, NewSchedule(name, payload, schedule_key, **options))
+        if not await insert_row(self._binding, row):
+            raise InvalidArgument(
+                f"a schedule with the key {schedule_key!r} exists; use upsert_schedule to change it"
+            )
+        return schedule(await read_row(self._binding, Place("id", row["id"])))
+
+    async def get_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule | None:
+        """Return a recurring job, or None."""
+        place = place_of(schedule_id, schedule_key)
+        try:
+            return schedule(await read_row(self._binding, place))
+        except UnknownSchedule:
+            return None
+
+    async def list_schedules(self, *, after: str = "", limit: int = 100) -> list[Schedule]:
+        """Return recurring jobs in the order of their ids, from the one after ``after``."""
+        whole_number(limit, "limit", 500)
+        statement = self._binding.schedules.find(after=storable(after, "after"), limit=limit)
+        return [schedule(ScheduleRow(*row)) for row in await self._binding.storage.execute(statement)]
+
+    async def update_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None, **changes: Any
+    ) -> Schedule:
+        """Change what is given of name, payload and the options of `create_schedule`.
+
+        Compare-and-set; a change to nothing changes nothing, also at the due moment. An ended or
+        suspended schedule becomes active again; a paused one stays paused. None takes a bound or policy back.
+
+        Raises:
+            UnknownSchedule: there is no such schedule.
+            InvalidSchedule, InvalidArgument: as `create_schedule`.
+        """
+        place, binding = place_of(schedule_id, schedule_key), self._binding
+        return schedule(await revise(binding, place, lambda row: change(binding, row, changes)))
+
+    async def upsert_schedule(
+        self, name: str, payload: Any = None, *, schedule_key: str, **options: Unpack[ScheduleOptions]
+    ) -> Schedule:
+        """Create the recurring job of this key, or make it what is said here.
+
+        Raises:
+            As `create_schedule`.
+        """
+        new = NewSchedule(name, payload, schedule_key, **options)
+        place, binding = place_of(None, schedule_key), self._binding
+        try:
+            if await insert_row(binding, new_row(binding, new)):
+                return schedule(await read_row(binding, place))
+        except InvalidSchedule:
+            if await self.get_schedule(schedule_key=schedule_key) is None:
+                raise
+        return schedule(await revise(binding, place, lambda row: declare(binding, row, new)))
+
+    async def pause_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule:
+        """Keep a recurring job from making runs; doing it twice is harmless."""
+        place = place_of(schedule_id, schedule_key)
+        return schedule(await fire_person(self._binding, place, "pause"))
+
+    async def resume_schedule(
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        missed: Misfire = "skip",
+    ) -> Schedule:
+        """Let a paused or suspended recurring job go on.
+
+        Args:
+            schedule_id, schedule_key: which.
+            missed: what becomes of the occurrences that it missed meanwhile: "skip" them, run the
+                "latest", or "all", at most 100; whatever its own misfire policy says.
+
+        Raises:
+            UnknownSchedule: there is no such schedule.
+            TransitionNotAllowed: it is ended.
+            InvalidSchedule: it has no occurrence left.
+        """
+        if missed not in ("skip", "latest", "all"):
+            raise InvalidArgument(f"missed must be 'skip', 'latest' or 'all'; found {missed!r}")
+        place = place_of(schedule_id, schedule_key)
+        return schedule(await fire_person(self._binding, place, "resume", missed))
+
+    async def end_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule:
+        """End a recurring job for good; its runs stay."""
+        place = place_of(schedule_id, schedule_key)
+        return schedule(await fire_person(self._binding, place, "end"))
+
+    async def trigger_now(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Created:
+        """Create a run of a recurring job at once, outside its recurrence and whatever its state.
+
+        The run has the schedule's id and no ``scheduled_for``: no occurrence is used up, and neither the
+        overlap policy nor max_occurrences counts it.
+
+        Raises:
+            UnknownSchedule: there is no such schedule.
+            UnknownJob: its job is not registered here.
+            InvalidSchedule: its row is broken.
+        """
+        binding = self._binding
+        job, now = await read_row(self._binding, place_of(schedule_id, schedule_key)), binding.now()
+        definition = binding.registry.get(job.job)
+        try:
+            columns, hinted = run_row(RowMaker(binding), definition, job, now, now)
+        except json.JSONDecodeError as exc:
+            raise InvalidSchedule(f"schedule {job.id}: its template is broken ({exc}); update it") from exc
+        text = job.payload or "null"
+        large = len(text) > INLINE_BYTES
+        columns["payload"] = "" if large else text
+        (created,) = await RunStore(binding).store_all([NewRow(columns, text if large else None, hinted)])
+        return created
+
+    async def preview_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None, n: int = 10
+    ) -> list[datetime]:
+        """Return the next occurrences, at most ``n``; fewer when it ends before.
+
+        For a paused or suspended one they are those after a resume now.
+
+        Raises:
+            UnknownSchedule: there is no such schedule.
+            InvalidSchedule: its row cannot be evaluated.
+        """
+        whole_number(n, "n", 10_000)
+        row = await read_row(self._binding, place_of(schedule_id, schedule_key))
+        if self._binding.schedules.spec.has_role(row.state, Role.SETTLED):
+            return []
+        recurrence = recurrence_from_json(stored_object(row.schedule))
+        active = row.wake_at is not None and row.next_at is not None
+        after = row.next_at - 1 if active and row.next_at is not None else self._binding.now()
+        left = recurrence.left(row.fired)
+        return [moment(at) for at in preview(recurrence, after, n if left is None else min(n, left))]
+
+    async def sync_schedules(
+        self, schedules: Sequence[NewSchedule] | None = None, *, origin: str = "code"
+    ) -> SyncReport:
+        """Make the database's recurring jobs what the code declares.
+
+        What is declared is created or changed; what this origin declared before and no longer does is
+        ended. Nothing else is touched. It may be called at every start, and by many processes at once.
+
+        Args:
+            schedules: each with its schedule_key; default what `Kumofire.schedule` declares.
+            origin: whose set it is, when several applications share a database.
+
+        Raises:
+            InvalidSchedule, InvalidArgument, UnknownJob: nothing was changed.
+            Conflict: others changed the same schedules all the time.
+        """
+        wanted = self._binding.registry.declared_schedules() if schedules is None else schedules
+        return await sync(self._binding, wanted, check_key(origin, "origin"))
+
+    # -- other names ----------------------------------------------------------------------------
+
+    async def disable_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule:
+        """Do what `pause_schedule` does."""
+        return await self.pause_schedule(schedule_id, schedule_key=schedule_key)
+
+    async def enable_schedule(
+        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+    ) -> Schedule:
+        """Do what `resume_schedule` does by default."""
+        return await self.resume_schedule(schedule_id, schedule_key=schedule_key)
+
+    async def get_schedule_by_key(self, schedule_key: str) -> Schedule | None:
+        """Do what `get_schedule` does by key."""
+        return await self.get_schedule(schedule_key=check_key(schedule_key, "schedule_key"))
+
+    async def update_schedule_by_key(self, schedule_key: str, **changes: Any) -> Schedule:
+        """Do what `update_schedule` does by key."""
+        return await self.update_schedule(schedule_key=check_key(schedule_key, "schedule_key"), **changes)
+
+    async def disable_schedule_by_key(self, schedule_key: str) -> Schedule:
+        """Do what `pause_schedule` does by key."""
+        return await self.pause_schedule(schedule_key=check_key(schedule_key, "schedule_key"))

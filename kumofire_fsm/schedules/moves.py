@@ -1,0 +1,146 @@
+"""Reads a recurring job's row, decides on a move, and fires it: compare-and-set, again after a lost race."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from kumofire_fsm.calendar.decision import passed_over
+from kumofire_fsm.calendar.recurrence import recurrence_from_json
+from kumofire_fsm.calendar.rules import latest_between
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.errors import (
+    Conflict,
+    InvalidArgument,
+    InvalidSchedule,
+    RowRefused,
+    TransitionNotAllowed,
+    UnknownSchedule,
+)
+from kumofire_fsm.machines.spec import Actor
+from kumofire_fsm.schedules.changes import next_occurrence
+from kumofire_fsm.store.schedules import ScheduleRow
+from kumofire_fsm.values.checks import check_key
+from kumofire_fsm.values.ids import check_id
+
+__all__ = ["RETRIES", "Place", "fire_person", "insert_row", "place_of", "read_row", "revise"]
+
+RETRIES: Final = 5
+"""How often a change reads the row again after losing a race."""
+
+
+class Place(NamedTuple):
+    """Which recurring job: the column, id or schedule_key, and its value."""
+
+    column: str
+    value: str
+
+
+def place_of(schedule_id: object, schedule_key: object) -> Place:
+    """Return which recurring job a caller means.
+
+    Raises:
+        InvalidArgument: not exactly one of the two is given, or it cannot be one.
+    """
+    if (schedule_id is None) == (schedule_key is None):
+        raise InvalidArgument("give either a schedule's id or schedule_key='...', and not both")
+    if schedule_id is not None:
+        return Place("id", check_id(schedule_id))
+    return Place("schedule_key", check_key(schedule_key, "schedule_key"))
+
+
+async def read_row(binding: Binding, place: Place) -> ScheduleRow:
+    """Return a recurring job's row.
+
+    Raises:
+        UnknownSchedule: there is none.
+    """
+    rows = await binding.storage.execute(binding.schedules.read(column=place.column, value=place.value))
+    if not rows:
+        raise UnknownSchedule(f"{place.column} {place.value!r}")
+    return ScheduleRow(*rows[0])
+
+
+async def insert_row(binding: Binding, row: Mapping[str, Any]) -> bool:
+    """Store a new recurring job; return False when its key is taken."""
+    stored = bool(await binding.storage.execute(binding.schedules.insert([row])))
+    if stored:
+        binding.wake()
+    return stored
+
+
+async def revise(
+    binding: Binding, place: Place, decide: Callable[[ScheduleRow], dict[str, Any] | None]
+) -> ScheduleRow:
+    """Fire the move that ``decide`` returns for the row, if any; return the row after it."""
+    for _ in range(RETRIES):
+        row = await read_row(binding, place)
+        move = decide(row)
+        if move is None:
+            return row
+        if await _fire(binding, row, move):
+            return await read_row(binding, Place("id", row.id))
+    raise _conflict(place, "revise")
+
+
+async def fire_person(binding: Binding, place: Place, event: str, missed: str = "skip") -> ScheduleRow:
+    """Fire an event of a person's on a recurring job; return the row after it.
+
+    Args:
+        binding: the application's.
+        place: which job.
+        event: without effect when it leads to where the job is.
+        missed: for a resume, what becomes of the occurrences that were missed.
+
+    Raises:
+        TransitionNotAllowed: the job's state has no such edge.
+    """
+    spec = binding.schedules.spec
+    for _ in range(RETRIES):
+        row = await read_row(binding, place)
+        if not spec.edges_from(row.state, event):
+            if any(edge.target == row.state for edge in spec.edges_of(event)):
+                return row
+            legal = spec.legal(row.state, Actor.PERSON)
+            raise TransitionNotAllowed(
+                f"schedule {row.id}: {event!r} is not allowed from {row.state!r}; legal now: "
+                f"{', '.join(legal)}",
+                row_id=row.id,
+                event=event,
+                state=row.state,
+                legal=legal,
+            )
+        more = _resumption(row, missed, binding.now()) if event == "resume" else {}
+        if await _fire(binding, row, {"event": event, **more}):
+            return await read_row(binding, Place("id", row.id))
+    raise _conflict(place, event)
+
+
+def _resumption(row: ScheduleRow, missed: str, now: int) -> dict[str, Any]:
+    """Return where a job goes on, and what is passed over or to be caught up."""
+    recurrence = recurrence_from_json(json.loads(row.schedule))
+    if missed != "skip" and row.next_at is not None and row.next_at <= now:
+        return {"occurrence": row.next_at, "new_catch_up": missed}
+    # A clock that is behind must not go back to what was left behind already.
+    following = next_occurrence(recurrence, row.fired, max(now, row.last_at or 0, (row.next_at or 0) - 1))
+    if row.next_at is None:
+        return {"occurrence": following}
+    last = latest_between(recurrence, row.next_at - 1, now)
+    passed = passed_over(recurrence, row.next_at, last, "paused")
+    return {"occurrence": following, **passed.columns()}
+
+
+async def _fire(binding: Binding, row: ScheduleRow, move: Mapping[str, Any]) -> bool:
+    full = {**move, "id": row.id, "revision": row.revision, "due": row.next_at, "now": binding.now()}
+    try:
+        moved = await binding.storage.execute(binding.schedules.fire([move["event"]], [full]))
+    except RowRefused as exc:
+        raise InvalidSchedule(f"schedule {row.id}: {move['event']!r} was refused: {exc}") from exc
+    binding.wake()
+    return bool(moved)
+
+
+def _conflict(place: Place, event: str) -> Conflict:
+    text = f"schedule {place.value!r} is being changed by others; try again"
+    return Conflict(text, row_id=place.value, event=event, state="")

@@ -1,0 +1,211 @@
+"""Turns due occurrences of recurring jobs into runs, atomically with the schedule's advance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from kumofire_fsm.calendar.decision import CATCH_UP, Decision, Due, decide
+from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, jitter_delay_ms, recurrence_from_json
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.fire import is_settled
+from kumofire_fsm.engine.hints import send_hints
+from kumofire_fsm.engine.hooks import Change, call_hooks
+from kumofire_fsm.engine.refused import act_or_defer
+from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.ports import Row
+from kumofire_fsm.runs.creation import RowMaker
+from kumofire_fsm.schedules.rows import run_row
+from kumofire_fsm.store.schedules import ScheduleRow
+from kumofire_fsm.values.ids import new_token
+from kumofire_fsm.values.jsontext import cut
+from kumofire_fsm.values.limits import ERROR_BYTES
+
+__all__ = ["ScheduleReport", "advance_due_schedules"]
+
+MAX_TRIES: Final = 8
+"""Batches of up to five statements in search of jobs that the database refuses: most of an invocation's."""
+LOOK_RUNS: Final = 500
+"""How many runs one look makes, so that their rows fit into a statement even with all their tags; at least
+one of each due job, and at most `CATCH_UP`. A job that has more is due again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleReport:
+    """What one look at the recurring jobs did."""
+
+    more: bool = False
+    fired: int = 0
+    skipped: int = 0
+    suspended: int = 0
+    sent: int = 0
+    refused: int = 0
+
+
+class _Job(NamedTuple):
+    """A due job, and its latest runs as JSON of (id, machine, state, wake_at), where it cares about them."""
+
+    row: ScheduleRow
+    latest: str | None
+
+
+class _Runs(NamedTuple):
+    """Rows of runs to insert, the ids of those that a hint follows, and runs to cancel, by their job."""
+
+    rows: list[dict[str, Any]]
+    hinted: set[str]
+    cancels: list[tuple[str, str]]
+
+
+class _Advanced(NamedTuple):
+    """What became of one job or run: which it was, and what it counts for."""
+
+    id: str
+    run_at: int | None = None
+    fired: int = 0
+    skipped: int = 0
+    suspended: int = 0
+    more: int = 0
+
+
+async def advance_due_schedules(binding: Binding, *, limit: int) -> ScheduleReport:
+    """Advance what is due and create its runs; a job whose row cannot be evaluated is suspended."""
+    known = list(binding.registry.jobs)
+    statement = binding.schedules.due(now=binding.now(), limit=limit + 1, jobs=known)
+    found = await binding.storage.execute(statement)
+    if not found:
+        return ScheduleReport()
+    due = [_Job(ScheduleRow(*row[:-1]), row[-1]) for row in found[:limit]]
+    room = min(CATCH_UP, max(1, LOOK_RUNS // len(due)))
+    rows = await act_or_defer(
+        binding,
+        lambda part: _advance(binding, part, room),
+        due,
+        what="recurring jobs",
+        id_of=lambda job: job.row.id,
+        defer=binding.schedules.defer,
+        tries=MAX_TRIES,
+    )
+    moved = [_Advanced(*row) for row in rows]
+    hinted = [(each.id, each.run_at) for each in moved if each.run_at is not None]
+    refused = await send_hints(binding, hinted)
+    return ScheduleReport(
+        more=len(found) > limit or any(each.more for each in moved),
+        fired=sum(each.fired for each in moved),
+        skipped=sum(each.skipped for each in moved),
+        suspended=sum(each.suspended for each in moved),
+        sent=len(hinted) - refused,
+        refused=refused,
+    )
+
+
+async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Row]:
+    """Advance these jobs, insert their runs and cancel those in the way, in one batch."""
+    token, now = new_token(binding.entropy), binding.now()
+    makers = RowMaker(binding)
+    moves: dict[str, dict[str, Any]] = {}
+    runs = _Runs([], set(), [])
+    for job, latest in jobs:
+        move = {"id": job.id, "revision": job.revision, "due": job.next_at, "now": now}
+        try:
+            more = _decided(binding, makers, job, _unsettled(binding, latest), now, room, runs)
+        except Exception as exc:  # whatever is wrong with one row stops no other
+            log.error("recurring job %s is suspended: %s", job.id, exc)
+            more = {"event": "suspend", "value": cut(f"{type(exc).__name__}: {exc}", ERROR_BYTES)}
+        moves[job.id] = {**move, **more, "token": token}
+    events = sorted({move["event"] for move in moves.values()})
+    statements = [binding.schedules.fire(events, list(moves.values()))]
+    if runs.rows:
+        statements += binding.schedules.insert_occurrences(token, runs.rows)
+    if runs.cancels:
+        cancels = [
+            (schedule_id, binding.move(run_id, "cancel", now=now)) for schedule_id, run_id in runs.cancels
+        ]
+        statements.append(binding.runs.fire_for_tick("cancel", token, cancels))
+    answers = await binding.storage.batch(statements)
+    inserted = {row[0] for row in answers[1]} if runs.rows else set()
+    fresh = [run for run in runs.rows if run["id"] in inserted]
+    canceled = answers[-1] if runs.cancels else []
+    binding.tell_settled(row[0] for row in canceled)
+    await call_hooks(
+        binding,
+        [Change(row[0], row[1], row[3], now) for row in canceled]
+        + [Change(run["id"], run["state"], run["job"], run["created_at"]) for run in fresh],
+    )
+    advanced: list[Row] = [_counted(moves[row[0]], now) for row in answers[0]]
+    return advanced + [
+        _Advanced(run["id"], run["run_at"] if run["id"] in runs.hinted else None, fired=1) for run in fresh
+    ]
+
+
+def _decided(
+    binding: Binding,
+    makers: RowMaker,
+    job: ScheduleRow,
+    unsettled: Sequence[str],
+    now: int,
+    room: int,
+    runs: _Runs,
+) -> dict[str, Any]:
+    """Return the move that a due job makes; its runs and cancellations are added to ``runs``."""
+    if job.next_at is None:
+        raise InvalidSchedule("it is due, but has no occurrence")
+    recurrence = recurrence_from_json(json.loads(job.schedule))
+    held = recurrence.overlap == "queue" and job.wake_at is not None and job.wake_at > job.next_at
+    catch_up: Any = job.catch_up
+    due = Due(job.next_at, now, job.fired, bool(unsettled), held, catch_up, room)
+    decision = decide(recurrence, due)
+    made = [_run(binding, makers, job, recurrence, at, now) for at in decision.runs]
+    for row, hinted in made:
+        runs.rows.append(row)
+        if hinted:
+            runs.hinted.add(row["id"])
+    if decision.cancels:
+        runs.cancels.extend((job.id, run_id) for run_id in unsettled)
+    return _move(job, decision, now)
+
+
+def _move(job: ScheduleRow, decision: Decision, now: int) -> dict[str, Any]:
+    behind = decision.next_at is not None and decision.next_at <= now
+    return {
+        "event": decision.event,
+        "occurrence": decision.next_at,
+        "fired_at": decision.runs[-1] if decision.runs else None,
+        "runs": len(decision.runs),
+        "held_until": now + HOLD_MS,
+        "new_catch_up": job.catch_up if behind else None,
+        **decision.passed.columns(),
+    }
+
+
+def _run(
+    binding: Binding, makers: RowMaker, job: ScheduleRow, recurrence: Recurrence, at: int, now: int
+) -> tuple[dict[str, Any], bool]:
+    """Return the run of one occurrence, and whether a hint follows."""
+    run_at = at + jitter_delay_ms(job.id, at, recurrence.jitter_ms)
+    row, hinted = run_row(makers, binding.registry.get(job.job), job, run_at, now)
+    row["scheduled_for"] = at
+    return row, hinted
+
+
+def _unsettled(binding: Binding, latest: str | None) -> list[str]:
+    """Return which of a job's latest runs are not settled.
+
+    One whose lifecycle is not known here any more is settled when nothing will happen to it by itself.
+    """
+    found = []
+    for run_id, machine, state, wake_at in json.loads(latest) if latest else []:
+        known = machine in binding.runs.specs
+        if not (is_settled(binding, machine, state) if known else wake_at is None):
+            found.append(run_id)
+    return found
+
+
+def _counted(move: Mapping[str, Any], now: int) -> _Advanced:
+    """Return what a job's move counts for."""
+    if move["event"] == "suspend":
+        return _Advanced(move["id"], suspended=1)
+    behind = move["event"] == "fire" and move["occurrence"] is not None and move["occurrence"] <= now
+    return _Advanced(move["id"], skipped=move["passed"], more=int(behind))

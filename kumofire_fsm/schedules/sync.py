@@ -1,0 +1,135 @@
+"""Makes the database's recurring jobs what the code declares, in a few statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.errors import Conflict, InvalidArgument, InvalidSchedule, RowRefused
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import NewSchedule, SyncReport
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.runs.storing import chunks
+from kumofire_fsm.schedules.changes import declare, new_row, over
+from kumofire_fsm.schedules.moves import RETRIES
+from kumofire_fsm.store.schedules import ScheduleRow
+from kumofire_fsm.values.checks import check_key
+
+__all__ = ["sync"]
+
+_OVERHEAD: Final = 2_000
+"""About how many bytes a row adds to a statement's argument beside its payload."""
+
+
+class _Plan(NamedTuple):
+    """What is to be stored: new rows and moves by key, and which moves end a job."""
+
+    rows: dict[str, dict[str, Any]]
+    moves: dict[str, dict[str, Any]]
+    ended: frozenset[str]
+
+
+async def sync(binding: Binding, wanted: Sequence[NewSchedule], origin: str) -> SyncReport:
+    """Create, change and end what differs; see `ScheduleClient.sync_schedules`.
+
+    Every change is fenced by the row's revision and every key is unique, so that of several processes each
+    change is made by one; who loses a race looks again.
+    """
+    declared = _by_key(wanted)
+    created, changed, ended = set[str](), set[str](), set[str]()
+    for _ in range(RETRIES):
+        found = await binding.storage.execute(binding.schedules.declared(origin=origin, keys=list(declared)))
+        plan = _plan(binding, declared, [ScheduleRow(*row) for row in found], origin)
+        done = await _store(binding, plan)
+        created |= plan.rows.keys() & done
+        ended |= plan.ended & done
+        changed |= (plan.moves.keys() - plan.ended) & done
+        if len(done) == len(plan.rows) + len(plan.moves):
+            unchanged = declared.keys() - created - changed - ended
+            return SyncReport(*(tuple(sorted(keys)) for keys in (created, changed, ended, unchanged)))
+    raise Conflict(
+        f"the schedules of {origin!r} are being changed by others; try again",
+        row_id=origin,
+        event="revise",
+        state="",
+    )
+
+
+def _by_key(wanted: Sequence[NewSchedule]) -> dict[str, NewSchedule]:
+    declared: dict[str, NewSchedule] = {}
+    given: object = wanted
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; found {given!r:.200}")
+    for new in wanted:
+        if not isinstance(new, NewSchedule):
+            raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; found {new!r:.200}")
+        if declared.setdefault(check_key(new.schedule_key, "schedule_key"), new) is not new:
+            raise InvalidArgument(f"two schedules are declared with the key {new.schedule_key!r}")
+    return declared
+
+
+def _plan(
+    binding: Binding, declared: Mapping[str, NewSchedule], rows: Sequence[ScheduleRow], origin: str
+) -> _Plan:
+    settled = binding.schedules.spec.with_role(Role.SETTLED)
+    found = {row.schedule_key: row for row in rows}
+    fresh: dict[str, dict[str, Any]] = {}
+    moves: dict[str, dict[str, Any]] = {}
+    gone = {key: row for key, row in found.items() if key is not None and key not in declared}
+    for key, new in declared.items():
+        row, finished = found.get(key), over(binding, new)
+        if row is None:
+            if not finished:
+                fresh[key] = new_row(binding, new, origin=origin)
+            continue
+        try:
+            move = declare(binding, row, new, origin=origin)
+        except InvalidSchedule:  # well-formed, as was seen above: it has no occurrence left
+            gone[key] = row
+            continue
+        if move is not None:
+            moves[key] = _fenced(binding, row, move)
+    ending = {key: row for key, row in gone.items() if row.state not in settled}
+    moves |= {key: _fenced(binding, row, {"event": "end"}) for key, row in ending.items()}
+    return _Plan(fresh, moves, frozenset(ending))
+
+
+def _fenced(binding: Binding, row: ScheduleRow, move: Mapping[str, Any]) -> dict[str, Any]:
+    return {**move, "id": row.id, "revision": row.revision, "due": row.next_at, "now": binding.now()}
+
+
+async def _store(binding: Binding, plan: _Plan) -> set[str]:
+    """Store a plan in batches of about 1 MB; return the keys that were stored."""
+    done: set[str] = set()
+    items = plan.rows | plan.moves
+    parts = chunks(list(items), lambda key: _size(items[key]))
+    for part in parts:
+        done |= await _store_part(
+            binding,
+            {key: plan.rows[key] for key in part if key in plan.rows},
+            {key: plan.moves[key] for key in part if key in plan.moves},
+        )
+    return done
+
+
+def _size(item: Mapping[str, Any]) -> int:
+    return _OVERHEAD + 2 * len(item.get("payload") or item.get("new_payload") or "")
+
+
+async def _store_part(
+    binding: Binding, rows: Mapping[str, Mapping[str, Any]], moves: Mapping[str, Mapping[str, Any]]
+) -> set[str]:
+    statements: list[Statement] = []
+    if rows:
+        statements.append(binding.schedules.insert(list(rows.values())))
+    if moves:
+        events = sorted({move["event"] for move in moves.values()})
+        statements.append(binding.schedules.fire(events, list(moves.values())))
+    binding.wake()
+    try:
+        answers = await binding.storage.batch(statements)
+    except RowRefused as exc:
+        raise InvalidSchedule(f"the database refused the schedules {sorted({*rows, *moves})}: {exc}") from exc
+    ids = {row[0] for answer in answers for row in answer}
+    return {key for key, item in {**rows, **moves}.items() if item["id"] in ids}

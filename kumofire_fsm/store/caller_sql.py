@@ -1,0 +1,68 @@
+"""The application's own SQL, which is committed together with a run's success or creation."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.limits import SAFE_INTEGER
+
+__all__ = ["SqlStatement", "SqlValue", "checked_statements"]
+
+SqlValue: TypeAlias = str | int | float | bool | None
+SqlStatement: TypeAlias = str | tuple[str, Sequence[SqlValue]]
+"""SQL, or SQL with the values of its parameters (``?``), in order."""
+
+_BEGINS: Final = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(insert|update|delete|replace|with|select)\b", re.IGNORECASE | re.DOTALL
+)
+
+
+def checked_statements(given: Iterable[SqlStatement]) -> list[Statement]:
+    """Return the statements as the storage port takes them.
+
+    Raises:
+        InvalidArgument: one is no INSERT, UPDATE, DELETE, REPLACE, WITH or SELECT, or has a value
+            that does not mean the same on D1 and on SQLite.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InvalidArgument(
+            f"a list of statements is needed, each SQL or (SQL, values); found {given!r:.200}"
+        )
+    return [_checked(each, place) for place, each in enumerate(given)]
+
+
+def _checked(given: Any, place: int) -> Statement:
+    sql, values = given if isinstance(given, tuple) and len(given) == 2 else (given, ())
+    if not isinstance(sql, str):
+        raise InvalidArgument(f"statement {place} must be SQL or (SQL, values); found {given!r:.200}")
+    if not _BEGINS.match(sql):
+        raise InvalidArgument(
+            f"statement {place} must be one INSERT, UPDATE, DELETE, REPLACE, WITH or SELECT, because it runs "
+            f"inside a transaction with the run's own row; found {sql!r:.200}"
+        )
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise InvalidArgument(f"statement {place}: the values must be a list or tuple; found {values!r:.200}")
+    return Statement("application", sql, parameters=tuple(_value(each, place) for each in values))
+
+
+def _value(value: Any, place: int) -> str | int | float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str):
+        return storable(value, f"a value of statement {place}")
+    if isinstance(value, int) and abs(value) < SAFE_INTEGER:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise InvalidArgument(
+        f"statement {place}: a value must be a text, a finite number that JavaScript holds exactly, a bool "
+        f"or None (hand bytes over as hex text, and write unhex(?)); found {value!r:.200}"
+    )

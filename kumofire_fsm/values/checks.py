@@ -1,0 +1,63 @@
+"""Checks of arguments that several calls take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kumofire_fsm.errors import InvalidArgument, TooLarge
+from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.limits import KEY_LENGTH, TAG_COUNT, TAG_LENGTH
+
+__all__ = ["attempts", "check_key", "tags", "whole_number"]
+
+
+def whole_number(value: object, what: str, most: int) -> int:
+    """Return an integer from 1 to ``most``.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise InvalidArgument(f"{what} must be an integer from 1 to {most}; found {value!r}")
+    return value
+
+
+def attempts(value: object, default: int) -> int:
+    """Return how many attempts a run has.
+
+    Raises:
+        InvalidArgument: it is no integer from 1 to 1,000,000.
+    """
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
+        raise InvalidArgument(f"max_attempts must be an integer from 1 on; found {value!r}")
+    return value
+
+
+def check_key(value: object, what: str) -> str:
+    """Return a name or key.
+
+    Raises:
+        InvalidArgument: it is no text, empty, or longer than 255 characters.
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidArgument(f"{what} must be a text of 1 to {KEY_LENGTH} characters; found {value!r}")
+    if len(value) > KEY_LENGTH:
+        raise TooLarge(f"{what} has {len(value)} characters; the limit is {KEY_LENGTH}")
+    return storable(value, what)
+
+
+def tags(given: object) -> list[str]:
+    """Return checked tags.
+
+    Raises:
+        InvalidArgument, TooLarge: too many, too long, or no texts.
+    """
+    listed: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
+    if not all(isinstance(tag, str) and tag for tag in listed):
+        raise InvalidArgument(f"tags must be a list of texts; found {given!r}")
+    if len(listed) > TAG_COUNT or any(len(tag) > TAG_LENGTH for tag in listed):
+        raise TooLarge(f"at most {TAG_COUNT} tags of at most {TAG_LENGTH} characters; found {given!r:.200}")
+    return [storable(tag, "a tag") for tag in listed]

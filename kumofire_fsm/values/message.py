@@ -1,0 +1,61 @@
+"""The queue message: a wake-up hint that carries only a run's id."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, Protocol
+
+from kumofire_fsm.errors import InvalidArgument, InvalidMessage, UnsupportedMessageVersion
+from kumofire_fsm.values.ids import check_id
+
+__all__ = ["VERSION", "QueueMessage", "message_body", "read_message"]
+
+VERSION: Final = 1
+
+
+class QueueMessage(Protocol):
+    """What a queue delivers: Cloudflare's message, or anything of this shape."""
+
+    body: Any
+
+    def ack(self) -> None:
+        """Take the message off the queue."""
+        ...
+
+    def retry(self, *, delaySeconds: int = 0) -> None:  # noqa: N803 -- Cloudflare's name
+        """Deliver the message again, after a delay in seconds."""
+        ...
+
+
+def message_body(run_id: str) -> dict[str, Any]:
+    """Return the body of the hint for a run."""
+    return {"version": VERSION, "kumofireJobRunId": run_id}
+
+
+def read_message(body: object) -> str:
+    """Return the run id that a body carries; JSON text is read too.
+
+    Raises:
+        UnsupportedMessageVersion: another version of the package wrote it.
+        InvalidMessage: it is not one of ours.
+    """
+    if isinstance(body, (str, bytes)):
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError) as exc:
+            raise InvalidMessage(f"a message must be JSON; found {body!r:.200}") from exc
+    if not isinstance(body, dict) or "version" not in body:
+        raise InvalidMessage(
+            'a message must be {"version": 1, "kumofireJobRunId": "..."}; found ' + f"{body!r:.200}"
+        )
+    version, run_id = body["version"], body.get("kumofireJobRunId")
+    if isinstance(version, bool) or not isinstance(version, (int, float)) or version != VERSION:
+        raise UnsupportedMessageVersion(
+            f"this code reads messages of version {VERSION}; found {version!r}; deploy code that knows it"
+        )
+    if not isinstance(run_id, str) or not run_id:
+        raise InvalidMessage(f"a message needs a kumofireJobRunId; found {body!r:.200}")
+    try:
+        return check_id(run_id)
+    except InvalidArgument as exc:
+        raise InvalidMessage(str(exc)) from exc

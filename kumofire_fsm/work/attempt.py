@@ -1,0 +1,293 @@
+"""Calls a handler once, and says which event its ending is.
+
+Nothing is written here. Settling stands outside the handler's ``try``: a storage error after a success
+must neither run the handler again in this process nor count as the handler's failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.engine.facts import error_text, json_facts, text_of
+from kumofire_fsm.engine.fire import fire
+from kumofire_fsm.errors import InvalidArgument, KumofireError, LeaseLost, TooLarge
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.retry import backoff_ms
+from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
+from kumofire_fsm.store.rows import Move
+from kumofire_fsm.store.runs import ClaimedRun
+from kumofire_fsm.values.jsontext import cut, encode, first_line
+from kumofire_fsm.values.limits import ERROR_BYTES, INLINE_BYTES, PROGRESS_BYTES
+from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
+from kumofire_fsm.work import driving
+from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
+from kumofire_fsm.work.context import RunContext
+
+__all__ = ["Attempt", "Ending", "release"]
+
+_NOTE_LENGTH = 80
+_NOTE_BYTES = 160
+"""In ASCII JSON at most six times that, and so within `kumofire_fsm.values.limits.FACTS_BYTES`."""
+
+
+class Ending(NamedTuple):
+    """What became of an attempt.
+
+    Attributes:
+        move: the event to fire.
+        body: a result too large for the run's row.
+        effects: the handler's own statements, to be committed with the move or not at all.
+        refused: gives the ending instead when the database refuses them.
+    """
+
+    move: Move
+    body: str | None = None
+    effects: Sequence[Statement] = ()
+    refused: Callable[[Exception], Ending] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One call of a handler for one claimed run.
+
+    Attributes:
+        stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
+        task: the task that runs the handler, once it has begun.
+    """
+
+    binding: Binding
+    run: ClaimedRun
+    definition: Definition
+    jobs: Any
+    stop_reason: str | None = None
+    task: asyncio.Task[Any] | None = None
+    context: RunContext = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.context = RunContext(
+            self.run,
+            env=self.binding.env,
+            jobs=self.jobs,
+            clock=self.binding.clock.now,
+            beat=self.heartbeat,
+        )
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from every other attempt: its run, and which start of it."""
+        return self.run.id, self.run.starts
+
+    async def perform(
+        self, executor: Executor | None = None, suspended: Callable[[], None] = lambda: None
+    ) -> Ending | None:
+        """Call the handler and return its ending; None when the run is no longer ours.
+
+        Args:
+            executor: where plain functions run; None to call them in the event loop.
+            suspended: called when the handler first waits for something.
+        """
+        try:
+            payload = self.definition.decode_payload(self.run.body)
+        except Exception as exc:
+            return self._failed(exc)  # a later deploy may mend it, so it is retried
+        try:
+            value = await driving.drive(self._call(payload, executor), suspended)
+        except asyncio.CancelledError as exc:
+            return self._stopped(exc)
+        except Snooze as signal:
+            return self._snoozed(signal)
+        except Fire as signal:
+            return self._fired(signal)
+        except Cancel as signal:
+            return self._ending("stop", value=cut(text_of(signal), ERROR_BYTES) or None)
+        except Fail as signal:
+            return self._final(signal)
+        except (Exception, SystemExit) as exc:  # some libraries exit where they should raise
+            return self._failed(exc)
+        finally:
+            self._forget_cancellation()
+        try:
+            text = self.definition.encode_result(value)
+        except Exception as exc:  # also what the application's own types raise
+            return self._final(exc)
+        large = text is not None and len(text) > INLINE_BYTES
+        move = self.move("succeed", value="" if large else text)
+        effects, most = self.context.close(), most_statements(self.binding.storage)
+        if most is not None and len(effects) > most - AROUND_EFFECTS:
+            said = f"ctx.commit registered {len(effects)} statements; an invocation may send {most} in all"
+            return self._final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
+        return Ending(move, text if large else None, effects, self._failed)
+
+    async def perform_within_timeout(self, suspended: Callable[[], None]) -> Ending | None:
+        """Call the handler in this task, and stop it at its timeout.
+
+        Args:
+            suspended: called when the handler first waits for something.
+        """
+        self.task = asyncio.current_task()
+        loop, seconds = asyncio.get_running_loop(), self.definition.timeout_ms / 1000
+        timers: list[asyncio.TimerHandle] = []
+
+        def begin_to_wait() -> None:
+            timers.append(loop.call_later(seconds, self.stop, "timeout"))
+            suspended()
+
+        try:
+            return await self.perform(suspended=begin_to_wait)
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    def stop(self, reason: str) -> None:
+        """End the call; a plain function in a thread goes on, but its ending no longer counts."""
+        if self.stop_reason is None and self.task is not None:
+            self.stop_reason = reason
+            self.task.cancel()
+
+    async def heartbeat(self, progress: Any) -> None:
+        """Renew the lease for `RunContext.heartbeat`."""
+        value = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
+        lease = self.binding.timing.lease_for(self.definition.timeout_ms)[1]
+        moved = await fire(self.binding, [self.move("heartbeat", value=value, lease_ms=lease)])
+        if self.run.id not in moved:
+            raise LeaseLost(
+                f"run {self.run.id}: attempt {self.run.attempt} no longer owns it; stop working on it",
+                row_id=self.run.id,
+                event="heartbeat",
+                state=self.run.state,
+            )
+        self.seen(moved[self.run.id].state)
+
+    def seen(self, state: str) -> None:
+        """Note where a heartbeat found the run: another state than the claim's is a request to stop."""
+        self.context.canceled = state != self.run.state
+
+    async def _call(self, payload: Any, executor: Executor | None) -> Any:
+        definition = self.definition
+        arguments = (self.context, payload) if definition.takes_payload else (self.context,)
+        if definition.is_async:
+            return await definition.handler(*arguments)
+        if executor is None:
+            value = definition.handler(*arguments)
+            return await value if inspect.isawaitable(value) else value
+        loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
+        value = await loop.run_in_executor(
+            executor, lambda: inside.run(driving.without_stop_iteration, definition.handler, arguments)
+        )
+        return await value if inspect.isawaitable(value) else value
+
+    def _stopped(self, exc: asyncio.CancelledError) -> Ending | None:
+        task = asyncio.current_task()
+        if self.stop_reason is None:
+            if task is not None and task.cancelling():
+                raise exc  # the whole worker is being cancelled, and not this call
+            return self._failed(RuntimeError("the handler cancelled itself"))
+        if self.stop_reason == "timeout":
+            seconds = self.definition.timeout_ms / 1000
+            return self._failed(TimeoutError(f"the handler took longer than its timeout of {seconds:g} s"))
+        return release(self.binding, self.run) if self.stop_reason == "shutdown" else None
+
+    def _forget_cancellation(self) -> None:
+        """Take back our own request to cancel, so that the task can go on with other runs."""
+        if self.stop_reason is None:
+            return
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            task.uncancel()
+
+    def _snoozed(self, signal: Snooze) -> Ending:
+        try:
+            until = self._until(signal.until, "Snooze(until=...)")
+        except KumofireError as exc:
+            return self._failed(exc)
+        return self._ending("snooze", next_at=until)
+
+    def _fired(self, signal: Fire) -> Ending:
+        """Fire the handler's event; one that its machine could leave unanswered is the handler's failure."""
+        machine = self.binding.runs.specs[self.run.machine]
+        if signal.event not in machine.endings:
+            may = ", ".join(machine.endings)
+            return self._failed(
+                InvalidArgument(
+                    f"Fire({signal.event!r}): the handlers of the machine {machine.name!r} may fire {may}"
+                )
+            )
+        try:
+            until = self._until(signal.until, "Fire(until=...)")
+        except KumofireError as exc:
+            return self._failed(exc)
+        facts = None if signal.note is None else json_facts(note=cut(str(signal.note), _NOTE_BYTES))
+        return Ending(self.move(signal.event, next_at=until, facts=facts))
+
+    def _until(self, until: datetime | timedelta | float, what: str) -> int:
+        """Return an instant, or a time from now, in milliseconds."""
+        if isinstance(until, datetime):
+            return instant_ms(until, what)
+        return self.binding.now() + duration_ms(until, what)
+
+    def _failed(self, exc: BaseException) -> Ending:
+        """Retry after the policy's backoff, or fail when attempts are spent or the policy says never."""
+        if self.run.attempt >= self.run.max_attempts:
+            return self._final(exc)
+        try:
+            wait = self._asked(exc)
+            if wait is None:
+                wait = backoff_ms(self.definition.retry, self.run.attempt, exc, self.binding.entropy)
+        except Exception as broken:
+            log.exception("the retry policy of job %r failed", self.run.job)
+            return self._final(broken)
+        if wait is None:
+            return self._final(exc)
+        ending = self._ending("retry", error=exc, next_at=self.binding.now() + wait)
+        why = first_line(str(ending.move.value), _NOTE_LENGTH)
+        told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, why
+        log.warning("run %s of job %r: attempt %d of %d failed, and is tried again: %s", *told)
+        return ending
+
+    def _asked(self, exc: BaseException) -> int | None:
+        """Return the wait that a `Retry` asks for; None without one that can be used."""
+        if not isinstance(exc, Retry) or exc.after is None:
+            return None
+        try:
+            return max(0, duration_ms(exc.after, "Retry(after=...)", least=-LAST_MS))
+        except KumofireError as unusable:
+            log.error("run %s: %s; the job's own backoff counts", self.run.id, unusable)
+            return None
+
+    def _final(self, exc: BaseException) -> Ending:
+        ending = self._ending("fail", error=exc)
+        log.error("run %s of job %r failed for good: %s", self.run.id, self.run.job, ending.move.value)
+        return ending
+
+    def _ending(
+        self,
+        event: str,
+        *,
+        value: str | None = None,
+        error: BaseException | None = None,
+        next_at: int | None = None,
+    ) -> Ending:
+        facts = None
+        if error is not None:
+            value = error_text(error)
+            facts = json_facts(error=first_line(value, _NOTE_LENGTH))
+        return Ending(self.move(event, value=value, next_at=next_at, facts=facts))
+
+    def move(self, event: str, **what: Any) -> Move:
+        """Return an event to fire on the run, fenced by this attempt's claim."""
+        run = self.run
+        return self.binding.move(run.id, event, starts=run.starts, claim=run.claim, **what)
+
+
+def release(binding: Binding, run: ClaimedRun) -> Ending:
+    """Return the ending that gives a claimed run back, with its attempt."""
+    return Ending(binding.move(run.id, "release", starts=run.starts, claim=run.claim))

@@ -1,0 +1,81 @@
+"""What becomes of a queue message: acknowledged when the database holds what follows, else retried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.store.rows import Moved
+from kumofire_fsm.store.runs import RunRow
+from kumofire_fsm.values.limits import QUEUE_DELAY_S
+
+__all__ = ["STORE_ERROR_S", "Disposition", "after_settle", "conclude", "without_claim"]
+
+UNKNOWN_JOB_S: Final = 60
+"""After how many seconds a message for a job that is not known here is delivered again."""
+STORE_ERROR_S: Final = 10
+"""After how many seconds a message is delivered again that met a failing database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disposition:
+    """What becomes of a message.
+
+    Attributes:
+        run_id: the run it hints at; None when it could not be read.
+        ack: whether it is acknowledged; else it is retried after ``delay_s`` seconds.
+        reason: why, for logs.
+    """
+
+    run_id: str | None
+    ack: bool
+    delay_s: int = 0
+    reason: str = ""
+
+
+def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposition:
+    """Acknowledge what is settled; a run that goes on soon takes its message along."""
+    if moved is None:
+        return Disposition(run_id, ack=True, reason="another attempt owns the run")
+    definition = binding.definition(moved.job)
+    if definition is None or not definition.machine.has_role(moved.state, Role.CLAIMABLE):
+        return Disposition(run_id, ack=True, reason=moved.state)
+    wait = moved.run_at - binding.now()
+    if wait > binding.timing.horizon_ms:
+        return Disposition(run_id, ack=True, reason=f"{moved.state}; the dispatcher sends it again")
+    return Disposition(run_id, ack=False, delay_s=_seconds(wait), reason=moved.state)
+
+
+def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposition:
+    """Return the disposition on a message whose run was not claimed."""
+    if row is None:
+        log.warning("a message names run %s, which does not exist", run_id)
+        return Disposition(run_id, ack=True, reason="no such run")
+    spec, now = binding.runs.specs.get(row.machine), binding.now()
+    if spec is None or binding.definition(row.job) is None:
+        log.warning("run %s is of job %r, which is not known here", run_id, row.job)
+        return Disposition(run_id, ack=False, delay_s=UNKNOWN_JOB_S, reason="unknown job")
+    if spec.has_role(row.state, Role.SETTLED):
+        return Disposition(run_id, ack=True, reason=f"{row.state} already")
+    if spec.has_role(row.state, Role.WAITING):
+        return Disposition(run_id, ack=True, reason=f"{row.state}; nothing to start")
+    leased = spec.has_role(row.state, Role.LEASED)
+    if not leased and row.expires_at is not None and row.expires_at <= now:
+        return Disposition(run_id, ack=True, reason="expired; the dispatcher cancels it")
+    until = row.wake_at if leased and row.wake_at is not None else row.run_at
+    why = "another attempt holds its lease" if leased else "not due"
+    return Disposition(run_id, ack=False, delay_s=_seconds(until - now), reason=why)
+
+
+def conclude(message: Any, disposition: Disposition) -> None:
+    """Acknowledge or retry a message, if it can be."""
+    if disposition.ack and hasattr(message, "ack"):
+        message.ack()
+    elif not disposition.ack and hasattr(message, "retry"):
+        message.retry(delaySeconds=disposition.delay_s)
+
+
+def _seconds(milliseconds: int) -> int:
+    return min(QUEUE_DELAY_S, max(1, -(-milliseconds // 1000)))
