@@ -8,7 +8,6 @@ from kumofire_fsm.app import Kumofire
 from kumofire_fsm.embedded.opening import EmbeddedJobs
 from kumofire_fsm.embedded.threaded import SyncJobs
 from kumofire_fsm.engine.binding import Timing
-from kumofire_fsm.engine.hooks import Transition
 from kumofire_fsm.errors import (
     BindingError,
     CommitRefused,
@@ -46,6 +45,7 @@ from kumofire_fsm.errors import (
     WaitTimeout,
     WranglerError,
 )
+from kumofire_fsm.hooks import Transition
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.models import (

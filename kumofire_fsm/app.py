@@ -10,6 +10,7 @@ from contextlib import (
     contextmanager,
 )
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Unpack
 
@@ -20,9 +21,8 @@ from kumofire_fsm.embedded.opening import EmbeddedJobs, open_embedded
 from kumofire_fsm.embedded.threaded import SyncJobs, run_in_thread
 from kumofire_fsm.engine.binding import EMBEDDED, WORKERS, Binding, Timing
 from kumofire_fsm.engine.definitions import Registry, define
-from kumofire_fsm.engine.hooks import Hook, HookFunction, check_hooks
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
-from kumofire_fsm.jobs import Jobs
+from kumofire_fsm.hooks import Hook, HookFunction, call_hooks, check_hooks
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
@@ -36,6 +36,7 @@ from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.checks import attempts, whole_number
 from kumofire_fsm.values.limits import D1_STATEMENTS
 from kumofire_fsm.values.times import duration_ms
+from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
 
 __all__ = ["Kumofire"]
@@ -69,6 +70,7 @@ class Kumofire:
         self._retry = retry or Backoff()
         self._clock, self._entropy = clock or SystemClock(), entropy or SystemEntropy()
         self.registry = Registry()
+        self._statements: tuple[tuple[int, int], tuple[RunStatements, ScheduleStatements]] | None = None
         self._startup: list[OpeningHook] = []
         self._shutdown: list[OpeningHook] = []
 
@@ -191,7 +193,7 @@ class Kumofire:
         env: Any = None,
         timing: Timing | None = None,
         max_statements: int | None = None,
-    ) -> Jobs:
+    ) -> BoundJobs:
         """Return the API on a database and a queue, for the length of one event.
 
         Args:
@@ -219,7 +221,7 @@ class Kumofire:
         sends: Queue | None = queue
         if queue is not None and (hasattr(queue, "sendBatch") or not hasattr(queue, "send")):
             sends = CloudflareQueue(queue)
-        return Jobs(self.binding(storage, sends, env, timing or (WORKERS if sends else EMBEDDED)))
+        return BoundJobs(self.binding(storage, sends, env, timing or (WORKERS if sends else EMBEDDED)))
 
     def open(
         self,
@@ -279,10 +281,8 @@ class Kumofire:
 
     def binding(self, db: Storage, queue: Queue | None, env: Any, timing: Timing) -> Binding:
         """Return what `bind` and `open` share."""
-        machines = {RunMachine.spec.name: RunMachine.spec}
-        machines |= {spec.name: spec for spec in self.registry.machines()}
-        check_hooks(self.registry.hooks, machines.values(), self.registry.jobs)
-        return Binding(
+        runs, schedules = self._compiled()
+        binding = Binding(
             registry=self.registry,
             storage=db,
             queue=queue,
@@ -290,9 +290,25 @@ class Kumofire:
             entropy=self._entropy,
             timing=timing,
             env=env,
-            runs=RunStatements(list(machines.values())),
-            schedules=ScheduleStatements(JobMachine.spec),
+            runs=runs,
+            schedules=schedules,
         )
+        binding.on_moved = partial(call_hooks, binding)
+        return binding
+
+    def _compiled(self) -> tuple[RunStatements, ScheduleStatements]:
+        """Return the statements of the application's machines.
+
+        They are made once, and not for each event of a Worker: compiling costs more than a run.
+        """
+        registered = len(self.registry.jobs), len(self.registry.hooks)
+        if self._statements is None or self._statements[0] != registered:
+            machines = {RunMachine.spec.name: RunMachine.spec}
+            machines |= {spec.name: spec for spec in self.registry.machines()}
+            check_hooks(self.registry.hooks, machines.values(), self.registry.jobs)
+            made = RunStatements(list(machines.values())), ScheduleStatements(JobMachine.spec)
+            self._statements = registered, made
+        return self._statements[1]
 
 
 def _check_retry(retry: object, what: str) -> None:

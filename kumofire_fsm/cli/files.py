@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.engine.binding import EMBEDDED
-from kumofire_fsm.engine.fire import read_runs
+from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.engine.status import run_status
 from kumofire_fsm.errors import InvalidArgument, UnknownRun
 from kumofire_fsm.machines import MachineSpec

@@ -10,9 +10,9 @@ from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.engine.binding import log
-from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.values.limits import D1_STATEMENTS
 from kumofire_fsm.work.batch import SettleMode
+from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.consumer import check_options
 
 __all__ = ["KumofireWorker"]
@@ -41,7 +41,7 @@ class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
     queue_name: ClassVar[str]
     consuming: ClassVar[dict[str, Any]]
     max_statements: ClassVar[int | None]
-    _jobs: Jobs | None = None
+    _jobs: BoundJobs | None = None
 
     def __init_subclass__(
         cls,
@@ -60,7 +60,7 @@ class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
         cls.consuming, cls.max_statements = {"concurrency": concurrency, "settle": settle}, max_statements
 
     @property
-    def jobs(self) -> Jobs:
+    def jobs(self) -> BoundJobs:
         """The jobs API, bound to this event's bindings.
 
         Raises:

@@ -16,15 +16,15 @@ from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded.pool import WorkerPool
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.store.schema import migrate, register_machines
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.times import duration_ms
+from kumofire_fsm.work.bound import BoundJobs
 
 __all__ = ["EmbeddedJobs", "open_embedded"]
 
 
-class EmbeddedJobs(Jobs):
+class EmbeddedJobs(BoundJobs):
     """The jobs API on an open SQLite file, with a worker that runs in this process."""
 
     def __init__(self, binding: Binding, storage: SqliteStorage) -> None:
@@ -48,7 +48,7 @@ class EmbeddedJobs(Jobs):
             raise InvalidArgument("this database's worker runs already in this process")
         seconds = duration_ms(grace, "grace") / 1000
         name = f"{socket.gethostname()}:{os.getpid()}"
-        pool = WorkerPool(self._binding, self, self._storage.data_version, concurrency, name)
+        pool = WorkerPool(self._binding, self._storage.data_version, concurrency, name)
         self._pool = pool
         self._ended.clear()
         try:

@@ -1,4 +1,4 @@
-"""The embedded worker: claims due runs, calls their handlers in lanes, settles in groups.
+"""The embedded worker: claims due runs, has their handlers called, settles in groups.
 
 A turn of the event loop gathers what happened: the endings of all handlers that ended are settled by
 one statement, and the next claim shares its commit.
@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from kumofire_fsm.embedded.upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.due import claim_due
 from kumofire_fsm.engine.facts import json_facts
-from kumofire_fsm.errors import KumofireError, StoreError
+from kumofire_fsm.errors import StoreError
 from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.work.attempt import Attempt, Ending, release
-from kumofire_fsm.work.claiming import claim_due
-from kumofire_fsm.work.lanes import Lanes
 from kumofire_fsm.work.settle import settle
+from kumofire_fsm.work.tasks import HandlerTasks
 
 __all__ = ["WorkerPool"]
 
@@ -40,16 +40,15 @@ class WorkerPool:
 
     Args:
         binding: the application on its database.
-        jobs: what handlers find in ``ctx.jobs``.
         data_version: gives a number that changes when another connection has committed.
         concurrency: how many handlers may be under way at once.
         name: what histories call this worker.
     """
 
     def __init__(
-        self, binding: Binding, jobs: Any, data_version: Callable[[], int], concurrency: int, name: str
+        self, binding: Binding, data_version: Callable[[], int], concurrency: int, name: str
     ) -> None:
-        self._binding, self._jobs, self._concurrency = binding, jobs, concurrency
+        self._binding, self._concurrency = binding, concurrency
         self.in_flight: dict[tuple[str, int], Attempt] = {}
         self._endings: list[Ending] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,7 +61,7 @@ class WorkerPool:
         self._facts = json_facts(by=name)
         self._loop = asyncio.get_running_loop()
         self._upkeep = Upkeep(binding, self, data_version)
-        self._lanes = Lanes(self._perform, self._stopped.is_set)
+        self._handlers = HandlerTasks(self._call, concurrency)
 
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._concurrency, thread_name_prefix="kumofire-handler")
@@ -89,9 +88,9 @@ class WorkerPool:
 
     async def drain(self, grace: float) -> None:
         """Let running handlers finish for ``grace`` seconds, then cancel them and release their runs."""
-        for attempt in self._lanes.ready:
+        for attempt in self._handlers.ready:
             self._finish(attempt, release(self._binding, attempt.run))
-        self._lanes.ready.clear()
+        self._handlers.ready.clear()
         if self.in_flight and grace > 0 and not self._at_once:
             self._quiet.clear()
             quiet = asyncio.ensure_future(self._quiet.wait())
@@ -113,7 +112,7 @@ class WorkerPool:
             else:
                 await asyncio.sleep(LOOK_SECONDS)
         await asyncio.gather(*self._upkeep.end(), return_exceptions=True)  # it kept the leases until now
-        await self._lanes.end(patient=self._loop.time() <= patience)
+        await self._handlers.end(patient=self._loop.time() <= patience)
         self._executor.shutdown(wait=False, cancel_futures=True)
         log.info("a worker has stopped; nothing of its own is under way")
 
@@ -134,8 +133,8 @@ class WorkerPool:
         """Stop an attempt whose lease is gone."""
         if attempt.stop_reason is None:
             log.warning("run %s: its lease is gone; its handler is stopped", attempt.run.id)
-        if attempt in self._lanes.ready:
-            self._lanes.ready.remove(attempt)
+        if attempt in self._handlers.ready:
+            self._handlers.ready.remove(attempt)
             self._finish(attempt, None)
         else:
             attempt.stop("lost")
@@ -207,37 +206,18 @@ class WorkerPool:
         again = {run.id for run in fresh if run.starts > 1}
         for attempt in [each for each in self.in_flight.values() if each.run.id in again]:
             self.lost(attempt)  # another worker noticed it first
-        for run in fresh:
-            attempt = Attempt(self._binding, run, self._binding.registry.get(run.job), self._jobs)
-            self.in_flight[attempt.key] = attempt
-            self._lanes.ready.append(attempt)
+        attempts = [Attempt(self._binding, run, self._binding.registry.get(run.job)) for run in fresh]
+        self.in_flight |= {attempt.key: attempt for attempt in attempts}
         self._set_turn()
-        self._lanes.next()
+        self._handlers.add(attempts)
 
     # -- handlers -------------------------------------------------------------------------------
 
-    async def _perform(self, attempt: Attempt) -> None:
-        timers: list[asyncio.TimerHandle] = []
-
-        def suspended() -> None:
-            seconds = attempt.definition.timeout_ms / 1000
-            timers.append(self._loop.call_later(seconds, attempt.stop, "timeout"))
-            self._lanes.next()
-
-        run, now = attempt.run, self._binding.now()
-        if run.timeout_at < now + attempt.definition.timeout_ms:
-            self._finish(attempt, release(self._binding, run))  # it stood in line for too long
-            return
-        attempt.task = asyncio.current_task()
+    async def _call(self, attempt: Attempt) -> None:
         ending: Ending | None = None
         try:
-            ending = await attempt.perform(self._executor, suspended)
-        except KumofireError:
-            log.exception("run %s: the attempt broke; its lease will run out", attempt.run.id)
+            ending = await attempt.perform(self._handlers.next, self._executor)
         finally:
-            attempt.task = None
-            for timer in timers:
-                timer.cancel()
             if attempt.stop_reason and not attempt.definition.is_async:
                 # Its thread cannot be stopped; in its place others would wait until their own timeout.
                 self._executor.shutdown(wait=False)

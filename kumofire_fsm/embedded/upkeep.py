@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.fire import fire
+from kumofire_fsm.engine.due import sweep
+from kumofire_fsm.engine.moves import fire
 from kumofire_fsm.errors import KumofireError, StoreError
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
-from kumofire_fsm.work.dispatcher import sweep
-
-if TYPE_CHECKING:
-    from kumofire_fsm.embedded.pool import WorkerPool
+from kumofire_fsm.work.attempt import Attempt
 
 __all__ = ["Upkeep"]
 
@@ -29,10 +27,25 @@ OVERDUE_SECONDS: Final = 1.0
 """When to look again at due work that nobody here may take, such as a job that is not known."""
 
 
-class Upkeep:
-    """The background duties of a `WorkerPool`."""
+class Worker(Protocol):
+    """What the duties are for."""
 
-    def __init__(self, binding: Binding, pool: WorkerPool, data_version: Callable[[], int]) -> None:
+    in_flight: dict[tuple[str, int], Attempt]
+
+    def wake(self) -> None:
+        """Look for work."""
+
+    def lost(self, attempt: Attempt) -> None:
+        """Stop an attempt whose lease is gone."""
+
+    def make_room(self) -> None:
+        """Claim nothing for a while, so that a suspect run gets its turn."""
+
+
+class Upkeep:
+    """The background duties of a worker."""
+
+    def __init__(self, binding: Binding, pool: Worker, data_version: Callable[[], int]) -> None:
         self._binding, self._pool, self._data_version = binding, pool, data_version
         self._attention = asyncio.Event()
         self._planning = False
@@ -94,7 +107,7 @@ class Upkeep:
                 log.error("deadlines could not be fired: %s", exc)
                 await asyncio.sleep(OVERDUE_SECONDS)
                 continue
-            if jobs.fired or moved.rows:
+            if jobs.fired or moved.moved:
                 self._pool.wake()
             if not moved.more and not jobs.more:
                 self.plan_soon()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kumofire_fsm.engine.definitions import Definition, Registry
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
-from kumofire_fsm.store.rows import Move
+from kumofire_fsm.store.rows import Move, Moved
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
@@ -32,7 +32,7 @@ class Timing:
         lease_ms: how long a claim holds without being renewed; None for the whole timeout, where
             nothing runs beside the handler that could renew it.
         slack_ms: what a lease adds to the handler's timeout, so that the worker's own clock acts first.
-        batch_wait_ms: what it adds further in a batch, so that a run may stand in line behind others.
+        batch_wait_ms: what it adds further in a batch, so that a run may wait behind others.
     """
 
     horizon_ms: int = 90_000
@@ -84,7 +84,9 @@ class Binding:
     runs: RunStatements
     schedules: ScheduleStatements
     jobs: Any = None
-    """The API on this binding, for hooks."""
+    """The API on this binding, for handlers and hooks."""
+    on_moved: Callable[[Sequence[Moved], int | Mapping[str, int]], Awaitable[None]] | None = None
+    """Calls the application's hooks for runs that were moved, and when."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)

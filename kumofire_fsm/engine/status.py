@@ -8,7 +8,7 @@ from typing import Any
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import RunStatus, history_entries
-from kumofire_fsm.store.runs import RunRow
+from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.times import instant, moment
 
 __all__ = ["run_status"]

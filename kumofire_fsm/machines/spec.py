@@ -171,6 +171,12 @@ class MachineSpec:
         return tuple(found)
 
     @cached_property
+    def loops(self) -> frozenset[str]:
+        """The events that never change a row's state, such as a heartbeat."""
+        moving = {edge.event for edge in self.edges if edge.source != edge.target}
+        return frozenset(event.id for event in self.events if event.id not in moving)
+
+    @cached_property
     def after_lost_lease(self) -> frozenset[str]:
         """The states into which a deadline moves nothing but leased rows."""
         sources: dict[str, set[str]] = {}

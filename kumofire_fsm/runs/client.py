@@ -8,13 +8,10 @@ from typing import Any
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.facts import json_facts
-from kumofire_fsm.engine.fire import fire, read_runs, refusal
-from kumofire_fsm.engine.hints import hint_if_near, send_hints
-from kumofire_fsm.engine.hooks import Change, call_hooks
+from kumofire_fsm.engine.moves import fire_one, read_runs, send_hints, startable
 from kumofire_fsm.errors import (
     InvalidArgument,
     KumofireError,
-    RowRefused,
     TooLarge,
     TransitionNotAllowed,
     UnknownRun,
@@ -207,21 +204,12 @@ class RunClient(RunLookup):
         binding = self._binding
         await self._check_event(check_id(run_id), event)
         binding.wake()
-        facts = _facts(by=by, note=note)
-        move = binding.move(run_id, event, next_at=next_at, facts=facts)
+        move = binding.move(run_id, event, next_at=next_at, facts=_facts(by=by, note=note))
         try:
-            moved = await fire(binding, [move])
-        except RowRefused as exc:
-            raise await refusal(binding, move, exc) from exc
-        if run_id not in moved:
-            why = await refusal(binding, move)
-            if not (repeatable and isinstance(why, TransitionNotAllowed) and self._done(event, why.state)):
-                raise why
-        else:
-            binding.tell_settled([run_id])
-            after = moved[run_id]
-            await call_hooks(binding, [Change(run_id, after.state, after.job, move.now)])
-            await hint_if_near(binding, moved[run_id])
+            await fire_one(binding, move, startable)
+        except TransitionNotAllowed as exc:
+            if not (repeatable and self._done(event, exc.state)):
+                raise
         return await self._known(run_id)
 
     async def _check_event(self, run_id: str, event: str) -> None:

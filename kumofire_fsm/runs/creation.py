@@ -13,6 +13,7 @@ from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllow
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewRun
 from kumofire_fsm.store.caller_sql import SqlValue
+from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.values.checks import attempts, check_key, tags
 from kumofire_fsm.values.ids import new_id
 from kumofire_fsm.values.limits import INLINE_BYTES
@@ -26,11 +27,22 @@ _OVERHEAD: Final = 400
 
 
 class NewRow(NamedTuple):
-    """A row to insert, its payload if that is too large for it, and whether a hint follows."""
+    """A row to insert, and its payload if that is too large for it."""
 
     columns: dict[str, Any]
     body: str | None
-    hinted: bool
+
+    @classmethod
+    def of(cls, columns: dict[str, Any], payload: str) -> NewRow:
+        """Return the row with its payload, a JSON text, where that belongs."""
+        large = len(payload) > INLINE_BYTES
+        columns["payload"] = "" if large else payload
+        return cls(columns, payload if large else None)
+
+    @property
+    def created(self) -> Moved:
+        """The run as it is once the row is stored."""
+        return Moved(*(self.columns[name] for name in Moved._fields))
 
     @property
     def id(self) -> str:
@@ -60,7 +72,7 @@ class RowMaker:
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
-        self._last: tuple[object, dict[str, Any], bool] | None = None
+        self._last: tuple[object, dict[str, Any]] | None = None
 
     def make(self, new: NewRun, *, enqueue: bool = True) -> NewRow:
         """Return the row for one `create`.
@@ -86,15 +98,13 @@ class RowMaker:
             raise InvalidArgument(f"dedupe must be 'forever' or 'active'; found {new.dedupe!r}")
         key = None if new.dedupe_key is None else check_key(new.dedupe_key, "dedupe_key")
         payload = definition.encode_payload(new.payload)
-        large = len(payload) > INLINE_BYTES
-        row, hinted = self.begin(definition, run_at, expires_at, now, enqueue=enqueue)
+        row = self.begin(definition, run_at, expires_at, now, enqueue=enqueue)
         row["max_attempts"] = attempts(new.max_attempts, definition.max_attempts)
-        row["payload"] = "" if large else payload
         if key is not None:
             row["dedupe"], row["dedupe_key"], row["dedupe_slot"] = new.dedupe, key, key
         if new.tags:
             row["tags"] = json.dumps(tags(new.tags))
-        return NewRow(row, payload if large else None, hinted)
+        return NewRow.of(row, payload)
 
     def begin(
         self,
@@ -104,7 +114,7 @@ class RowMaker:
         now: int,
         *,
         enqueue: bool = True,
-    ) -> tuple[dict[str, Any], bool]:
+    ) -> dict[str, Any]:
         """Return a fresh row in its machine's first state, enqueued if it is due soon.
 
         Many runs are created in the same millisecond with the same times: the last answer is kept.
@@ -113,12 +123,12 @@ class RowMaker:
         if self._last is None or self._last[0] != key:
             soon = enqueue and run_at <= now + self._binding.timing.horizon_ms
             begun = _begin(self._binding, definition.machine, now, run_at, expires_at, enqueue=soon)
-            self._last = (key, *begun)
+            self._last = (key, begun)
         row = dict(self._last[1])
         row["id"] = new_id(now, self._binding.entropy)
         row["job"] = definition.name
         row["max_attempts"] = definition.max_attempts
-        return row, self._last[2]
+        return row
 
     def due(self, run_at: datetime | None, delay: timedelta | float | None, now: int) -> int:
         """Return when a run is due, in milliseconds.
@@ -135,7 +145,7 @@ class RowMaker:
 
 def _begin(
     binding: Binding, spec: MachineSpec, now: int, run_at: int, expires_at: int | None, *, enqueue: bool
-) -> tuple[dict[str, Any], bool]:
+) -> dict[str, Any]:
     first = spec.initial
     row: dict[str, Any] = {
         **spec.fields,
@@ -148,14 +158,12 @@ def _begin(
     }
     timing = {**binding.timing.columns(), "now": now}
     row["wake_at"] = first.deadline and first.deadline.at.evaluate({**row, **timing})
-    if not enqueue:
-        return row, False
-    for event in (event.id for event in spec.events if event.hints):
+    for event in (event.id for event in spec.events if event.hints and enqueue):
         try:
-            return spec.step(row, event, **timing), True
+            return spec.step(row, event, **timing)
         except (TransitionNotAllowed, GuardFailed):
             continue
-    return row, False
+    return row
 
 
 @dataclass(frozen=True, slots=True)

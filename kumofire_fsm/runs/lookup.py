@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.fire import read_runs
+from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.engine.status import run_status
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.models import RunPage, RunStatus
-from kumofire_fsm.store.runs import RunRow
+from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at
 from kumofire_fsm.values.jsontext import storable

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.hints import send_hints
-from kumofire_fsm.engine.hooks import Change, call_hooks
+from kumofire_fsm.engine.moves import enqueued, follow
 from kumofire_fsm.errors import InvalidArgument, RowRefused, SchemaMismatch
 from kumofire_fsm.models import Created
 from kumofire_fsm.runs.creation import NewRow
@@ -107,16 +106,10 @@ class RunStore:
             held = row.id if row.dedupe is None else holders.get(row.dedupe, row.id)
             created.append(Created(held, held == row.id))
         fresh = {each.kumofire_job_run_id for each in created if each.is_new}
-        if binding.queue is not None:
-            await send_hints(binding, [(r.id, r.run_at) for r in rows if r.id in fresh and r.hinted])
-        if binding.registry.hooks:
-            await call_hooks(binding, [_change(row) for row in rows if row.id in fresh])
+        made = [row for row in rows if row.id in fresh]
+        at = {row.id: row.columns["created_at"] for row in made}
+        await follow(binding, (row.created for row in made), at, enqueued)
         return created
-
-
-def _change(row: NewRow) -> Change:
-    columns = row.columns
-    return Change(row.id, columns["state"], columns["job"], columns["created_at"])
 
 
 def _refusal(rows: Sequence[NewRow], cause: RowRefused) -> Exception:

@@ -22,7 +22,6 @@ from kumofire_fsm.schedules.sync import sync
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key, whole_number
 from kumofire_fsm.values.jsontext import storable
-from kumofire_fsm.values.limits import INLINE_BYTES
 from kumofire_fsm.values.times import moment
 
 __all__ = ["ScheduleClient"]
@@ -177,13 +176,10 @@ class ScheduleClient:
         job, now = await read_row(self._binding, place_of(schedule_id, schedule_key)), binding.now()
         definition = binding.registry.get(job.job)
         try:
-            columns, hinted = run_row(RowMaker(binding), definition, job, now, now)
+            columns = run_row(RowMaker(binding), definition, job, now, now)
         except json.JSONDecodeError as exc:
             raise InvalidSchedule(f"schedule {job.id}: its template is broken ({exc}); update it") from exc
-        text = job.payload or "null"
-        large = len(text) > INLINE_BYTES
-        columns["payload"] = "" if large else text
-        (created,) = await RunStore(binding).store_all([NewRow(columns, text if large else None, hinted)])
+        (created,) = await RunStore(binding).store_all([NewRow.of(columns, job.payload or "null")])
         return created
 
     async def preview_schedule(

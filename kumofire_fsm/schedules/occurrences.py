@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.calendar.decision import CATCH_UP, Decision, Due, decide
 from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, jitter_delay_ms, recurrence_from_json
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.fire import is_settled
-from kumofire_fsm.engine.hints import send_hints
-from kumofire_fsm.engine.hooks import Change, call_hooks
-from kumofire_fsm.engine.refused import act_or_defer
+from kumofire_fsm.engine.halving import or_defer
+from kumofire_fsm.engine.moves import enqueued, follow, is_settled
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.ports import Row
-from kumofire_fsm.runs.creation import RowMaker
+from kumofire_fsm.runs.creation import NewRow, RowMaker
 from kumofire_fsm.schedules.rows import run_row
+from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.ids import new_token
 from kumofire_fsm.values.jsontext import cut
@@ -32,11 +30,10 @@ LOOK_RUNS: Final = 500
 one of each due job, and at most `CATCH_UP`. A job that has more is due again at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleReport:
-    """What one look at the recurring jobs did."""
+class ScheduleReport(NamedTuple):
+    """What one look at the schedules did, as numbers; ``more`` is not 0 when more is due."""
 
-    more: bool = False
+    more: int = 0
     fired: int = 0
     skipped: int = 0
     suspended: int = 0
@@ -52,22 +49,10 @@ class _Job(NamedTuple):
 
 
 class _Runs(NamedTuple):
-    """Rows of runs to insert, the ids of those that a hint follows, and runs to cancel, by their job."""
+    """Rows of runs to insert, and runs to cancel with the schedules that want it."""
 
     rows: list[dict[str, Any]]
-    hinted: set[str]
     cancels: list[tuple[str, str]]
-
-
-class _Advanced(NamedTuple):
-    """What became of one job or run: which it was, and what it counts for."""
-
-    id: str
-    run_at: int | None = None
-    fired: int = 0
-    skipped: int = 0
-    suspended: int = 0
-    more: int = 0
 
 
 async def advance_due_schedules(binding: Binding, *, limit: int) -> ScheduleReport:
@@ -79,7 +64,7 @@ async def advance_due_schedules(binding: Binding, *, limit: int) -> ScheduleRepo
         return ScheduleReport()
     due = [_Job(ScheduleRow(*row[:-1]), row[-1]) for row in found[:limit]]
     room = min(CATCH_UP, max(1, LOOK_RUNS // len(due)))
-    rows = await act_or_defer(
+    reports = await or_defer(
         binding,
         lambda part: _advance(binding, part, room),
         due,
@@ -88,17 +73,8 @@ async def advance_due_schedules(binding: Binding, *, limit: int) -> ScheduleRepo
         defer=binding.schedules.defer,
         tries=MAX_TRIES,
     )
-    moved = [_Advanced(*row) for row in rows]
-    hinted = [(each.id, each.run_at) for each in moved if each.run_at is not None]
-    refused = await send_hints(binding, hinted)
-    return ScheduleReport(
-        more=len(found) > limit or any(each.more for each in moved),
-        fired=sum(each.fired for each in moved),
-        skipped=sum(each.skipped for each in moved),
-        suspended=sum(each.suspended for each in moved),
-        sent=len(hinted) - refused,
-        refused=refused,
-    )
+    more = ScheduleReport(more=len(found) > limit)
+    return ScheduleReport(*map(sum, zip(more, *reports, strict=True)))
 
 
 async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Row]:
@@ -106,7 +82,7 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
     token, now = new_token(binding.entropy), binding.now()
     makers = RowMaker(binding)
     moves: dict[str, dict[str, Any]] = {}
-    runs = _Runs([], set(), [])
+    runs = _Runs([], [])
     for job, latest in jobs:
         move = {"id": job.id, "revision": job.revision, "due": job.next_at, "now": now}
         try:
@@ -126,17 +102,19 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
         statements.append(binding.runs.fire_for_tick("cancel", token, cancels))
     answers = await binding.storage.batch(statements)
     inserted = {row[0] for row in answers[1]} if runs.rows else set()
-    fresh = [run for run in runs.rows if run["id"] in inserted]
-    canceled = answers[-1] if runs.cancels else []
-    binding.tell_settled(row[0] for row in canceled)
-    await call_hooks(
-        binding,
-        [Change(row[0], row[1], row[3], now) for row in canceled]
-        + [Change(run["id"], run["state"], run["job"], run["created_at"]) for run in fresh],
-    )
-    advanced: list[Row] = [_counted(moves[row[0]], now) for row in answers[0]]
-    return advanced + [
-        _Advanced(run["id"], run["run_at"] if run["id"] in runs.hinted else None, fired=1) for run in fresh
+    fresh = [NewRow(row, None).created for row in runs.rows if row["id"] in inserted]
+    canceled = [Moved(*row) for row in answers[-1]] if runs.cancels else []
+    hints = await follow(binding, [*canceled, *fresh], now, enqueued)
+    advanced = [moves[row[0]] for row in answers[0]]
+    return [
+        ScheduleReport(
+            more=sum(_is_behind(move, now) for move in advanced),
+            fired=len(fresh),
+            skipped=sum(move.get("passed", 0) for move in advanced),
+            suspended=sum(move["event"] == "suspend" for move in advanced),
+            sent=hints.sent,
+            refused=hints.refused,
+        )
     ]
 
 
@@ -157,11 +135,7 @@ def _decided(
     catch_up: Any = job.catch_up
     due = Due(job.next_at, now, job.fired, bool(unsettled), held, catch_up, room)
     decision = decide(recurrence, due)
-    made = [_run(binding, makers, job, recurrence, at, now) for at in decision.runs]
-    for row, hinted in made:
-        runs.rows.append(row)
-        if hinted:
-            runs.hinted.add(row["id"])
+    runs.rows.extend([_run(binding, makers, job, recurrence, at, now) for at in decision.runs])
     if decision.cancels:
         runs.cancels.extend((job.id, run_id) for run_id in unsettled)
     return _move(job, decision, now)
@@ -182,12 +156,12 @@ def _move(job: ScheduleRow, decision: Decision, now: int) -> dict[str, Any]:
 
 def _run(
     binding: Binding, makers: RowMaker, job: ScheduleRow, recurrence: Recurrence, at: int, now: int
-) -> tuple[dict[str, Any], bool]:
-    """Return the run of one occurrence, and whether a hint follows."""
+) -> dict[str, Any]:
+    """Return the run of one occurrence."""
     run_at = at + jitter_delay_ms(job.id, at, recurrence.jitter_ms)
-    row, hinted = run_row(makers, binding.registry.get(job.job), job, run_at, now)
+    row = run_row(makers, binding.registry.get(job.job), job, run_at, now)
     row["scheduled_for"] = at
-    return row, hinted
+    return row
 
 
 def _unsettled(binding: Binding, latest: str | None) -> list[str]:
@@ -203,9 +177,6 @@ def _unsettled(binding: Binding, latest: str | None) -> list[str]:
     return found
 
 
-def _counted(move: Mapping[str, Any], now: int) -> _Advanced:
-    """Return what a job's move counts for."""
-    if move["event"] == "suspend":
-        return _Advanced(move["id"], suspended=1)
-    behind = move["event"] == "fire" and move["occurrence"] is not None and move["occurrence"] <= now
-    return _Advanced(move["id"], skipped=move["passed"], more=int(behind))
+def _is_behind(move: Mapping[str, Any], now: int) -> bool:
+    """Return whether a schedule that was advanced is due again at once."""
+    return move["event"] == "fire" and move["occurrence"] is not None and move["occurrence"] <= now

@@ -133,8 +133,8 @@ def template(max_attempts: int | None, tags: Sequence[str] | None) -> str:
 
 def run_row(
     makers: RowMaker, definition: Definition, job: ScheduleRow, run_at: int, now: int
-) -> tuple[dict[str, Any], bool]:
-    """Return the row of a run that a recurring job makes, and whether a hint follows.
+) -> dict[str, Any]:
+    """Return the row of a run that a recurring job makes.
 
     The payload's text stays in the job's row; the run's says only whether it is too large for its own.
 
@@ -142,10 +142,10 @@ def run_row(
         ValueError: the job's template is broken.
     """
     common = json.loads(job.template)
-    row, hinted = makers.begin(definition, run_at, None, now)
+    row = makers.begin(definition, run_at, None, now)
     row["schedule_id"] = job.id
     row["payload"] = "apart" if len(job.payload or "") > INLINE_BYTES else ""
     row["max_attempts"] = attempts(common.get("max_attempts"), row["max_attempts"])
     if common.get("tags"):
         row["tags"] = dump(checked_tags(common["tags"]))
-    return row, hinted
+    return row

@@ -18,13 +18,19 @@ from typing import Any, NamedTuple
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.facts import error_text, json_facts, text_of
-from kumofire_fsm.engine.fire import fire
-from kumofire_fsm.errors import InvalidArgument, KumofireError, LeaseLost, TooLarge
+from kumofire_fsm.engine.moves import fire_one
+from kumofire_fsm.errors import (
+    InvalidArgument,
+    KumofireError,
+    LeaseLost,
+    TooLarge,
+    TransitionError,
+    UnknownRun,
+)
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
-from kumofire_fsm.store.rows import Move
-from kumofire_fsm.store.runs import ClaimedRun
+from kumofire_fsm.store.rows import ClaimedRun, Move
 from kumofire_fsm.values.jsontext import cut, encode, first_line
 from kumofire_fsm.values.limits import ERROR_BYTES, INLINE_BYTES, PROGRESS_BYTES
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
@@ -54,6 +60,10 @@ class Ending(NamedTuple):
     effects: Sequence[Statement] = ()
     refused: Callable[[Exception], Ending] | None = None
 
+    def given_back(self) -> Ending:
+        """Return the ending that gives the run back instead, with its attempt."""
+        return Ending(self.move._replace(event="release", value=None, next_at=None, facts=None))
+
 
 @dataclass(slots=True, eq=False)
 class Attempt:
@@ -67,7 +77,6 @@ class Attempt:
     binding: Binding
     run: ClaimedRun
     definition: Definition
-    jobs: Any
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
     context: RunContext = field(init=False)
@@ -76,7 +85,7 @@ class Attempt:
         self.context = RunContext(
             self.run,
             env=self.binding.env,
-            jobs=self.jobs,
+            jobs=self.binding.jobs,
             clock=self.binding.clock.now,
             beat=self.heartbeat,
         )
@@ -87,14 +96,35 @@ class Attempt:
         return self.run.id, self.run.starts
 
     async def perform(
-        self, executor: Executor | None = None, suspended: Callable[[], None] = lambda: None
+        self, suspended: Callable[[], None] = lambda: None, executor: Executor | None = None
     ) -> Ending | None:
-        """Call the handler and return its ending; None when the run is no longer ours.
+        """Call the handler within its lease and its timeout; return how it ended, None if the run is lost.
 
         Args:
-            executor: where plain functions run; None to call them in the event loop.
             suspended: called when the handler first waits for something.
+            executor: where plain functions run; None to call them in the event loop.
         """
+        timeout_ms, loop = self.definition.timeout_ms, asyncio.get_running_loop()
+        if self.run.timeout_at < self.binding.now() + timeout_ms:
+            return release(self.binding, self.run)  # it has waited too long for its turn
+        timers: list[asyncio.TimerHandle] = []
+
+        def begin_to_wait() -> None:
+            timers.append(loop.call_later(timeout_ms / 1000, self.stop, "timeout"))
+            suspended()
+
+        self.task = asyncio.current_task()
+        try:
+            return await self._ended(begin_to_wait, executor)
+        except KumofireError:
+            log.exception("run %s: the attempt broke; its lease will run out", self.run.id)
+            return None
+        finally:
+            self.task = None
+            for timer in timers:
+                timer.cancel()
+
+    async def _ended(self, suspended: Callable[[], None], executor: Executor | None) -> Ending | None:
         try:
             payload = self.definition.decode_payload(self.run.body)
         except Exception as exc:
@@ -127,26 +157,6 @@ class Attempt:
             return self._final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
         return Ending(move, text if large else None, effects, self._failed)
 
-    async def perform_within_timeout(self, suspended: Callable[[], None]) -> Ending | None:
-        """Call the handler in this task, and stop it at its timeout.
-
-        Args:
-            suspended: called when the handler first waits for something.
-        """
-        self.task = asyncio.current_task()
-        loop, seconds = asyncio.get_running_loop(), self.definition.timeout_ms / 1000
-        timers: list[asyncio.TimerHandle] = []
-
-        def begin_to_wait() -> None:
-            timers.append(loop.call_later(seconds, self.stop, "timeout"))
-            suspended()
-
-        try:
-            return await self.perform(suspended=begin_to_wait)
-        finally:
-            for timer in timers:
-                timer.cancel()
-
     def stop(self, reason: str) -> None:
         """End the call; a plain function in a thread goes on, but its ending no longer counts."""
         if self.stop_reason is None and self.task is not None:
@@ -157,15 +167,16 @@ class Attempt:
         """Renew the lease for `RunContext.heartbeat`."""
         value = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
         lease = self.binding.timing.lease_for(self.definition.timeout_ms)[1]
-        moved = await fire(self.binding, [self.move("heartbeat", value=value, lease_ms=lease)])
-        if self.run.id not in moved:
+        try:
+            moved = await fire_one(self.binding, self.move("heartbeat", value=value, lease_ms=lease))
+        except (TransitionError, UnknownRun) as exc:
             raise LeaseLost(
                 f"run {self.run.id}: attempt {self.run.attempt} no longer owns it; stop working on it",
                 row_id=self.run.id,
                 event="heartbeat",
                 state=self.run.state,
-            )
-        self.seen(moved[self.run.id].state)
+            ) from exc
+        self.seen(moved.state)
 
     def seen(self, state: str) -> None:
         """Note where a heartbeat found the run: another state than the claim's is a request to stop."""

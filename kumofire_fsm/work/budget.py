@@ -7,10 +7,12 @@ from typing import Final
 
 from kumofire_fsm.ports import Row, Statement, Storage
 
-__all__ = ["AROUND_EFFECTS", "Budget", "MeteredStorage", "most_statements"]
+__all__ = ["AROUND_EFFECTS", "MOVE_AND_CHECK", "Budget", "MeteredStorage", "most_statements"]
 
-AROUND_EFFECTS: Final = 4
-"""Statements that stand around a handler's own: the claim, the move, its check, and a large result."""
+MOVE_AND_CHECK: Final = 2
+"""Statements with which a handler's own are committed: the move, and the check that it moved."""
+AROUND_EFFECTS: Final = MOVE_AND_CHECK + 2
+"""What an invocation sends for such a run in all beside its own: also the claim, and a large result."""
 
 
 class MeteredStorage:

@@ -1,7 +1,7 @@
 """Consumes queue messages: claims the runs they hint at, has them worked on, and concludes each message.
 
-Whatever happens, each message ends in a disposition: acknowledged when the database holds what follows,
-retried otherwise. A message is never acknowledged away while its run may still need it.
+Whatever happens, each message is acknowledged when the database holds what follows, and retried otherwise.
+A message is never acknowledged away while its run may still need it.
 """
 
 from __future__ import annotations
@@ -11,97 +11,88 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.fire import read_runs
+from kumofire_fsm.engine.due import claim_hinted
+from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.errors import InvalidArgument, InvalidMessage, StoreError
 from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.store.runs import RunRow
+from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.message import read_message
 from kumofire_fsm.work.batch import Batch, SettleMode
 from kumofire_fsm.work.budget import Budget
-from kumofire_fsm.work.claiming import claim_hinted
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, conclude, without_claim
 
-__all__ = ["Consumer", "check_options"]
+__all__ = ["check_options", "consume", "consume_batch"]
 
 MOST_AT_ONCE: Final = 100
 """Handlers at once: a batch has no more messages
 (https://developers.cloudflare.com/queues/platform/limits/)."""
 
 
-class Consumer:
-    """Consumes messages for a binding.
+async def consume(binding: Binding, message: Any) -> Disposition:
+    """Consume one message, or one bare body.
 
-    Args:
-        binding: the application on its database and queue.
-        jobs: what handlers find in ``ctx.jobs``.
-        concurrency, settle: as `check_options` takes them.
+    Raises:
+        InvalidMessage: a bare body is not one of ours; a message with ``retry`` is retried instead,
+            so that it ends in the dead-letter queue.
     """
+    (disposition,) = await consume_batch(binding, [message])
+    if disposition.run_id is None and not hasattr(message, "retry"):
+        read_message(getattr(message, "body", message))
+    return disposition
 
-    def __init__(
-        self, binding: Binding, jobs: Any, *, concurrency: int = 1, settle: SettleMode = "grouped"
-    ) -> None:
-        check_options(concurrency, settle)
-        self._binding, self._jobs = binding, jobs
-        self._concurrency, self._settle = concurrency, settle
 
-    async def consume(self, message: Any) -> Disposition:
-        """Consume one message, or one bare body.
+async def consume_batch(
+    binding: Binding, batch: Any, *, concurrency: int = 1, settle: SettleMode = "grouped"
+) -> list[Disposition]:
+    """Consume a batch (anything with ``messages``, or a list), and acknowledge or retry each message.
 
-        Raises:
-            InvalidMessage: a bare body is not one of ours; a message with ``retry`` is retried instead,
-                so that it ends in the dead-letter queue.
-        """
-        dispositions = await self.consume_batch([message])
-        if dispositions[0].run_id is None and not hasattr(message, "retry"):
-            read_message(getattr(message, "body", message))
-        return dispositions[0]
+    Raises:
+        InvalidArgument: it is not a batch; and as `check_options`.
+    """
+    check_options(concurrency, settle)
+    listed = getattr(batch, "messages", batch)
+    if not isinstance(listed, Iterable):
+        raise InvalidArgument(f"a batch has messages, or is a list of them; found {batch!r:.200}")
+    messages = list(listed)
+    first = [_read(message) for message in messages]
+    ids = list(dict.fromkeys(each.run_id for each in first if each.run_id is not None))
+    work = Batch(binding, Budget(binding.storage), concurrency=concurrency, mode=settle)
+    try:
+        if ids:
+            await _work(binding, work, ids)
+    except StoreError as exc:
+        log.error("the database failed a claim (%s); the messages are delivered again", exc)
+    final = [work.dispositions.get(each.run_id, each) if each.run_id else each for each in first]
+    for message, disposition in zip(messages, final, strict=True):
+        conclude(message, disposition)
+    return final
 
-    async def consume_batch(self, batch: Any) -> list[Disposition]:
-        """Consume a batch (anything with ``messages``, or a list), and ack or retry each message."""
-        listed = getattr(batch, "messages", batch)
-        if not isinstance(listed, Iterable):
-            raise InvalidArgument(f"a batch has messages, or is a list of them; found {batch!r:.200}")
-        messages = list(listed)
-        dispositions = [_read(message) for message in messages]
-        ids = list(dict.fromkeys(v.run_id for v in dispositions if v.run_id is not None))
-        found: dict[str, Disposition] = {}
-        try:
-            if ids:
-                await self._work(ids, found)
-        except StoreError as exc:
-            log.error("the database failed a claim (%s); the messages are delivered again", exc)
-        final = [found.get(v.run_id, v) if v.run_id else v for v in dispositions]
-        for message, disposition in zip(messages, final, strict=True):
-            conclude(message, disposition)
-        return final
 
-    async def _work(self, ids: Sequence[str], dispositions: dict[str, Disposition]) -> None:
-        binding, budget = self._binding, Budget(self._binding.storage)
-        batch = Batch(
-            binding, self._jobs, budget, dispositions, concurrency=self._concurrency, mode=self._settle
-        )
-        await batch.work(claimed := await claim_hinted(binding, ids, alone=len(ids) == 1))
-        rest = [run_id for run_id in ids if run_id not in {run.id for run in claimed}]
-        rows = await read_runs(binding, rest) if rest else {}
-        for run_id in rest:
-            row = rows.get(run_id)
-            if row is not None and row.suspect >= SUSPECT and self._startable(row):
-                # It was under way when a shared claim was lost: it starts alone, or not at all.
-                if not budget.affords(1 + batch.needs()):
-                    dispositions[run_id] = Disposition(
-                        run_id, ack=False, delay_s=1, reason="no statements are left"
-                    )
-                    continue
-                await batch.work(await claim_hinted(binding, [run_id], alone=True))
-            if run_id not in dispositions:
-                dispositions[run_id] = without_claim(binding, run_id, row)
+async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
+    claimed = (await claim_hinted(binding, ids, alone=len(ids) == 1)).runs
+    await batch.work(claimed)
+    started = {run.id for run in claimed}
+    rest = [run_id for run_id in ids if run_id not in started]
+    rows = await read_runs(binding, rest) if rest else {}
+    for run_id in rest:
+        row = rows.get(run_id)
+        if row is not None and row.suspect >= SUSPECT and _is_startable(binding, row):
+            # It was under way when a shared claim was lost: it starts alone, or not at all.
+            if not batch.affords_more(1):
+                reason = "no statements are left"
+                batch.dispositions[run_id] = Disposition(run_id, ack=False, delay_s=1, reason=reason)
+                continue
+            await batch.work((await claim_hinted(binding, [run_id], alone=True)).runs)
+        if run_id not in batch.dispositions:
+            batch.dispositions[run_id] = without_claim(binding, run_id, row)
 
-    def _startable(self, row: RunRow) -> bool:
-        definition, now = self._binding.definition(row.job), self._binding.now()
-        claimable = definition is not None and definition.machine.has_role(row.state, Role.CLAIMABLE)
-        return claimable and row.run_at <= now
+
+def _is_startable(binding: Binding, row: RunRow) -> bool:
+    definition = binding.definition(row.job)
+    claimable = definition is not None and definition.machine.has_role(row.state, Role.CLAIMABLE)
+    return claimable and row.run_at <= binding.now()
 
 
 def check_options(concurrency: int, settle: SettleMode) -> None:
@@ -112,7 +103,7 @@ def check_options(concurrency: int, settle: SettleMode) -> None:
         settle: "grouped" settles up to 25 endings by one statement; "each" settles one by one.
 
     Raises:
-        InvalidArgument: one of them cannot be.
+        InvalidArgument: one of them is out of range or unknown, or this Python is too old for it.
     """
     whole_number(concurrency, "concurrency", MOST_AT_ONCE)
     if settle not in ("grouped", "each"):
@@ -125,7 +116,7 @@ def check_options(concurrency: int, settle: SettleMode) -> None:
 
 
 def _read(message: Any) -> Disposition:
-    """Return the disposition that stands if nothing else is found out."""
+    """Return what becomes of a message if nothing else is found out."""
     try:
         run_id = read_message(getattr(message, "body", message))
     except InvalidMessage as exc:

@@ -6,16 +6,14 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlStatement, checked_statements
+from kumofire_fsm.store.rows import ClaimedRun
 from kumofire_fsm.values.times import instant, moment
-
-if TYPE_CHECKING:
-    from kumofire_fsm.jobs import Jobs
-    from kumofire_fsm.store.runs import ClaimedRun
 
 __all__ = ["RunContext", "RunFacts"]
 

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.store.rows import Moved
-from kumofire_fsm.store.runs import RunRow
+from kumofire_fsm.store.rows import Moved, RunRow
 from kumofire_fsm.values.limits import QUEUE_DELAY_S
 
 __all__ = ["STORE_ERROR_S", "Disposition", "after_settle", "conclude", "without_claim"]

@@ -1,22 +1,28 @@
-"""Writes endings: one statement settles a set of attempts, each fenced by its own claim."""
+"""Writes how attempts ended: one statement settles a set of them, each fenced by its own claim.
+
+An attempt whose handler has SQL of its own is settled alone, in one transaction with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.fire import in_halves, is_settled, read_runs
-from kumofire_fsm.engine.hooks import Change, call_hooks
-from kumofire_fsm.errors import RowRefused, StoreError
-from kumofire_fsm.ports import Row, Statement
-from kumofire_fsm.store.diagnosis import explained
-from kumofire_fsm.store.rows import Moved
+from kumofire_fsm.engine.moves import fire, follow, move_statement, read_runs
+from kumofire_fsm.errors import CommitRefused, RowRefused, SchemaMismatch, StoreError, TransientStoreError
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import history_entries
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.moves import MOVED_ONE
+from kumofire_fsm.store.rows import Move, Moved, RunRow
+from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.attempt import Ending
-from kumofire_fsm.work.budget import AROUND_EFFECTS
-from kumofire_fsm.work.commit import commit, reached
 
-__all__ = ["Settled", "settle", "statements_for"]
+__all__ = ["Settled", "settle"]
+
+PAUSES_S: Final = (0.1, 0.4)
+"""Seconds before a transaction with a handler's own statements is tried again after a passing fault."""
 
 
 class Settled(NamedTuple):
@@ -27,99 +33,107 @@ class Settled(NamedTuple):
 
 
 async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
-    """Fire the endings' events.
+    """Fire the endings' events; one that has effects comes alone.
 
     An ending whose attempt no longer owns its run moves nothing: the run was lost and goes on without
     it. An ending that the database refuses is left to the lease.
     """
-    parts = [[ending for ending in endings if not ending.effects]]
-    parts += [[ending] for ending in endings if ending.effects]
-    moved: dict[str, Moved] = {}
-    failed: list[Ending] = []
-    for part in parts:
-        try:
-            moved |= await _settle_part(binding, part)
-        except StoreError as exc:
-            log.error("the database failed to settle %d runs: %s", len(part), exc)
-            failed += part
-    _tell_settled(binding, moved)
-    at = {ending.move.id: ending.move.now for ending in endings}
-    await call_hooks(binding, [Change(run.id, run.state, run.job, at[run.id]) for run in moved.values()])
-    return Settled(moved, failed)
-
-
-def statements_for(ending: Ending) -> int:
-    """Return how many statements an ending takes that is settled alone; 0 if it joins others."""
-    return len(ending.effects) + AROUND_EFFECTS - 1 if ending.effects else 0
-
-
-async def _settle_part(binding: Binding, part: Sequence[Ending]) -> dict[str, Moved]:
-    """Settle endings without effects together, or one with effects alone."""
-    if not part or not part[0].effects:
-        return await _settle_together(binding, part)
-    done = await commit(binding, part[0], _statements(binding, part))
-    if isinstance(done, Ending):  # at the time of the ending that it stands for
-        return await _settle_together(binding, [done._replace(move=done.move._replace(now=part[0].move.now))])
-    if done is None:
-        _warn_of_late(part[0])
-        return {}
-    return {done.id: done}
+    first, *others = endings
+    assert not (others and any(ending.effects for ending in endings))
+    try:
+        moved = await (_commit(binding, first) if first.effects else _settle_together(binding, endings))
+    except StoreError as exc:
+        log.error("the database failed to settle %d runs: %s", len(endings), exc)
+        return Settled({}, list(endings))
+    return Settled(moved, [])
 
 
 async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> dict[str, Moved]:
-    """Settle endings without effects by one statement."""
-    if not endings:
-        return {}
+    by_id = {ending.move.id: ending for ending in endings}
 
-    async def act(part: Sequence[Ending]) -> list[Row]:
-        return (await binding.storage.batch(_statements(binding, part)))[0]
+    def batch(part: Sequence[Move]) -> list[Statement]:
+        return _statements(binding, [by_id[move.id] for move in part])
 
-    def describe(each: Ending) -> str:
-        return f"{each.move.event} on run {each.move.id}"
-
-    try:
-        rows = await in_halves(act, list(endings), describe)
-    except RowRefused as exc:  # there was only one
-        log.error("%s was refused: %s", describe(endings[0]), explained(exc))
-        rows = []
-    moved = {row[0]: Moved(*row) for row in rows}
-    late = [ending for ending in endings if ending.move.id not in moved]
+    moved = await fire(binding, [ending.move for ending in endings], batch)
+    late = [ending.move for ending in endings if ending.move.id not in moved]
     return moved | await _made_before(binding, late) if late else moved
 
 
-async def _made_before(binding: Binding, late: Sequence[Ending]) -> dict[str, Moved]:
+async def _made_before(binding: Binding, late: Sequence[Move]) -> dict[str, Moved]:
     """Return those of the moves that did nothing because they had been made, and the answer was lost."""
-    rows = await read_runs(binding, [ending.move.id for ending in late])
+    rows = await read_runs(binding, [move.id for move in late])
     moved = {}
-    for ending in late:
-        row = rows.get(ending.move.id)
-        if row is not None and (made := reached(ending.move, row)):
+    for move in late:
+        row = rows.get(move.id)
+        if row is not None and (made := _reached(move, row)):
             moved[row.id] = made
         else:
-            _warn_of_late(ending)
+            _warn_of_late(move)
+    await follow(binding, moved.values(), {move.id: move.now for move in late})
     return moved
 
 
-def _warn_of_late(ending: Ending) -> None:
-    log.warning("run %s: %r came too late", ending.move.id, ending.move.event)
+async def _commit(binding: Binding, ending: Ending) -> dict[str, Moved]:
+    """Settle one run and execute its handler's own statements, all or nothing.
+
+    Whatever the answer was, or if none came: the claim on the row tells whether it was committed.
+
+    Raises:
+        StoreError: the database failed; nothing was committed as far as can be seen.
+    """
+    move, (first, *rest) = ending.move, _statements(binding, [ending])
+    batch = [first, MOVED_ONE, *rest, *ending.effects]
+    for pause in (*PAUSES_S, None):
+        try:
+            moved = Moved(*(await binding.storage.batch(batch))[0][0])
+        except StoreError as exc:
+            error = exc
+        else:
+            await follow(binding, [moved], move.now)
+            return {moved.id: moved}
+        row = (await read_runs(binding, [move.id])).get(move.id)
+        if row is None or not _is_under_way(binding, move, row):
+            return await _made_before(binding, [move])
+        if ending.refused is not None and _is_theirs(error):
+            refusal = CommitRefused(f"the database refused the handler's own statements: {error}")
+            refusal.__cause__ = error
+            instead = ending.refused(refusal)
+            return await _settle_together(
+                binding, [instead._replace(move=instead.move._replace(now=move.now))]
+            )
+        if pause is None or not isinstance(error, TransientStoreError):
+            raise error
+        await binding.clock.sleep(pause)
+    raise AssertionError
 
 
 def _statements(binding: Binding, endings: Sequence[Ending]) -> list[Statement]:
     """Return what moves the runs, and what stores results too large for their rows."""
-    moves = [ending.move for ending in endings]
-    events = sorted({move.event for move in moves})
-    statements = [binding.runs.fire(events, moves, fenced=True)]
+    statements = [move_statement(binding, [ending.move for ending in endings])]
     bodies = [(o.move.id, o.body, o.move.claim) for o in endings if o.body is not None]
     return [*statements, binding.runs.insert_bodies("result", bodies)] if bodies else statements
 
 
-def _tell_settled(binding: Binding, moved: dict[str, Moved]) -> None:
-    """Wake whoever waits in this process for what is settled now."""
-    if not binding.waiters:
-        return
-    machines = binding.registry.jobs
-    binding.tell_settled(
-        run.id
-        for run in moved.values()
-        if run.job not in machines or is_settled(binding, machines[run.job].machine.name, run.state)
-    )
+def _reached(move: Move, row: RunRow) -> Moved | None:
+    """Return the run if this very attempt's move has been made, whose answer was lost."""
+    made = {(entry.event, entry.at) for entry in history_entries(row.history)}
+    if not _owns(move, row) or (move.event, moment(move.now)) not in made:
+        return None
+    return Moved(*(getattr(row, name) for name in Moved._fields))
+
+
+def _is_under_way(binding: Binding, move: Move, row: RunRow) -> bool:
+    return _owns(move, row) and binding.runs.specs[row.machine].has_role(row.state, Role.LEASED)
+
+
+def _owns(move: Move, row: RunRow) -> bool:
+    return (move.starts, move.claim) == (row.starts, row.claim)
+
+
+def _is_theirs(error: StoreError) -> bool:
+    """Return whether an error is about the statements, and not about the database's health."""
+    return isinstance(error, RowRefused | SchemaMismatch) or type(error) is StoreError
+
+
+def _warn_of_late(move: Move) -> None:
+    log.warning("run %s: %r came too late", move.id, move.event)

@@ -10,7 +10,7 @@ import pytest
 from harness import Bound, Kit, nothing
 
 from kumofire_fsm import InvalidArgument, RunMachine, StoreOverloaded, Transition
-from kumofire_fsm.engine.hooks import SECONDS
+from kumofire_fsm.hooks import SECONDS
 from kumofire_fsm.machines import Event
 from kumofire_fsm.ports import Row, Statement
 

@@ -205,12 +205,12 @@ async def test_effects_that_the_statements_do_not_suffice_for_wait_with_their_ru
 
     async with kit.bound(max_statements=20) as w:
         await w.sql("CREATE TABLE effects (n)")
-        ids = await w.create_in_order("job", (1, 12))
+        ids = await w.create_in_order("job", (1, 15))
         await w.deliver(*ids)
         assert [await w.state(run_id) for run_id in ids] == ["succeeded", "queued"]
         assert await w.sql("SELECT n, count(*) FROM effects GROUP BY n") == [(1, 1)]
         await w.deliver(ids[1])
-        assert await w.sql("SELECT n, count(*) FROM effects GROUP BY n") == [(1, 1), (12, 12)]
+        assert await w.sql("SELECT n, count(*) FROM effects GROUP BY n") == [(1, 1), (15, 15)]
 
 
 @pytest.mark.parametrize("concurrency", [1, 10])

@@ -182,7 +182,7 @@ async def test_a_failing_read_drops_the_hook_and_not_the_run(kit: Kit, when: str
 
 
 async def test_hooks_that_take_too_long_are_dropped(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kumofire_fsm.engine.hooks.SECONDS", 0.01)
+    monkeypatch.setattr("kumofire_fsm.hooks.SECONDS", 0.01)
     kit.job("none")(nothing)
     kit.app.on("succeed")(lambda t: asyncio.sleep(60))
     async with kit.bound() as w:

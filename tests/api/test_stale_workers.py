@@ -95,7 +95,7 @@ async def test_a_worker_that_takes_a_run_again_stops_its_own_former_attempt(kit:
 
     async with kit.bound(with_queue=False) as w, asyncio.timeout(30):
         run_id = await w.create("work")
-        pool = WorkerPool(w.jobs._binding, w.jobs, lambda: 0, 5, "a worker")
+        pool = WorkerPool(w.jobs._binding, lambda: 0, 5, "a worker")
         running = asyncio.ensure_future(pool.run())
         assert await begun.get() == 1
         kit.clock.advance(120)
@@ -135,7 +135,7 @@ async def test_a_claim_that_is_answered_after_the_end_began_is_given_back_at_onc
     monkeypatch.setattr(Upkeep, "plan_soon", lambda _: None)  # no timer is to help
     async with kit.bound(with_queue=False) as w, asyncio.timeout(30):
         first = await w.create("work")
-        pool = WorkerPool(w.jobs._binding, w.jobs, lambda: 0, 5, "a worker")
+        pool = WorkerPool(w.jobs._binding, lambda: 0, 5, "a worker")
         running = asyncio.ensure_future(pool.run())
         await begun.wait()
         second = await w.create("work")

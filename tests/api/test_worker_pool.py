@@ -20,7 +20,7 @@ from kumofire_fsm.ports import Statement
 @asynccontextmanager
 async def working(w: Bound, concurrency: int) -> AsyncIterator[WorkerPool]:
     """Run a pool, and drain it in the end."""
-    pool = WorkerPool(w.jobs._binding, w.jobs, lambda: 0, concurrency, "a worker")
+    pool = WorkerPool(w.jobs._binding, lambda: 0, concurrency, "a worker")
     running = asyncio.ensure_future(pool.run())
     try:
         async with asyncio.timeout(30):

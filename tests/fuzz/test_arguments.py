@@ -14,10 +14,13 @@ from harness import Bound
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kumofire_fsm import Backoff, Jobs, Kumofire, KumofireError, NewRun, NewSchedule
+from kumofire_fsm import Backoff, Kumofire, KumofireError, NewRun, NewSchedule
 from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.work.bound import BoundJobs
 
-METHODS = sorted(name for name, _ in inspect.getmembers(Jobs, inspect.isfunction) if not name.startswith("_"))
+METHODS = sorted(
+    name for name, _ in inspect.getmembers(BoundJobs, inspect.isfunction) if not name.startswith("_")
+)
 NEW_RUN = [parameter for parameter in inspect.signature(NewRun).parameters if parameter != "name"]
 KEYWORDS = {
     "update_schedule": ["payload", "cron", "timezone", "every", "start_at", "max_attempts", "tags", "name"],
@@ -85,7 +88,7 @@ async def scene(w: Bound) -> dict[str, Any]:
 
 def arguments(data: st.DataObject, method: str, good: dict[str, list[Any]]) -> dict[str, Any]:
     """Draw arguments of which some are as they should be, and one at least is anything."""
-    parameters = inspect.signature(getattr(Jobs, method)).parameters.values()
+    parameters = inspect.signature(getattr(BoundJobs, method)).parameters.values()
     names = [p.name for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
     needed = {p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
     names += KEYWORDS.get(method, [])

@@ -104,11 +104,11 @@ def taken_away(retry: Any) -> Any:
 
 
 def refusing(send_hints: Any) -> Any:
-    async def raising(binding: Any, runs: Any) -> int:
-        refused: int = await send_hints(binding, runs)
-        if refused:
+    async def raising(binding: Any, runs: Any) -> Any:
+        hints = await send_hints(binding, runs)
+        if hints.refused:
             raise QueueError("the queue refused")
-        return refused
+        return hints
 
     return raising
 

@@ -136,7 +136,7 @@ class EmbeddedWorld(World):
         def data_version() -> int:
             return self.database.db.total_changes - actor.wrote
 
-        pool = self.pools[actor] = WorkerPool(jobs._binding, jobs, data_version, concurrency, actor.name)
+        pool = self.pools[actor] = WorkerPool(jobs._binding, data_version, concurrency, actor.name)
         await pool.run()
         await pool.drain(grace)
         actor.done = True

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm import Backoff, Cancel, Fail, Kumofire, Retry, Snooze
-from kumofire_fsm.engine.binding import Binding, Timing
+from kumofire_fsm.engine.binding import Timing
 from simulation.actors import ActorClock, ActorEntropy
 from simulation.queue import ActorQueue
 from simulation.storage import ActorStorage
@@ -116,25 +115,6 @@ def plain(ctx: Any, payload: Any) -> Any:
     return "plain"
 
 
-class Compiled(Kumofire):
-    """Compiles its statements once, and not for every invocation: nothing of an invocation is in them."""
-
-    _first: Binding | None = None
-
-    def binding(self, db: Any, queue: Any, env: Any, timing: Timing) -> Binding:
-        if self._first is None:
-            self._first = super().binding(db, queue, env, timing)
-        given = {"storage": db, "queue": queue, "env": env, "timing": timing}
-        lasting = {name: getattr(self._first, name) for name in _LASTING if name not in given}
-        return Binding(**lasting, **given)
-
-
-_LASTING = [
-    each.name for each in fields(Binding) if each.default is MISSING and each.default_factory is MISSING
-]
-"""What two invocations share; what has a default is an invocation's own."""
-
-
 class Applications:
     """The code of today, and the code before the last deploy, which knows one job less."""
 
@@ -151,7 +131,7 @@ class Applications:
         )
 
     def _application(self, jobs: tuple[str, ...]) -> Kumofire:
-        app = Compiled(
+        app = Kumofire(
             clock=ActorClock(),
             entropy=ActorEntropy(),
             retry=Backoff(first=timedelta(seconds=2), cap=timedelta(seconds=20)),

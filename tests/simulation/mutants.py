@@ -15,13 +15,13 @@ from typing import Any
 from kumofire_fsm.embedded import pool
 from kumofire_fsm.embedded.pool import WorkerPool
 from kumofire_fsm.embedded.upkeep import Upkeep
+from kumofire_fsm.engine import due, moves
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.runs import storing
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.schedules import changes as schedule_changes
 from kumofire_fsm.schedules import occurrences
 from kumofire_fsm.store.runs import RunStatements
-from kumofire_fsm.work import claiming, consumer
+from kumofire_fsm.work import consumer
 from kumofire_fsm.work.attempt import Attempt
 from simulation.defects import (
     always_alone,
@@ -161,7 +161,7 @@ MUTANTS = (
         r"(runs|bodies)\.prune",
         ((r"state IN \('canceled', 'failed', 'succeeded'\)", "state <> ''"), ("finished_at", "created_at")),
     ),
-    Mutant("a refusing queue fails the create", patches=((storing, "send_hints", refusing),)),
+    Mutant("a refusing queue fails the create", patches=((moves, "send_hints", refusing),)),
     Mutant("a handler is called twice", patches=((Attempt, "perform", twice),)),
     Mutant("a consumer does not watch its lease", patches=((ActorStorage, "batch", endless_lease),)),
     Mutant("a settled run can be canceled", r"runs\.cancel", ((r"\+r\.state = 'ready'", "+r.state <> ''"),)),
@@ -170,7 +170,7 @@ MUTANTS = (
     Mutant("an effect does not wait for its settle", r"runs\.moved_one", ((r"changes\(\) = \d+", "1"),)),
     Mutant("a run expires early", r"runs\.sweep", ((r"r\.expires_at <= a\.now", "r.expires_at > 0"),)),
     Mutant("a redrive keeps the attempts", r"runs\.redrive", ((r"attempt = 0", "attempt = r.attempt"),)),
-    Mutant("all claims carry one token", patches=((claiming, "new_token", lambda _: lambda _: "token"),)),
+    Mutant("all claims carry one token", patches=((due, "new_token", lambda _: lambda _: "token"),)),
     Mutant(
         "a retry leaves no history",
         r"runs\.retry",

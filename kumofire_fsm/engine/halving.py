@@ -1,4 +1,4 @@
-"""Goes on without the rows that the database refuses: finds them within bounds, and sets them aside."""
+"""Goes on without the rows that the database refuses: one search for them, by halves."""
 
 from __future__ import annotations
 
@@ -6,26 +6,52 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.fire import in_halves
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.diagnosis import explained
 
-__all__ = ["act_or_defer", "move_or_defer"]
+__all__ = ["Act", "in_halves", "or_defer"]
 
 T = TypeVar("T")
+Act = Callable[[Sequence[T]], Awaitable[list[Row]]]
+"""Acts on some items, on all of them or on none, and gives the database's rows."""
 
 DEFER_MS: Final = 3_600_000
 """For how long a row that the database refuses to move is set aside."""
 LEFT_MS: Final = 60_000
 """When rows follow that were not reached because the tries were spent."""
-MAX_TRIES: Final = 24
-"""Statements in search of runs that the database refuses: with all others half of an invocation's."""
 
 
-async def act_or_defer(
+async def in_halves(
+    act: Act[T],
+    items: Sequence[T],
+    refused: Callable[[T, RowRefused], None],
+    *,
+    order: Callable[[Sequence[T]], Sequence[T]] = list,
+) -> list[Row]:
+    """Act on all items at once; when the database refuses, on each half, down to the items it refuses.
+
+    Args:
+        act: acts on some of the items.
+        items: what to act on.
+        refused: called for each item that was refused alone.
+        order: in which order items that were refused together are halved.
+    """
+    try:
+        return await act(items)
+    except RowRefused as exc:
+        if len(items) == 1:
+            refused(items[0], exc)
+            return []
+        log.warning("a set of %d was refused (%s); trying halves", len(items), exc)
+    items, middle = order(items), len(items) // 2
+    first = await in_halves(act, items[:middle], refused, order=order)
+    return first + await in_halves(act, items[middle:], refused, order=order)
+
+
+async def or_defer(
     binding: Binding,
-    act: Callable[[Sequence[T]], Awaitable[list[Row]]],
+    act: Act[T],
     items: Sequence[T],
     *,
     what: str,
@@ -37,13 +63,13 @@ async def act_or_defer(
 
     Args:
         binding: the application on its database.
-        act: acts on some of the items, all or none of them.
+        act: acts on some of the items.
         items: what to act on.
         what: what they are, for logs.
         id_of: gives an item's id.
         defer: the statement that sets ids aside until a time.
         tries: how often to act at most; what was not reached by then follows a minute later. The halves
-            are drawn by lot, so that the same good rows do not stand beside bad ones each time.
+            are shuffled, so that the same good rows do not stand beside bad ones each time.
     """
     refused: dict[str, str] = {}
     left: list[str] = []
@@ -55,18 +81,15 @@ async def act_or_defer(
         if tried > tries:
             left.extend(map(id_of, part))
             return []
-        try:
-            return await act(part)
-        except RowRefused as exc:
-            if len(part) == 1:
-                refused[id_of(part[0])] = explained(exc)
-                return []
-            raise
+        return await act(part)
+
+    def note(item: T, why: RowRefused) -> None:
+        refused[id_of(item)] = explained(why)
 
     def shuffled(some: Sequence[T]) -> Sequence[T]:
         return sorted(some, key=lambda _: binding.entropy.random())
 
-    rows = await in_halves(attempt, items, id_of, order=shuffled) if items else []
+    rows = await in_halves(attempt, items, note, order=shuffled) if items else []
     if left:
         log.error("%d %s beside refused ones are tried again in a minute", len(left), what)
         await binding.storage.execute(defer(left, binding.now() + LEFT_MS))
@@ -76,18 +99,3 @@ async def act_or_defer(
     if refused:
         await binding.storage.execute(defer(list(refused), binding.now() + DEFER_MS))
     return rows
-
-
-async def move_or_defer(
-    binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
-) -> list[Row]:
-    """Run a by-id statement on what the database accepts, and set the refused runs aside."""
-    return await act_or_defer(
-        binding,
-        lambda part: binding.storage.execute(statement(part)),
-        ids,
-        what="runs",
-        id_of=str,
-        defer=binding.runs.defer,
-        tries=MAX_TRIES,
-    )

@@ -7,20 +7,20 @@ import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.fire import read_runs
+from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.engine.status import run_status
 from kumofire_fsm.errors import DefinitionError, StoreError
+from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import HistoryEntry, RunStatus
+from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.values.times import moment
 
-if TYPE_CHECKING:
-    from kumofire_fsm.jobs import Jobs
-
-__all__ = ["Change", "Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
+__all__ = ["Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
 
 SECONDS: Final = 5.0
 """How long all hooks together may take that one statement's transitions call for: less than a lease lasts
@@ -62,15 +62,6 @@ class Hook(NamedTuple):
     job: str | None
 
 
-class Change(NamedTuple):
-    """A row that a statement moved, and when it did, in milliseconds."""
-
-    run_id: str
-    state: str
-    job: str
-    at: int
-
-
 def check_hooks(hooks: Iterable[Hook], specs: Iterable[MachineSpec], jobs: Iterable[str]) -> None:
     """Refuse hooks that would never be called.
 
@@ -89,65 +80,67 @@ def check_hooks(hooks: Iterable[Hook], specs: Iterable[MachineSpec], jobs: Itera
         _check(hook.job, set(names), "job")
 
 
-async def call_hooks(binding: Binding, changes: Sequence[Change]) -> None:
-    """Call the hooks for what one statement has moved. Never raises: the transitions are committed."""
+async def call_hooks(binding: Binding, moved: Sequence[Moved], at: int | Mapping[str, int]) -> None:
+    """Call the hooks for what one statement has moved. Never raises: the transitions are committed.
+
+    Args:
+        binding: the application on its database.
+        moved: the runs after their moves.
+        at: when they were moved, in milliseconds, of all or by id.
+    """
     hooks = binding.registry.hooks
-    wanted = [change for change in changes if any(_may_match(binding, h, change) for h in hooks)]
+    wanted = [run for run in moved if any(_may_match(binding, hook, run) for hook in hooks)]
     if not wanted:
         return
     try:
         async with asyncio.timeout(SECONDS):
-            rows = await read_runs(binding, [change.run_id for change in wanted])
-            for change in wanted:
-                if (row := rows.get(change.run_id)) is not None:
-                    await _call_for(binding, change, run_status(binding, row))
+            rows = await read_runs(binding, [run.id for run in wanted])
+            for run in wanted:
+                if (row := rows.get(run.id)) is not None:
+                    when = moment(at if isinstance(at, int) else at[run.id])
+                    await _call_for(binding, run_status(binding, row), run.state, when)
     except TimeoutError:
         log.error("the hooks for %d transitions took over %g s; the rest is dropped", len(wanted), SECONDS)
     except StoreError as exc:
         log.error("the hooks for %d transitions are dropped: %s", len(wanted), exc)
 
 
-async def _call_for(binding: Binding, change: Change, run: RunStatus) -> None:
-    made = _find(run.history, change)
-    if made is None:
+async def _call_for(binding: Binding, run: RunStatus, state: str, at: datetime) -> None:
+    """Call the hooks for the entry of a run's history that says the state and the time."""
+    place = _place(run.history, state, at)
+    if place is None:
         return
-    entry, before = made
-    event = entry.event
-    transition = Transition(event, before, change.state, entry.facts, run, binding.jobs, binding.env)
+    entry, before = run.history[place], run.history[place - 1].state if place else None
+    transition = Transition(entry.event, before, state, entry.facts, run, binding.jobs, binding.env)
     for hook in binding.registry.hooks:
-        if hook.job not in (None, run.name) or (hook.event or event, hook.state or change.state) != (
-            event,
-            change.state,
-        ):
+        asked = hook.job or run.name, hook.event or entry.event, hook.state or state
+        if asked != (run.name, entry.event, state):
             continue
         try:
-            outcome = hook.function(transition)
-            if inspect.isawaitable(outcome):
-                await outcome
+            answer = hook.function(transition)
+            if inspect.isawaitable(answer):
+                await answer
         except (Exception, asyncio.CancelledError) as exc:
             task = asyncio.current_task()
             if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # we are cancelled ourselves, or out of time
-            log.exception("a hook on run %s failed; its transition %r stands", change.run_id, event)
+            said = run.kumofire_job_run_id, entry.event
+            log.exception("a hook on run %s failed; its transition %r stands", *said)
 
 
-def _find(history: Sequence[HistoryEntry], change: Change) -> tuple[HistoryEntry, str | None] | None:
-    """Return the entry of what the statement fired, and the state before; a self-loop leaves none."""
-    at = moment(change.at)
-    for place in range(len(history) - 1, -1, -1):
-        entry = history[place]
-        if (entry.state, entry.at) == (change.state, at):
-            return entry, history[place - 1].state if place else None
-    return None
+def _place(history: Sequence[HistoryEntry], state: str, at: datetime) -> int | None:
+    """Return which entry tells of a move; None without one, because a self-loop leaves none."""
+    fitting = [place for place, entry in enumerate(history) if (entry.state, entry.at) == (state, at)]
+    return fitting[-1] if fitting else None
 
 
-def _may_match(binding: Binding, hook: Hook, change: Change) -> bool:
-    if hook.job not in (None, change.job) or hook.state not in (None, change.state):
+def _may_match(binding: Binding, hook: Hook, run: Moved) -> bool:
+    if hook.job not in (None, run.job) or hook.state not in (None, run.state):
         return False
-    definition = binding.definition(change.job)
+    definition = binding.definition(run.job)
     if hook.event is None or definition is None:
         return True
-    return any(edge.target == change.state for edge in definition.machine.edges_of(hook.event))
+    return any(edge.target == run.state for edge in definition.machine.edges_of(hook.event))
 
 
 def _check(name: str | None, known: Iterable[str], what: str) -> None:

@@ -1,0 +1,147 @@
+"""Moves what is due: claims runs for a worker, and fires deadlines. One bad row never blocks the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.halving import or_defer
+from kumofire_fsm.engine.moves import Hints, enqueued, follow
+from kumofire_fsm.errors import RowRefused
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.store.rows import ClaimedRun, Moved
+from kumofire_fsm.values.ids import new_token
+
+__all__ = ["Claimed", "Swept", "claim_due", "claim_hinted", "sweep"]
+
+MAX_TRIES: Final = 24
+"""Statements in search of runs that the database refuses: with all others half of an invocation's."""
+IDS_LOGGED: Final = 20
+"""Runs that one line of the log names."""
+
+
+class Claimed(NamedTuple):
+    """The runs that a claim started, the oldest first, and how many rows it found: it also expires runs."""
+
+    runs: list[ClaimedRun]
+    found: int
+
+
+class Swept(NamedTuple):
+    """The runs whose deadline fired, whether more is due, and the hints that followed."""
+
+    moved: list[Moved]
+    more: bool
+    hints: Hints
+
+
+async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> Claimed:
+    """Start the due runs among ``ids``; a suspect one only when it is ``alone``."""
+    now, token = binding.now(), new_token(binding.entropy)
+    # Nothing renews a lease beside the handlers of a batch: it covers the wait in the batch and the timeout.
+    wait = 0 if alone else binding.timing.batch_wait_ms
+    leases = {name: (whole + wait, whole + wait) for name, (whole, _) in binding.leases().items()}
+
+    def statement(part: Sequence[str]) -> Statement:
+        return binding.runs.claim(part, now=now, token=token, alone=alone, jobs=leases)
+
+    try:
+        rows = await binding.storage.execute(statement(ids))
+    except RowRefused:
+        rows = await _without_refused(binding, ids, statement)
+    return await _claimed(binding, rows, now)
+
+
+async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) -> Claimed:
+    """Start up to ``limit`` due runs, or one suspect run if nothing else is under way (``alone``).
+
+    Args:
+        binding: the application on its database.
+        limit: how many at most.
+        alone: whether nothing else is under way in this worker.
+        facts: JSON for the history: who claims.
+    """
+    now, token, leases = binding.now(), new_token(binding.entropy), binding.leases()
+    found: list[str] = []
+
+    def statement(ids: Sequence[str] | None) -> Statement:
+        only = alone and (ids is None or len(found) == 1)  # only then is a claim by ids for one run
+        return binding.runs.claim(
+            ids, now=now, token=token, alone=only, jobs=leases, limit=limit, facts=facts
+        )
+
+    try:
+        rows = await binding.storage.execute(statement(None))
+    except RowRefused as exc:
+        log.error("a claim was refused (%s); looking for the row", exc)
+        found += await _due(binding, now, limit, roles=(Role.CLAIMABLE,))
+        rows = await _without_refused(binding, found, statement)
+    return await _claimed(binding, rows, now)
+
+
+async def sweep(binding: Binding, *, limit: int, hints: str) -> Swept:
+    """Fire deadlines that are due, once; a row that cannot move is set aside, and the others move.
+
+    Args:
+        binding: the application on its database.
+        limit: rows at most.
+        hints: which deadlines count; see `kumofire_fsm.store.moves.RunMoves.sweep`.
+    """
+    now, known = binding.now(), list(binding.registry.jobs)
+
+    def statement(ids: Sequence[str] | None) -> Statement:
+        timing = binding.timing.columns()
+        return binding.runs.sweep(ids, timing=timing, now=now, limit=limit, hints=hints, jobs=known)
+
+    try:
+        rows = await binding.storage.execute(statement(None))
+    except RowRefused as exc:
+        log.error("a sweep was refused (%s); looking for the row", exc)
+        ids = await _due(binding, now, limit)
+        rows = await _without_refused(binding, ids, statement)
+        more = len(ids) == limit
+    else:
+        more = bool(rows) and rows[0][-1] > limit
+    moved = [Moved(*row[:-1]) for row in rows]
+    # A run that was lost is due at once for its hint, if its next try is near.
+    more = more or any(run.wake_at is not None and run.wake_at <= now for run in moved)
+    _warn_of_lost(binding, moved)
+    return Swept(moved, more, await follow(binding, moved, now, enqueued))
+
+
+async def _claimed(binding: Binding, rows: Iterable[Row], now: int) -> Claimed:
+    runs = [ClaimedRun(*row) for row in rows]
+    await follow(binding, [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at) for r in runs], now)
+    started = [r for r in runs if binding.runs.specs[r.machine].has_role(r.state, Role.LEASED)]
+    started.sort(key=lambda run: (run.run_at, run.id))
+    return Claimed(started, len(runs))
+
+
+async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = tuple(Role)) -> list[str]:
+    """Return the ids of due runs, to move them one by one."""
+    found = binding.runs.due_ids(now=now, limit=limit, jobs=list(binding.registry.jobs), roles=roles)
+    return [row[0] for row in await binding.storage.execute(found)]
+
+
+async def _without_refused(
+    binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
+) -> list[Row]:
+    """Run a statement by ids on what the database accepts, and set the refused runs aside."""
+    return await or_defer(
+        binding,
+        lambda part: binding.storage.execute(statement(part)),
+        ids,
+        what="runs",
+        id_of=str,
+        defer=binding.runs.defer,
+        tries=MAX_TRIES,
+    )
+
+
+def _warn_of_lost(binding: Binding, moved: Iterable[Moved]) -> None:
+    lost = [run.id for run in moved if run.state in binding.runs.specs[run.machine].after_lost_lease]
+    if lost:
+        more = f" and {len(lost) - IDS_LOGGED} more" if len(lost) > IDS_LOGGED else ""
+        log.warning("leases lost: %d; of runs %s%s", len(lost), ", ".join(lost[:IDS_LOGGED]), more)

@@ -1,0 +1,234 @@
+"""The one door: every move of a run passes here, and what must follow it is done here, once.
+
+A statement moves a set of runs. Around rows that the database refuses the set is halved. Whoever waits in
+this process is told, hints are sent, and the application's hooks are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.halving import in_halves
+from kumofire_fsm.errors import (
+    Conflict,
+    DedupeConflict,
+    GuardFailed,
+    LeaseLost,
+    QueueError,
+    RowRefused,
+    SchemaMismatch,
+    StoreError,
+    TransitionError,
+    TransitionNotAllowed,
+    UnknownRun,
+)
+from kumofire_fsm.machines.spec import Actor, Role
+from kumofire_fsm.ports import Hint, Row, Statement
+from kumofire_fsm.store.diagnosis import REGISTER, explained, lacks_edge
+from kumofire_fsm.store.rows import Move, Moved, RunRow
+
+__all__ = [
+    "Hints",
+    "enqueued",
+    "fire",
+    "fire_one",
+    "follow",
+    "is_settled",
+    "move_statement",
+    "read_runs",
+    "send_hints",
+    "startable",
+]
+
+
+class Hints(NamedTuple):
+    """How many hints the queue took, and how many it refused."""
+
+    sent: int = 0
+    refused: int = 0
+
+
+WantsHint = Callable[[Binding, Moved], bool]
+"""Tells whether a hint follows a move."""
+
+
+def enqueued(binding: Binding, run: Moved) -> bool:
+    """Return whether a run is in a state in which a hint is on its way: so it has to be sent."""
+    return binding.runs.hinted(run.state, run.machine)
+
+
+def startable(binding: Binding, run: Moved) -> bool:
+    """Return whether a consumer may start a run soon.
+
+    What a person has moved there stays in its state: a hint starts whatever is claimable and due.
+    """
+    near = run.run_at <= binding.now() + binding.timing.horizon_ms
+    definition = binding.definition(run.job)
+    return near and definition is not None and definition.machine.has_role(run.state, Role.CLAIMABLE)
+
+
+def move_statement(binding: Binding, moves: Sequence[Move]) -> Statement:
+    """Return the one statement that fires events on runs; all moves carry a claim, or none does."""
+    events = sorted({move.event for move in moves})
+    return binding.runs.fire(events, moves, fenced=moves[0].claim is not None)
+
+
+async def fire(
+    binding: Binding,
+    moves: Sequence[Move],
+    batch: Callable[[Sequence[Move]], Sequence[Statement]] | None = None,
+) -> dict[str, Moved]:
+    """Fire events on runs, and do what follows; return those that moved, by id.
+
+    A row that the database refuses is left as it was and logged; the others move.
+
+    Args:
+        binding: the application on its database.
+        moves: the events; all carry a claim, or none does.
+        batch: the statements for some of the moves, the move first, where others belong into its transaction.
+    """
+
+    async def move(part: Sequence[Move]) -> list[Row]:
+        if batch is None:
+            return await binding.storage.execute(move_statement(binding, part))
+        return (await binding.storage.batch(batch(part)))[0]
+
+    def leave(move: Move, why: RowRefused) -> None:
+        log.error("%s on run %s was refused, and is left as it was: %s", move.event, move.id, explained(why))
+
+    if not moves:
+        return {}
+    rows = await in_halves(move, list(moves), leave)
+    moved = {row[0]: Moved(*row) for row in rows}
+    if _may_change_state(binding, moves):
+        await follow(binding, moved.values(), {move.id: move.now for move in moves})
+    return moved
+
+
+async def fire_one(binding: Binding, move: Move, hint: WantsHint | None = None) -> Moved:
+    """Fire an event on one run, and do what follows.
+
+    Raises:
+        UnknownRun: no run has this id.
+        TransitionError: it did not move; the kind tells why.
+        SchemaMismatch: the database does not know the run's machine, or this edge of it.
+    """
+    try:
+        rows = await binding.storage.execute(move_statement(binding, [move]))
+    except RowRefused as exc:
+        raise await _refusal(binding, move, exc) from exc
+    if not rows:
+        raise await _refusal(binding, move)
+    moved = Moved(*rows[0])
+    if _may_change_state(binding, [move]):
+        await follow(binding, [moved], move.now, hint)
+    return moved
+
+
+def _may_change_state(binding: Binding, moves: Sequence[Move]) -> bool:
+    """Return whether anything may follow: a heartbeat, say, changes nothing that others wait for."""
+    specs = binding.runs.specs.values()
+    return any(event not in spec.loops for event in {move.event for move in moves} for spec in specs)
+
+
+async def follow(
+    binding: Binding, moved: Iterable[Moved], at: int | Mapping[str, int], hint: WantsHint | None = None
+) -> Hints:
+    """Do what follows moves that were committed: tell who waits, send hints, call hooks.
+
+    Args:
+        binding: the application on its database.
+        moved: the runs after their moves; a run that was created counts.
+        at: when they were moved, in milliseconds, of all or by id.
+        hint: tells for which of them a hint is sent; None for none.
+    """
+    hinting = hint is not None and binding.queue is not None
+    if not (binding.waiters or binding.registry.hooks or hinting):
+        return Hints()
+    moved = list(moved)
+    if binding.waiters:
+        binding.tell_settled(run.id for run in moved if is_settled(binding, run.machine, run.state))
+    hints = Hints()
+    if hint is not None and hinting:
+        hints = await send_hints(binding, [(run.id, run.run_at) for run in moved if hint(binding, run)])
+    if binding.registry.hooks and binding.on_moved is not None and moved:
+        await binding.on_moved(moved, at)
+    return hints
+
+
+async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> Hints:
+    """Send hints for (id, due) pairs.
+
+    A refusal is not the caller's error: the run is stored, and its deadline is pulled forward.
+    """
+    if binding.queue is None or not runs:
+        return Hints()
+    now = binding.now()
+    hints = [Hint(run_id, max(0, -(-(run_at - now) // 1000))) for run_id, run_at in runs]
+    try:
+        await binding.queue.send(hints)
+    except QueueError as exc:
+        log.warning("the queue refused %d hints (%s); they will be sent again", len(hints), exc)
+        try:
+            await fire(binding, [binding.move(run_id, "nudge", now=now) for run_id, _ in runs])
+        except StoreError as again:  # the run is stored all the same, and its deadline stands
+            log.warning("their deadlines could not be pulled forward: %s", again)
+        return Hints(refused=len(hints))
+    return Hints(sent=len(hints))
+
+
+async def read_runs(binding: Binding, ids: Sequence[str]) -> dict[str, RunRow]:
+    """Return the runs that exist, by id."""
+    rows = await binding.storage.execute(binding.runs.read(ids))
+    return {row[0]: RunRow(*row) for row in rows}
+
+
+def is_settled(binding: Binding, machine: str, state: str) -> bool:
+    """Return whether a state of a known machine is settled."""
+    spec = binding.runs.specs.get(machine)
+    return spec is not None and spec.has_role(state, Role.SETTLED)
+
+
+# -- why a run did not move --------------------------------------------------------------------------
+
+
+async def _refusal(binding: Binding, move: Move, cause: Exception | None = None) -> Exception:
+    """Return why a run did not move, by reading its row once."""
+    row = (await read_runs(binding, [move.id])).get(move.id)
+    if row is None:
+        return UnknownRun(move.id)
+    spec = binding.runs.specs.get(row.machine)
+    if spec is None:
+        return SchemaMismatch(
+            f"run {row.id} follows the machine {row.machine!r}, which this application does not know"
+        )
+    legal = spec.legal(row.state, Actor.PERSON)
+    facts: dict[str, Any] = {"row_id": row.id, "event": move.event, "state": row.state, "legal": legal}
+    edges = spec.edges_from(row.state, move.event)
+    said = f"run {row.id}: {move.event!r}"
+    if move.claim is not None and (move.starts, move.claim) != (row.starts, row.claim):
+        return LeaseLost(f"{said} came from an attempt that no longer owns it", **facts)
+    if not edges:
+        text = ", ".join(legal) or "nothing"
+        return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}; legal now: {text}", **facts)
+    if cause is not None:
+        return _refused_by_database(said, row, facts, cause)
+    guards = [edge.guard_text for edge in edges if edge.guard is not None]
+    if len(guards) == len(edges):
+        return GuardFailed(f"{said} from {row.state!r} needs {' or '.join(guards)}", **facts)
+    return Conflict(f"{said}: somebody else moved it meanwhile; it is {row.state!r} now", **facts)
+
+
+def _refused_by_database(said: str, row: RunRow, facts: dict[str, Any], cause: Exception) -> Exception:
+    if "_slot" in str(cause):
+        return DedupeConflict(
+            f"{said}: another run holds the dedupe key {row.dedupe_key!r} of job {row.job!r} now", **facts
+        )
+    if lacks_edge(cause):
+        return SchemaMismatch(
+            f"{said} from {row.state!r} is an edge of this code's machine {row.machine!r}, but the "
+            f"database does not know it; {REGISTER}"
+        )
+    return TransitionError(f"{said} was refused by the database: {cause}", **facts)
