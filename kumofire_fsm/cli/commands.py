@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from kumofire_fsm import __version__
-from kumofire_fsm.cli.demo import show_demo
 from kumofire_fsm.cli.files import format_of, read_counts, read_run, write_output
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
@@ -80,16 +79,6 @@ def worker_command(
     """Dispatch and work until SIGTERM or SIGINT; a second signal stops at once."""
     app = load_app(application)
     asyncio.run(work(app, db, concurrency=concurrency, lease=lease, grace=grace))
-
-
-@cli.command("demo")
-def demo_command(
-    folder: Annotated[
-        Path | None, typer.Option("--input", help="A job for every file under this folder.")
-    ] = None,
-) -> None:
-    """Run real jobs, kill a worker half-way, and check that nothing is lost, stuck or doubled."""
-    raise typer.Exit(show_demo(folder))
 
 
 @cli.command("diagram")
