@@ -14,8 +14,7 @@ from kumofire_fsm import __version__
 from kumofire_fsm.cli.files import format_of, read_counts, read_run, write_output
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
-from kumofire_fsm.cli.machine_migrate import machine_migrate_command
-from kumofire_fsm.cli.migrations import migrate_command, migrations_cli
+from kumofire_fsm.cli.migrate import migrate_command
 from kumofire_fsm.cli.schedules import schedules
 from kumofire_fsm.cli.status import status_json, status_text
 from kumofire_fsm.cli.worker import work
@@ -33,8 +32,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli.command("migrate")(migrate_command)
-cli.add_typer(migrations_cli, name="migrations")
-machine.command("migrate")(machine_migrate_command)
 cli.add_typer(machine)
 runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
 cli.add_typer(runs, name="runs")
