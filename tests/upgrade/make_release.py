@@ -118,7 +118,7 @@ async def schedules(w: Bound) -> None:
     paused = await jobs.create_schedule("work", "paused", every=600, schedule_key="paused", **options)
     broken = await jobs.create_schedule("work", "broken", every=1, schedule_key="broken", **options)
     ended = await jobs.create_schedule("work", "ended", every=600, schedule_key="ended", **options)
-    await jobs.disable_schedule(paused.id)
+    await jobs.pause_schedule(paused.id)
     await jobs.end_schedule(ended.id)
     await w.sql("UPDATE kumofire_schedules SET schedule = '{}' WHERE id = ?", broken.id)
     w.clock.advance(2)
