@@ -9,7 +9,8 @@ import pytest
 from fakes import START
 from harness import Kit, echo
 
-from kumofire_fsm import InvalidArgument, InvalidSchedule
+from kumofire_fsm import InvalidArgument
+from kumofire_fsm.errors import InvalidSchedule
 
 CRON = {"cron": "0 * * * *", "timezone": "Europe/Berlin"}
 EVERY = {"every": timedelta(hours=1)}

@@ -9,7 +9,8 @@ import pytest
 from fakes import START
 from harness import Kit, echo
 
-from kumofire_fsm import Conflict, InvalidArgument, InvalidSchedule, NewSchedule, UnknownJob, UnknownSchedule
+from kumofire_fsm import InvalidArgument, NewSchedule
+from kumofire_fsm.errors import Conflict, InvalidSchedule, UnknownJob, UnknownSchedule
 
 VERBS = ("pause_schedule", "resume_schedule", "end_schedule")
 ALL = (*VERBS, "get_schedule", "update_schedule", "trigger_now", "preview_schedule")

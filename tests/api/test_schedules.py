@@ -9,14 +9,8 @@ import pytest
 from fakes import START
 from harness import Kit, echo, nothing
 
-from kumofire_fsm import (
-    InvalidArgument,
-    InvalidSchedule,
-    TooLarge,
-    TransitionNotAllowed,
-    UnknownJob,
-    UnknownSchedule,
-)
+from kumofire_fsm import InvalidArgument, TransitionNotAllowed
+from kumofire_fsm.errors import InvalidSchedule, TooLarge, UnknownJob, UnknownSchedule
 from kumofire_fsm.schedules.client import Schedule
 
 UNKNOWN = "0198c0de-0000-7000-8000-000000000000"

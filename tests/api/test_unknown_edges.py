@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from harness import Bound, Kit, nothing
 
-from kumofire_fsm import NewRun, RunMachine, SchemaMismatch
+from kumofire_fsm import NewRun, RunMachine
+from kumofire_fsm.errors import SchemaMismatch
 from kumofire_fsm.machines import Deadline, Event, Role, State
 
 COMMAND = "kumofire migrate MODULE:APP --remote --database NAME "

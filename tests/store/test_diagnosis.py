@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kumofire_fsm import SchemaMismatch, StoreError
 from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.schema import migrate

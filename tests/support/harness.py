@@ -10,9 +10,10 @@ from typing import Any
 
 from fakes import FakeBatch, FakeMessage, RecordingQueue, SeededEntropy, VirtualClock
 
-from kumofire_fsm import Backoff, Kumofire, RunStatus, TransientStoreError
+from kumofire_fsm import Backoff, Kumofire, RunStatus
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.engine.binding import Timing
+from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.schema import migrate

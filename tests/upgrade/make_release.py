@@ -16,7 +16,8 @@ from typing import Any
 
 from harness import Bound, Kit
 
-from kumofire_fsm import Fail, JobMachine, NewRun, RunMachine, Snooze, TransientStoreError, __version__
+from kumofire_fsm import Fail, JobMachine, NewRun, RunMachine, Snooze, __version__
+from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.machines import Deadline, Event, Role, State
 
 HERE = Path(__file__).resolve().parent

@@ -8,8 +8,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 from workers import Request, Response
 
-from kumofire_fsm import InvalidArgument, NotFound, TransientStoreError, TransitionError, UnknownRun
 from kumofire_fsm.cloudflare import KumofireWorker
+from kumofire_fsm.errors import InvalidArgument, NotFound, TransientStoreError, TransitionError, UnknownRun
 
 JSON = TypeAdapter(Any)
 
