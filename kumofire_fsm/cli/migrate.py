@@ -82,12 +82,12 @@ def _chosen(
     """Return the one place that the options name."""
     if (sqlite is not None) + (folder is not None) + local + remote != 1:
         raise InvalidArgument("give exactly one of --sqlite FILE, --local, --remote and --dir DIR")
-    if local or remote:
-        if not database:
-            raise InvalidArgument(
-                "--local and --remote need --database NAME, as wrangler's configuration has it"
-            )
-        return D1Database(database, remote, config, env, yes)
-    if database or config or env:
+    if (database or config or env) and not (local or remote):
         raise InvalidArgument("--database, --config and --env belong to --local and --remote")
-    return SqliteFile(sqlite) if sqlite is not None else Folder(folder or Path())
+    if sqlite is not None:
+        return SqliteFile(sqlite)
+    if folder is not None:
+        return Folder(folder)
+    if not database:
+        raise InvalidArgument("--local and --remote need --database NAME, as wrangler's configuration has it")
+    return D1Database(database, remote, config, env, yes)
