@@ -36,7 +36,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo
-	@$(BIN)/kumofire demo
+	@$(BIN)/python examples/demo/demo.py
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .

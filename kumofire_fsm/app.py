@@ -232,7 +232,7 @@ class Kumofire:
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         sync_schedules: bool = False,
     ) -> AbstractAsyncContextManager[EmbeddedJobs]:
-        """Open an embedded SQLite file, and bring its schema up to date.
+        """Open an embedded SQLite file, and bring its schema and the machines' edges up to date.
 
         Args:
             path: the file, or ``":memory:"``.
@@ -243,7 +243,8 @@ class Kumofire:
             sync_schedules: whether to store what `schedule` declares, before the hooks of `on_startup`.
 
         Raises:
-            StoreError: the file cannot be opened, is no database, or belongs to newer code.
+            StoreError: the file cannot be opened, is not a database, or belongs to newer code.
+            MigrationConflict: a state of a machine gained or lost its deadline under the same name.
         """
         return self._open(path, env, lease, synchronous, sync_schedules=sync_schedules)
 

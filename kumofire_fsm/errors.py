@@ -1,7 +1,7 @@
 """Every error the package raises, under one root.
 
 An error says what was attempted, what was found and what to do. What a handler raises to steer its
-own run (`Retry`, `Snooze`, `Fail`, `Cancel`) is no error: see `kumofire_fsm.signals`.
+own run (`Retry`, `Snooze`, `Fail`, `Cancel`) is not an error: see `kumofire_fsm.signals`.
 """
 
 from __future__ import annotations

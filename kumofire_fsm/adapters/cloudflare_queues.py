@@ -25,7 +25,7 @@ class CloudflareQueue:
         name: what the binding is called, for errors.
 
     Raises:
-        BindingError: it is no queue binding.
+        BindingError: it is not a queue binding.
     """
 
     def __init__(self, binding: Any, name: str = "") -> None:

@@ -29,7 +29,7 @@ class D1Storage:
         name: what the binding is called, for errors.
 
     Raises:
-        BindingError: it is no D1 binding.
+        BindingError: it is not a D1 binding.
     """
 
     def __init__(self, binding: Any, name: str = "") -> None:

@@ -45,6 +45,7 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
         return StoreError(f"the database cannot be opened{where}: {why}")
     if "no such table: kumofire" in text or "no such column" in text or "has no column" in text:
         return SchemaMismatch(
-            f"the database's schema does not fit this code ({text}); run: kumofire migrate --sqlite PATH"
+            f"the database's schema does not fit this code ({text}); run: kumofire migrate MODULE:APP "
+            f"--sqlite {path or 'FILE'}"
         )
     return StoreError(f"{name or type(exc).__name__}: {text}{where}")

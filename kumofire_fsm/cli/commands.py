@@ -11,12 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from kumofire_fsm import __version__
-from kumofire_fsm.cli.demo import show_demo
 from kumofire_fsm.cli.files import format_of, read_counts, read_run, write_output
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
-from kumofire_fsm.cli.machine_migrate import machine_migrate_command
-from kumofire_fsm.cli.migrations import migrate_command, migrations_cli
+from kumofire_fsm.cli.migrate import migrate_command
 from kumofire_fsm.cli.schedules import schedules
 from kumofire_fsm.cli.status import status_json, status_text
 from kumofire_fsm.cli.worker import work
@@ -34,8 +32,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli.command("migrate")(migrate_command)
-cli.add_typer(migrations_cli, name="migrations")
-machine.command("migrate")(machine_migrate_command)
 cli.add_typer(machine)
 runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
 cli.add_typer(runs, name="runs")
@@ -80,16 +76,6 @@ def worker_command(
     """Dispatch and work until SIGTERM or SIGINT; a second signal stops at once."""
     app = load_app(application)
     asyncio.run(work(app, db, concurrency=concurrency, lease=lease, grace=grace))
-
-
-@cli.command("demo")
-def demo_command(
-    folder: Annotated[
-        Path | None, typer.Option("--input", help="A job for every file under this folder.")
-    ] = None,
-) -> None:
-    """Run real jobs, kill a worker half-way, and check that nothing is lost, stuck or doubled."""
-    raise typer.Exit(show_demo(folder))
 
 
 @cli.command("diagram")

@@ -73,7 +73,7 @@ def read_run(db: Path, run_id: str) -> tuple[RunStatus, str]:
     Raises:
         InvalidArgument: there is no such file.
         UnknownRun: no run in it has this id.
-        StoreError: the file is no database of this package.
+        StoreError: the file is not a database of this package.
     """
 
     async def read(storage: SqliteStorage) -> tuple[RunStatus, str]:

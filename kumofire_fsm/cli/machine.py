@@ -1,4 +1,4 @@
-"""The command group ``kumofire machine``, and what can be asked of a lifecycle without a database."""
+"""``kumofire machine``: what can be asked of a lifecycle without a database."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ from kumofire_fsm.machines.lint import lint
 
 __all__ = ["machine"]
 
-machine = typer.Typer(
-    name="machine", help="Look at a lifecycle, and bring it to a database.", no_args_is_help=True
-)
+machine = typer.Typer(name="machine", help="Check a lifecycle.", no_args_is_help=True)
 
 
 @machine.callback()
 def _group() -> None:
-    """Look at a lifecycle, and bring it to a database."""
+    """Check a lifecycle."""
 
 
 @machine.command("lint")

@@ -1,4 +1,4 @@
-"""Finds wrangler, Cloudflare's command line, and runs it on a D1 database."""
+"""Finds wrangler, Cloudflare's command line, and runs it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from kumofire_fsm.errors import WranglerError
 
-__all__ = ["Database"]
+__all__ = ["run_wrangler"]
 
 NODE_MIN: Final = (22, 12)
 """The oldest Node that wrangler 4 starts with, as its own launcher checks."""
@@ -24,57 +23,12 @@ _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _NOISE: Final = re.compile(r"Logs were written to|please open an issue")
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
-    """A D1 database, as wrangler reaches it from the current folder.
+def run_wrangler(arguments: Sequence[str]) -> str:
+    """Run wrangler in the current folder, and return what it wrote.
 
-    Attributes:
-        name: its name or binding in wrangler's configuration.
-        remote: whether it is the one in Cloudflare's network, or wrangler's local one.
-        config: wrangler's configuration file; None leaves the search to wrangler.
-        environment: the configuration's named environment.
+    Raises:
+        WranglerError: it is missing, or failed.
     """
-
-    name: str
-    remote: bool
-    config: Path | None = None
-    environment: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name} ({'remote' if self.remote else 'local'})"
-
-    def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run one query and return its rows.
-
-        Raises:
-            WranglerError: wrangler is missing, failed, or said something that is not its JSON.
-        """
-        said = self._execute("--command", sql)
-        try:
-            (answer,) = json.loads(said)
-            return [tuple(row.values()) for row in answer["results"]]
-        except (ValueError, LookupError, TypeError, AttributeError) as exc:
-            raise WranglerError(f"wrangler's answer about {self} is not understood: {said:.500}") from exc
-
-    def apply(self, file: Path) -> None:
-        """Run a file of SQL, all of it or nothing: D1 rolls back a file that fails.
-
-        Raises:
-            WranglerError: wrangler is missing or failed.
-        """
-        self._execute("--file", str(file))
-
-    def _execute(self, option: str, value: str) -> str:
-        where = "--remote" if self.remote else "--local"
-        command = ["d1", "execute", self.name, where, "--json", "--yes", option, value]
-        if self.config is not None:
-            command += ["--config", str(self.config)]
-        if self.environment is not None:
-            command += ["--env", self.environment]
-        return _run(command)
-
-
-def _run(arguments: Sequence[str]) -> str:
     done = subprocess.run(
         [_find_wrangler(), *arguments],
         stdin=subprocess.DEVNULL,

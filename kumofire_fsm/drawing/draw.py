@@ -89,7 +89,7 @@ def diagram(
             bytes depend on its version and fonts.
 
     Raises:
-        InvalidArgument: an argument is none of these, or the path or the counts name an unknown state.
+        InvalidArgument: an argument is not one of these, or the path or the counts name an unknown state.
         MissingPackage: the extra ``diagrams``, or the system's Graphviz, is not installed.
         DrawingError: Graphviz failed.
     """
@@ -125,7 +125,7 @@ def _title(machine: str) -> str:
 def _spec(machine: object) -> MachineSpec:
     spec = getattr(machine, "spec", machine)
     if not isinstance(spec, MachineSpec):
-        raise InvalidArgument(f"{machine!r:.100} is no lifecycle; give a class such as RunMachine")
+        raise InvalidArgument(f"{machine!r:.100} is not a lifecycle; give a class such as RunMachine")
     return spec
 
 

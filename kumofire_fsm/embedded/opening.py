@@ -16,7 +16,7 @@ from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded.pool import WorkerPool
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.store.schema import migrate, register_machines
+from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
@@ -90,12 +90,12 @@ async def open_embedded(
     startup: Sequence[Callable[[Any], Any]],
     shutdown: Sequence[Callable[[Any], Any]],
 ) -> AsyncIterator[EmbeddedJobs]:
-    """Open a file, migrate it, register the machines, and call the application's hooks around its use."""
+    """Open a file, bring schema and edges up to date, and call the application's hooks around its use."""
     storage = SqliteStorage(path, synchronous=synchronous)
     try:
-        await storage.call(migrate)
         binding = bind(storage)
-        await storage.execute(register_machines(list(binding.runs.specs.values())))
+        specs = list(binding.runs.specs.values())
+        await storage.call(lambda db: migrate(db, specs))
         jobs = EmbeddedJobs(binding, storage)
         try:
             for hook in startup:

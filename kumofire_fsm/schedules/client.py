@@ -221,29 +221,3 @@ class ScheduleClient:
         """
         wanted = self._binding.registry.declared_schedules() if schedules is None else schedules
         return await sync(self._binding, wanted, check_key(origin, "origin"))
-
-    # -- other names ----------------------------------------------------------------------------
-
-    async def disable_schedule(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None
-    ) -> Schedule:
-        """Do what `pause_schedule` does."""
-        return await self.pause_schedule(schedule_id, schedule_key=schedule_key)
-
-    async def enable_schedule(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None
-    ) -> Schedule:
-        """Do what `resume_schedule` does by default."""
-        return await self.resume_schedule(schedule_id, schedule_key=schedule_key)
-
-    async def get_schedule_by_key(self, schedule_key: str) -> Schedule | None:
-        """Do what `get_schedule` does by key."""
-        return await self.get_schedule(schedule_key=check_key(schedule_key, "schedule_key"))
-
-    async def update_schedule_by_key(self, schedule_key: str, **changes: Any) -> Schedule:
-        """Do what `update_schedule` does by key."""
-        return await self.update_schedule(schedule_key=check_key(schedule_key, "schedule_key"), **changes)
-
-    async def disable_schedule_by_key(self, schedule_key: str) -> Schedule:
-        """Do what `pause_schedule` does by key."""
-        return await self.pause_schedule(schedule_key=check_key(schedule_key, "schedule_key"))

@@ -14,10 +14,12 @@ __all__ = ["REGISTER", "DiagnosingStorage", "explained", "lacks_edge"]
 
 T = TypeVar("T")
 
-REGISTER: Final = (
-    "register the application's machines: kumofire machine migrate MODULE:APP --sqlite FILE "
-    "(D1: --remote --database NAME, or --dir for wrangler's migrations)"
+_COMMAND: Final = (
+    "kumofire migrate MODULE:APP --remote --database NAME (or --local; for an SQLite file --sqlite FILE, for "
+    "wrangler's migrations --dir DIR)"
 )
+REGISTER: Final = f"register the application's machines: {_COMMAND}"
+_MIGRATE: Final = f"run: {_COMMAND}"
 _SAYS: Final = ("kumofire: the machine has no such edge", "kumofire: a row may not be created in this state")
 
 _FIND: Final = Statement(
@@ -26,7 +28,6 @@ _FIND: Final = Statement(
     columns=("version", "serves"),
     reads=True,
 )
-_MIGRATE: Final = "run: kumofire migrate --remote --database NAME (or --local)"
 
 
 class DiagnosingStorage:

@@ -6,16 +6,24 @@ that old and new code work side by side in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NamedTuple
 
 from kumofire_fsm.errors import MigrationConflict
+from kumofire_fsm.machines.job import JobMachine
+from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.store.compiler import edge_rows, quoted, quoted_list
 from kumofire_fsm.store.rows import EDGES, RUNS
-from kumofire_fsm.store.schema import Ask
 
-__all__ = ["EdgeRow", "Leftovers", "known_edges", "missing_edges"]
+__all__ = ["Ask", "EdgeRow", "Leftovers", "known_edges", "listed", "missing_edges", "own_machines"]
+
+Ask = Callable[[str], Iterable[Sequence[Any]]]
+"""Runs one query and gives its rows; an embedded file's connection and wrangler do it each in its way."""
+
+_BUILT_IN: Final = (RunMachine.spec, JobMachine.spec)
+"""Machines whose edges the schema's own migrations bring."""
 
 
 class EdgeRow(NamedTuple):
@@ -25,6 +33,9 @@ class EdgeRow(NamedTuple):
     source: str
     target: str
     wakes: int
+
+    def __str__(self) -> str:
+        return f"{self.machine}: {self.source or '(new)'} -> {self.target}"
 
     def insert(self) -> str:
         """Return the statement that adds it, once or again."""
@@ -37,6 +48,17 @@ class EdgeRow(NamedTuple):
         """Return the statement that removes it, once or again."""
         columns = zip(("machine", "source", "target"), self[:3], strict=True)
         return f"DELETE FROM {EDGES} WHERE {' AND '.join(f'{c} = {quoted(text)}' for c, text in columns)};"
+
+
+def listed(edges: Sequence[EdgeRow]) -> str:
+    """Return how many edges these are, and whose."""
+    machines = ", ".join(dict.fromkeys(edge.machine for edge in edges))
+    return f"{len(edges)} edge{'s' * (len(edges) > 1)} of {machines}"
+
+
+def own_machines(specs: Iterable[MachineSpec]) -> list[MachineSpec]:
+    """Return the application's own machines among these."""
+    return [spec for spec in specs if not any(spec is each for each in _BUILT_IN)]
 
 
 def known_edges(ask: Ask, specs: Sequence[MachineSpec]) -> list[EdgeRow]:
@@ -65,43 +87,65 @@ def missing_edges(specs: Sequence[MachineSpec], known: Iterable[EdgeRow]) -> lis
     return [edge for edge in declared if edge[:3] not in there]
 
 
-class Leftovers(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Leftovers:
     """Edges that the machines of that name no longer have, and the (machine, state) pairs that go with them.
 
     A state goes when the machine does not declare it any more. Machines that the application does not know
     are not looked at: another application may own them.
     """
 
-    edges: list[EdgeRow]
-    states: list[tuple[str, str]]
+    edges: Sequence[EdgeRow]
+    states: Sequence[tuple[str, str]]
+    verb: ClassVar = "remove"
 
     @classmethod
-    def of(cls, specs: Sequence[MachineSpec], known: Iterable[EdgeRow]) -> Leftovers:
-        """Return what is known of these machines, and not declared."""
-        declared = {row[:3] for spec in specs for row in edge_rows(spec)}
-        states = {(spec.name, state.id) for spec in specs for state in spec.states}
+    def of(cls, ask: Ask, specs: Sequence[MachineSpec]) -> Leftovers:
+        """Return what a database with this code's schema has of these machines, and they do not declare.
+
+        Raises:
+            MigrationConflict: live runs are in a state that goes.
+        """
+        own = own_machines(specs)
+        known = known_edges(ask, own) if own else []
+        declared = {row[:3] for spec in (*own, *_BUILT_IN) for row in edge_rows(spec)}
+        states = {(spec.name, state.id) for spec in (*own, *_BUILT_IN) for state in spec.states}
         edges = [edge for edge in known if edge[:3] not in declared]
         ends = {(edge.machine, state) for edge in edges for state in edge[1:3] if state}
-        return cls(edges, sorted(ends - states))
+        found = cls(edges, sorted(ends - states))
+        found._refuse_live(ask)
+        return found
 
-    def _live(self) -> str:
-        pairs = " OR ".join(f"(machine = {quoted(m)} AND state = {quoted(s)})" for m, s in self.states)
-        return f"FROM {RUNS} WHERE finished_at IS NULL AND ({pairs})"
+    def __bool__(self) -> bool:
+        return bool(self.edges)
 
-    def held(self, ask: Ask) -> dict[tuple[str, str], int]:
-        """Return how many live runs hold each state that goes."""
-        if not self.states:
-            return {}
-        found = ask(f"SELECT machine, state, count(*) AS number {self._live()} GROUP BY machine, state")
-        return {(machine, state): number for machine, state, number in found}
+    def __str__(self) -> str:
+        return listed(self.edges)
+
+    def items(self) -> Iterator[str]:
+        """Yield what is removed, one by one, for people."""
+        yield from map(str, self.edges)
 
     def statements(self) -> Iterator[str]:
         """Yield a check that fails while live runs hold a state that goes, and the deletions."""
         if self.states:
             names = ", ".join(dict.fromkeys(state for _, state in self.states))
             text = quoted(f" live runs are in a state that goes ({names})")
-            # SQLite quotes a path that is none in its error, and so the text is shown.
+            # SQLite quotes a path that it cannot read in its error, and so the text is shown.
             error = f"json_extract('{{}}', 'kumofire: ' || count(*) || {text})"
             yield f"SELECT iif(count(*) = 0, 1, {error}) AS ok {self._live()};"
         for edge in self.edges:
             yield edge.delete()
+
+    def _live(self) -> str:
+        pairs = " OR ".join(f"(machine = {quoted(m)} AND state = {quoted(s)})" for m, s in self.states)
+        return f"FROM {RUNS} WHERE finished_at IS NULL AND ({pairs})"
+
+    def _refuse_live(self, ask: Ask) -> None:
+        query = f"SELECT machine, state, count(*) AS number {self._live()} GROUP BY machine, state"
+        if self.states and (held := list(ask(query))):
+            states = ", ".join(f"{number} in {state!r} of {machine!r}" for machine, state, number in held)
+            raise MigrationConflict(
+                f"{sum(row[2] for row in held)} live runs are in a state that goes: {states}; let them "
+                "finish, or move them with code that still has the state; nothing was changed"
+            )

@@ -1,4 +1,4 @@
-"""The schema's versions, and the migrations that lead from one to the next.
+"""The schema's versions, the migrations that lead from one to the next, and what a database lacks of them.
 
 The SQL stands once, in ``migrations/`` beside the package's source; the wheel carries it as
 ``kumofire_fsm/migrations``.
@@ -7,32 +7,27 @@ The SQL stands once, in ``migrations/`` beside the package's source; the wheel c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import ClassVar, Final
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.compiler import edge_rows
+from kumofire_fsm.store.edges import Ask, EdgeRow, Leftovers, known_edges, listed, missing_edges, own_machines
 from kumofire_fsm.store.rows import EDGES, SCHEMA
-from kumofire_fsm.store.runs import dump
 
 __all__ = [
     "VERSION",
-    "Ask",
+    "Aim",
+    "Change",
     "Migration",
+    "Missing",
     "applied_by_wrangler",
     "found_version",
     "migrate",
     "migrations",
-    "pending",
-    "register_machines",
 ]
-
-Ask = Callable[[str], Iterable[Sequence[Any]]]
-"""Runs one query and gives its rows; an embedded file's connection and wrangler do it each in its way."""
 
 VERSION: Final = 1
 """The schema this code is written for: the number of the newest migration."""
@@ -65,25 +60,68 @@ def migrations() -> list[Migration]:
     return [Migration(int(file.name[:4]), file.name, file.read_text("utf-8")) for file in files]
 
 
-def migrate(db: sqlite3.Connection) -> list[str]:
-    """Bring an embedded file to this code's schema, inside the caller's transaction.
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a database lacks: migrations of the schema, and edges of an application's own machines."""
+
+    migrations: Sequence[Migration]
+    edges: Sequence[EdgeRow]
+    verb: ClassVar = "add"
+
+    @classmethod
+    def of(cls, ask: Ask, specs: Sequence[MachineSpec] = ()) -> Missing:
+        """Return what a database lacks for this code, and for machines that run on it.
+
+        Raises:
+            SchemaMismatch, StoreError: see `found_version`.
+            MigrationConflict: see `missing_edges`.
+        """
+        version, own = found_version(ask), own_machines(specs)
+        known = known_edges(ask, own) if version and own else []
+        later = [each for each in migrations() if each.number > version]
+        return cls(later, missing_edges(own, known))
+
+    def __bool__(self) -> bool:
+        return bool(self.migrations or self.edges)
+
+    def __str__(self) -> str:
+        parts = [each.name for each in self.migrations] + ([listed(self.edges)] if self.edges else [])
+        return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+    def items(self) -> Iterator[str]:
+        """Yield what is added, one by one, for people."""
+        yield from (each.name for each in self.migrations)
+        yield from map(str, self.edges)
+
+    def statements(self) -> Iterator[str]:
+        """Yield the statements that bring it."""
+        for migration in self.migrations:
+            yield from migration.statements()
+        for edge in self.edges:
+            yield edge.insert()
+
+
+Change = Missing | Leftovers
+"""What is done to a database: to begin with newer code, or to end with older code."""
+
+Aim = Callable[[Ask], Change]
+"""Finds what is to be done to a database."""
+
+
+def migrate(db: sqlite3.Connection, specs: Sequence[MachineSpec] = ()) -> Missing:
+    """Bring an embedded file to this code's schema and machines, inside the caller's transaction.
 
     Returns:
-        The names of the migrations that were applied; none when the schema was current.
+        What was applied; it is false when nothing was missing.
 
     Raises:
-        SchemaMismatch, StoreError: see `found_version`.
+        SchemaMismatch, StoreError, MigrationConflict: see `Missing.of`.
     """
-    applied = pending(found_version(db.execute))
-    for migration in applied:
-        for statement in migration.statements():
-            db.execute(statement)
-    return [migration.name for migration in applied]
-
-
-def pending(version: int) -> list[Migration]:
-    """Return the migrations that a database of this version lacks."""
-    return [each for each in migrations() if each.number > version]
+    missing = Missing.of(db.execute, specs)
+    for statement in missing.statements():
+        db.execute(statement)
+    db.execute(f"DELETE FROM {EDGES} WHERE false")  # a file that only reads is refused now
+    return missing
 
 
 def found_version(ask: Ask) -> int:
@@ -116,14 +154,3 @@ def applied_by_wrangler(ask: Ask) -> list[str]:
         return []
     copies = "SELECT name FROM d1_migrations WHERE name GLOB '[0-9]*_kumofire_[0-9]*.sql' ORDER BY id"
     return [str(row[0]) for row in ask(copies)]
-
-
-def register_machines(specs: Sequence[MachineSpec]) -> Statement:
-    """Add the edges of these machines to what the guard triggers read; known ones change nothing."""
-    sql = (
-        f"INSERT INTO {EDGES} (machine, source, target, wakes) "
-        "SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) "
-        "WHERE true ON CONFLICT DO NOTHING"
-    )
-    rows = [row for spec in specs for row in edge_rows(spec)]
-    return Statement("edges.register", sql, dump(rows), idempotent=True)

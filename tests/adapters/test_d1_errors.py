@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kumofire_fsm import (
+from kumofire_fsm.adapters.d1_errors import translate
+from kumofire_fsm.errors import (
     DailyLimitReached,
     DatabaseFull,
     RowRefused,
@@ -13,7 +14,6 @@ from kumofire_fsm import (
     StoreOverloaded,
     TransientStoreError,
 )
-from kumofire_fsm.adapters.d1_errors import translate
 
 TEXTS = {
     "D1_ERROR: UNIQUE constraint failed: notes.id: SQLITE_CONSTRAINT": RowRefused,

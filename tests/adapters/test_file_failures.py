@@ -281,7 +281,7 @@ def test_migrating_twice_applies_nothing_twice(tmp_path):
     async def scenario() -> list[list[str]]:
         storage = SqliteStorage(tmp_path / "jobs.db")
         try:
-            return [await storage.call(migrate), await storage.call(migrate)]
+            return [[*(await storage.call(migrate)).items()] for _ in range(2)]
         finally:
             await storage.close()
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from harness import Bound, Kit, nothing
 
-from kumofire_fsm import InvalidArgument, RunMachine, StoreOverloaded, Transition
+from kumofire_fsm import InvalidArgument, RunMachine, Transition
+from kumofire_fsm.errors import StoreOverloaded
 from kumofire_fsm.hooks import SECONDS
 from kumofire_fsm.machines import Event
 from kumofire_fsm.ports import Row, Statement

@@ -10,7 +10,8 @@ from fakes import START
 from harness import Bound, Kit, echo, nothing
 from pydantic import BaseModel
 
-from kumofire_fsm import InvalidArgument, InvalidPayload, NewRun, TooLarge, UnknownJob
+from kumofire_fsm import InvalidArgument, NewRun
+from kumofire_fsm.errors import InvalidPayload, TooLarge, UnknownJob
 
 NOTHING = {"kumofire_runs": 0, "kumofire_bodies": 0, "kumofire_schedules": 0}
 SOON = START + timedelta(minutes=1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness import Bound, Kit
 
-from kumofire_fsm import InvalidPayload
+from kumofire_fsm.errors import InvalidPayload
 
 BAD = {
     "set": {1},

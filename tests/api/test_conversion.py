@@ -15,7 +15,8 @@ from harness import Kit
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 from typing_extensions import TypedDict
 
-from kumofire_fsm import InvalidPayload, NewRun
+from kumofire_fsm import NewRun
+from kumofire_fsm.errors import InvalidPayload
 
 if TYPE_CHECKING:
     from kumofire_fsm import RunContext

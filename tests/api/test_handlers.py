@@ -11,7 +11,8 @@ import pytest
 from fakes import START
 from harness import Bound, Kit
 
-from kumofire_fsm import Cancel, InvalidArgument, Retry, Snooze, TooLarge
+from kumofire_fsm import Cancel, InvalidArgument, Retry, Snooze
+from kumofire_fsm.errors import TooLarge
 from kumofire_fsm.work.context import RunFacts
 
 

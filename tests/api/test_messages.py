@@ -10,7 +10,8 @@ import pytest
 from fakes import FakeBatch, FakeMessage
 from harness import Kit, echo, nothing
 
-from kumofire_fsm import Disposition, InvalidMessage, UnsupportedMessageVersion
+from kumofire_fsm import Disposition
+from kumofire_fsm.errors import InvalidMessage, UnsupportedMessageVersion
 
 ID = "0198c0de-0000-7000-8000-000000000000"
 MALFORMED: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 from fakes import START
 from harness import Bound, Kit, echo, nothing
 
-from kumofire_fsm import TransientStoreError
+from kumofire_fsm.errors import TransientStoreError
 
 
 def minutes(*numbers: float) -> list[datetime]:

@@ -12,7 +12,7 @@ import pytest
 from fakes import START
 from harness import Kit, echo
 
-from kumofire_fsm import TransientStoreError
+from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.models import DispatchReport
 
 

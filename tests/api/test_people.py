@@ -10,14 +10,8 @@ from fakes import START
 from harness import Kit
 from states import STATES, register, run_in
 
-from kumofire_fsm import (
-    Created,
-    DedupeConflict,
-    Fail,
-    InvalidArgument,
-    TooLarge,
-    TransitionNotAllowed,
-)
+from kumofire_fsm import Created, Fail, InvalidArgument, TransitionNotAllowed
+from kumofire_fsm.errors import DedupeConflict, TooLarge
 from kumofire_fsm.models import HistoryEntry
 
 

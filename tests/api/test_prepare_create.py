@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from harness import Bound, Kit, echo
 
-from kumofire_fsm import InvalidArgument, InvalidPayload, Kumofire, PreparedRun, UnknownJob
+from kumofire_fsm import InvalidArgument, Kumofire, PreparedRun
+from kumofire_fsm.errors import InvalidPayload, UnknownJob
 
 
 async def commit(w: Bound, run: PreparedRun) -> list[list[Any]]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from harness import Kit, echo, nothing
 
-from kumofire_fsm import DefinitionError, InvalidArgument, JobMachine, Kumofire, TooLarge
+from kumofire_fsm import DefinitionError, InvalidArgument, JobMachine, Kumofire
+from kumofire_fsm.errors import TooLarge
 
 if TYPE_CHECKING:
     from decimal import Decimal

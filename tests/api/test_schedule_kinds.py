@@ -9,8 +9,9 @@ import pytest
 from fakes import START
 from harness import Bound, Kit, nothing
 
-from kumofire_fsm import InvalidArgument, InvalidSchedule
+from kumofire_fsm import InvalidArgument
 from kumofire_fsm.calendar.recurrence import jitter_delay_ms
+from kumofire_fsm.errors import InvalidSchedule
 
 HOUR = timedelta(hours=1)
 

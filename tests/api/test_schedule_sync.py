@@ -13,16 +13,8 @@ import pytest
 from fakes import START
 from harness import Kit, echo, nothing
 
-from kumofire_fsm import (
-    DefinitionError,
-    InvalidArgument,
-    InvalidSchedule,
-    Kumofire,
-    NewSchedule,
-    SyncReport,
-    TooLarge,
-    UnknownJob,
-)
+from kumofire_fsm import DefinitionError, InvalidArgument, Kumofire, NewSchedule, SyncReport
+from kumofire_fsm.errors import InvalidSchedule, TooLarge, UnknownJob
 
 A = NewSchedule("echo", 1, schedule_key="a", every=60)
 B = NewSchedule("echo", {"n": 2}, schedule_key="b", cron="0 5 * * *", timezone="Europe/Berlin")

@@ -9,7 +9,8 @@ import pytest
 from fakes import START
 from harness import Kit, echo
 
-from kumofire_fsm import InvalidArgument, InvalidSchedule
+from kumofire_fsm import InvalidArgument
+from kumofire_fsm.errors import InvalidSchedule
 
 CRON = {"cron": "0 * * * *", "timezone": "Europe/Berlin"}
 EVERY = {"every": timedelta(hours=1)}
@@ -64,7 +65,7 @@ async def test_a_change_beside_the_rule_keeps_the_next_occurrence(
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", {"p": 1}, every=3600, schedule_key="k", tags=["a"])
         kit.clock.advance(minutes=75 if due else 15)
-        changed = await w.jobs.update_schedule_by_key("k", **changes)
+        changed = await w.jobs.update_schedule(schedule_key="k", **changes)
         assert changed.next_at == made.next_at
         assert changed.updated_at == kit.clock.time
         assert {key: getattr(changed, key) for key in shown} == shown
@@ -130,7 +131,7 @@ async def test_an_update_revives_what_is_suspended_or_ended_but_not_what_is_paus
             assert (await w.jobs.dispatch()).suspended == 1
             await w.sql("UPDATE kumofire_schedules SET template = '{}'")
         else:
-            await (w.jobs.disable_schedule if state == "paused" else w.jobs.end_schedule)(made.id)
+            await (w.jobs.pause_schedule if state == "paused" else w.jobs.end_schedule)(made.id)
         changed = await w.jobs.update_schedule(made.id, payload=2)
         assert (changed.state, changed.payload, changed.last_error) == (after, 2, None)
         assert (changed.next_at is None) == (after == "paused")

@@ -9,9 +9,10 @@ import pytest
 from fakes import START
 from harness import Kit, echo
 
-from kumofire_fsm import Conflict, InvalidArgument, InvalidSchedule, NewSchedule, UnknownJob, UnknownSchedule
+from kumofire_fsm import InvalidArgument, NewSchedule
+from kumofire_fsm.errors import Conflict, InvalidSchedule, UnknownJob, UnknownSchedule
 
-VERBS = ("pause_schedule", "resume_schedule", "end_schedule", "disable_schedule", "enable_schedule")
+VERBS = ("pause_schedule", "resume_schedule", "end_schedule")
 ALL = (*VERBS, "get_schedule", "update_schedule", "trigger_now", "preview_schedule")
 MINUTE = timedelta(minutes=1)
 
@@ -37,9 +38,7 @@ async def test_a_verb_takes_an_id_or_a_key_and_not_both(kit: Kit, verb: str) -> 
     ("verb", "options", "state"),
     [
         ("pause_schedule", {}, "paused"),
-        ("disable_schedule", {}, "paused"),
         ("resume_schedule", {}, "active"),
-        ("enable_schedule", {}, "active"),
         ("end_schedule", {}, "ended"),
         ("update_schedule", {"payload": 2}, "active"),
         ("get_schedule", {}, "active"),

@@ -9,14 +9,8 @@ import pytest
 from fakes import START
 from harness import Kit, echo, nothing
 
-from kumofire_fsm import (
-    InvalidArgument,
-    InvalidSchedule,
-    TooLarge,
-    TransitionNotAllowed,
-    UnknownJob,
-    UnknownSchedule,
-)
+from kumofire_fsm import InvalidArgument, TransitionNotAllowed
+from kumofire_fsm.errors import InvalidSchedule, TooLarge, UnknownJob, UnknownSchedule
 from kumofire_fsm.schedules.client import Schedule
 
 UNKNOWN = "0198c0de-0000-7000-8000-000000000000"
@@ -72,7 +66,7 @@ async def test_a_fresh_schedule_shows_everything_about_itself(kit: Kit) -> None:
             history=made.history,
         )
         assert await w.jobs.get_schedule(made.id) == made
-        assert await w.jobs.get_schedule_by_key("k") == made
+        assert await w.jobs.get_schedule(schedule_key="k") == made
         assert await w.jobs.list_schedules() == [made]
 
 
@@ -179,13 +173,13 @@ async def test_unknown_schedules_are_none_or_raise(kit: Kit) -> None:
     register(kit)
     async with kit.bound() as w:
         assert await w.jobs.get_schedule(UNKNOWN) is None
-        assert await w.jobs.get_schedule_by_key("nokey") is None
-        for call in ("update_schedule", "disable_schedule", "enable_schedule", "end_schedule"):
+        assert await w.jobs.get_schedule(schedule_key="nokey") is None
+        for call in ("update_schedule", "pause_schedule", "resume_schedule", "end_schedule"):
             with pytest.raises(UnknownSchedule, match=UNKNOWN):
                 await getattr(w.jobs, call)(UNKNOWN)
-        for call in ("update_schedule_by_key", "disable_schedule_by_key"):
+        for call in ("update_schedule", "pause_schedule"):
             with pytest.raises(UnknownSchedule, match="nokey"):
-                await getattr(w.jobs, call)("nokey")
+                await getattr(w.jobs, call)(schedule_key="nokey")
 
 
 async def test_schedules_are_listed_in_pages(kit: Kit) -> None:
@@ -200,20 +194,20 @@ async def test_schedules_are_listed_in_pages(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("by", ["id", "key"])
-async def test_disable_is_repeatable_and_enable_starts_from_the_next_occurrence(kit: Kit, by: str) -> None:
+async def test_pause_is_repeatable_and_resume_starts_from_the_next_occurrence(kit: Kit, by: str) -> None:
     register(kit)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("none", every=60, schedule_key="k")
         for _ in range(2):
-            off = await (
-                w.jobs.disable_schedule(made.id) if by == "id" else w.jobs.disable_schedule_by_key("k")
+            off = await w.jobs.pause_schedule(
+                **({"schedule_id": made.id} if by == "id" else {"schedule_key": "k"})
             )
             assert (off.state, off.next_at) == ("paused", None)
         kit.clock.advance(600)
         assert (await w.jobs.dispatch()).fired == 0
         kit.clock.advance(10)
         for _ in range(2):
-            on = await w.jobs.enable_schedule(made.id)
+            on = await w.jobs.resume_schedule(made.id)
             assert (on.state, on.next_at) == ("active", START + timedelta(seconds=660))
         assert [e.event for e in on.history] == ["create", "pause", "resume"]
 
@@ -224,7 +218,7 @@ async def test_an_ended_schedule_never_fires_and_only_an_update_revives_it(kit: 
         made = await w.jobs.create_schedule("none", every=60)
         for _ in range(2):
             assert (await w.jobs.end_schedule(made.id)).state == "ended"
-        for call in (w.jobs.disable_schedule, w.jobs.enable_schedule):
+        for call in (w.jobs.pause_schedule, w.jobs.resume_schedule):
             with pytest.raises(TransitionNotAllowed, match="is not allowed from 'ended'"):
                 await call(made.id)
         kit.clock.advance(90)

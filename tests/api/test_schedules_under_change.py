@@ -9,7 +9,8 @@ import pytest
 from fakes import START
 from harness import Bound, Kit, nothing
 
-from kumofire_fsm import InvalidSchedule, NewSchedule, SyncReport
+from kumofire_fsm import NewSchedule, SyncReport
+from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.schedules import occurrences
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from kumofire_fsm import InvalidPayload, Kumofire, NewRun, StoreError, UnknownRun, WaitTimeout
+from kumofire_fsm import Kumofire, NewRun, UnknownRun
+from kumofire_fsm.errors import InvalidPayload, StoreError, WaitTimeout
 
 
 def make_app() -> Kumofire:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from harness import Bound, Kit, nothing
 
-from kumofire_fsm import NewRun, RunMachine, SchemaMismatch
+from kumofire_fsm import NewRun, RunMachine
+from kumofire_fsm.errors import SchemaMismatch
 from kumofire_fsm.machines import Deadline, Event, Role, State
 
-COMMAND = "kumofire machine migrate MODULE:APP"
+COMMAND = "kumofire migrate MODULE:APP --remote --database NAME "
 SET_ASIDE = 3_600_000
 
 
@@ -50,8 +51,8 @@ async def test_a_run_of_an_unknown_machine_is_not_created(kit: Kit) -> None:
             await w.create("pay")
         assert str(caught.value) == (
             "a run cannot be created in 'approval' of the machine 'approved': the database does not know it; register "
-            f"the application's machines: {COMMAND} --sqlite FILE (D1: --remote --database NAME, or --dir for "
-            "wrangler's migrations)"
+            f"the application's machines: {COMMAND}(or --local; for an SQLite file --sqlite FILE, for "
+            "wrangler's migrations --dir DIR)"
         )
         assert w.storage.names == ["runs.insert"]
         with pytest.raises(SchemaMismatch, match=COMMAND):
@@ -74,7 +75,7 @@ async def test_a_persons_event_says_what_to_do(kit: Kit) -> None:
             await w.jobs.fire(run_id, "approve", by="ana")
         assert str(caught.value).startswith(
             f"run {run_id}: 'approve' from 'approval' is an edge of this code's machine 'approved', but the database "
-            f"does not know it; register the application's machines: {COMMAND} "
+            f"does not know it; register the application's machines: {COMMAND}"
         )
         assert await w.state(run_id) == "approval"
 

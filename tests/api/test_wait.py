@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from harness import Kit, nothing
 
-from kumofire_fsm import InvalidArgument, WaitTimeout
+from kumofire_fsm import InvalidArgument
+from kumofire_fsm.errors import WaitTimeout
 
 
 async def test_a_settled_run_is_given_at_once_also_without_any_time(kit: Kit) -> None:

@@ -26,7 +26,7 @@ def modules() -> Iterator[None]:
 @pytest.mark.parametrize("module", ["workers", "js"])
 def test_a_module_that_only_a_worker_has_is_told_as_such(tmp_path: Path, module: str) -> None:
     (tmp_path / "in_worker.py").write_text(f"import {module}\n")
-    done = kumofire(tmp_path, "machine", "migrate", "in_worker:app")
+    done = kumofire(tmp_path, "migrate", "in_worker:app")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("kumofire: 'in_worker' cannot be imported: No module named ")
     assert done.err.endswith(
@@ -37,12 +37,12 @@ def test_a_module_that_only_a_worker_has_is_told_as_such(tmp_path: Path, module:
 
 def test_another_module_that_is_missing_is_told_without_a_guess(tmp_path: Path) -> None:
     (tmp_path / "in_worker.py").write_text("import no_such_module\n")
-    done = kumofire(tmp_path, "machine", "migrate", "in_worker:app")
+    done = kumofire(tmp_path, "migrate", "in_worker:app")
     text = "kumofire: 'in_worker' cannot be imported: No module named 'no_such_module'\n"
     assert done == Done(2, "", text)
 
 
 def test_the_jobs_of_the_example_are_loaded_outside_of_a_worker() -> None:
-    text = "src.jobs:app has no machine of its own: nothing to do\n"
-    assert kumofire(EXAMPLE, "machine", "migrate", "src.jobs:app") == Done(0, text)
+    pending = kumofire(EXAMPLE, "migrate", "src.jobs:app", "--dir", "migrations", "--dry-run")
+    assert pending == Done(0, "migrations: would add 0001_initial.sql\n  0001_initial.sql\n")
     assert kumofire(EXAMPLE, "machine", "lint", "src.jobs:app") == Done(0, "src.jobs:app: nothing to mend\n")

@@ -1,4 +1,4 @@
-"""`kumofire migrate` on an SQLite file, and what its options refuse."""
+"""`kumofire migrate --sqlite`: an SQLite file gets what opening it brings; and what the options refuse."""
 
 from __future__ import annotations
 
@@ -6,41 +6,86 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from commands import Done, kumofire
+from app_versions import APPROVED, PLAIN, REJECTING, REVIEWED, TIMED, Folder
+from commands import Done
 
 from kumofire_fsm.store.schema import VERSION, migrate
 
-
-def test_a_new_file_is_made_and_a_second_time_there_is_nothing_to_do(tmp_path):
-    assert kumofire(tmp_path, "migrate", "--sqlite", "jobs.db") == Done(0, "applied 0001_initial.sql\n")
-    current = Done(0, f"jobs.db is at schema {VERSION} already: nothing to do\n")
-    assert kumofire(tmp_path, "migrate", "--sqlite", "jobs.db") == current
-    assert kumofire(tmp_path, "migrate", "--sqlite", "jobs.db", "--dry-run") == current
-
-
-def test_a_dry_run_names_the_files_and_makes_none(tmp_path):
-    done = kumofire(tmp_path, "migrate", "--sqlite", "jobs.db", "--dry-run")
-    assert done == Done(0, "would apply 0001_initial.sql to jobs.db\n")
-    assert list(tmp_path.iterdir()) == []
+FILE = ("--sqlite", "jobs.db")
+CONFLICT = (
+    "the state 'approval' of the machine 'approved' has a deadline, and had none when it was registered, on which "
+    "older code and stored runs rely; give the state another name, and later remove the old one (--contract)"
+)
 
 
-def test_a_dry_run_leaves_a_file_of_others_as_it_is(tmp_path):
-    with closing(sqlite3.connect(tmp_path / "own.db")) as db:
+def contents(folder: Folder, file: str) -> list[str]:
+    with closing(sqlite3.connect(folder.path / file)) as db:
+        return list(db.iterdump())
+
+
+def test_a_new_file_gets_schema_and_edges_and_a_second_time_there_is_nothing_to_add(folder):
+    app = folder.write(REJECTING)
+    done = Done(0, "jobs.db: added 0001_initial.sql and 28 edges of approved\n")
+    assert folder.migrate(app, *FILE) == done
+    assert folder.stored() == folder.declared(app)
+    assert len(folder.stored()) == 28
+    assert folder.migrate(app, *FILE) == Done(0, "jobs.db: nothing to add\n")
+    assert folder.migrate(app, *FILE, "--dry-run") == Done(0, "jobs.db: nothing to add\n")
+
+
+def test_it_is_what_opening_the_file_makes(folder):
+    app = folder.write(REJECTING)
+    folder.migrate(app, "--sqlite", "migrated.db")
+    folder.create_run(app, [])
+    with closing(sqlite3.connect(folder.path / "jobs.db")) as db:
+        db.execute("DELETE FROM kumofire_runs")
+        db.commit()
+    assert contents(folder, "migrated.db") == contents(folder, "jobs.db")
+
+
+def test_without_a_machine_of_its_own_an_application_needs_the_schema_alone(folder):
+    app = folder.write(PLAIN)
+    assert folder.migrate(app, *FILE) == Done(0, "jobs.db: added 0001_initial.sql\n")
+    assert folder.migrate(app, *FILE) == Done(0, "jobs.db: nothing to add\n")
+
+
+def test_a_dry_run_lists_what_is_pending_and_makes_no_file(folder):
+    app = folder.write(REJECTING)
+    done = folder.migrate(app, *FILE, "--dry-run")
+    first, *items = done.out.splitlines()
+    assert (done.code, first) == (0, "jobs.db: would add 0001_initial.sql and 28 edges of approved")
+    lines = [
+        f"  {machine}: {source or '(new)'} -> {target}" for machine, source, target, _ in folder.declared(app)
+    ]
+    assert items == ["  0001_initial.sql", *sorted(lines, key=lambda line: line.replace("(new)", ""))]
+    assert folder.names() == []
+
+
+def test_a_later_version_adds_only_what_is_new(folder):
+    folder.migrate(folder.write(REJECTING), *FILE)
+    app = folder.write(REVIEWED)
+    pending = "jobs.db: would add 2 edges of approved\n  approved: approval -> review\n  approved: review -> canceled\n"
+    assert folder.migrate(app, *FILE, "--dry-run") == Done(0, pending)
+    assert folder.migrate(app, *FILE) == Done(0, "jobs.db: added 2 edges of approved\n")
+    assert folder.stored() == folder.declared(app)
+
+
+def test_a_dry_run_leaves_a_file_of_others_as_it_is(folder):
+    with closing(sqlite3.connect(folder.path / "own.db")) as db:
         db.execute("CREATE TABLE notes (text)")
-    before = (tmp_path / "own.db").read_bytes()
-    done = kumofire(tmp_path, "migrate", "--sqlite", "own.db", "--dry-run")
-    assert done == Done(0, "would apply 0001_initial.sql to own.db\n")
-    assert (tmp_path / "own.db").read_bytes() == before
+    before = (folder.path / "own.db").read_bytes()
+    done = folder.migrate(folder.write(PLAIN), "--sqlite", "own.db", "--dry-run")
+    assert done == Done(0, "own.db: would add 0001_initial.sql\n  0001_initial.sql\n")
+    assert (folder.path / "own.db").read_bytes() == before
 
 
-@pytest.mark.parametrize("options", [(), ("--dry-run",)])
-def test_a_newer_file_is_refused(tmp_path, options):
-    with closing(sqlite3.connect(tmp_path / "jobs.db")) as db:
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--contract",)])
+def test_a_newer_file_is_refused(folder, options):
+    with closing(sqlite3.connect(folder.path / "jobs.db")) as db:
         migrate(db)
         db.execute("INSERT INTO kumofire_schema VALUES (?, ?)", (VERSION + 2, VERSION + 1))
         db.commit()
-    done = kumofire(tmp_path, "migrate", "--sqlite", "jobs.db", *options)
-    assert done == Done(
+    assert folder.migrate(folder.write(PLAIN), *FILE, *options) == Done(
         2,
         "",
         f"kumofire: the database has schema {VERSION + 2}, which serves code for schema {VERSION + 1} and newer; "
@@ -48,11 +93,45 @@ def test_a_newer_file_is_refused(tmp_path, options):
     )
 
 
-def test_a_file_that_is_no_database_is_refused_in_a_dry_run_too(tmp_path):
-    (tmp_path / "notes.txt").write_text("not a database, " * 100)
-    done = kumofire(tmp_path, "migrate", "--sqlite", "notes.txt", "--dry-run")
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_file_that_is_not_a_database_is_refused(folder, options):
+    (folder.path / "notes.txt").write_text("not a database, " * 100)
+    done = folder.migrate(folder.write(PLAIN), "--sqlite", "notes.txt", *options)
     text = "kumofire: the file is not a SQLite database (notes.txt): choose another path\n"
     assert done == Done(2, "", text)
+
+
+def test_a_state_whose_deadline_comes_or_goes_must_be_renamed(folder):
+    folder.migrate(folder.write(REJECTING), *FILE)
+    before = folder.stored()
+    assert folder.migrate(folder.write(TIMED), *FILE) == Done(2, "", f"kumofire: {CONFLICT}\n")
+    assert folder.stored() == before
+
+
+def test_opening_a_file_says_so_too(folder):
+    folder.migrate(folder.write(REJECTING), *FILE)
+    app = folder.write(TIMED)
+    with pytest.raises(Exception, match="has a deadline, and had none") as caught:
+        folder.create_run(app, [])
+    assert (type(caught.value).__name__, str(caught.value)) == ("MigrationConflict", CONFLICT)
+
+
+def test_a_migration_that_fails_leaves_nothing_of_the_others(folder, monkeypatch):
+    file = folder.path / "jobs.db"
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript("CREATE TABLE notes (text); CREATE INDEX kumofire_runs_wake ON notes (text);")
+    before = contents(folder, "jobs.db")
+    done = folder.migrate(folder.write(APPROVED), *FILE)
+    assert (done.code, done.out) == (2, "")
+    assert contents(folder, "jobs.db") == before
+
+
+# -- the options ------------------------------------------------------------------------------------
+
+
+def test_the_application_must_be_named(folder):
+    done = folder.run("migrate", *FILE)
+    assert (done.code, "Missing argument 'MODULE:APP'" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -60,25 +139,29 @@ def test_a_file_that_is_no_database_is_refused_in_a_dry_run_too(tmp_path):
     [
         (),
         ("--dry-run", "--yes"),
+        ("--database", "jobs"),
         ("--local", "--remote", "--database", "jobs"),
         ("--sqlite", "jobs.db", "--local"),
         ("--sqlite", "jobs.db", "--remote", "--database", "jobs"),
+        ("--sqlite", "jobs.db", "--dir", "sql"),
+        ("--dir", "sql", "--local", "--database", "jobs"),
     ],
 )
-def test_exactly_one_place_must_be_named(tmp_path, options):
-    text = "kumofire: give exactly one of --sqlite FILE, --local and --remote\n"
-    assert kumofire(tmp_path, "migrate", *options) == Done(2, "", text)
-    assert list(tmp_path.iterdir()) == []
+def test_exactly_one_place_must_be_named(folder, options):
+    text = "kumofire: give exactly one of --sqlite FILE, --local, --remote and --dir DIR\n"
+    assert folder.migrate(folder.write(PLAIN), *options) == Done(2, "", text)
+    assert folder.names() == []
 
 
 @pytest.mark.parametrize("where", ["--local", "--remote"])
-def test_d1_needs_the_database_s_name(tmp_path, where):
+def test_d1_needs_the_database_s_name(folder, where):
     text = "kumofire: --local and --remote need --database NAME, as wrangler's configuration has it\n"
-    assert kumofire(tmp_path, "migrate", where) == Done(2, "", text)
+    assert folder.migrate(folder.write(PLAIN), where) == Done(2, "", text)
 
 
+@pytest.mark.parametrize("where", [FILE, ("--dir", "sql")])
 @pytest.mark.parametrize("option", ["--database", "--config", "--env"])
-def test_what_belongs_to_d1_is_refused_beside_a_file(tmp_path, option):
+def test_what_belongs_to_d1_is_refused_elsewhere(folder, where, option):
     text = "kumofire: --database, --config and --env belong to --local and --remote\n"
-    assert kumofire(tmp_path, "migrate", "--sqlite", "jobs.db", option, "x") == Done(2, "", text)
-    assert list(tmp_path.iterdir()) == []
+    assert folder.migrate(folder.write(PLAIN), *where, option, "x") == Done(2, "", text)
+    assert folder.names() == []

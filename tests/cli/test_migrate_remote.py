@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from app_versions import APPROVED, PLAIN, Folder, edges
 from commands import Done, Terminal, kumofire
 
-QUERY = ["--command", "SELECT name FROM sqlite_schema WHERE name GLOB 'kumofire_*'"]
+QUERIES = [
+    ["--command", "SELECT name FROM sqlite_schema WHERE name GLOB 'kumofire_*'"],
+    ["--command", "SELECT 1 AS found FROM sqlite_schema WHERE name = 'd1_migrations'"],
+]
 EXECUTE = ["d1", "execute", "jobs", "--remote", "--json", "--yes"]
-OPTIONS = ["migrate", "--remote", "--database", "jobs"]
+REMOTE = ["--remote", "--database", "jobs"]
 RECORDER = """#!{python}
 import json, pathlib, sys
 with open({log!r}, "a") as log:
@@ -49,76 +56,84 @@ def recorder(tmp_path, monkeypatch) -> Recorder:
     return made
 
 
-def test_with_yes_the_version_is_asked_and_the_file_applied(recorder, tmp_path):
-    done = kumofire(tmp_path, *OPTIONS, "--yes", "--config", "w.jsonc", "--env", "staging")
-    assert done == Done(0, "applied 0001_initial.sql\n")
-    asked, applied, text = recorder.calls()
+@pytest.fixture
+def app(folder: Folder) -> str:
+    return folder.write(PLAIN)
+
+
+def test_with_yes_the_database_is_asked_and_everything_applied_as_one_file(recorder, folder):
+    app = folder.write(APPROVED)
+    done = folder.migrate(app, *REMOTE, "--yes", "--config", "w.jsonc", "--env", "staging")
+    assert done == Done(0, "jobs (remote): added 0001_initial.sql and 27 edges of approved\n")
+    *asked, applied, text = recorder.calls()
     handed_on = ["--config", "w.jsonc", "--env", "staging"]
-    assert asked[1:] == [*EXECUTE, *QUERY, *handed_on]
+    assert [call[1:] for call in asked] == [[*EXECUTE, *query, *handed_on] for query in QUERIES]
     file = applied[applied.index("--file") + 1]
     assert applied[1:] == [*EXECUTE, "--file", file, *handed_on]
-    assert Path(file).name == "0001_initial.sql"
     assert not Path(file).exists()
-    assert text == (Path(__file__).parents[2] / "migrations" / "0001_initial.sql").read_text()
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(text)
+        assert edges(db) == folder.declared(app)
 
 
-def test_without_a_terminal_and_without_yes_it_is_refused(recorder, tmp_path):
-    assert kumofire(tmp_path, *OPTIONS) == Done(
+def test_without_a_terminal_and_without_yes_it_is_refused(recorder, folder, app):
+    assert folder.migrate(app, *REMOTE) == Done(
         2,
         "",
-        "kumofire: 0001_initial.sql would be applied to jobs (remote), and there is no terminal to ask at; "
-        "nothing was changed; to apply without asking, add --yes\n",
+        "kumofire: jobs (remote): to add 0001_initial.sql takes a yes, and nobody sits at a terminal to give it; "
+        "nothing was changed; to go on without a question, add --yes\n",
     )
-    assert [call[1:] for call in recorder.calls()] == [[*EXECUTE, *QUERY]]
+    assert [call[1:] for call in recorder.calls()] == [[*EXECUTE, *query] for query in QUERIES]
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n"])
-def test_who_says_no_changes_nothing(recorder, tmp_path, answer):
-    question = "Apply 0001_initial.sql to jobs (remote)? It answers no queries meanwhile [y/N]: "
-    done = kumofire(tmp_path, *OPTIONS, stdin=Terminal(answer))
+def test_who_says_no_changes_nothing(recorder, folder, app, answer):
+    question = "jobs (remote): add 0001_initial.sql? It answers no queries meanwhile [y/N]: "
+    done = kumofire(folder.path, "migrate", app, *REMOTE, stdin=Terminal(answer))
     assert done == Done(1, f"{question}nothing was changed\n")
-    assert len(recorder.calls()) == 1
+    assert len(recorder.calls()) == len(QUERIES)
 
 
-def test_who_says_yes_applies_it(recorder, tmp_path):
-    done = kumofire(tmp_path, *OPTIONS, stdin=Terminal("y\n"))
-    assert (done.code, done.out.endswith("applied 0001_initial.sql\n")) == (0, True)
-    assert len(recorder.calls()) == 3
+def test_who_says_yes_applies_it(recorder, folder, app):
+    done = kumofire(folder.path, "migrate", app, *REMOTE, stdin=Terminal("y\n"))
+    assert (done.code, done.out.endswith("jobs (remote): added 0001_initial.sql\n")) == (0, True)
+    assert len(recorder.calls()) == len(QUERIES) + 2
 
 
-def test_a_dry_run_asks_nobody_and_applies_nothing(recorder, tmp_path):
-    done = kumofire(tmp_path, *OPTIONS, "--dry-run")
-    assert done == Done(0, "would apply 0001_initial.sql to jobs (remote)\n")
-    assert len(recorder.calls()) == 1
+def test_a_dry_run_asks_nobody_and_applies_nothing(recorder, folder, app):
+    done = folder.migrate(app, *REMOTE, "--dry-run")
+    assert done == Done(0, "jobs (remote): would add 0001_initial.sql\n  0001_initial.sql\n")
+    assert len(recorder.calls()) == len(QUERIES)
 
 
-def test_the_nearest_wrangler_of_a_project_comes_before_the_one_on_the_path(recorder, tmp_path):
-    folder = tmp_path / "project" / "workers" / "jobs"
-    folder.mkdir(parents=True)
+def test_the_nearest_wrangler_of_a_project_comes_before_the_one_on_the_path(recorder, folder, app):
+    inner = folder.path / "project" / "workers" / "jobs"
+    inner.mkdir(parents=True)
     found = []
-    for place in (None, tmp_path / "project", folder):
+    for place in (None, folder.path / "project", inner):
         if place:
             recorder.put(place / "node_modules" / ".bin")
-        kumofire(folder, *OPTIONS, "--dry-run")
+        shutil.copy(folder.path / f"{app.removesuffix(':app')}.py", inner)
+        kumofire(inner, "migrate", app, *REMOTE, "--dry-run")
         found.append(Path(recorder.calls()[-1][0]).parent)
-    expected = [tmp_path / "project", folder]
-    assert found == [tmp_path / "bin", *(each / "node_modules" / ".bin" for each in expected)]
+    expected = [folder.path / "project", inner]
+    assert found == [folder.path / "bin", *(each / "node_modules" / ".bin" for each in expected)]
 
 
-def test_without_wrangler_the_error_says_how_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert kumofire(tmp_path, *OPTIONS) == Done(
+def test_without_wrangler_the_error_says_how_to_install_it(folder, app, monkeypatch):
+    monkeypatch.setenv("PATH", str(folder.path))
+    assert folder.migrate(app, *REMOTE) == Done(
         2,
         "",
-        f"kumofire: wrangler is not in a node_modules of {tmp_path} or of a folder above, nor on the PATH; "
+        f"kumofire: wrangler is not in a node_modules of {folder.path} or of a folder above, nor on the PATH; "
         "install it: npm install --save-dev wrangler\n",
     )
 
 
-def test_without_any_node_the_error_says_so(recorder, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+def test_without_any_node_the_error_says_so(recorder, folder, app, monkeypatch):
+    monkeypatch.setenv("PATH", str(folder.path / "bin"))
     monkeypatch.setattr("kumofire_fsm.cli.wrangler.find_spec", lambda _: None)
-    assert kumofire(tmp_path, *OPTIONS) == Done(
+    assert folder.migrate(app, *REMOTE) == Done(
         2,
         "",
         "kumofire: wrangler needs Node 22.12 or newer, and there is no node on the PATH; install it, "
@@ -127,13 +142,13 @@ def test_without_any_node_the_error_says_so(recorder, tmp_path, monkeypatch):
     assert recorder.calls() == []
 
 
-def test_whether_an_old_node_will_do_is_left_to_wrangler(recorder, tmp_path, monkeypatch):
-    node = tmp_path / "bin" / "node"
+def test_whether_an_old_node_will_do_is_left_to_wrangler(recorder, folder, app, monkeypatch):
+    node = folder.path / "bin" / "node"
     node.write_text("#!/bin/sh\necho v20.20.2\n")
     node.chmod(0o755)
     monkeypatch.setattr("kumofire_fsm.cli.wrangler.find_spec", lambda _: None)
-    assert kumofire(tmp_path, *OPTIONS, "--dry-run").code == 0
-    assert len(recorder.calls()) == 1
+    assert folder.migrate(app, *REMOTE, "--dry-run").code == 0
+    assert len(recorder.calls()) == len(QUERIES)
 
 
 @pytest.mark.parametrize(
@@ -149,14 +164,14 @@ def test_whether_an_old_node_will_do_is_left_to_wrangler(recorder, tmp_path, mon
         ("", "it said nothing"),
     ],
 )
-def test_what_wrangler_says_when_it_fails_is_shown(recorder, tmp_path, says, reason):
-    recorder.put(tmp_path / "bin", says=says, code=3)
+def test_what_wrangler_says_when_it_fails_is_shown(recorder, folder, app, says, reason):
+    recorder.put(folder.path / "bin", says=says, code=3)
     text = f"kumofire: wrangler failed (exit code 3): {reason}\n"
-    assert kumofire(tmp_path, *OPTIONS) == Done(2, "", text)
+    assert folder.migrate(app, *REMOTE) == Done(2, "", text)
 
 
 @pytest.mark.parametrize("says", ["", "no JSON", "[]", "[1]", '{"results": 1}'])
-def test_an_answer_that_is_not_understood_is_shown(recorder, tmp_path, says):
-    recorder.put(tmp_path / "bin", says=says)
+def test_an_answer_that_is_not_understood_is_shown(recorder, folder, app, says):
+    recorder.put(folder.path / "bin", says=says)
     text = f"kumofire: wrangler's answer about jobs (remote) is not understood: {says}\n"
-    assert kumofire(tmp_path, *OPTIONS) == Done(2, "", text)
+    assert folder.migrate(app, *REMOTE) == Done(2, "", text)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kumofire_fsm import InvalidArgument, InvalidSchedule
+from kumofire_fsm import InvalidArgument
 from kumofire_fsm.cli.commands import cli
 from kumofire_fsm.cli.schedules import describe
+from kumofire_fsm.errors import InvalidSchedule
 
 NEW_YORK = ("--tz", "America/New_York")
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kumofire_fsm import DrawingError, InvalidArgument, JobMachine, MissingPackage, RunMachine, diagram
+from kumofire_fsm import InvalidArgument, JobMachine, RunMachine, diagram
 from kumofire_fsm.drawing import engines
 from kumofire_fsm.drawing.labels import plain
 from kumofire_fsm.drawing.theme import DARK, LIGHT
+from kumofire_fsm.errors import DrawingError, MissingPackage
 from kumofire_fsm.machines import Role
 
 BOTH = pytest.mark.parametrize("machine", [RunMachine, JobMachine])
@@ -183,7 +184,7 @@ def test_an_unknown_option_is_refused(wrong, said):
 
 @pytest.mark.parametrize("machine", [None, "RunMachine", int])
 def test_what_is_no_lifecycle_is_refused(machine):
-    with pytest.raises(InvalidArgument, match="is no lifecycle; give a class such as RunMachine"):
+    with pytest.raises(InvalidArgument, match="is not a lifecycle; give a class such as RunMachine"):
         diagram(machine)
 
 

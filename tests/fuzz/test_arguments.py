@@ -26,7 +26,6 @@ KEYWORDS = {
     "update_schedule": ["payload", "cron", "timezone", "every", "start_at", "max_attempts", "tags", "name"],
     "prepare_create": NEW_RUN,
 }
-KEYWORDS["update_schedule_by_key"] = KEYWORDS["update_schedule"]
 
 
 async def scene(w: Bound) -> dict[str, Any]:
@@ -36,7 +35,7 @@ async def scene(w: Bound) -> dict[str, Any]:
     await w.deliver(settled)
     schedule = await w.jobs.create_schedule("echo", 1, every=60, schedule_key="s")
     paused = await w.jobs.create_schedule("typed", {"a": 1}, cron="0 4 * * *", schedule_key="p")
-    await w.jobs.disable_schedule(paused.id)
+    await w.jobs.pause_schedule(paused.id)
     new = NewRun("typed", {"a": 1}, delay=5)
     return {
         "name": ["echo", "typed"],

@@ -44,8 +44,8 @@ async def every_call(w: Bound, run: str, schedule: str) -> None:
         jobs.get_status(run), jobs.list_runs(), jobs.list_runs(tag="t"), jobs.get_schedule(schedule),
         jobs.list_schedules(), jobs.count_runs(), jobs.upsert_schedule("echo", 2, schedule_key="s", every=60),
         jobs.update_schedule(schedule, tags=["a"]), jobs.update_schedule(schedule, timezone="UTC"),
-        jobs.update_schedule(schedule, name="raises"), jobs.disable_schedule(schedule),
-        jobs.enable_schedule(schedule), jobs.reschedule(run, delay=0), jobs.dispatch(),
+        jobs.update_schedule(schedule, name="raises"), jobs.pause_schedule(schedule),
+        jobs.resume_schedule(schedule), jobs.reschedule(run, delay=0), jobs.dispatch(),
     ):  # fmt: skip
         await answered(call)
     await w.deliver(run)

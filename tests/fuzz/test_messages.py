@@ -12,7 +12,7 @@ from fuzzing import JSON, JUNK, TEXTS, everything, fuzz_more, watched
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kumofire_fsm import InvalidMessage
+from kumofire_fsm.errors import InvalidMessage
 from kumofire_fsm.values.message import read_message
 
 

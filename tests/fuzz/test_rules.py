@@ -12,9 +12,10 @@ from fuzzing import JUNK, TEXTS, fuzz_more, refused_whole_or_done, watched
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kumofire_fsm import InvalidSchedule, Schedule
+from kumofire_fsm import Schedule
 from kumofire_fsm.calendar.options import recurrence_from_options
 from kumofire_fsm.calendar.rules import Cron, rule_from_json
+from kumofire_fsm.errors import InvalidSchedule
 
 FIELD = st.text("0123456789*/,-?LW#", min_size=1, max_size=6) | st.sampled_from(
     [

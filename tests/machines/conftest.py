@@ -13,7 +13,7 @@ import pytest
 from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
 from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
 from kumofire_fsm.store.compiler import compare_and_set, event_edges
-from kumofire_fsm.store.schema import migrate, register_machines
+from kumofire_fsm.store.schema import migrate
 
 Row = dict[str, Any]
 Case = tuple[Row, Row]
@@ -31,9 +31,7 @@ class Rows:
 
     def __init__(self, *specs: MachineSpec) -> None:
         self.db = sqlite3.connect(":memory:", isolation_level=None)
-        migrate(self.db)
-        register = register_machines(specs)
-        self.db.execute(register.sql, {"1": register.argument})
+        migrate(self.db, specs)
         self.db.execute("DROP TRIGGER kumofire_runs_insert")
         self.db.execute("DROP TRIGGER kumofire_schedules_insert")
 

@@ -15,12 +15,11 @@ SCRIPT = """
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.store.compiler import edge_rows
 from kumofire_fsm.store.runs import RunStatements
-from kumofire_fsm.store.schema import register_machines
 import hashlib
 class Sub(RunMachine): pass
 statements = RunStatements([RunMachine.spec, Sub.spec])
 events = [e.id for e in RunMachine.spec.events if e.id != "start"]
-texts = [statements.fire(events, [], fenced=True).sql, register_machines([Sub.spec]).argument]
+texts = [statements.fire(events, [], fenced=True).sql, str(edge_rows(Sub.spec))]
 for hints in ("all", "moves", "none"):
     texts.append(statements.sweep(timing={}, now=0, limit=1, hints=hints, jobs=[]).sql)
 texts += [statements.claim(None, now=0, token="", alone=True, jobs={}).sql, statements.next_wake().sql]

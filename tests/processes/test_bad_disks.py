@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kumofire_fsm import DatabaseFull, NewRun, RunMachine
+from kumofire_fsm import NewRun, RunMachine
+from kumofire_fsm.errors import DatabaseFull
 
 LEDGER = "CREATE TABLE ledger (run TEXT NOT NULL, pid INTEGER NOT NULL) STRICT"
 PLAN = {"seconds": 0.3, "failures": 0}

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo" / "demo.py"
+
 
 def demo(folder: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "kumofire_fsm.cli", "demo", "--input", str(folder)]
+    command = [sys.executable, str(DEMO), "--input", str(folder)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -28,4 +30,5 @@ def test_the_demo_loses_nothing_and_says_so(files: int, tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
     done = demo(tmp_path / "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"kumofire: --input {tmp_path / 'nowhere'}: there is no such folder\n"
+    said = f"demo.py: error: --input {tmp_path / 'nowhere'}: no folder is there"
+    assert done.stderr.splitlines()[-1] == said

@@ -11,7 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from kumofire_fsm import NewRun, SchemaMismatch, TransitionNotAllowed
+from kumofire_fsm import NewRun, TransitionNotAllowed
+from kumofire_fsm.errors import SchemaMismatch
 
 SCRIPT = Path(__file__).with_name("releases.py")
 

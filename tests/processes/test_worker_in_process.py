@@ -15,7 +15,8 @@ from datetime import timedelta
 
 import pytest
 
-from kumofire_fsm import Backoff, InvalidArgument, Kumofire, NewRun, Retry, StoreError
+from kumofire_fsm import Backoff, InvalidArgument, Kumofire, NewRun, Retry
+from kumofire_fsm.errors import StoreError
 
 FAST = Backoff(first=timedelta(milliseconds=10), jitter=False)
 

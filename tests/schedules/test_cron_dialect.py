@@ -10,9 +10,9 @@ from cron_oracle import milliseconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kumofire_fsm import InvalidSchedule
 from kumofire_fsm.calendar.options import recurrence_from_options
 from kumofire_fsm.calendar.rules import Cron, preview
+from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.values.times import moment
 
 START = milliseconds(datetime(2026, 1, 1, tzinfo=UTC))

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from kumofire_fsm import InvalidSchedule
 from kumofire_fsm.calendar.zones import Change, find_zone, offset_or_change
+from kumofire_fsm.errors import InvalidSchedule
 
 
 @pytest.mark.parametrize(

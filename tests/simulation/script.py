@@ -143,12 +143,12 @@ async def perform(world: World, jobs: Jobs, action: Action) -> None:
         case "every" | "cron":
             await _schedule(jobs, action)
         case "pause":
-            await jobs.disable_schedule_by_key("s")
+            await jobs.pause_schedule(schedule_key="s")
         case "resume":
             for each in await jobs.list_schedules():
                 await jobs.resume_schedule(each.id, missed=action.policy["misfire"])
         case "revise":
-            await jobs.update_schedule_by_key("s", every=timedelta(seconds=25))
+            await jobs.update_schedule(schedule_key="s", every=timedelta(seconds=25))
 
 
 async def _create(world: World, jobs: Jobs, action: Action) -> None:

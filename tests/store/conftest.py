@@ -12,7 +12,7 @@ import pytest
 from kumofire_fsm.machines import JobMachine, MachineSpec, RunMachine
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.rows import Move
-from kumofire_fsm.store.schema import migrate, register_machines
+from kumofire_fsm.store.schema import migrate
 
 NOW = 1_790_000_000_000
 TIMING = {"horizon_ms": 0, "redeliver_ms": 60_000, "lost_ms": 1_000, "grace_ms": 10_000}
@@ -31,7 +31,7 @@ class Store:
         self.made = 0
 
     def register(self, *specs: MachineSpec) -> None:
-        self.run(register_machines(specs))
+        migrate(self.db, specs)
 
     def run(self, statement: Statement) -> list[tuple[Any, ...]]:
         arguments = () if statement.argument is None else {"1": statement.argument}

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from kumofire_fsm import SchemaMismatch, StoreError
 from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.schema import migrate
 
+COMMAND = (
+    "kumofire migrate MODULE:APP --remote --database NAME (or --local; for an SQLite file --sqlite FILE, for "
+    "wrangler's migrations --dir DIR)"
+)
 MISFIT = Statement("runs.misfit", "SELECT a_column_to_come FROM kumofire_runs", columns=("a",), reads=True)
 FIT = Statement("runs.count", "SELECT count(*) AS n FROM kumofire_runs", columns=("n",), reads=True)
 
@@ -44,15 +48,15 @@ async def told(file: SqliteStorage, kind: type[StoreError]) -> str:
 
 async def test_an_empty_database_is_to_be_migrated(file: SqliteStorage) -> None:
     text = await told(file, SchemaMismatch)
-    assert (
-        "no schema of kumofire_fsm yet; run: kumofire migrate --remote --database NAME (or --local)" in text
-    )
+    assert f"no schema of kumofire_fsm yet; run: {COMMAND} (" in text
 
 
 async def test_an_older_schema_is_to_be_migrated(file: SqliteStorage) -> None:
     await change(file, "UPDATE kumofire_schema SET version = 0, serves = 0")
     text = await told(file, SchemaMismatch)
-    assert text.startswith("the database has schema 0, and this code needs 1; run: kumofire migrate")
+    assert text.startswith(
+        "the database has schema 0, and this code needs 1; run: kumofire migrate MODULE:APP "
+    )
 
 
 async def test_a_schema_that_serves_only_newer_code_wants_newer_code(file: SqliteStorage) -> None:

@@ -11,7 +11,6 @@ from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
-from kumofire_fsm.store.schema import register_machines
 
 RUNS, JOBS = RunStatements([RunMachine.spec]), ScheduleStatements(JobMachine.spec)
 FIREABLE = [event.id for event in RunMachine.spec.events if event.id != "start"]
@@ -64,7 +63,6 @@ def calls() -> dict[str, list[Statement]]:
         "ScheduleStatements.insert_occurrences": JOBS.insert_occurrences(
             "t", [RUN_ROW | {"schedule_id": "1"}]
         ),
-        "register_machines": [register_machines([RunMachine.spec])],
     }
 
 
@@ -89,7 +87,7 @@ def test_what_only_reads_says_so_and_has_a_dotted_name(name):
     for statement in CALLS[name]:
         assert statement.reads is statement.sql.startswith("SELECT ")
         noun, _, verb = statement.name.partition(".")
-        assert noun in ("runs", "schedules", "bodies", "edges")
+        assert noun in ("runs", "schedules", "bodies")
         assert verb
         if statement.argument is not None:
             json.loads(statement.argument)
@@ -102,4 +100,4 @@ def test_every_public_method_is_called_here():
         for name, _ in inspect.getmembers(owner, inspect.isfunction)
         if not name.startswith("_")
     }
-    assert found - HELPERS == CALLS.keys() - {"register_machines"}
+    assert found - HELPERS == CALLS.keys()

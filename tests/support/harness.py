@@ -10,12 +10,13 @@ from typing import Any
 
 from fakes import FakeBatch, FakeMessage, RecordingQueue, SeededEntropy, VirtualClock
 
-from kumofire_fsm import Backoff, Kumofire, RunStatus, TransientStoreError
+from kumofire_fsm import Backoff, Kumofire, RunStatus
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.engine.binding import Timing
+from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Row, Statement
-from kumofire_fsm.store.schema import migrate, register_machines
+from kumofire_fsm.store.schema import migrate
 
 TABLES = ("kumofire_runs", "kumofire_bodies", "kumofire_schedules")
 
@@ -152,11 +153,11 @@ class Kit:
         app = app or self.app
         storage, queue = SqliteStorage(path, synchronous="OFF"), RecordingQueue()
         try:
-            await storage.call(migrate)
             counting = CountingStorage(storage)
             sends = queue if with_queue else None
             jobs = app.bind(db=counting, queue=sends, env=env, timing=timing, max_statements=max_statements)
-            await storage.execute(register_machines(list(jobs._binding.runs.specs.values())))
+            specs = list(jobs._binding.runs.specs.values())
+            await storage.call(lambda db: migrate(db, specs))
             yield Bound(jobs, counting, queue, self.clock)
         finally:
             await storage.close()

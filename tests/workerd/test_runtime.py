@@ -79,7 +79,7 @@ def test_the_migrations_apply(fresh: Server) -> None:
     tables = fresh.sql(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'kumofire_%' ORDER BY name"
     )
-    expected = ["kumofire_bodies", "kumofire_edges", "kumofire_schedules", "kumofire_runs", "kumofire_schema"]
+    expected = ["kumofire_bodies", "kumofire_edges", "kumofire_runs", "kumofire_schedules", "kumofire_schema"]
     assert [row["name"] for row in tables] == expected
 
 

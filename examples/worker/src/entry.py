@@ -8,8 +8,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 from workers import Request, Response
 
-from kumofire_fsm import InvalidArgument, NotFound, TransientStoreError, TransitionError, UnknownRun
 from kumofire_fsm.cloudflare import KumofireWorker
+from kumofire_fsm.errors import InvalidArgument, NotFound, TransientStoreError, TransitionError, UnknownRun
 
 JSON = TypeAdapter(Any)
 
@@ -90,7 +90,7 @@ class Default(KumofireWorker, app=app, db="JOBS_DB", queue="JOBS_QUEUE"):
         return reply(200, await self.jobs.list_schedules())
 
     async def pause_schedule(self, _request: Request, key: str) -> Response:
-        return reply(200, await self.jobs.disable_schedule_by_key(key))
+        return reply(200, await self.jobs.pause_schedule(schedule_key=key))
 
     async def list_records(self, _request: Request) -> Response:
         found = await self.env.JOBS_DB.prepare("SELECT * FROM records ORDER BY id DESC LIMIT 100").all()

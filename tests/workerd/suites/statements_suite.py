@@ -11,7 +11,6 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
-from kumofire_fsm.store.schema import register_machines
 
 SQL_BYTES_MAX = 100_000
 RUN, JOB = RunMachine.spec, JobMachine.spec
@@ -128,9 +127,3 @@ async def test_every_statement_on_recurring_jobs(storage):
     statements = schedule_statements(app_on(storage))
     assert set(statements) == methods(ScheduleStatements)
     await run_all(storage, statements)
-
-
-async def test_machines_are_registered_twice_without_harm(storage):
-    statement = register_machines([RUN, JOB])
-    assert await storage.execute(statement) == []
-    assert await storage.execute(statement) == []

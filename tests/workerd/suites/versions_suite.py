@@ -6,7 +6,7 @@ from shop import Shop
 from kumofire_fsm.errors import SchemaMismatch, StoreError, UnknownJob
 from kumofire_fsm.values.message import message_body
 
-COMMAND = "run: kumofire migrate --remote --database NAME (or --local)"
+COMMAND = "run: kumofire migrate MODULE:APP --remote --database NAME "
 LATER = [10]  # a message that met a failing database, in seconds
 UNKNOWN_JOB = [60]
 
@@ -76,7 +76,7 @@ async def test_a_table_that_is_missing_names_the_command(env):
         shop.jobs.create_schedule("work", every=60),
     ):
         said = await refusal(work)
-        assert said.startswith(f"the database has no schema of kumofire_fsm yet; {COMMAND} ("), said
+        assert said.startswith(f"the database has no schema of kumofire_fsm yet; {COMMAND}"), said
         assert "no such table" in said, said
 
 

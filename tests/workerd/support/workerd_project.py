@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,8 +16,6 @@ from typing import Any
 
 from workerd_parts import HERE, ROOT
 from workerd_server import Bindings, Server
-
-from kumofire_fsm.store.schema import migrations
 
 EXAMPLE = ROOT / "examples" / "worker"
 WRANGLER = HERE / "node_modules" / ".bin" / "wrangler"
@@ -62,11 +61,9 @@ class Project:
         )
 
     def migrate(self) -> None:
-        """Put the package's migrations after the project's own, and have wrangler apply them all."""
-        folder = self.folder / "migrations"
-        first = 1 + len(list(folder.iterdir()))
-        for number, each in enumerate(migrations(), first):
-            (folder / f"{number:04}_kumofire_{each.name}").write_text(each.sql)
+        """Bring the local database the package's tables and the project's own, as the documentation says."""
+        command = [sys.executable, "-m", "kumofire_fsm.cli", "migrate", "src.jobs:app"]
+        self._run([*command, "--local", "--database", "jobs"])
         self.wrangler("d1", "migrations", "apply", "jobs", "--local")
 
     def vendor(self, wheels: Sequence[Path]) -> None:

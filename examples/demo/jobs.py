@@ -11,8 +11,6 @@ from pydantic import BaseModel
 
 from kumofire_fsm import Backoff, Cancel, Kumofire, RunContext
 
-__all__ = ["Digest", "File", "app", "digest_of"]
-
 app = Kumofire(retry=Backoff(first=timedelta(seconds=0.3), cap=timedelta(seconds=1)))
 
 

@@ -12,13 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from kumofire_fsm import NewRun, RunMachine, RunStatus
-from kumofire_fsm.cli.demo.jobs import Digest, digest_of
-from kumofire_fsm.embedded.opening import EmbeddedJobs
+from jobs import Digest, digest_of
+
+from kumofire_fsm import EmbeddedJobs, NewRun, RunMachine, RunStatus
 from kumofire_fsm.machines import Role
 
-__all__ = ["Story", "files_under"]
-
+HERE: Final = Path(__file__).resolve().parent
 CONCURRENCY: Final = 8
 LEASE_SECONDS: Final = 2.0
 WORK_SECONDS: Final = 5.0
@@ -124,10 +123,10 @@ class Story:
         return self.schedule
 
     def _start_worker(self) -> None:
-        command = [sys.executable, "-m", "kumofire_fsm.cli", "worker", f"{digest_of.__module__}:app"]
+        command = [sys.executable, "-m", "kumofire_fsm.cli", "worker", "jobs:app"]
         options = ["--db", str(self.db), "--concurrency", str(CONCURRENCY), "--lease", str(LEASE_SECONDS)]
         log = (self.db.parent / "worker.log").open("ab")
-        worker = subprocess.Popen([*command, *options], stdout=log, stderr=log)
+        worker = subprocess.Popen([*command, *options], cwd=HERE, stdout=log, stderr=log)
         log.close()
         self.workers.append(worker)
         self.said.append(f"started worker {worker.pid}")

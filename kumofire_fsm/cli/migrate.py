@@ -1,0 +1,93 @@
+"""``kumofire migrate``: brings a database the schema, and the edges of an application's own machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from kumofire_fsm.cli.d1 import D1Database
+from kumofire_fsm.cli.folder import Folder
+from kumofire_fsm.cli.loading import load_app
+from kumofire_fsm.cli.sqlite_file import SqliteFile
+from kumofire_fsm.errors import InvalidArgument, MigrationConflict
+from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.store.edges import Ask, Leftovers
+from kumofire_fsm.store.schema import Change, Missing
+
+__all__ = ["migrate_command"]
+
+_DONE: Final = {"add": "added", "remove": "removed"}
+
+
+def migrate_command(
+    application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
+    sqlite: Annotated[Path | None, typer.Option(help="An SQLite file; made if it does not exist.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Wrangler's local D1 database.")] = False,
+    remote: Annotated[bool, typer.Option("--remote", help="The D1 database at Cloudflare.")] = False,
+    folder: Annotated[Path | None, typer.Option("--dir", help="Wrangler's migrations_dir.")] = None,
+    database: Annotated[str | None, typer.Option(help="D1: its name or binding.", metavar="NAME")] = None,
+    config: Annotated[Path | None, typer.Option(help="D1: wrangler's configuration file.")] = None,
+    env: Annotated[str | None, typer.Option(help="D1: the configuration's environment.")] = None,
+    contract: Annotated[
+        bool,
+        typer.Option("--contract", help="Remove edges that the machines no longer have, and nothing else."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is pending; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --remote.")] = False,
+) -> None:
+    """Bring a database what the application's code needs: the schema, and the edges of its own machines.
+
+    An SQLite file and a D1 database are changed at once, all of it or nothing. --dir writes numbered files
+    beside your own for `wrangler d1 migrations apply`. Choose one of the two for a database.
+
+    Nothing is taken away, so code that runs now goes on. When the new code runs everywhere, --contract
+    removes the edges that its machines no longer have; it is refused while live runs are in a state that
+    goes.
+    """
+    specs = load_app(application).registry.machines()
+    where = _chosen(sqlite, folder, database, config, env, local=local, remote=remote, yes=yes)
+    change = where.migrate(partial(_contraction if contract else Missing.of, specs=specs), dry_run=dry_run)
+    if not change:
+        typer.echo(f"{where}: nothing to {change.verb}")
+    elif dry_run:
+        typer.echo("\n  ".join([f"{where}: would {change.verb} {change}", *change.items()]))
+    else:
+        typer.echo(f"{where}: {_DONE[change.verb]} {change}")
+
+
+def _contraction(ask: Ask, specs: Sequence[MachineSpec]) -> Change:
+    if missing := Missing.of(ask, specs):
+        raise MigrationConflict(
+            f"--contract comes last, and this code still lacks {missing}: migrate without --contract, deploy "
+            "the code everywhere, and then contract; nothing was changed"
+        )
+    return Leftovers.of(ask, specs)
+
+
+def _chosen(
+    sqlite: Path | None,
+    folder: Path | None,
+    database: str | None,
+    config: Path | None,
+    env: str | None,
+    *,
+    local: bool,
+    remote: bool,
+    yes: bool,
+) -> SqliteFile | Folder | D1Database:
+    """Return the one place that the options name."""
+    if (sqlite is not None) + (folder is not None) + local + remote != 1:
+        raise InvalidArgument("give exactly one of --sqlite FILE, --local, --remote and --dir DIR")
+    if (database or config or env) and not (local or remote):
+        raise InvalidArgument("--database, --config and --env belong to --local and --remote")
+    if sqlite is not None:
+        return SqliteFile(sqlite)
+    if folder is not None:
+        return Folder(folder)
+    if not database:
+        raise InvalidArgument("--local and --remote need --database NAME, as wrangler's configuration has it")
+    return D1Database(database, remote, config, env, yes)

@@ -1,0 +1,59 @@
+"""An SQLite file, looked at and changed in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.adapters.sqlite_errors import translate
+from kumofire_fsm.store.schema import Aim, Change
+
+__all__ = ["SqliteFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFile:
+    """An SQLite file; it is made when something is to be stored in it."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def migrate(self, aim: Aim, *, dry_run: bool) -> Change:
+        """Do all that is to be done, or nothing; return what that is.
+
+        Raises:
+            StoreError: it cannot be opened, or is not a database.
+        """
+        found = self._find(aim)
+        return asyncio.run(self._apply(aim)) if found and not dry_run else found
+
+    def _find(self, aim: Aim) -> Change:
+        """Look into the file without writing."""
+        where = f"{self.path.absolute().as_uri()}?mode=ro" if self.path.exists() else ":memory:"
+        try:
+            with closing(sqlite3.connect(where, uri=True)) as db:
+                return aim(db.execute)
+        except sqlite3.Error as exc:
+            raise translate(exc, str(self.path)) from exc
+
+    async def _apply(self, aim: Aim) -> Change:
+        """Find it again where nobody writes meanwhile, and do it."""
+
+        def act(db: sqlite3.Connection) -> Change:
+            change = aim(db.execute)
+            for statement in change.statements():
+                db.execute(statement)
+            return change
+
+        storage = SqliteStorage(self.path)
+        try:
+            done: Change = await storage.call(act)
+        finally:
+            await storage.close()
+        return done
