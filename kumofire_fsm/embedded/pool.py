@@ -14,9 +14,9 @@ from typing import Any, Final
 from kumofire_fsm.embedded.upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import claim_due
-from kumofire_fsm.engine.facts import json_facts
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.machines.run import SUSPECT
+from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.work.attempt import Attempt, Ending, release
 from kumofire_fsm.work.settle import settle
 from kumofire_fsm.work.tasks import HandlerTasks

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.facts import json_facts
 from kumofire_fsm.engine.moves import fire_one, read_runs, send_hints, startable
 from kumofire_fsm.errors import (
     InvalidArgument,
@@ -23,7 +22,7 @@ from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at
-from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.jsontext import json_facts, storable
 from kumofire_fsm.values.limits import FACTS_BYTES
 from kumofire_fsm.values.times import duration_ms, instant_ms
 

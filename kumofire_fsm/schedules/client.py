@@ -16,7 +16,7 @@ from kumofire_fsm.models import Created, NewSchedule, SyncReport
 from kumofire_fsm.runs.creation import NewRow, RowMaker
 from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.schedules.changes import ScheduleOptions, change, declare, new_row
-from kumofire_fsm.schedules.moves import Place, fire_person, insert_row, place_of, read_row, revise
+from kumofire_fsm.schedules.moves import Place, fire_person, place_of, read_row, revise, store
 from kumofire_fsm.schedules.rows import Schedule, run_row, schedule, stored_object
 from kumofire_fsm.schedules.sync import sync
 from kumofire_fsm.store.schedules import ScheduleRow
@@ -66,7 +66,7 @@ class ScheduleClient:
             InvalidArgument: the key is taken, or as `create`.
         """
         row = new_row(self._binding, NewSchedule(name, payload, schedule_key, **options))
-        if not await insert_row(self._binding, row):
+        if not await store(self._binding, [row]):
             raise InvalidArgument(
                 f"a schedule with the key {schedule_key!r} exists; use upsert_schedule to change it"
             )
@@ -114,7 +114,7 @@ class ScheduleClient:
         new = NewSchedule(name, payload, schedule_key, **options)
         place, binding = place_of(None, schedule_key), self._binding
         try:
-            if await insert_row(binding, new_row(binding, new)):
+            if await store(binding, [new_row(binding, new)]):
                 return schedule(await read_row(binding, place))
         except InvalidSchedule:
             if await self.get_schedule(schedule_key=schedule_key) is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.calendar.decision import passed_over
@@ -24,7 +24,7 @@ from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.ids import check_id
 
-__all__ = ["RETRIES", "Place", "fire_person", "insert_row", "place_of", "read_row", "revise"]
+__all__ = ["RETRIES", "Place", "fenced", "fire_person", "place_of", "read_row", "revise", "store"]
 
 RETRIES: Final = 5
 """How often a change reads the row again after losing a race."""
@@ -62,12 +62,32 @@ async def read_row(binding: Binding, place: Place) -> ScheduleRow:
     return ScheduleRow(*rows[0])
 
 
-async def insert_row(binding: Binding, row: Mapping[str, Any]) -> bool:
-    """Store a new recurring job; return False when its key is taken."""
-    stored = bool(await binding.storage.execute(binding.schedules.insert([row])))
-    if stored:
-        binding.wake()
-    return stored
+async def store(
+    binding: Binding, rows: Sequence[Mapping[str, Any]], moves: Sequence[Mapping[str, Any]] = ()
+) -> set[str]:
+    """Store new schedules and fenced moves of others in one batch; return the ids of those that were stored.
+
+    A new one is left out when its key is taken, a move when the row has changed meanwhile.
+
+    Raises:
+        InvalidSchedule: the database refused one of them; nothing was stored.
+    """
+    statements = [binding.schedules.insert(rows)] if rows else []
+    if moves:
+        events = sorted({move["event"] for move in moves})
+        statements.append(binding.schedules.fire(events, moves))
+    binding.wake()
+    try:
+        answers = await binding.storage.batch(statements)
+    except RowRefused as exc:
+        which = ", ".join(sorted(each["id"] for each in (*rows, *moves)))
+        raise InvalidSchedule(f"the database refused the schedules {which}: {exc}") from exc
+    return {row[0] for answer in answers for row in answer}
+
+
+def fenced(binding: Binding, row: ScheduleRow, move: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a move that is made only while the row is as it was read."""
+    return {**move, "id": row.id, "revision": row.revision, "due": row.next_at, "now": binding.now()}
 
 
 async def revise(
@@ -79,7 +99,7 @@ async def revise(
         move = decide(row)
         if move is None:
             return row
-        if await _fire(binding, row, move):
+        if await store(binding, [], [fenced(binding, row, move)]):
             return await read_row(binding, Place("id", row.id))
     raise _conflict(place, "revise")
 
@@ -112,7 +132,7 @@ async def fire_person(binding: Binding, place: Place, event: str, missed: str = 
                 legal=legal,
             )
         more = _resumption(row, missed, binding.now()) if event == "resume" else {}
-        if await _fire(binding, row, {"event": event, **more}):
+        if await store(binding, [], [fenced(binding, row, {"event": event, **more})]):
             return await read_row(binding, Place("id", row.id))
     raise _conflict(place, event)
 
@@ -129,16 +149,6 @@ def _resumption(row: ScheduleRow, missed: str, now: int) -> dict[str, Any]:
     last = latest_between(recurrence, row.next_at - 1, now)
     passed = passed_over(recurrence, row.next_at, last, "paused")
     return {"occurrence": following, **passed.columns()}
-
-
-async def _fire(binding: Binding, row: ScheduleRow, move: Mapping[str, Any]) -> bool:
-    full = {**move, "id": row.id, "revision": row.revision, "due": row.next_at, "now": binding.now()}
-    try:
-        moved = await binding.storage.execute(binding.schedules.fire([move["event"]], [full]))
-    except RowRefused as exc:
-        raise InvalidSchedule(f"schedule {row.id}: {move['event']!r} was refused: {exc}") from exc
-    binding.wake()
-    return bool(moved)
 
 
 def _conflict(place: Place, event: str) -> Conflict:

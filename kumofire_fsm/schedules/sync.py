@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.errors import Conflict, InvalidArgument, InvalidSchedule, RowRefused
+from kumofire_fsm.errors import Conflict, InvalidArgument, InvalidSchedule
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import NewSchedule, SyncReport
-from kumofire_fsm.ports import Statement
 from kumofire_fsm.runs.storing import chunks
 from kumofire_fsm.schedules.changes import declare, new_row, over
-from kumofire_fsm.schedules.moves import RETRIES
+from kumofire_fsm.schedules.moves import RETRIES, fenced, store
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 
@@ -89,47 +88,22 @@ def _plan(
             gone[key] = row
             continue
         if move is not None:
-            moves[key] = _fenced(binding, row, move)
+            moves[key] = fenced(binding, row, move)
     ending = {key: row for key, row in gone.items() if row.state not in settled}
-    moves |= {key: _fenced(binding, row, {"event": "end"}) for key, row in ending.items()}
+    moves |= {key: fenced(binding, row, {"event": "end"}) for key, row in ending.items()}
     return _Plan(fresh, moves, frozenset(ending))
-
-
-def _fenced(binding: Binding, row: ScheduleRow, move: Mapping[str, Any]) -> dict[str, Any]:
-    return {**move, "id": row.id, "revision": row.revision, "due": row.next_at, "now": binding.now()}
 
 
 async def _store(binding: Binding, plan: _Plan) -> set[str]:
     """Store a plan in batches of about 1 MB; return the keys that were stored."""
     done: set[str] = set()
     items = plan.rows | plan.moves
-    parts = chunks(list(items), lambda key: _size(items[key]))
-    for part in parts:
-        done |= await _store_part(
-            binding,
-            {key: plan.rows[key] for key in part if key in plan.rows},
-            {key: plan.moves[key] for key in part if key in plan.moves},
-        )
+    for part in chunks(list(items), lambda key: _size(items[key])):
+        rows, moves = ([there[key] for key in part if key in there] for there in (plan.rows, plan.moves))
+        ids = await store(binding, rows, moves)
+        done |= {key for key in part if items[key]["id"] in ids}
     return done
 
 
 def _size(item: Mapping[str, Any]) -> int:
     return _OVERHEAD + 2 * len(item.get("payload") or item.get("new_payload") or "")
-
-
-async def _store_part(
-    binding: Binding, rows: Mapping[str, Mapping[str, Any]], moves: Mapping[str, Mapping[str, Any]]
-) -> set[str]:
-    statements: list[Statement] = []
-    if rows:
-        statements.append(binding.schedules.insert(list(rows.values())))
-    if moves:
-        events = sorted({move["event"] for move in moves.values()})
-        statements.append(binding.schedules.fire(events, list(moves.values())))
-    binding.wake()
-    try:
-        answers = await binding.storage.batch(statements)
-    except RowRefused as exc:
-        raise InvalidSchedule(f"the database refused the schedules {sorted({*rows, *moves})}: {exc}") from exc
-    ids = {row[0] for answer in answers for row in answer}
-    return {key for key, item in {**rows, **moves}.items() if item["id"] in ids}

@@ -15,7 +15,7 @@ from kumofire_fsm.values.limits import JSON_DEPTH, SAFE_INTEGER
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["cut", "decode", "encode", "encode_typed", "first_line", "storable"]
+__all__ = ["cut", "decode", "encode", "encode_typed", "first_line", "json_facts", "storable"]
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -95,6 +95,11 @@ def first_line(text: str, length: int) -> str:
     """Return a text's first line in at most ``length`` characters, with a mark where it was cut."""
     line = text.split("\n", 1)[0]
     return line if len(line) <= length else f"{line[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def json_facts(**facts: Any) -> str:
+    """Return what one entry of a history notes; in ASCII, so that its length is its size."""
+    return json.dumps(facts, separators=(",", ":"))
 
 
 def storable(text: object, what: str) -> str:

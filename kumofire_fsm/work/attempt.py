@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.definitions import Definition
-from kumofire_fsm.engine.facts import error_text, json_facts, text_of
 from kumofire_fsm.engine.moves import fire_one
 from kumofire_fsm.errors import (
     InvalidArgument,
@@ -31,12 +30,13 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
 from kumofire_fsm.store.rows import ClaimedRun, Move
-from kumofire_fsm.values.jsontext import cut, encode, first_line
+from kumofire_fsm.values.jsontext import cut, encode, first_line, json_facts
 from kumofire_fsm.values.limits import ERROR_BYTES, INLINE_BYTES, PROGRESS_BYTES
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
 from kumofire_fsm.work import driving
 from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
 from kumofire_fsm.work.context import RunContext
+from kumofire_fsm.work.error_text import error_text, text_of
 
 __all__ = ["Attempt", "Ending", "release"]
 

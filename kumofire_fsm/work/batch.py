@@ -58,7 +58,7 @@ class Batch:
             await self._settle_now()  # what has ended is stored, whatever ends the worker
 
     def affords_more(self, beside: int = 0) -> bool:
-        """Return whether statements are left for a handler more, with all that is to come, and some beside."""
+        """Return whether statements are left for a handler more, all that is to come, and some beside."""
         return self._budget.affords(self._owed() + beside)
 
     async def _call(self, attempt: Attempt) -> None:

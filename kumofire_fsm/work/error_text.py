@@ -1,24 +1,18 @@
-"""What is noted of an attempt: the facts of a history's entry, and the text of an error."""
+"""What is stored of an error: its text on one line, then where in the application it came from."""
 
 from __future__ import annotations
 
-import json
 import traceback
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from kumofire_fsm.values.jsontext import cut
 from kumofire_fsm.values.limits import ERROR_BYTES
 
-__all__ = ["error_text", "json_facts", "text_of"]
+__all__ = ["error_text", "text_of"]
 
-_OURS: Final = {str(Path(__file__).parents[1] / "work" / name) for name in ("attempt.py", "driving.py")}
+_OURS: Final = {str(Path(__file__).with_name(name)) for name in ("attempt.py", "driving.py")}
 """What stands between a worker and a handler in every traceback."""
-
-
-def json_facts(**facts: Any) -> str:
-    """Return what one entry of a history notes; in ASCII, so that its length is its size."""
-    return json.dumps(facts, separators=(",", ":"))
 
 
 def error_text(exc: BaseException) -> str:
