@@ -5,7 +5,7 @@ An attempt whose handler has SQL of its own is settled alone, in one transaction
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -56,12 +56,15 @@ async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> dict[
 
     moved = await fire(binding, [ending.move for ending in endings], batch)
     late = [ending.move for ending in endings if ending.move.id not in moved]
-    return moved | await _made_before(binding, late) if late else moved
+    if not late:
+        return moved
+    return moved | await _made_before(binding, late, await read_runs(binding, [move.id for move in late]))
 
 
-async def _made_before(binding: Binding, late: Sequence[Move]) -> dict[str, Moved]:
+async def _made_before(
+    binding: Binding, late: Sequence[Move], rows: Mapping[str, RunRow]
+) -> dict[str, Moved]:
     """Return those of the moves that did nothing because they had been made, and the answer was lost."""
-    rows = await read_runs(binding, [move.id for move in late])
     moved = {}
     for move in late:
         row = rows.get(move.id)
@@ -91,9 +94,9 @@ async def _commit(binding: Binding, ending: Ending) -> dict[str, Moved]:
         else:
             await follow(binding, [moved], move.now)
             return {moved.id: moved}
-        row = (await read_runs(binding, [move.id])).get(move.id)
-        if row is None or not _is_under_way(binding, move, row):
-            return await _made_before(binding, [move])
+        rows = await read_runs(binding, [move.id])
+        if not _is_under_way(binding, move, rows.get(move.id)):
+            return await _made_before(binding, [move], rows)
         if ending.refused is not None and _is_theirs(error):
             refusal = CommitRefused(f"the database refused the handler's own statements: {error}")
             refusal.__cause__ = error
@@ -122,8 +125,12 @@ def _reached(move: Move, row: RunRow) -> Moved | None:
     return Moved(*(getattr(row, name) for name in Moved._fields))
 
 
-def _is_under_way(binding: Binding, move: Move, row: RunRow) -> bool:
-    return _owns(move, row) and binding.runs.specs[row.machine].has_role(row.state, Role.LEASED)
+def _is_under_way(binding: Binding, move: Move, row: RunRow | None) -> bool:
+    return (
+        row is not None
+        and _owns(move, row)
+        and binding.runs.specs[row.machine].has_role(row.state, Role.LEASED)
+    )
 
 
 def _owns(move: Move, row: RunRow) -> bool:
