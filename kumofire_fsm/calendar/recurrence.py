@@ -69,9 +69,9 @@ class Recurrence:
         found = self.rule.previous(at if self.end_at is None else min(at, self.end_at + 1))
         return None if found is None or (self.start_at is not None and found < self.start_at) else found
 
-    def left(self, fired: int) -> int | None:
-        """Return how many runs may still be made after ``fired`` of them; None for any number."""
-        return None if self.max_occurrences is None else max(self.max_occurrences - fired, 0)
+    def left(self, made: int) -> int | None:
+        """Return how many runs may still be made after ``made`` of them; None for any number."""
+        return None if self.max_occurrences is None else max(self.max_occurrences - made, 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return what is stored."""

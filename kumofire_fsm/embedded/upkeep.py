@@ -94,7 +94,7 @@ class Upkeep:
                 log.error("deadlines could not be fired: %s", exc)
                 await asyncio.sleep(OVERDUE_SECONDS)
                 continue
-            if jobs.fired or moved.rows:
+            if jobs.made or moved.rows:
                 self._pool.wake()
             if not moved.more and not jobs.more:
                 self.plan_soon()

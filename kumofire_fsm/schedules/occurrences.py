@@ -37,7 +37,7 @@ class ScheduleReport:
     """What one look at the recurring jobs did."""
 
     more: bool = False
-    fired: int = 0
+    made: int = 0
     skipped: int = 0
     suspended: int = 0
     sent: int = 0
@@ -64,7 +64,7 @@ class _Advanced(NamedTuple):
 
     id: str
     run_at: int | None = None
-    fired: int = 0
+    made: int = 0
     skipped: int = 0
     suspended: int = 0
     more: int = 0
@@ -93,7 +93,7 @@ async def advance_due_schedules(binding: Binding, *, limit: int) -> ScheduleRepo
     refused = await send_hints(binding, hinted)
     return ScheduleReport(
         more=len(found) > limit or any(each.more for each in moved),
-        fired=sum(each.fired for each in moved),
+        made=sum(each.made for each in moved),
         skipped=sum(each.skipped for each in moved),
         suspended=sum(each.suspended for each in moved),
         sent=len(hinted) - refused,
@@ -136,7 +136,7 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
     )
     advanced: list[Row] = [_counted(moves[row[0]], now) for row in answers[0]]
     return advanced + [
-        _Advanced(run["id"], run["run_at"] if run["id"] in runs.hinted else None, fired=1) for run in fresh
+        _Advanced(run["id"], run["run_at"] if run["id"] in runs.hinted else None, made=1) for run in fresh
     ]
 
 
@@ -155,7 +155,7 @@ def _decided(
     recurrence = recurrence_from_json(json.loads(job.schedule))
     held = recurrence.overlap == "queue" and job.wake_at is not None and job.wake_at > job.next_at
     catch_up: Any = job.catch_up
-    due = Due(job.next_at, now, job.fired, bool(unsettled), held, catch_up, room)
+    due = Due(job.next_at, now, job.made, bool(unsettled), held, catch_up, room)
     decision = decide(recurrence, due)
     made = [_run(binding, makers, job, recurrence, at, now) for at in decision.runs]
     for row, hinted in made:
@@ -170,11 +170,11 @@ def _decided(
 def _move(job: ScheduleRow, decision: Decision, now: int) -> dict[str, Any]:
     behind = decision.next_at is not None and decision.next_at <= now
     return {
-        "event": decision.event,
+        "event": "advance",
         "occurrence": decision.next_at,
-        "fired_at": decision.runs[-1] if decision.runs else None,
+        "latest": decision.runs[-1] if decision.runs else None,
         "runs": len(decision.runs),
-        "held_until": now + HOLD_MS,
+        "held_until": now + HOLD_MS if decision.holds else None,
         "new_catch_up": job.catch_up if behind else None,
         **decision.passed.columns(),
     }
@@ -207,5 +207,5 @@ def _counted(move: Mapping[str, Any], now: int) -> _Advanced:
     """Return what a job's move counts for."""
     if move["event"] == "suspend":
         return _Advanced(move["id"], suspended=1)
-    behind = move["event"] == "fire" and move["occurrence"] is not None and move["occurrence"] <= now
-    return _Advanced(move["id"], skipped=move["passed"], more=int(behind))
+    due_again = move["held_until"] is None and move["occurrence"] is not None and move["occurrence"] <= now
+    return _Advanced(move["id"], skipped=move["passed"], more=int(due_again))

@@ -152,7 +152,7 @@ CREATE TABLE kumofire_schedules (
   tick TEXT,
   revision INTEGER NOT NULL,
   origin TEXT,
-  fired INTEGER NOT NULL DEFAULT 0,
+  made INTEGER NOT NULL DEFAULT 0,
   skipped INTEGER NOT NULL DEFAULT 0,
   skipped_at INTEGER,
   skipped_why TEXT,
