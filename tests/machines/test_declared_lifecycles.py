@@ -24,6 +24,7 @@ RUN_EDGES = [
     ("succeed", "running", "succeeded", ""),
     ("succeed", "canceling", "succeeded", ""),
     ("retry", "running", "retrying", LEFT),
+    ("retry", "running", "failed", ""),
     ("retry", "canceling", "canceled", ""),
     ("fail", "running", "failed", ""),
     ("fail", "canceling", "canceled", ""),

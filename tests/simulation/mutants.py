@@ -154,6 +154,8 @@ MUTANTS = (
         ((r" AND r\.revision = a\.revision AND \(a\.due IS NULL OR r\.next_at = a\.due\)", ""),),
     ),
     Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),)),
+    Mutant("a last attempt is not the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "1"),)),
+    Mutant("a failure is the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "0"),)),
     Mutant("a release counts as an attempt", r"runs\.release", ((r"\(r\.attempt - 1\)", "r.attempt"),)),
     Mutant("a suspect starts beside others", r"runs\.claim", ((r"r\.suspect (= 0|< \d+)\)", "1)"),)),
     Mutant(
