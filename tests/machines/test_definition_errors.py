@@ -8,7 +8,7 @@ import pytest
 from statemachine import State as BaseState
 
 from kumofire_fsm.errors import DefinitionError, KumofireError
-from kumofire_fsm.machines import Deadline, Event, Outcome, Role, RunMachine, State
+from kumofire_fsm.machines import Actor, Deadline, Event, Outcome, Role, RunMachine, State
 
 
 @pytest.fixture
@@ -77,6 +77,7 @@ def test_a_state_that_could_hold_a_run_for_ever_is_refused(refused, role):
     refused(
         "small: state 'c' has no deadline, so a run could stay in it for ever; give it "
         "deadline=Deadline(...), or say waits=True",
+        in_table="rows",
         a=a,
         b=b,
         c=c,
@@ -145,29 +146,13 @@ def test_a_deadline_that_fires_nothing_is_refused(declare):
         declare(a=a, b=b, go=Event(a.to(b)))
 
 
-def test_a_claimable_state_that_nothing_starts_is_refused(refused):
-    a, b, c = begin(), settled(), State(role=Role.CLAIMABLE, deadline=Deadline("now", "done"))
-    refused(
-        "small: state 'c' is claimable, but no edge leads from it to a leased state; add one, or give it "
-        "another role",
-        a=a,
-        b=b,
-        c=c,
-        go=Event(a.to(c)),
-        done=Event(c.to(b)),
-    )
-
-
 def test_a_consumers_event_that_a_leased_state_does_not_answer_is_refused(refused):
-    reviewing = State(role=Role.LEASED, deadline=Deadline("now + lease_ms", "lose"))
     machine = RunMachine
     refused(
-        "small: a consumer fires 'heartbeat' on a leased run, but there is no edge from reviewing, so "
-        "its outcome would be lost; add one",
+        "small: a consumer fires 'park' on a leased run, but no edge leads from canceling, so its outcome would be "
+        "lost; add one",
         machine,
-        reviewing=reviewing,
-        review=Event(machine.running.to(reviewing)),
-        lose=machine.lose | reviewing.to(machine.failed),
+        park=Event(machine.running.to(machine.ready), by=Actor.CONSUMER),
     )
 
 
