@@ -70,7 +70,7 @@ class Decision:
 
     Attributes:
         runs: the occurrences that become runs, ascending.
-        next_at: the occurrence that it waits for from now on; None when there is none left.
+        next_at: the occurrence that it waits for from now on; None when none is left.
         passed: what is passed over.
         holds: whether that occurrence is due, and waits until its previous run is settled.
         cancels: whether its unsettled runs are to be cancelled first.

@@ -21,7 +21,7 @@ _SETTLED = {
     "dedupe_slot": "when(dedupe == 'active', None, dedupe_slot)",
 }
 HANDED_BACK = {"attempt": "attempt - 1", "suspect": "0"}
-"""For edges out of a leased state that are no failure: the attempt does not count."""
+"""For edges that end an attempt without a failure: the attempt does not count."""
 _LEASE = "least(now + lease_ms, timeout_at)"
 _GRACE = "least(timeout_at, now + grace_ms)"
 _NEXT_TRY = "least(run_at - horizon_ms, expires_at)"

@@ -3,7 +3,7 @@
 A move that finds no open edge moves nothing, and mostly nobody is told: the outcome of a handler is
 dropped, say, and the handler called again. So each verb says from which states it must find an edge, where
 that must lead, and whether it must be open whatever the row holds; a class that does not answer so does not
-come to exist. Events of deadlines are no verbs: each deadline names its own, and `rules` checks them there.
+come to exist. A deadline names its own events, which `rules` checks.
 """
 
 from __future__ import annotations

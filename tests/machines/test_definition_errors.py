@@ -178,7 +178,7 @@ def test_an_event_without_an_edge_is_refused(refused):
 
 def test_an_edge_to_a_state_of_another_lifecycle_is_refused(declare):
     a, b, stranger = begin(), settled(), settled()
-    with pytest.raises(DefinitionError, match=r"^an edge leads to .*, which is no state of this class$"):
+    with pytest.raises(DefinitionError, match=r"^an edge leads to .*, which is not a state of this class$"):
         declare(a=a, b=b, go=Event(a.to(b) | a.to(stranger)))
 
 

@@ -187,7 +187,9 @@ def test_a_state_or_event_whose_name_begins_like_a_callback_is_none(declare):
 
 @pytest.mark.parametrize("thing", [Lifecycle, int, RunMachine.spec, None])
 def test_something_that_is_no_lifecycle_is_refused(thing):
-    with pytest.raises(InvalidArgument, match=re.escape("is no lifecycle: give a class such as RunMachine")):
+    with pytest.raises(
+        InvalidArgument, match=re.escape("is not a lifecycle: give a class such as RunMachine")
+    ):
         lint(thing)
 
 
