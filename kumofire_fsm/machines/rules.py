@@ -97,6 +97,11 @@ def _fires(spec: MachineSpec, state: str, fires: tuple[str, ...]) -> Iterable[Br
             what = f"the deadline of {state!r} fires {event!r}, which has no edge from there{near}"
             place = {"state": state, "event": event}
             yield "deadline", what, "add one, or drop it from the deadline", place
+        elif spec.has_role(state, Role.LEASED) and any(
+            e.target == state for e in spec.edges_from(state, event)
+        ):
+            what = f"the deadline of {state!r} fires {event!r}, which leaves a dead worker's run where it is"
+            yield "deadline", what, "lead it elsewhere", {"state": state, "event": event}
     last = spec.edges_from(state, fires[-1]) if fires else ()
     if not any(edge.guard is None for edge in last):
         what = f"the deadline of {state!r} ends in {fires[-1:]}, whose guards may all fail"

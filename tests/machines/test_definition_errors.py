@@ -140,6 +140,15 @@ def test_a_deadline_whose_earlier_event_has_no_open_edge_is_fine(declare):
     assert spec.state("a").deadline.fires == ("early", "go")
 
 
+def test_a_lease_whose_deadline_keeps_it_is_refused(refused):
+    machine = RunMachine
+    refused(
+        "small: the deadline of 'running' fires 'lose', which leaves a dead worker's run where it is; lead it elsewhere",
+        machine,
+        lose=Event(machine.running.to.itself() | machine.canceling.to(machine.canceled)),
+    )
+
+
 def test_a_deadline_that_fires_nothing_is_refused(declare):
     a, b = begin(waits=False, deadline=Deadline("now")), settled()
     with pytest.raises(DefinitionError, match=r"^small: the deadline of 'a' "):
