@@ -151,6 +151,9 @@ class Kumofire:
         Work that must not be lost belongs into a job. Hooks cost one statement for each set of transitions
         they are called for, and may take 5 s together; a plain function holds up everything.
 
+        An event is not a state: "fail" is fired where the handler or its retry policy says never, and other
+        events lead to ``failed`` too; see `on_enter`.
+
         Args:
             event: an event that changes a run's state.
             job: only for runs of this job.
@@ -161,7 +164,11 @@ class Kumofire:
         return self._hook(event, None, job)
 
     def on_enter(self, state: str, *, job: str | None = None) -> Callable[[HookT], HookT]:
-        """Register the decorated function to be called after each transition into a state; see `on`."""
+        """Register the decorated function to be called after each transition into a state; see `on`.
+
+        ``on_enter("failed")`` is the hook for every failure: of a handler that said never (event "fail"),
+        of attempts that are spent ("retry"), of a worker that died too often ("lose").
+        """
         return self._hook(None, state, job)
 
     def _hook(self, event: str | None, state: str | None, job: str | None) -> Callable[[HookT], HookT]:

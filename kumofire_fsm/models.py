@@ -144,7 +144,7 @@ class DispatchReport:
     Attributes:
         moved: runs whose deadline fired.
         sent: hints that the queue took.
-        fired: occurrences of recurring jobs that became runs.
+        made: runs that recurring jobs made.
         skipped: occurrences that were passed over, as their policies say; at least so many.
         suspended: recurring jobs set aside because their row cannot be evaluated.
         refused: hints that the queue refused; their runs are sent again soon.
@@ -153,7 +153,7 @@ class DispatchReport:
 
     moved: int = 0
     sent: int = 0
-    fired: int = 0
+    made: int = 0
     skipped: int = 0
     suspended: int = 0
     refused: int = 0

@@ -55,7 +55,7 @@ CREATE TABLE kumofire_bodies (
   PRIMARY KEY (owner, kind)
 ) STRICT, WITHOUT ROWID;
 
--- Schedules: recurring jobs. fired and skipped count occurrences, and origin says who declared it, if code did.
+-- Schedules: recurring jobs. made and skipped count occurrences, origin says who declared it, if code did.
 CREATE TABLE kumofire_schedules (
   id TEXT PRIMARY KEY NOT NULL,
   machine TEXT NOT NULL,
@@ -68,7 +68,7 @@ CREATE TABLE kumofire_schedules (
   tick TEXT,
   revision INTEGER NOT NULL,
   origin TEXT,
-  fired INTEGER NOT NULL DEFAULT 0,
+  made INTEGER NOT NULL DEFAULT 0,
   skipped INTEGER NOT NULL DEFAULT 0,
   skipped_at INTEGER,
   skipped_why TEXT,

@@ -144,7 +144,7 @@ async def test_a_crash_between_advancing_a_schedule_and_creating_its_run_does_ne
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("note", every=60, misfire="all")
         kit.clock.advance(seconds=60)
-        w.storage.fail_once("schedules.fire", when)
+        w.storage.fail_once("schedules.advance", when)
         with pytest.raises(Exception, match=r"not reached|answer was lost"):
             await w.jobs.dispatch()
         runs = (await w.jobs.list_runs(schedule_id=made.id)).runs
@@ -162,16 +162,16 @@ async def test_a_crash_between_advancing_a_schedule_and_creating_its_run_does_ne
 async def test_an_unchanged_upsert_at_the_due_moment_neither_skips_nor_repeats_the_occurrence(
     kit: Kit, called: list[Any], seconds: int
 ) -> None:
-    """Elsewhere: each deploy counted from now again, and a schedule upserted at its due moment never fired."""
+    """Elsewhere: each deploy counted from now again, and a schedule upserted at its due moment never ran."""
     options = {"schedule_key": "tick", "cron": "* * * * *"}
     async with kit.bound() as w:
         made = await w.jobs.upsert_schedule("note", 1, **options)
         kit.clock.advance(seconds=seconds)
         assert await w.jobs.upsert_schedule("note", 1, **options) == made
         kit.clock.advance(seconds=61 - seconds)
-        assert (await w.jobs.dispatch()).fired == 1
+        assert (await w.jobs.dispatch()).made == 1
         assert await w.jobs.upsert_schedule("note", 1, **options) != made  # it has moved on, and only that
-        assert (await w.jobs.dispatch()).fired == 0
+        assert (await w.jobs.dispatch()).made == 0
         assert await work(w) == ["ack"]
         assert called == [1]
 
@@ -183,11 +183,11 @@ async def test_after_an_hours_outage_a_minutely_job_runs_once_and_is_then_on_tim
     async with kit.bound() as w:
         await w.jobs.create_schedule("note", cron="* * * * *")
         kit.clock.advance(hours=1, seconds=30)
-        fired = [(await w.jobs.dispatch()).fired]
+        made = [(await w.jobs.dispatch()).made]
         for _ in range(4):
             kit.clock.advance(seconds=30)
-            fired.append((await w.jobs.dispatch()).fired)
-        assert fired == [1, 1, 0, 1, 0]
+            made.append((await w.jobs.dispatch()).made)
+        assert made == [1, 1, 0, 1, 0]
         await work(w)
         runs = (await w.jobs.list_runs()).runs
         assert [run.scheduled_for - START for run in reversed(runs)] == [
@@ -221,7 +221,7 @@ async def test_one_bad_schedule_does_not_block_the_others(kit: Kit, called: list
         )
         kit.clock.advance(seconds=60)
         report = await w.jobs.dispatch()
-        assert (report.fired, report.suspended) == (2, 1)
+        assert (report.made, report.suspended) == (2, 1)
         await work(w)
         assert sorted(called) == ["better", "good"]
         shown = await w.jobs.get_schedule(bad.id)

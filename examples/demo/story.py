@@ -202,7 +202,7 @@ class Story:
             ("the hopeless job spent its 2 attempts", runs[self.hopeless].attempt == 2),
             ("the endless job was canceled while it ran", {"start", "cancel"} <= ends),
             (
-                f"the recurring job fired {len(ticks)} times, once an occurrence",
+                f"the recurring job made {len(ticks)} runs, one an occurrence",
                 2 <= len(ticks) == len(set(ticks)),
             ),
             (f"{self.killed} runs of the killed worker were taken over", self.killed > 0 or not self.files),

@@ -155,7 +155,7 @@ def split_fields(expression: str) -> list[str]:
 
 
 def _parse_field(expression: str, field: _Field, text: str) -> tuple[set[int], set[str]]:
-    """Return the numbers that a field names, and its days that are no number."""
+    """Return the numbers that a field names, and its days that are not numbers."""
     numbers: set[int] = set()
     special: set[str] = set()
     for item in text.split(","):

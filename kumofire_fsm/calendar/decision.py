@@ -29,7 +29,7 @@ class Due:
     Attributes:
         at: its first due occurrence.
         now: the time of this look.
-        fired: how many runs it has made.
+        made: how many runs it has made.
         busy: whether a run that it made is not settled yet.
         held: whether the first due occurrence waits for that run already.
         catch_up: what is to be done with what was missed, instead of the recurrence's own policy.
@@ -38,7 +38,7 @@ class Due:
 
     at: int
     now: int
-    fired: int = 0
+    made: int = 0
     busy: bool = False
     held: bool = False
     catch_up: Misfire | None = None
@@ -69,17 +69,17 @@ class Decision:
     """What to do with a due job.
 
     Attributes:
-        event: the event to fire on it.
         runs: the occurrences that become runs, ascending.
-        next_at: the occurrence that it waits for from now on; None when there is none left.
+        next_at: the occurrence that it waits for from now on; None when none is left.
         passed: what is passed over.
+        holds: whether that occurrence is due, and waits until its previous run is settled.
         cancels: whether its unsettled runs are to be cancelled first.
     """
 
-    event: Literal["fire", "skip", "hold"]
     runs: tuple[int, ...]
     next_at: int | None
     passed: Passed = Passed()
+    holds: bool = False
     cancels: bool = False
 
 
@@ -89,20 +89,20 @@ def decide(recurrence: Recurrence, due: Due) -> Decision:
     Raises:
         InvalidSchedule: the rule is malformed.
     """
-    left = recurrence.left(due.fired)
+    left = recurrence.left(due.made)
     if left == 0:
-        return Decision("skip", (), None)
+        return Decision((), None)
     passed = Passed()
     first: int | None = due.at
     if not due.held:
         first, passed = _after_misfires(recurrence, due)
     if first is None or first > due.now:
-        return Decision("skip", (), first, passed)
+        return Decision((), first, passed)
     if recurrence.overlap != "allow":
         return _alone(recurrence, due, first, passed)
     room = due.room if left is None else min(due.room, left)
     runs = [first, *first_between(recurrence, first, due.now, room - 1)]
-    return Decision("fire", tuple(runs), _following(recurrence, due, runs, runs[-1]), passed)
+    return Decision(tuple(runs), _following(recurrence, due, runs, runs[-1]), passed)
 
 
 def _after_misfires(recurrence: Recurrence, due: Due) -> tuple[int | None, Passed]:
@@ -137,23 +137,23 @@ def _alone(recurrence: Recurrence, due: Due, first: int, passed: Passed) -> Deci
         before = recurrence.previous(last)
         passed += passed_over(recurrence, first, before, "overlap")
         following = _following(recurrence, due, [last], last)
-        return Decision("fire", (last,), following, passed, cancels=due.busy)
+        return Decision((last,), following, passed, cancels=due.busy)
     if recurrence.overlap == "queue" and due.busy:
-        return Decision("hold", (), first, passed)
+        return Decision((), first, passed, holds=True)
     if recurrence.overlap == "skip" and due.busy:
         passed += passed_over(recurrence, first, last, "overlap")
-        return Decision("skip", (), recurrence.next_after(due.now), passed)
+        return Decision((), recurrence.next_after(due.now), passed)
     if recurrence.overlap == "queue" and not due.held:
-        return Decision("fire", (first,), _following(recurrence, due, [first], first), passed)
+        return Decision((first,), _following(recurrence, due, [first], first), passed)
     second = recurrence.next_after(first)
-    if second is not None and recurrence.left(due.fired + 1) != 0:
+    if second is not None and recurrence.left(due.made + 1) != 0:
         passed += passed_over(recurrence, second, last, "overlap")
-    return Decision("fire", (first,), _following(recurrence, due, [first], due.now), passed)
+    return Decision((first,), _following(recurrence, due, [first], due.now), passed)
 
 
 def _following(recurrence: Recurrence, due: Due, runs: list[int], after: int) -> int | None:
     """Return the occurrence that follows, unless the last run is made."""
-    return None if recurrence.left(due.fired + len(runs)) == 0 else recurrence.next_after(after)
+    return None if recurrence.left(due.made + len(runs)) == 0 else recurrence.next_after(after)
 
 
 def passed_over(recurrence: Recurrence, first: int, last: int | None, why: Why) -> Passed:

@@ -52,7 +52,7 @@ class Recurrence:
     overlap: Overlap = "allow"
 
     def next_after(self, after: int) -> int | None:
-        """Return the first occurrence later than ``after``; None if there is none.
+        """Return the first occurrence later than ``after``, or None.
 
         Raises:
             InvalidSchedule: the rule is malformed.
@@ -61,7 +61,7 @@ class Recurrence:
         return None if found is None or (self.end_at is not None and found > self.end_at) else found
 
     def previous(self, at: int) -> int | None:
-        """Return the last occurrence earlier than ``at``; None if there is none.
+        """Return the last occurrence earlier than ``at``, or None.
 
         Raises:
             InvalidSchedule: the rule is malformed.
@@ -69,9 +69,9 @@ class Recurrence:
         found = self.rule.previous(at if self.end_at is None else min(at, self.end_at + 1))
         return None if found is None or (self.start_at is not None and found < self.start_at) else found
 
-    def left(self, fired: int) -> int | None:
-        """Return how many runs may still be made after ``fired`` of them; None for any number."""
-        return None if self.max_occurrences is None else max(self.max_occurrences - fired, 0)
+    def left(self, made: int) -> int | None:
+        """Return how many runs may still be made after ``made`` of them; None for any number."""
+        return None if self.max_occurrences is None else max(self.max_occurrences - made, 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return what is stored."""
@@ -101,7 +101,7 @@ def recurrence_from_json(stored: Any) -> Recurrence:
     """Return the recurrence that was stored.
 
     Raises:
-        InvalidSchedule: the stored text is no recurrence of ours.
+        InvalidSchedule: the stored value is not a recurrence of this version.
     """
     rule = rule_from_json(stored)
     known = ("start_at", "end_at", "max_occurrences", "jitter_ms", "misfire", "grace_ms", "overlap")

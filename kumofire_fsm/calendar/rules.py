@@ -51,7 +51,7 @@ class Cron:
             )
 
     def next_after(self, after: int) -> int | None:
-        """Return the first occurrence later than ``after``; None if there is none within 50 years.
+        """Return the first occurrence later than ``after``; None if none follows within 50 years.
 
         Raises:
             InvalidSchedule: the expression or zone is malformed.
@@ -64,7 +64,7 @@ class Cron:
         return None if found is None or found * 1000 > LAST_MS else found * 1000
 
     def previous(self, at: int) -> int | None:
-        """Return the last occurrence earlier than ``at``; None if there is none since 1970.
+        """Return the last occurrence earlier than ``at``; None if it would lie before 1970.
 
         Raises:
             InvalidSchedule: the expression or zone is malformed.
@@ -155,7 +155,7 @@ def preview(rule: Occurrences, after: int, count: int) -> list[int]:
 
 
 def latest_between(rule: Occurrences, after: int, until: int) -> int | None:
-    """Return the last occurrence later than ``after`` and not later than ``until``; None if there is none.
+    """Return the last occurrence later than ``after`` and not later than ``until``, or None.
 
     It is searched backwards from ``until``: an outage of a year costs no more than one of a minute.
     """
@@ -179,7 +179,7 @@ def rule_from_json(stored: Any) -> Rule:
     """Return the rule that was stored.
 
     Raises:
-        InvalidSchedule: the stored text is no rule of ours.
+        InvalidSchedule: the stored value is not a rule of this version.
     """
     match stored:
         case {"cron": str(expression), "timezone": str(zone)}:

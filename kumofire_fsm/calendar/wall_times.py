@@ -23,7 +23,7 @@ _YEARS: Final = 50
 
 
 def next_wall(crontab: Crontab, wall: int) -> int | None:
-    """Return the first wall time later than ``wall`` that the expression names; None if there is none."""
+    """Return the first wall time later than ``wall`` that the expression names, or None."""
     today, second = divmod(wall, _DAY)
     time = _next_time(crontab, second)
     day = _date_beyond(crontab.dates, today if time is None else today - 1, 1)
@@ -35,7 +35,7 @@ def next_wall(crontab: Crontab, wall: int) -> int | None:
 
 
 def last_wall(crontab: Crontab, wall: int) -> int | None:
-    """Return the last wall time not later than ``wall`` that the expression names; None if there is none."""
+    """Return the last wall time not later than ``wall`` that the expression names, or None."""
     today, second = divmod(wall, _DAY)
     time = _last_time(crontab, second)
     day = _date_beyond(crontab.dates, today if time is None else today + 1, -1)

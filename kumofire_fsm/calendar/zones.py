@@ -56,7 +56,7 @@ def find_zone(name: str) -> ZoneInfo:
     """Return the IANA time zone of this name.
 
     Raises:
-        InvalidSchedule: there is none; the text names those that come near.
+        InvalidSchedule: no time zone has that name; the message proposes some that come near.
     """
     if not name.startswith(_MACHINES_OWN):
         try:

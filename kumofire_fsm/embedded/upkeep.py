@@ -107,7 +107,7 @@ class Upkeep:
                 log.error("deadlines could not be fired: %s", exc)
                 await asyncio.sleep(OVERDUE_SECONDS)
                 continue
-            if jobs.fired or moved.moved:
+            if jobs.made or moved.moved:
                 self._pool.wake()
             if not moved.more and not jobs.more:
                 self.plan_soon()

@@ -74,7 +74,7 @@ def _edge(cls: Any, event_id: str, event: Event, edge: Any) -> EdgeSpec:
     assigns = _assignments(cls, event_id, event, edge, where)
     _check_known(cls, where, guard, *assigns.values())
     if unknown := assigns.keys() - cls.fields.keys():
-        raise DefinitionError(f"{where} assigns {sorted(unknown)}, which are no columns")
+        raise DefinitionError(f"{where} assigns {sorted(unknown)}, which are not columns")
     return EdgeSpec(event_id, edge.source.id, edge.target.id, guard, edge.guard_text, assigns)
 
 

@@ -17,7 +17,7 @@ def parsed(text: str, where: str) -> Expression:
     """Return the expression that a declaration spells.
 
     Raises:
-        DefinitionError: it is none; the text says where it stands.
+        DefinitionError: the text is not an expression; the message says where it stands.
     """
     try:
         return parse(text)
@@ -26,7 +26,7 @@ def parsed(text: str, where: str) -> Expression:
 
 
 def guard_text(cond: object, where: str) -> str:
-    """Return the guard's text, or an empty text when there is none.
+    """Return the guard's text, or an empty text for an edge without one.
 
     Raises:
         DefinitionError: the guard is a function, which no database can evaluate.

@@ -9,6 +9,7 @@ from kumofire_fsm.machines.words import Deadline, Event, State
 __all__ = ["JobMachine"]
 
 _COMES = "occurrence is not None"
+_HELD = f"{_COMES} and held_until is not None"
 _NEXT = {
     "next_at": "occurrence",
     "catch_up": "new_catch_up",
@@ -17,6 +18,12 @@ _NEXT = {
     "skipped_why": "when(passed_why is None, skipped_why, passed_why)",
 }
 """The next occurrence, and what was passed over before it."""
+_MADE = {
+    "made": "made + runs",
+    "last_at": "when(latest is None, last_at, latest)",
+    "tick": "token",
+}
+"""How many runs are made of what is due, of which occurrence the latest, and at which look."""
 
 
 class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
@@ -34,7 +41,7 @@ class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
         "tick": None,
         "revision": 1,
         "origin": None,
-        "fired": 0,
+        "made": 0,
         "skipped": 0,
         "skipped_at": None,
         "skipped_why": None,
@@ -51,8 +58,8 @@ class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
         "now": 0,
         "facts": None,
         "occurrence": None,
-        "fired_at": None,
-        "runs": 1,
+        "latest": None,
+        "runs": 0,
         "passed": 0,
         "passed_at": None,
         "passed_why": None,
@@ -68,10 +75,10 @@ class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
     }
 
     active = State(
-        "It fires at its next occurrence.",
+        "It makes a run at each occurrence.",
         role=Role.WAITING,
         initial=True,
-        deadline=Deadline("next_at", "fire", doc="its next occurrence"),
+        deadline=Deadline("next_at", "advance", doc="its next occurrence"),
         sets={"error": "None"},
     )
     paused = State("Somebody disabled it; it creates no runs.", role=Role.WAITING, waits=True)
@@ -82,23 +89,13 @@ class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
     )
     ended = State("It has no occurrence left, or was ended.", role=Role.SETTLED)
 
-    fire = Event(
-        active.to.itself(cond=_COMES) | active.to(ended),
+    advance = Event(
+        active.to.itself(cond=_HELD, sets={"wake_at": "held_until"})
+        | active.to.itself(cond=_COMES)
+        | active.to(ended),
         by=Actor.DEADLINE,
-        sets={**_NEXT, "last_at": "fired_at", "fired": "fired + runs", "tick": "token"},
-        doc="Occurrences are due: their runs are created, and the next occurrence set.",
-    )
-    skip = Event(
-        active.to.itself(cond=_COMES) | active.to(ended),
-        by=Actor.DISPATCHER,
-        sets=_NEXT,
-        doc="What is due is passed over, as its policies say, and the next occurrence set.",
-    )
-    hold = Event(
-        active.to.itself(cond=f"{_COMES} and held_until is not None", sets={"wake_at": "held_until"}),
-        by=Actor.DISPATCHER,
-        sets=_NEXT,
-        doc="The due occurrence waits until the previous run is settled.",
+        sets={**_NEXT, **_MADE},
+        doc="Occurrences are due: they become runs, wait for the previous one, or are passed over.",
     )
     pause = Event(active.to(paused), doc="Somebody disables it.")
     resume = Event(

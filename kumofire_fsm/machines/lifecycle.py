@@ -139,7 +139,7 @@ class _Mover:
     def _home(self, state: BaseState) -> State:
         key = self._keys.get(id(state), state.id)
         if key not in self._states:
-            raise DefinitionError(f"an edge leads to {state!r}, which is no state of this class")
+            raise DefinitionError(f"an edge leads to {state!r}, which is not a state of this class")
         return self._states[key]
 
 
@@ -187,9 +187,9 @@ def spec_of(machine: type[Lifecycle]) -> MachineSpec:
     """Return a lifecycle's spec.
 
     Raises:
-        InvalidArgument: it is no lifecycle with states.
+        InvalidArgument: the class is not a lifecycle with states.
     """
     spec = getattr(machine, "spec", None)
     if not isinstance(spec, MachineSpec):
-        raise InvalidArgument(f"{machine!r:.100} is no lifecycle: give a class such as RunMachine")
+        raise InvalidArgument(f"{machine!r:.100} is not a lifecycle: give a class such as RunMachine")
     return spec

@@ -12,6 +12,7 @@ from statemachine.transition_list import TransitionList
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.finding import Broken, Finding, Severity, did_you_mean
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
+from kumofire_fsm.machines.verbs import VERBS, unanswered
 
 __all__ = ["RESERVED", "check", "check_names", "findings"]
 
@@ -46,7 +47,7 @@ def check(spec: MachineSpec) -> None:
 
 def findings(spec: MachineSpec) -> Iterator[Finding]:
     """Yield every broken rule of a lifecycle; a class that exists breaks none."""
-    for rule in (_names, _roles, _deadlines, _reachable, _settles, _consumer_events):
+    for rule in (_names, unanswered, _roles, _deadlines, _reachable, _settles, _consumer_events):
         for name, what, mend, place in rule(spec):
             yield Finding(name, Severity.ERROR, spec.name, what, mend, **place)
 
@@ -70,11 +71,7 @@ def _names(spec: MachineSpec) -> Iterable[Broken]:
 
 
 def _roles(spec: MachineSpec) -> Iterable[Broken]:
-    begins = {e.source for e in spec.edges if spec.has_role(e.target, Role.LEASED)}
     for state in spec.states:
-        if state.role is Role.CLAIMABLE and state.id not in begins:
-            what = f"state {state.id!r} is claimable, but no edge leads from it to a leased state"
-            yield "role", what, "add one, or give it another role", {"state": state.id}
         if state.outcome is not None and state.role is not Role.SETTLED:
             what = f"state {state.id!r} has an outcome, but is not settled"
             yield "role", what, "drop one", {"state": state.id}
@@ -100,6 +97,11 @@ def _fires(spec: MachineSpec, state: str, fires: tuple[str, ...]) -> Iterable[Br
             what = f"the deadline of {state!r} fires {event!r}, which has no edge from there{near}"
             place = {"state": state, "event": event}
             yield "deadline", what, "add one, or drop it from the deadline", place
+        elif spec.has_role(state, Role.LEASED) and any(
+            e.target == state for e in spec.edges_from(state, event)
+        ):
+            what = f"the deadline of {state!r} fires {event!r}, which leaves a dead worker's run where it is"
+            yield "deadline", what, "lead it elsewhere", {"state": state, "event": event}
     last = spec.edges_from(state, fires[-1]) if fires else ()
     if not any(edge.guard is None for edge in last):
         what = f"the deadline of {state!r} ends in {fires[-1:]}, whose guards may all fail"
@@ -130,13 +132,13 @@ def _settles(spec: MachineSpec) -> Iterable[Broken]:
 
 
 def _consumer_events(spec: MachineSpec) -> Iterable[Broken]:
-    leased = spec.with_role(Role.LEASED)
-    for event in spec.events_by(Actor.CONSUMER):
+    leased, verbs = spec.with_role(Role.LEASED), {verb.event for verb in VERBS.get(spec.table, ())}
+    for event in (each for each in spec.events_by(Actor.CONSUMER) if each not in verbs):
         sources = {edge.source for edge in spec.edges_of(event)}
         missing = [state for state in leased if state not in sources]
         if sources & set(leased) and missing:
             what = (
-                f"a consumer fires {event!r} on a leased run, but there is no edge from "
+                f"a consumer fires {event!r} on a leased run, but no edge leads from "
                 f"{', '.join(missing)}, so its outcome would be lost"
             )
             yield "consumer-event", what, "add one", {"event": event}

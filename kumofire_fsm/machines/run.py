@@ -13,6 +13,7 @@ SUSPECT = 2
 
 _DUE = "run_at <= now and (expires_at is None or now < expires_at)"
 _START = f"{_DUE} and (suspect < {SUSPECT} or alone == 1)"
+_LEFT = "attempt < max_attempts"
 _OPEN = {"timeout_at": "None"}
 _SETTLED = {
     "timeout_at": "None",
@@ -20,7 +21,7 @@ _SETTLED = {
     "dedupe_slot": "when(dedupe == 'active', None, dedupe_slot)",
 }
 HANDED_BACK = {"attempt": "attempt - 1", "suspect": "0"}
-"""For edges out of a leased state that are no failure: the attempt does not count."""
+"""For edges that end an attempt without a failure: the attempt does not count."""
 _LEASE = "least(now + lease_ms, timeout_at)"
 _GRACE = "least(timeout_at, now + grace_ms)"
 _NEXT_TRY = "least(run_at - horizon_ms, expires_at)"
@@ -121,7 +122,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         outcome=Outcome.SUCCESS,
     )
     failed = State(
-        "The attempts are spent, or the handler said never to retry.",
+        "The attempts are spent, or the handler or its policy said never to retry.",
         role=Role.SETTLED,
         outcome=Outcome.FAILURE,
     )
@@ -184,17 +185,18 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         doc="The handler returned.",
     )
     retry = Event(
-        running.to(retrying, cond="attempt < max_attempts", sets={"run_at": "next_at", "suspect": "0"})
+        running.to(retrying, cond=_LEFT, sets={"run_at": "next_at", "suspect": "0"})
+        | running.to(failed)
         | canceling.to(canceled),
         by=Actor.CONSUMER,
         sets={"error": "value"},
-        doc="The handler failed, and attempts are left.",
+        doc="The handler failed: it is called again while attempts are left.",
     )
     fail = Event(
         running.to(failed) | canceling.to(canceled),
         by=Actor.CONSUMER,
         sets={"error": "value"},
-        doc="The handler failed for the last time, or said never to retry.",
+        doc="The handler failed, and it or its retry policy said never to try again.",
     )
     snooze = Event(
         running.to(ready, sets={"run_at": "next_at", **HANDED_BACK}) | canceling.to(canceled),
@@ -221,7 +223,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         )
         | running.to(
             retrying,
-            cond="attempt < max_attempts",
+            cond=_LEFT,
             sets={"run_at": "now + lost_ms * (1 << least(attempt, 10))"},
         )
         | running.to(failed)

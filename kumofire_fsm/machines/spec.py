@@ -99,8 +99,11 @@ class EdgeSpec:
 
     def names(self) -> set[str]:
         """Return the columns and parameters that the guard and the assignments read."""
-        expressions = [*self.assigns.values(), *([self.guard] if self.guard else [])]
-        return {name for expression in expressions for name in expression.names()}
+        return self.reads() | {name for expression in self.assigns.values() for name in expression.names()}
+
+    def reads(self) -> set[str]:
+        """Return the columns and parameters that the guard reads."""
+        return set(self.guard.names()) if self.guard else set()
 
     def holds(self, row: Mapping[str, Scalar]) -> bool:
         """Return whether the guard lets ``row`` through."""
@@ -269,6 +272,22 @@ class MachineSpec:
             f"{event_id!r} is not allowed from {state!r}; legal there: {', '.join(legal) or 'nothing'}",
             **facts,  # type: ignore[arg-type]
         )
+
+    def targets(self, known: Mapping[str, Scalar], event_id: str) -> tuple[str, ...]:
+        """Return the states to which an event may lead a row of which only some columns are known.
+
+        Args:
+            known: columns and parameters, ``state`` among them. A guard that names another may hold or not.
+            event_id: the event.
+        """
+        found: dict[str, None] = {}
+        for edge in self.edges_from(str(known["state"]), event_id):
+            told = edge.reads() <= known.keys()
+            if not told or edge.holds(known):
+                found[edge.target] = None
+            if told and edge.target in found:
+                break
+        return tuple(found)
 
     def successors(self) -> dict[str, set[str]]:
         """Return for every state the states that one edge leads to."""

@@ -51,7 +51,7 @@ class Edge(Transition):
 
 
 class _To:
-    """What ``phase.to`` gives: a maker of edges."""
+    """What ``state.to`` gives: a maker of edges."""
 
     def __init__(self, state: State) -> None:
         self._state = state

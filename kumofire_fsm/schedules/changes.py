@@ -120,13 +120,13 @@ def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> di
     )
 
 
-def next_occurrence(recurrence: Recurrence, fired: int, now: int) -> int:
+def next_occurrence(recurrence: Recurrence, made: int, now: int) -> int:
     """Return the next occurrence of a job that has made so many runs.
 
     Raises:
         InvalidSchedule: there is none left.
     """
-    following = None if recurrence.left(fired) == 0 else recurrence.next_after(now)
+    following = None if recurrence.left(made) == 0 else recurrence.next_after(now)
     if following is None:
         raise InvalidSchedule(f"{dump(recurrence.to_json())} has no occurrence after now; change it first")
     return following
@@ -146,12 +146,12 @@ def _move(
     # A suspended or ended schedule becomes active again, whatever the change.
     revives = any(edge.target != row.state for edge in spec.edges_from(row.state, "revise"))
     if wanted == (row.job, row.schedule, row.template, row.payload, row.origin):
-        finished = recurrence.left(row.fired) == 0 or recurrence.next_after(now) is None
+        finished = recurrence.left(row.made) == 0 or recurrence.next_after(now) is None
         if not revives or finished:
             return None
     occurrence = row.next_at
     if revives or occurrence is None or not _keeps_its_recurrence(row, recurrence, occurrence):
-        occurrence = next_occurrence(recurrence, row.fired, max(now, row.last_at or 0))
+        occurrence = next_occurrence(recurrence, row.made, max(now, row.last_at or 0))
     return {
         "event": "revise",
         "occurrence": occurrence,
@@ -171,7 +171,7 @@ def _stays_held(row: ScheduleRow, recurrence: Recurrence, occurrence: int, now: 
 
 def _keeps_its_recurrence(row: ScheduleRow, recurrence: Recurrence, occurrence: int) -> bool:
     """Return whether a change leaves the next occurrence, which may be due, where it is."""
-    if recurrence.left(row.fired) == 0 or (recurrence.end_at is not None and occurrence > recurrence.end_at):
+    if recurrence.left(row.made) == 0 or (recurrence.end_at is not None and occurrence > recurrence.end_at):
         return False
     try:
         before = recurrence_from_json(stored_object(row.schedule))

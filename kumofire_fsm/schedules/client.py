@@ -200,7 +200,7 @@ class ScheduleClient:
         recurrence = recurrence_from_json(stored_object(row.schedule))
         active = row.wake_at is not None and row.next_at is not None
         after = row.next_at - 1 if active and row.next_at is not None else self._binding.now()
-        left = recurrence.left(row.fired)
+        left = recurrence.left(row.made)
         return [moment(at) for at in preview(recurrence, after, n if left is None else min(n, left))]
 
     async def sync_schedules(

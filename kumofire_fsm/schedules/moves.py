@@ -143,7 +143,7 @@ def _resumption(row: ScheduleRow, missed: str, now: int) -> dict[str, Any]:
     if missed != "skip" and row.next_at is not None and row.next_at <= now:
         return {"occurrence": row.next_at, "new_catch_up": missed}
     # A clock that is behind must not go back to what was left behind already.
-    following = next_occurrence(recurrence, row.fired, max(now, row.last_at or 0, (row.next_at or 0) - 1))
+    following = next_occurrence(recurrence, row.made, max(now, row.last_at or 0, (row.next_at or 0) - 1))
     if row.next_at is None:
         return {"occurrence": following}
     last = latest_between(recurrence, row.next_at - 1, now)

@@ -34,7 +34,7 @@ class ScheduleReport(NamedTuple):
     """What one look at the schedules did, as numbers; ``more`` is not 0 when more is due."""
 
     more: int = 0
-    fired: int = 0
+    made: int = 0
     skipped: int = 0
     suspended: int = 0
     sent: int = 0
@@ -109,7 +109,7 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
     return [
         ScheduleReport(
             more=sum(_is_behind(move, now) for move in advanced),
-            fired=len(fresh),
+            made=len(fresh),
             skipped=sum(move.get("passed", 0) for move in advanced),
             suspended=sum(move["event"] == "suspend" for move in advanced),
             sent=hints.sent,
@@ -133,7 +133,7 @@ def _decided(
     recurrence = recurrence_from_json(json.loads(job.schedule))
     held = recurrence.overlap == "queue" and job.wake_at is not None and job.wake_at > job.next_at
     catch_up: Any = job.catch_up
-    due = Due(job.next_at, now, job.fired, bool(unsettled), held, catch_up, room)
+    due = Due(job.next_at, now, job.made, bool(unsettled), held, catch_up, room)
     decision = decide(recurrence, due)
     runs.rows.extend([_run(binding, makers, job, recurrence, at, now) for at in decision.runs])
     if decision.cancels:
@@ -144,11 +144,11 @@ def _decided(
 def _move(job: ScheduleRow, decision: Decision, now: int) -> dict[str, Any]:
     behind = decision.next_at is not None and decision.next_at <= now
     return {
-        "event": decision.event,
+        "event": "advance",
         "occurrence": decision.next_at,
-        "fired_at": decision.runs[-1] if decision.runs else None,
+        "latest": decision.runs[-1] if decision.runs else None,
         "runs": len(decision.runs),
-        "held_until": now + HOLD_MS,
+        "held_until": now + HOLD_MS if decision.holds else None,
         "new_catch_up": job.catch_up if behind else None,
         **decision.passed.columns(),
     }
@@ -179,4 +179,6 @@ def _unsettled(binding: Binding, latest: str | None) -> list[str]:
 
 def _is_behind(move: Mapping[str, Any], now: int) -> bool:
     """Return whether a schedule that was advanced is due again at once."""
-    return move["event"] == "fire" and move["occurrence"] is not None and move["occurrence"] <= now
+    if move["event"] == "suspend" or move["held_until"] is not None:
+        return False
+    return move["occurrence"] is not None and move["occurrence"] <= now

@@ -32,7 +32,7 @@ class Schedule:
         last_at: the latest occurrence that became a run.
         start_at: as it was given; an interval is counted from there.
         origin: who declared it, if code did; see `sync_schedules`.
-        fired: how many runs it has made.
+        made: how many runs it has made.
         skipped: how many occurrences were passed over; at least so many when an outage was long.
         skipped_at: the latest of them.
         skipped_why: "misfire", "overlap" or "paused".
@@ -59,7 +59,7 @@ class Schedule:
     max_attempts: int | None
     tags: tuple[str, ...]
     origin: str | None
-    fired: int
+    made: int
     skipped: int
     skipped_at: datetime | None
     skipped_why: str | None
@@ -104,7 +104,7 @@ def schedule(row: ScheduleRow) -> Schedule:
         max_attempts=common.get("max_attempts"),
         tags=tuple(tags) if isinstance(tags, list) else (),
         origin=row.origin,
-        fired=row.fired,
+        made=row.made,
         skipped=row.skipped,
         skipped_at=instant(row.skipped_at),
         skipped_why=row.skipped_why,

@@ -15,7 +15,7 @@ from kumofire_fsm.values.limits import INLINE_BYTES
 __all__ = ["ScheduleRow", "ScheduleStatements"]
 
 _MOVE: Final = (
-    "id", "event", "revision", "due", "now", "value", "occurrence", "token", "facts", "fired_at", "runs",
+    "id", "event", "revision", "due", "now", "value", "occurrence", "token", "facts", "latest", "runs",
     "passed", "passed_at", "passed_why", "held_until", "new_catch_up", "new_schedule", "new_template",
     "new_payload", "new_job", "new_origin",
 )  # fmt: skip
@@ -37,7 +37,7 @@ class ScheduleRow(NamedTuple):
     last_at: int | None
     revision: int
     origin: str | None
-    fired: int
+    made: int
     skipped: int
     skipped_at: int | None
     skipped_why: str | None

@@ -26,6 +26,7 @@ from kumofire_fsm.errors import (
     TransitionError,
     UnknownRun,
 )
+from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
@@ -246,23 +247,38 @@ class Attempt:
         return self.binding.now() + duration_ms(until, what)
 
     def _failed(self, exc: BaseException) -> Ending:
-        """Retry after the policy's backoff, or fail when attempts are spent or the policy says never."""
-        if self.run.attempt >= self.run.max_attempts:
-            return self._final(exc)
+        """Fire ``retry``, whose edges know whether it is tried again; ``fail`` when the policy says never."""
         try:
-            wait = self._asked(exc)
-            if wait is None:
-                wait = backoff_ms(self.definition.retry, self.run.attempt, exc, self.binding.entropy)
+            wait = 0 if self._settles("retry") else self._wait_ms(exc)  # asked only if somebody waits
         except Exception as broken:
             log.exception("the retry policy of job %r failed", self.run.job)
             return self._final(broken)
         if wait is None:
             return self._final(exc)
         ending = self._ending("retry", error=exc, next_at=self.binding.now() + wait)
-        why = first_line(str(ending.move.value), _NOTE_LENGTH)
-        told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, why
-        log.warning("run %s of job %r: attempt %d of %d failed, and is tried again: %s", *told)
+        move = ending.move
+        settles = self._settles("retry", now=move.now, next_at=move.next_at, value=move.value)
+        if settles:
+            return self._told_final(ending)
+        failed = "failed" if settles is None else "failed, and is tried again"
+        why = first_line(str(move.value), _NOTE_LENGTH)
+        told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, failed, why
+        log.warning("run %s of job %r: attempt %d of %d %s: %s", *told)
         return ending
+
+    def _settles(self, event: str, **given: Any) -> bool | None:
+        """Return whether the event will settle the run; None if its claim and ``given`` do not tell."""
+        machine = self.binding.runs.specs[self.run.machine]
+        targets = machine.targets({**self.run._asdict(), **given}, event)
+        ends = {machine.has_role(state, Role.SETTLED) for state in targets}
+        return ends.pop() if len(ends) == 1 else None
+
+    def _wait_ms(self, exc: BaseException) -> int | None:
+        """Return for how long to wait after a failure; None when the policy says never."""
+        asked = self._asked(exc)
+        if asked is not None:
+            return asked
+        return backoff_ms(self.definition.retry, self.run.attempt, exc, self.binding.entropy)
 
     def _asked(self, exc: BaseException) -> int | None:
         """Return the wait that a `Retry` asks for; None without one that can be used."""
@@ -275,7 +291,9 @@ class Attempt:
             return None
 
     def _final(self, exc: BaseException) -> Ending:
-        ending = self._ending("fail", error=exc)
+        return self._told_final(self._ending("fail", error=exc))
+
+    def _told_final(self, ending: Ending) -> Ending:
         log.error("run %s of job %r failed for good: %s", self.run.id, self.run.job, ending.move.value)
         return ending
 

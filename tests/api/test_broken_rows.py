@@ -133,7 +133,7 @@ async def test_a_broken_schedule_is_suspended_with_its_error_and_others_fire(
         await corrupt_job(w, broken.id, *BROKEN[kind])
         kit.clock.advance(60)
         report = await w.jobs.dispatch()
-        assert (report.fired, report.suspended, report.moved) == (neighbours, 1, 1)
+        assert (report.made, report.suspended, report.moved) == (neighbours, 1, 1)
         assert await w.state(run_id) == "queued"
         shown = await w.jobs.get_schedule(broken.id)
         assert (shown.state, shown.next_at) == ("suspended", None)
@@ -158,7 +158,7 @@ async def test_a_schedule_that_cannot_move_blocks_neither_schedules_nor_runs(
         await corrupt_job(w, broken.id, "schedule", "{}")
         kit.clock.advance(60)
         report = await w.jobs.dispatch()
-        assert (report.fired, report.moved) == (neighbours, 1)
+        assert (report.made, report.moved) == (neighbours, 1)
         assert await w.state(run_id) == "queued"
         w.storage.clear()
         assert await w.jobs.dispatch() == DispatchReport()
@@ -175,4 +175,4 @@ async def test_as_many_broken_schedules_as_the_limit_do_not_starve_the_rest(kit:
         kit.clock.advance(1)
         await w.jobs.create_schedule("none", every=60)
         kit.clock.advance(60)
-        assert (await w.jobs.dispatch(limit=2)).fired == 1
+        assert (await w.jobs.dispatch(limit=2)).made == 1

@@ -40,7 +40,7 @@ def register(kit: Kit, signal: Any, machine: type[RunMachine] = Parked) -> None:
 
 
 def test_a_machine_lists_the_events_that_end_an_attempt_in_any_case():
-    assert RunMachine.spec.endings == ("succeed", "fail", "snooze", "release", "stop")
+    assert RunMachine.spec.endings == ("succeed", "retry", "fail", "snooze", "release", "stop")
     assert Parked.spec.endings == (*RunMachine.spec.endings, "park", "refuse")
 
 
@@ -80,9 +80,7 @@ async def test_a_long_note_is_cut(kit: Kit) -> None:
         assert (len(note.encode()), note.endswith("[truncated]")) == (160, True)
 
 
-@pytest.mark.parametrize(
-    "event", ["maybe", "retry", "start", "heartbeat", "cancel", "resume", "nothing", None]
-)
+@pytest.mark.parametrize("event", ["maybe", "start", "heartbeat", "cancel", "resume", "nothing", None])
 async def test_an_event_that_could_go_unanswered_is_the_handlers_failure(kit: Kit, event: Any) -> None:
     register(kit, Fire(event))
     async with kit.bound() as w:
@@ -92,7 +90,7 @@ async def test_an_event_that_could_go_unanswered_is_the_handlers_failure(kit: Ki
         assert (status.state, status.attempt) == ("retrying", 1)
         assert status.last_error == (
             f"InvalidArgument: Fire({event!r}): the handlers of the machine 'parked' may fire "
-            "succeed, fail, snooze, release, stop, park, refuse"
+            "succeed, retry, fail, snooze, release, stop, park, refuse"
         )
 
 

@@ -11,8 +11,9 @@ import pytest
 from fakes import START
 from harness import Bound, Kit
 
-from kumofire_fsm import Cancel, InvalidArgument, Retry, Snooze
+from kumofire_fsm import Cancel, InvalidArgument, Retry, RunMachine, Snooze
 from kumofire_fsm.errors import TooLarge
+from kumofire_fsm.machines import Actor, Event
 from kumofire_fsm.work.context import RunFacts
 
 
@@ -232,3 +233,81 @@ async def test_a_retry_is_logged_and_noted_with_the_first_line_of_its_error_cut_
         cut = f"ValueError: {chr(0x1F69A) * 67}\N{HORIZONTAL ELLIPSIS}"
         assert (await w.status(run_id)).history[-1].facts == {"error": cut}
         assert caplog.messages[-1].endswith(f"tried again: {cut}")
+
+
+async def test_the_last_failure_is_a_retry_that_the_machine_ends_and_no_policy_is_asked(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[int] = []
+
+    def policy(attempt: int, _error: BaseException) -> float:
+        asked.append(attempt)
+        return 1
+
+    @kit.job("ship", max_attempts=2, retry=policy)
+    async def ship(ctx: Any) -> None:
+        raise ValueError("no van")
+
+    async with kit.bound() as w:
+        run_id = await w.create("ship")
+        await w.deliver(run_id)
+        kit.clock.advance(1)
+        assert await w.deliver(run_id) == ["ack"]
+        status = await w.status(run_id)
+        assert (status.state, status.attempt, asked) == ("failed", 2, [1])
+        assert [(e.event, e.state, e.facts) for e in status.history if e.facts] == [
+            ("retry", "retrying", {"error": "ValueError: no van"}),
+            ("retry", "failed", {"error": "ValueError: no van"}),
+        ]
+        assert [(r.levelname, r.getMessage().splitlines()[0]) for r in caplog.records] == [
+            (
+                "WARNING",
+                f"run {run_id} of job 'ship': attempt 1 of 2 failed, and is tried again: ValueError: no van",
+            ),
+            ("ERROR", f"run {run_id} of job 'ship' failed for good: ValueError: no van"),
+        ]
+
+
+def retried_if(guard: str) -> type[RunMachine]:
+    """Return a lifecycle that tries again under a guard of its own."""
+
+    class Guarded(RunMachine):
+        retry = Event(
+            RunMachine.running.to(RunMachine.retrying, cond=guard, sets={"run_at": "next_at"})
+            | RunMachine.running.to(RunMachine.failed)
+            | RunMachine.canceling.to(RunMachine.canceled),
+            by=Actor.CONSUMER,
+            sets={"error": "value"},
+        )
+
+    return Guarded
+
+
+IN_TIME = "next_at < created_at + 60000"
+
+
+@pytest.mark.parametrize(
+    ("guard", "wait", "state", "level", "said"),
+    [
+        (IN_TIME, 59, "retrying", "WARNING", "attempt 1 of 9 failed, and is tried again: "),
+        (IN_TIME, 60, "failed", "ERROR", "failed for good: "),
+        ("progress is None", 1, "failed", "WARNING", "attempt 1 of 9 failed: "),  # only the row knows
+    ],
+)
+async def test_whether_a_failure_is_tried_again_the_machines_own_edges_say(
+    kit: Kit, caplog: pytest.LogCaptureFixture, guard: str, wait: int, state: str, level: str, said: str
+) -> None:
+    @kit.job("ship", machine=retried_if(guard), max_attempts=9)
+    async def ship(ctx: Any) -> None:
+        await ctx.heartbeat("half way")
+        raise Retry(after=wait)
+
+    async with kit.bound() as w:
+        run_id = await w.create("ship")
+        await w.deliver(run_id)
+        status = await w.status(run_id)
+        assert status.state == state
+        assert str(status.last_error).startswith("Retry: the handler asked for a retry\n")
+        (record,) = caplog.records
+        assert record.levelname == level
+        assert said in record.getMessage()

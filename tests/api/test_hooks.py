@@ -166,7 +166,7 @@ async def test_statements_that_are_refused_are_told_as_the_failure_that_they_are
     async with kit.bound() as w:
         w.storage.fail_once("application", "before")  # the second try, half a second later, is refused
         await w.deliver(await w.create("commits"))
-    assert seen[-1] == ("fail", "running", "failed")
+    assert seen[-1] == ("retry", "running", "failed")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

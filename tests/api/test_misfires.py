@@ -26,7 +26,7 @@ async def ran(w: Bound) -> list[datetime]:
 
 @pytest.mark.parametrize("rule", [{"every": 600}, {"cron": "*/10 * * * *"}], ids=["every", "cron"])
 @pytest.mark.parametrize(
-    ("policy", "fired", "skipped", "last"),
+    ("policy", "runs", "skipped", "last"),
     [
         ({"misfire": "skip"}, [60], 5, 50),
         ({}, [60], 5, 50),
@@ -40,25 +40,25 @@ async def ran(w: Bound) -> list[datetime]:
     ids=str,
 )
 async def test_an_outage_of_an_hour(
-    kit: Kit, rule: Any, policy: Any, fired: list[int], skipped: int, last: int | None
+    kit: Kit, rule: Any, policy: Any, runs: list[int], skipped: int, last: int | None
 ) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("none", **rule, **policy)
         kit.clock.advance(minutes=60, seconds=30)
         report = await w.jobs.dispatch()
-        assert (report.fired, report.skipped, report.complete) == (len(fired), skipped, True)
-        assert await ran(w) == minutes(*fired)
+        assert (report.made, report.skipped, report.complete) == (len(runs), skipped, True)
+        assert await ran(w) == minutes(*runs)
         shown = await w.jobs.get_schedule(made.id)
         assert (shown.skipped, shown.skipped_at) == (skipped, None if last is None else minutes(last)[0])
         assert shown.skipped_why == ("misfire" if skipped else None)
-        assert [entry.event for entry in shown.history][:2] == ["create", "fire"][
+        assert [entry.event for entry in shown.history][:2] == ["create", "advance"][
             : 1 + (shown.state == "ended")
         ]
         if shown.state == "active":
             assert shown.next_at == minutes(70)[0]
             kit.clock.advance(minutes=9, seconds=30)
-            assert (await w.jobs.dispatch()).fired == 1
+            assert (await w.jobs.dispatch()).made == 1
             assert (await ran(w))[-1] == minutes(70)[0]
 
 
@@ -68,10 +68,10 @@ async def test_all_runs_the_latest_hundred_and_records_the_others(kit: Kit) -> N
         made = await w.jobs.create_schedule("none", every=60, misfire="all")
         kit.clock.advance(hours=10, seconds=59)
         report = await w.jobs.dispatch()
-        assert (report.fired, report.skipped) == (101, 499)
+        assert (report.made, report.skipped) == (101, 499)
         assert await ran(w) == minutes(*range(500, 601))
         shown = await w.jobs.get_schedule(made.id)
-        assert (shown.fired, shown.skipped, shown.skipped_at) == (101, 499, minutes(499)[0])
+        assert (shown.made, shown.skipped, shown.skipped_at) == (101, 499, minutes(499)[0])
 
 
 async def test_many_jobs_that_catch_up_do_so_in_rounds_and_lose_nothing(kit: Kit) -> None:
@@ -81,7 +81,7 @@ async def test_many_jobs_that_catch_up_do_so_in_rounds_and_lose_nothing(kit: Kit
             await w.jobs.create_schedule("none", every=60, misfire="all")
         kit.clock.advance(minutes=50)
         report = await w.jobs.dispatch()
-        assert (report.fired, report.skipped, report.complete) == (3000, 0, True)
+        assert (report.made, report.skipped, report.complete) == (3000, 0, True)
         assert max(len(call) for call in w.queue.calls) <= 500
         assert await w.sql(
             "SELECT DISTINCT count(*), count(DISTINCT scheduled_for) FROM kumofire_runs GROUP BY schedule_id"
@@ -98,13 +98,13 @@ async def test_a_database_that_fails_while_jobs_catch_up_loses_and_doubles_nothi
         made = await w.jobs.create_schedule("none", every=60, misfire="all", overlap=overlap)
         for hour in range(1, 6):
             kit.clock.advance(hours=1)
-            w.storage.fail_once("schedules.fire", when)
+            w.storage.fail_once("schedules.advance", when)
             with pytest.raises(TransientStoreError):
                 await w.jobs.dispatch()
             await w.jobs.dispatch()
             shown = await w.jobs.get_schedule(made.id)
-            assert shown.fired + shown.skipped == 60 * hour
-            assert len(await ran(w)) == len(set(await ran(w))) == shown.fired
+            assert shown.made + shown.skipped == 60 * hour
+            assert len(await ran(w)) == len(set(await ran(w))) == shown.made
             busy = await w.sql("SELECT count(*) FROM kumofire_runs WHERE wake_at IS NOT NULL")
             assert busy == [(60 * hour if overlap == "allow" else 1,)]
 
@@ -119,11 +119,11 @@ async def test_a_year_of_seconds_is_not_walked_through(kit: Kit, rule: Any, misf
         made = await w.jobs.create_schedule("none", **rule, misfire=misfire, misfire_grace=1)
         kit.clock.advance(days=365)
         report = await w.jobs.dispatch()
-        assert report.fired == {"skip": 2, "latest": 1, "all": 102}[misfire]
+        assert report.made == {"skip": 2, "latest": 1, "all": 102}[misfire]
         shown = await w.jobs.get_schedule(made.id)
-        missed = 365 * 86_400 - report.fired
+        missed = 365 * 86_400 - report.made
         assert shown.skipped == (missed if "every" in rule else 1_000)
-        assert shown.skipped_at == kit.clock.time - timedelta(seconds=report.fired)
+        assert shown.skipped_at == kit.clock.time - timedelta(seconds=report.made)
         assert shown.next_at == kit.clock.time + timedelta(seconds=1)
 
 
@@ -133,34 +133,34 @@ async def test_what_is_noticed_in_time_always_runs(kit: Kit) -> None:
         await w.jobs.create_schedule("none", every=10, misfire="skip")
         for _ in range(5):
             kit.clock.advance(60)
-            assert (await w.jobs.dispatch()).fired == 6
+            assert (await w.jobs.dispatch()).made == 6
         assert await ran(w) == minutes(*[n / 6 for n in range(1, 31)])
 
 
 @pytest.mark.parametrize(
-    ("missed", "fired", "skipped"),
+    ("missed", "runs", "skipped"),
     [(None, [], 6), ("skip", [], 6), ("latest", [60], 5), ("all", [10, 20, 30, 40, 50, 60], 0)],
 )
 @pytest.mark.parametrize("misfire", ["skip", "latest", "all"])
 async def test_a_resume_says_what_becomes_of_what_was_missed(
-    kit: Kit, misfire: Any, missed: Any, fired: list[int], skipped: int
+    kit: Kit, misfire: Any, missed: Any, runs: list[int], skipped: int
 ) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("none", every=600, misfire=misfire)
         await w.jobs.pause_schedule(made.id)
         kit.clock.advance(minutes=60, seconds=30)
-        assert (await w.jobs.dispatch()).fired == 0
+        assert (await w.jobs.dispatch()).made == 0
         await w.jobs.resume_schedule(made.id, **({} if missed is None else {"missed": missed}))
-        assert (await w.jobs.dispatch()).fired == len(fired)
-        assert await ran(w) == minutes(*fired)
+        assert (await w.jobs.dispatch()).made == len(runs)
+        assert await ran(w) == minutes(*runs)
         shown = await w.jobs.get_schedule(made.id)
         assert (shown.state, shown.next_at, shown.skipped) == ("active", minutes(70)[0], skipped)
-        assert shown.skipped_why == (None if not skipped else "misfire" if fired else "paused")
+        assert shown.skipped_why == (None if not skipped else "misfire" if runs else "paused")
         kit.clock.advance(minutes=30)
         await w.jobs.dispatch()  # its own policy holds again
         again = {"skip": [90], "latest": [90], "all": [70, 80, 90]}[misfire]
-        assert (await ran(w))[len(fired) :] == minutes(*again)
+        assert (await ran(w))[len(runs) :] == minutes(*again)
 
 
 async def test_one_broken_row_is_suspended_and_the_others_catch_up(kit: Kit) -> None:

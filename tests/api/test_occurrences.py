@@ -21,7 +21,7 @@ async def test_an_occurrence_is_a_run_of_its_own_and_the_schedule_moves_on(kit: 
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", {"p": 1}, every=60, tags=["a"], max_attempts=2)
         kit.clock.advance(61)
-        assert await w.jobs.dispatch() == DispatchReport(fired=1, sent=1)
+        assert await w.jobs.dispatch() == DispatchReport(made=1, sent=1)
         shown = await w.jobs.get_schedule(made.id)
         assert (shown.last_at, shown.next_at) == (
             START + timedelta(seconds=60),
@@ -46,7 +46,7 @@ async def test_a_payload_of_any_size_reaches_each_run(kit: Kit, length: int, let
         await w.jobs.create_schedule("echo", letter * length, every=60)
         await w.jobs.create_schedule("echo", "small", every=60)
         kit.clock.advance(60)
-        assert (await w.jobs.dispatch()).fired == 2
+        assert (await w.jobs.dispatch()).made == 2
         await w.deliver(*(run_id for run_id, _ in w.queue.sent))
         runs = (await w.jobs.list_runs()).runs
         assert sorted(len(run.result) for run in runs) == sorted([5, length])
@@ -60,7 +60,7 @@ async def test_after_an_outage_there_is_one_run_for_all_that_was_missed_and_the_
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, **rule)
         kit.clock.advance(hours=5, seconds=30)
-        assert await w.jobs.dispatch() == DispatchReport(fired=1, skipped=299, sent=1)
+        assert await w.jobs.dispatch() == DispatchReport(made=1, skipped=299, sent=1)
         assert await w.jobs.dispatch() == DispatchReport()
         shown = await w.jobs.get_schedule(made.id)
         assert shown.next_at == START + timedelta(hours=5, minutes=1)
@@ -77,11 +77,11 @@ async def test_a_batch_that_the_database_failed_neither_loses_nor_doubles_an_occ
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, every=60)
         kit.clock.advance(60)
-        w.storage.fail_once("schedules.fire", when)
+        w.storage.fail_once("schedules.advance", when)
         with pytest.raises(TransientStoreError):
             await w.jobs.dispatch()
         report = await w.jobs.dispatch()
-        assert report.fired == (1 if when == "before" else 0)
+        assert report.made == (1 if when == "before" else 0)
         assert len((await w.jobs.list_runs()).runs) == 1
         assert (await w.jobs.get_schedule(made.id)).next_at == START + timedelta(seconds=120)
         kit.clock.advance(120)
@@ -99,7 +99,7 @@ async def test_a_run_that_cannot_be_inserted_keeps_its_schedule_from_moving_on(k
             "BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
         kit.clock.advance(60)
-        assert (await w.jobs.dispatch()).fired == 1
+        assert (await w.jobs.dispatch()).made == 1
         assert (await w.jobs.get_schedule(good.id)).last_at == START + timedelta(seconds=60)
         assert (await w.jobs.get_schedule(made.id)).last_at is None
 
@@ -113,7 +113,7 @@ async def test_two_dispatchers_on_one_file_make_one_run_an_occurrence(kit: Kit, 
         for minute in range(1, 6):
             kit.clock.advance(60)
             reports = await asyncio.gather(*(w.jobs.dispatch() for w in (one, two, one, two)))
-            assert sum(report.fired for report in reports) == 10
+            assert sum(report.made for report in reports) == 10
             sent = [run_id for run_id, _ in one.queue.sent + two.queue.sent]
             assert len(sent) == len(set(sent)) == 10 == sum(report.sent for report in reports)
             await two.deliver(*sent)
@@ -141,7 +141,7 @@ async def test_hints_that_the_queue_refuses_are_counted_once_and_sent_again(kit:
         await w.jobs.create_schedule("echo", 1, every=600)
         kit.clock.advance(600)
         w.queue.refusing = True
-        assert await w.jobs.dispatch() == DispatchReport(fired=1, refused=1)
+        assert await w.jobs.dispatch() == DispatchReport(made=1, refused=1)
         w.queue.refusing = False
         kit.clock.advance(1)
         assert await w.jobs.dispatch() == DispatchReport(moved=1, sent=1)
@@ -156,9 +156,9 @@ async def test_a_schedule_of_a_job_unknown_here_waits_for_who_knows_it(kit: Kit)
         made = [await w.jobs.create_schedule("new", n, every=60) for n in range(3)]
         await w.jobs.create_schedule("old", 1, every=90)
         kit.clock.advance(90)
-        assert (await other.bind(db=w.storage, queue=w.queue).dispatch(limit=2)).fired == 1
+        assert (await other.bind(db=w.storage, queue=w.queue).dispatch(limit=2)).made == 1
         assert [await w.jobs.get_schedule(each.id) for each in made] == made
-        assert (await w.jobs.dispatch()).fired == 3
+        assert (await w.jobs.dispatch()).made == 3
 
 
 async def test_a_schedule_without_a_next_occurrence_ends_with_its_last_run(kit: Kit) -> None:
@@ -167,7 +167,7 @@ async def test_a_schedule_without_a_next_occurrence_ends_with_its_last_run(kit: 
         made = await w.jobs.create_schedule("echo", 1, every=60)
         await w.sql("""UPDATE kumofire_schedules SET schedule = '{"cron":"0 0 30 2 *","timezone":"UTC"}'""")
         kit.clock.advance(60)
-        assert (await w.jobs.dispatch()).fired == 1
+        assert (await w.jobs.dispatch()).made == 1
         shown = await w.jobs.get_schedule(made.id)
         assert (shown.state, shown.next_at, shown.last_at) == ("ended", None, START + timedelta(seconds=60))
 
@@ -193,7 +193,7 @@ async def test_a_change_of_clocks_neither_skips_days_nor_repeats_an_instant(
             shown = await w.jobs.get_schedule(made.id)
             instants.append(shown.next_at)
             kit.clock.advance((shown.next_at - kit.clock.time).total_seconds())
-            assert (await w.jobs.dispatch()).fired == 1
+            assert (await w.jobs.dispatch()).made == 1
         assert instants == sorted(set(instants))
         step = timedelta(hours=1) if cron.startswith("0 ") else timedelta(hours=expected + 1)
         assert all(b - a <= step for a, b in pairwise(instants))

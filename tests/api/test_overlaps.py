@@ -38,7 +38,7 @@ async def test_allow_makes_a_run_beside_the_other(kit: Kit) -> None:
     async with kit.bound() as w:
         await w.jobs.create_schedule("none", every=600)
         for _ in range(3):
-            assert (await look(kit, w, minutes=10)).fired == 1
+            assert (await look(kit, w, minutes=10)).made == 1
         assert [run.settled for run in await runs_of(w)] == [False] * 3
 
 
@@ -46,14 +46,14 @@ async def test_skip_passes_over_what_is_due_meanwhile_and_records_it(kit: Kit) -
     kit.job("none")(nothing)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("none", every=600, overlap="skip")
-        assert (await look(kit, w, minutes=10)).fired == 1
+        assert (await look(kit, w, minutes=10)).made == 1
         for _ in range(2):
             assert await look(kit, w, minutes=10) == DispatchReport(skipped=1, moved=1, sent=1)
         shown = await w.jobs.get_schedule(made.id)
-        assert (shown.fired, shown.skipped, shown.skipped_at) == (1, 2, minute(30))
+        assert (shown.made, shown.skipped, shown.skipped_at) == (1, 2, minute(30))
         assert (shown.skipped_why, shown.last_at, shown.next_at) == ("overlap", minute(10), minute(40))
         await finish(w)
-        assert (await look(kit, w, minutes=10)).fired == 1
+        assert (await look(kit, w, minutes=10)).made == 1
         assert [run.scheduled_for for run in await runs_of(w)] == [minute(10), minute(40)]
 
 
@@ -65,7 +65,7 @@ async def test_queue_holds_one_which_runs_when_the_previous_is_settled_and_takes
         made = await w.jobs.create_schedule("none", every=600, overlap="queue")
         await look(kit, w, minutes=10)
         for _ in range(25):
-            assert (await look(kit, w, minutes=1)).fired == 0
+            assert (await look(kit, w, minutes=1)).made == 0
         held = await w.jobs.get_schedule(made.id)
         assert (held.state, held.next_at, held.last_at, held.skipped) == (
             "active",
@@ -74,12 +74,12 @@ async def test_queue_holds_one_which_runs_when_the_previous_is_settled_and_takes
             0,
         )
         await finish(w)
-        assert (await look(kit, w, minutes=1)).fired == 1
+        assert (await look(kit, w, minutes=1)).made == 1
         shown = await w.jobs.get_schedule(made.id)
         assert (shown.next_at, shown.last_at) == (minute(40), minute(20))
         assert (shown.skipped, shown.skipped_at, shown.skipped_why) == (1, minute(30), "overlap")
         await finish(w)
-        assert (await look(kit, w, minutes=4)).fired == 1
+        assert (await look(kit, w, minutes=4)).made == 1
         assert [run.scheduled_for for run in await runs_of(w)] == [minute(10), minute(20), minute(40)]
 
 
@@ -94,7 +94,7 @@ async def test_a_held_occurrence_is_looked_at_every_five_seconds_and_writes_no_h
         assert w.storage.names == ["schedules.due", "runs.sweep"]
         w.storage.clear()
         await look(kit, w, seconds=1)
-        assert w.storage.names == ["schedules.due", "schedules.hold", "runs.sweep"]
+        assert w.storage.names == ["schedules.due", "schedules.advance", "runs.sweep"]
         assert [entry.event for entry in (await w.jobs.get_schedule(made.id)).history] == ["create"]
 
 
@@ -103,7 +103,7 @@ async def test_cancel_previous_cancels_what_waits_and_tells_what_runs(kit: Kit) 
     async def none(ctx: object) -> None:
         if kit.clock.time < START + timedelta(seconds=40):
             kit.clock.advance(20)
-            assert (await w.jobs.dispatch()).fired == 1
+            assert (await w.jobs.dispatch()).made == 1
 
     async with kit.bound() as w:
         seen: list[str] = []
@@ -114,7 +114,7 @@ async def test_cancel_previous_cancels_what_waits_and_tells_what_runs(kit: Kit) 
         first, second = await runs_of(w)
         assert [entry.event for entry in first.history][-2:] == ["cancel", "succeed"]
         kit.app.on_enter("canceled")(lambda transition: seen.append(transition.run.kumofire_job_run_id))
-        assert (await look(kit, w, seconds=20)).fired == 1
+        assert (await look(kit, w, seconds=20)).made == 1
         _, second, third = await runs_of(w)
         assert (second.state, third.settled) == ("canceled", False)
         assert seen == [second.kumofire_job_run_id]
@@ -127,14 +127,14 @@ async def test_cancel_previous_cancels_what_waits_and_tells_what_runs(kit: Kit) 
 async def test_after_an_outage_only_one_of_several_runs_alone(kit: Kit) -> None:
     kit.job("none")(nothing)
     expected = {"skip": ([10], 5), "queue": ([10], 0), "cancel_previous": ([60], 5)}
-    for overlap, (fired, skipped) in expected.items():
+    for overlap, (minutes, skipped) in expected.items():
         async with kit.bound() as w:
             now = kit.clock.time
             made = await w.jobs.create_schedule("none", every=600, overlap=overlap, misfire="all")
-            assert (await look(kit, w, minutes=60)).fired == 1
+            assert (await look(kit, w, minutes=60)).made == 1
             shown = await w.jobs.get_schedule(made.id)
             assert [run.scheduled_for - now for run in await runs_of(w)] == [
-                timedelta(minutes=m) for m in fired
+                timedelta(minutes=m) for m in minutes
             ]
             assert shown.skipped == skipped
 
@@ -148,15 +148,20 @@ async def test_a_hundred_due_jobs_that_care_cost_no_more_statements_but_for_the_
         for _ in range(100):
             await w.jobs.create_schedule("none", every=600, overlap=overlap)
         w.storage.clear()
-        assert (await look(kit, w, minutes=10)).fired == 100
-        assert w.storage.names == ["schedules.due", "schedules.fire", "runs.insert_occurrences", "runs.sweep"]
+        assert (await look(kit, w, minutes=10)).made == 100
+        assert w.storage.names == [
+            "schedules.due",
+            "schedules.advance",
+            "runs.insert_occurrences",
+            "runs.sweep",
+        ]
         w.storage.clear()
         await look(kit, w, minutes=10)
         assert w.storage.names == {
-            "skip": ["schedules.due", "schedules.skip", "runs.sweep"],
-            "queue": ["schedules.due", "schedules.hold", "runs.sweep"],
+            "skip": ["schedules.due", "schedules.advance", "runs.sweep"],
+            "queue": ["schedules.due", "schedules.advance", "runs.sweep"],
             "cancel_previous": [
-                "schedules.due", "schedules.fire", "runs.insert_occurrences", "runs.cancel_for_tick", "runs.sweep",
+                "schedules.due", "schedules.advance", "runs.insert_occurrences", "runs.cancel_for_tick", "runs.sweep",
             ],
         }[overlap]  # fmt: skip
 
@@ -187,7 +192,7 @@ async def test_a_run_of_a_lifecycle_that_is_gone_is_in_the_way_only_while_someth
             await finish(w)
         await w.sql("DROP TRIGGER kumofire_runs_fixed")
         await w.sql("UPDATE kumofire_runs SET machine = 'gone'")
-        assert (await look(kit, w, minutes=10)).fired == int(settled)
+        assert (await look(kit, w, minutes=10)).made == int(settled)
 
 
 async def test_a_run_that_a_person_triggered_stands_in_no_one_s_way(kit: Kit) -> None:
@@ -195,4 +200,4 @@ async def test_a_run_that_a_person_triggered_stands_in_no_one_s_way(kit: Kit) ->
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("none", every=600, overlap="skip", max_occurrences=1)
         await w.jobs.trigger_now(made.id)
-        assert (await look(kit, w, minutes=10)).fired == 1
+        assert (await look(kit, w, minutes=10)).made == 1

@@ -61,7 +61,7 @@ async def follow(model: Model, rule: dict[str, Any], steps: list[tuple[int, bool
             before = len(model.ran), len(model.skipped)
             model.look(now)
             report = await w.jobs.dispatch()
-            assert (report.fired, report.skipped) == (
+            assert (report.made, report.skipped) == (
                 len(model.ran) - before[0],
                 len(model.skipped) - before[1],
             )
@@ -71,7 +71,7 @@ async def follow(model: Model, rule: dict[str, Any], steps: list[tuple[int, bool
             assert {(row[1] - ORIGIN) / 1000 for row in await w.sql(UNSETTLED)} == model.busy
             shown = await w.jobs.get_schedule(made.id)
             assert shown.next_at == (None if model.ended else at(model.next))
-            assert (shown.fired, shown.skipped) == (len(model.ran), len(model.skipped))
+            assert (shown.made, shown.skipped) == (len(model.ran), len(model.skipped))
             assert shown.skipped_at == (at(max(model.skipped)) if model.skipped else None)
             assert shown.skipped_why == model.why
             assert shown.last_at == (at(model.ran[-1]) if model.ran else None)

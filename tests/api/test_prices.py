@@ -90,8 +90,13 @@ async def test_a_tick_with_100_due_recurring_jobs_is_four_statements_and_one_sen
             await w.jobs.create_schedule("echo", n, every=60)
         kit.clock.advance(60)
         w.storage.clear()
-        assert await w.jobs.dispatch() == DispatchReport(sent=100, fired=100)
-        assert w.storage.names == ["schedules.due", "schedules.fire", "runs.insert_occurrences", "runs.sweep"]
+        assert await w.jobs.dispatch() == DispatchReport(sent=100, made=100)
+        assert w.storage.names == [
+            "schedules.due",
+            "schedules.advance",
+            "runs.insert_occurrences",
+            "runs.sweep",
+        ]
         assert [len(call) for call in w.queue.calls] == [100]
 
 

@@ -39,7 +39,7 @@ async def test_a_worker_lets_an_occurrence_wait_for_the_previous_run(
         shown = await jobs.get_schedule(schedule_key="slow")
     assert all(first[1] <= second[0] for first, second in pairwise(stretches))
     assert all(second[0] - first[1] < 1 for first, second in pairwise(stretches))
-    assert (shown.state, shown.fired >= 3) == ("active", True)
+    assert (shown.state, shown.made >= 3) == ("active", True)
 
 
 async def test_a_worker_starts_a_run_that_was_triggered_by_hand_at_once(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def later(**units: float) -> datetime:
 
 
 async def occurrences(kit: Kit, w: Bound, hours: int) -> list[datetime]:
-    """Look every half hour; return what fired, in order."""
+    """Look every half hour; return which occurrences became runs, in order."""
     for _ in range(2 * hours):
         kit.clock.advance(minutes=30)
         await w.jobs.dispatch()
@@ -29,7 +29,7 @@ async def occurrences(kit: Kit, w: Bound, hours: int) -> list[datetime]:
 
 
 @pytest.mark.parametrize(
-    ("options", "fired", "state"),
+    ("options", "expected", "state"),
     [
         ({"at": later(hours=2)}, [2], "ended"),
         ({"cron": "0 * * * *", "start_at": later(hours=3)}, [3, 4, 5, 6], "active"),
@@ -45,15 +45,15 @@ async def occurrences(kit: Kit, w: Bound, hours: int) -> list[datetime]:
     ids=str,
 )
 async def test_a_rhythm_keeps_to_its_bounds(
-    kit: Kit, options: dict[str, Any], fired: list[float], state: str
+    kit: Kit, options: dict[str, Any], expected: list[float], state: str
 ) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("none", **options)
-        assert await w.jobs.preview_schedule(made.id, n=3) == [later(hours=h) for h in fired[:3]]
-        assert await occurrences(kit, w, 6) == [later(hours=h) for h in fired]
+        assert await w.jobs.preview_schedule(made.id, n=3) == [later(hours=h) for h in expected[:3]]
+        assert await occurrences(kit, w, 6) == [later(hours=h) for h in expected]
         shown = await w.jobs.get_schedule(made.id)
-        assert (shown.state, shown.fired, shown.skipped) == (state, len(fired), 0)
+        assert (shown.state, shown.made, shown.skipped) == (state, len(expected), 0)
         assert (shown.next_at is None) == (state == "ended")
         for name in ("at", "end_at", "max_occurrences"):
             assert getattr(shown, name) == options.get(name)
@@ -106,9 +106,9 @@ async def test_jitter_delays_the_run_and_never_the_occurrence(kit: Kit) -> None:
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("none", every=60, jitter=timedelta(minutes=10))
         kit.clock.advance(minutes=1)
-        assert (await w.jobs.dispatch()).fired == 1
+        assert (await w.jobs.dispatch()).made == 1
         kit.clock.advance(minutes=1)
-        assert (await w.jobs.dispatch()).fired == 1
+        assert (await w.jobs.dispatch()).made == 1
         runs = (await w.jobs.list_runs(schedule_id=made.id)).runs[::-1]
         for minute, run in enumerate(runs, 1):
             at = later(minutes=minute)
@@ -163,7 +163,7 @@ async def test_a_change_of_policies_or_bounds_loses_no_due_occurrence(kit: Kit, 
         made = await w.jobs.create_schedule("none", cron="0 * * * *")
         kit.clock.advance(hours=1)
         await w.jobs.update_schedule(made.id, **change)
-        assert (await w.jobs.dispatch()).fired == 1
+        assert (await w.jobs.dispatch()).made == 1
 
 
 @pytest.mark.parametrize("options", [{"at": later(hours=1)}, {"every": 3600, "max_occurrences": 1}])

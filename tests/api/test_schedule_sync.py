@@ -63,7 +63,7 @@ async def test_an_unchanged_set_costs_one_statement_and_changes_nothing_also_at_
         assert w.storage.names == ["schedules.declared"]
         assert await w.sql("SELECT * FROM kumofire_schedules") == before
         report = await w.jobs.dispatch()
-        assert (report.fired, report.skipped) == (2, 119)
+        assert (report.made, report.skipped) == (2, 119)
         assert await w.jobs.sync_schedules([A, B, C]) == SyncReport(unchanged=("a", "b", "c"))
         assert (await w.jobs.get_schedule(schedule_key="c")).state == "ended"
 

@@ -41,7 +41,7 @@ async def test_an_unchanged_upsert_changes_nothing_also_at_the_due_moment(
         again = await w.jobs.upsert_schedule("echo", {"p": 1}, **declared)
         assert again == made
         assert await w.sql("SELECT * FROM kumofire_schedules") == before
-        assert (await w.jobs.dispatch()).fired == (1 if due else 0)
+        assert (await w.jobs.dispatch()).made == (1 if due else 0)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ async def test_a_change_beside_the_rule_keeps_the_next_occurrence(
         assert {key: getattr(changed, key) for key in shown} == shown
         for kept in {"name", "payload", "max_attempts", "tags", "every"} - shown.keys():
             assert getattr(changed, kept) == getattr(made, kept)
-        assert (await w.jobs.dispatch()).fired == int(due)
+        assert (await w.jobs.dispatch()).made == int(due)
         assert (await w.jobs.get_schedule(made.id)).next_at == later(hours=2 if due else 1)
 
 
@@ -147,7 +147,7 @@ async def test_a_suspended_schedule_is_mended_by_an_upsert(kit: Kit) -> None:
         mended = await w.jobs.upsert_schedule("echo", 1, schedule_key="k", every=60)
         assert (mended.id, mended.state, mended.last_error) == (made.id, "active", None)
         kit.clock.advance(60)
-        assert (await w.jobs.dispatch()).fired == 1
+        assert (await w.jobs.dispatch()).made == 1
 
 
 @pytest.mark.parametrize("changes", [{"corn": "* * * * *"}, {"origin": "x"}, {"id": "x"}])
@@ -173,7 +173,7 @@ async def test_an_update_between_two_ticks_neither_repeats_nor_loses_an_occurren
         made = await w.jobs.create_schedule("echo", 1, every=60)
         for n in range(2, 6):
             kit.clock.advance(60)
-            assert (await w.jobs.dispatch()).fired == 1
+            assert (await w.jobs.dispatch()).made == 1
             await w.jobs.update_schedule(made.id, payload=n)
         runs = (await w.jobs.list_runs(schedule_id=made.id)).runs
         assert [run.scheduled_for for run in runs][::-1] == [later(minutes=m) for m in range(1, 5)]

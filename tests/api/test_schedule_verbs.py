@@ -82,7 +82,7 @@ async def test_a_run_triggered_by_hand_comes_at_once_and_uses_up_no_occurrence(
         status = await w.status(ids[0])
         assert (status.schedule_id, status.scheduled_for, status.run_at) == (made.id, None, kit.clock.time)
         assert (status.result, status.max_attempts, status.tags) == ("x" * size, 7, ("a",))
-        assert (await w.jobs.dispatch()).fired == (1 if state == "active" else 0)
+        assert (await w.jobs.dispatch()).made == (1 if state == "active" else 0)
 
 
 async def test_a_run_of_a_job_that_is_not_registered_here_cannot_be_triggered(kit: Kit) -> None:
@@ -136,7 +136,7 @@ async def test_an_update_that_loses_the_race_against_a_tick_looks_again(kit: Kit
         async def execute(statement: Any) -> Any:
             rows = await read(statement)
             if statement.name == "schedules.read" and next(ticks, False):
-                assert (await w.jobs.dispatch()).fired == 1
+                assert (await w.jobs.dispatch()).made == 1
             return rows
 
         w.storage.execute = execute

@@ -56,7 +56,7 @@ async def test_a_fresh_schedule_shows_everything_about_itself(kit: Kit) -> None:
             max_attempts=7,
             tags=("t",),
             origin=None,
-            fired=0,
+            made=0,
             skipped=0,
             skipped_at=None,
             skipped_why=None,
@@ -204,7 +204,7 @@ async def test_pause_is_repeatable_and_resume_starts_from_the_next_occurrence(ki
             )
             assert (off.state, off.next_at) == ("paused", None)
         kit.clock.advance(600)
-        assert (await w.jobs.dispatch()).fired == 0
+        assert (await w.jobs.dispatch()).made == 0
         kit.clock.advance(10)
         for _ in range(2):
             on = await w.jobs.resume_schedule(made.id)
@@ -222,6 +222,6 @@ async def test_an_ended_schedule_never_fires_and_only_an_update_revives_it(kit: 
             with pytest.raises(TransitionNotAllowed, match="is not allowed from 'ended'"):
                 await call(made.id)
         kit.clock.advance(90)
-        assert (await w.jobs.dispatch()).fired == 0
+        assert (await w.jobs.dispatch()).made == 0
         revived = await w.jobs.update_schedule(made.id, every=60)
         assert (revived.state, revived.next_at) == ("active", START + timedelta(seconds=120))

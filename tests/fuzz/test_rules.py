@@ -102,6 +102,6 @@ def test_a_schedule_is_refused_whole_or_fires(
             assert made.next_at is not None
             w.clock.advance((made.next_at - w.clock.time) / timedelta(seconds=1) + 1 + days * 60)
             report = await w.jobs.dispatch()
-            assert report.fired == 1, await w.jobs.get_schedule(made.id)
+            assert report.made == 1, await w.jobs.get_schedule(made.id)
 
     asyncio.run(scenario())

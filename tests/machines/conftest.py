@@ -141,16 +141,16 @@ def job_cases(state: str) -> list[Case]:
             "next_at": NOW - 11 if wakes else (None, NOW + 8)[i % 3 > 1], "last_at": (None, NOW - 99)[i % 2],
             "tick": (None, "old tick")[i % 2], "revision": i + 1, "schedule": '{"cron":"* * * * *"}',
             "template": '{"timeout":1}', "payload": (None, "1")[i % 2], "error": (None, "old")[i % 2],
-            "origin": (None, "code")[i % 2], "fired": i, "skipped": i * 3,
+            "origin": (None, "code")[i % 2], "made": i, "skipped": i * 3,
             "skipped_at": (None, NOW - 77)[i % 2], "skipped_why": (None, "misfire")[i % 2],
             "catch_up": (None, "all")[i % 3 > 1],
             "created_at": NOW - 5_000, "updated_at": NOW - 400, "history": '[["create","active",1]]',
         }  # fmt: skip
         given = {
             "now": NOW, "facts": (None, '{"by":"ann"}')[i % 2], "occurrence": occurrence, "token": f"tick-{i}",
-            "fired_at": NOW - 11, "runs": 1 + i % 2, "passed": i % 4, "passed_at": (None, NOW - 12)[i % 4 > 0],
+            "latest": (None, NOW - 11)[i // 2 % 2], "runs": i % 3, "passed": i % 4, "passed_at": (None, NOW - 12)[i % 4 > 0],
             "passed_why": (None, "overlap")[i % 4 > 0], "new_catch_up": (None, "latest")[i % 2],
-            "held_until": NOW + 5_000, "new_origin": (None, "code")[i % 3 > 0],
+            "held_until": (None, NOW + 5_000)[i // 3 % 2], "new_origin": (None, "code")[i % 3 > 0],
             "value": "cannot be read", "new_schedule": '{"every":5}', "new_template": '{"timeout":2}',
             "new_payload": (None, "2")[i % 2], "new_job": "crop",
         }  # fmt: skip

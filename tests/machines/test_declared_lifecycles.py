@@ -24,6 +24,7 @@ RUN_EDGES = [
     ("succeed", "running", "succeeded", ""),
     ("succeed", "canceling", "succeeded", ""),
     ("retry", "running", "retrying", LEFT),
+    ("retry", "running", "failed", ""),
     ("retry", "canceling", "canceled", ""),
     ("fail", "running", "failed", ""),
     ("fail", "canceling", "canceled", ""),
@@ -70,11 +71,9 @@ RUN_DEADLINES = {
     "canceling": ("lose",),
 }
 JOB_EDGES = [
-    ("fire", "active", "active", COMES),
-    ("fire", "active", "ended", ""),
-    ("skip", "active", "active", COMES),
-    ("skip", "active", "ended", ""),
-    ("hold", "active", "active", f"{COMES} and held_until is not None"),
+    ("advance", "active", "active", f"{COMES} and held_until is not None"),
+    ("advance", "active", "active", COMES),
+    ("advance", "active", "ended", ""),
     ("pause", "active", "paused", ""),
     ("resume", "paused", "active", COMES),
     ("resume", "suspended", "active", COMES),
@@ -88,9 +87,9 @@ JOB_EDGES = [
     ("revise", "ended", "active", COMES),
 ]
 JOB_EVENTS = {
-    Actor.DISPATCHER: ("skip", "hold", "suspend"),
+    Actor.DISPATCHER: ("suspend",),
     Actor.CONSUMER: (),
-    Actor.DEADLINE: ("fire",),
+    Actor.DEADLINE: ("advance",),
     Actor.PERSON: ("pause", "resume", "end", "revise"),
 }
 JOB_STATES = {
@@ -103,7 +102,7 @@ BOTH = pytest.mark.parametrize(
     ("machine", "edges", "events", "states", "deadlines"),
     [
         pytest.param(RunMachine, RUN_EDGES, RUN_EVENTS, RUN_STATES, RUN_DEADLINES, id="run"),
-        pytest.param(JobMachine, JOB_EDGES, JOB_EVENTS, JOB_STATES, {"active": ("fire",)}, id="job"),
+        pytest.param(JobMachine, JOB_EDGES, JOB_EVENTS, JOB_STATES, {"active": ("advance",)}, id="job"),
     ],
 )
 

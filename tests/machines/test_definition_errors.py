@@ -8,7 +8,7 @@ import pytest
 from statemachine import State as BaseState
 
 from kumofire_fsm.errors import DefinitionError, KumofireError
-from kumofire_fsm.machines import Deadline, Event, Outcome, Role, RunMachine, State
+from kumofire_fsm.machines import Actor, Deadline, Event, Outcome, Role, RunMachine, State
 
 
 @pytest.fixture
@@ -77,6 +77,7 @@ def test_a_state_that_could_hold_a_run_for_ever_is_refused(refused, role):
     refused(
         "small: state 'c' has no deadline, so a run could stay in it for ever; give it "
         "deadline=Deadline(...), or say waits=True",
+        in_table="rows",
         a=a,
         b=b,
         c=c,
@@ -139,35 +140,28 @@ def test_a_deadline_whose_earlier_event_has_no_open_edge_is_fine(declare):
     assert spec.state("a").deadline.fires == ("early", "go")
 
 
+def test_a_lease_whose_deadline_keeps_it_is_refused(refused):
+    machine = RunMachine
+    refused(
+        "small: the deadline of 'running' fires 'lose', which leaves a dead worker's run where it is; lead it elsewhere",
+        machine,
+        lose=Event(machine.running.to.itself() | machine.canceling.to(machine.canceled)),
+    )
+
+
 def test_a_deadline_that_fires_nothing_is_refused(declare):
     a, b = begin(waits=False, deadline=Deadline("now")), settled()
     with pytest.raises(DefinitionError, match=r"^small: the deadline of 'a' "):
         declare(a=a, b=b, go=Event(a.to(b)))
 
 
-def test_a_claimable_state_that_nothing_starts_is_refused(refused):
-    a, b, c = begin(), settled(), State(role=Role.CLAIMABLE, deadline=Deadline("now", "done"))
-    refused(
-        "small: state 'c' is claimable, but no edge leads from it to a leased state; add one, or give it "
-        "another role",
-        a=a,
-        b=b,
-        c=c,
-        go=Event(a.to(c)),
-        done=Event(c.to(b)),
-    )
-
-
 def test_a_consumers_event_that_a_leased_state_does_not_answer_is_refused(refused):
-    reviewing = State(role=Role.LEASED, deadline=Deadline("now + lease_ms", "lose"))
     machine = RunMachine
     refused(
-        "small: a consumer fires 'heartbeat' on a leased run, but there is no edge from reviewing, so "
-        "its outcome would be lost; add one",
+        "small: a consumer fires 'park' on a leased run, but no edge leads from canceling, so its outcome would be "
+        "lost; add one",
         machine,
-        reviewing=reviewing,
-        review=Event(machine.running.to(reviewing)),
-        lose=machine.lose | reviewing.to(machine.failed),
+        park=Event(machine.running.to(machine.ready), by=Actor.CONSUMER),
     )
 
 
@@ -193,7 +187,7 @@ def test_an_event_without_an_edge_is_refused(refused):
 
 def test_an_edge_to_a_state_of_another_lifecycle_is_refused(declare):
     a, b, stranger = begin(), settled(), settled()
-    with pytest.raises(DefinitionError, match=r"^an edge leads to .*, which is no state of this class$"):
+    with pytest.raises(DefinitionError, match=r"^an edge leads to .*, which is not a state of this class$"):
         declare(a=a, b=b, go=Event(a.to(b) | a.to(stranger)))
 
 

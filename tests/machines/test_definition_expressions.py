@@ -91,7 +91,7 @@ def test_an_assignment_that_names_an_unknown_column_is_refused(refused, place):
 def test_an_assignment_to_an_unknown_column_is_refused(refused, states):
     a, b = states
     go = Event(a.to(b, sets={"tries": "1"}), sets={"now": "1"})
-    refused("Small: go from a to b assigns ['now', 'tries'], which are no columns", a=a, b=b, go=go)
+    refused("Small: go from a to b assigns ['now', 'tries'], which are not columns", a=a, b=b, go=go)
 
 
 def test_an_assignment_outside_the_language_is_refused(declare, states):

@@ -51,7 +51,7 @@ def test_a_digest_is_twelve_hexadecimal_digits():
 def lifecycle(declare, **changed):
     """Declare a small lifecycle with one thing changed."""
     say = {
-        "named": "small", "in_table": "kumofire_runs", "first": "a", "role": Role.WAITING,
+        "named": "small", "in_table": "rows", "first": "a", "role": Role.WAITING,
         "at": "now + 1", "fires": ("go",), "cond": None, "edge_sets": {}, "event_sets": {},
         "state_sets": {}, "by": Actor.PERSON, "hints": False, "event": "extra", "loop": "b",
         "waits": False, "order": 1, "default": 0, "given": 0, "begins": "first", "words": "", "outcome": None,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kumofire_fsm.machines import Deadline, Event, JobMachine, Role, RunMachine, State, derive
+from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State, derive
 from kumofire_fsm.store.compiler import edge_rows
 
 TIMED = {"role": Role.WAITING, "deadline": Deadline("now + 86400000", "expire")}
@@ -33,7 +33,14 @@ def parked():
         park = Event(base.ready.to(parked))
         unpark = Event(parked.to(base.ready))
         expire = base.expire | parked.to(base.failed)
-        retry = Event(base.running.to(base.queued, cond="attempt < 9") | base.canceling.to(base.failed))
+        retry = Event(
+            base.running.to(base.queued, cond="attempt < 9")
+            | base.running.to(base.canceled)
+            | base.canceling.to(base.failed),
+            by=Actor.CONSUMER,
+            sets={"error": "value"},
+        )
+        reschedule = Event(base.ready.to.itself())
         redrive = None
 
     return Parked
@@ -136,17 +143,19 @@ def test_a_subclass_may_override_an_event_and_remove_one():
     base, spec = approved().spec, parked().spec
     assert [(e.source, e.target, e.guard_text) for e in spec.edges_of("retry")] == [
         ("running", "queued", "attempt < 9"),
+        ("running", "canceled", ""),
         ("canceling", "failed", ""),
     ]
     assert spec.event("redrive") is None
     assert spec.edges_of("redrive") == ()
-    others = [e for e in base.edges if e.event not in ("retry", "redrive")]
+    others = [e for e in base.edges if e.event not in ("retry", "reschedule", "redrive")]
     assert [e for e in spec.edges if e in base.edges] == others
 
 
 def test_an_overriding_event_is_a_new_declaration_and_an_extended_one_keeps_its_own():
     spec = parked().spec
-    assert (spec.event("retry").by, spec.event("retry").doc) == ("person", "")
+    assert (spec.event("retry").by, spec.event("retry").doc) == ("consumer", "")
+    assert "run_at" not in spec.edges_from("ready", "reschedule")[0].assigns
     assert spec.event("expire").by == "deadline"
 
 
@@ -190,6 +199,8 @@ def test_a_recurring_job_may_be_extended_too():
     class Draft(JobMachine):
         draft = State("Not yet published.", role=Role.WAITING, waits=True, initial=True)
         publish = Event(draft.to(JobMachine.active), sets={"next_at": "occurrence"})
+        revise = JobMachine.revise | draft.to.itself()
+        end = JobMachine.end | draft.to(JobMachine.ended)
 
     assert Draft.spec.table == "kumofire_schedules"
     assert Draft.spec.step({"state": "draft"}, "publish", now=1, occurrence=9)["wake_at"] == 9

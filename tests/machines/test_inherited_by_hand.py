@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from statemachine.exceptions import TransitionNotAllowed
 
-from kumofire_fsm.machines import Deadline, Event, Role, RunMachine, State
+from kumofire_fsm.machines import Actor, Deadline, Event, Role, RunMachine, State
 
 
 class Approved(RunMachine):
@@ -23,7 +23,11 @@ class Parked(Approved):
     )
     park = Event(Approved.ready.to(parked) | Approved.queued.to(parked, cond="attempt > 1"))
     unpark = Event(parked.to(Approved.ready))
-    retry = Event(Approved.running.to(Approved.queued) | Approved.canceling.to(Approved.failed))
+    retry = Event(
+        Approved.running.to(Approved.queued) | Approved.canceling.to(Approved.failed),
+        by=Actor.CONSUMER,
+        sets={"error": "value"},
+    )
     redrive = None
 
 

@@ -57,7 +57,7 @@ def test_every_broken_rule_is_found_at_once_though_the_first_alone_is_told(decla
     assert str(refused.value) == "small: go from a to b is declared twice; drop one"
     assert [(each.rule, each.state, each.event) for each in refused.value.findings] == [
         ("duplicate-edge", "a", "go"),
-        ("role", "c", None),
+        ("verb", None, "start"),
         ("no-deadline", "a", None),
         ("deadline", "d", "never"),
         ("deadline", "d", None),
@@ -88,7 +88,8 @@ def test_a_state_that_is_worked_on_may_not_wait_for_ever(declare, role, why):
     d = State("It runs.", role=Role.LEASED, deadline=Deadline("now", "done"))
     take = Event(a.to(c), by=Actor.CONSUMER)
     done = Event(d.to(b) | c.to(b))
-    machine = declare(a=a, b=b, c=c, d=d, take=take, begins=Event(c.to(d), by=Actor.DISPATCHER), done=done)
+    begins = Event(c.to(d), by=Actor.DISPATCHER)
+    machine = declare(in_table="rows", a=a, b=b, c=c, d=d, take=take, begins=begins, done=done)
     assert ("role", why) in said(machine)
 
 
@@ -186,7 +187,9 @@ def test_a_state_or_event_whose_name_begins_like_a_callback_is_none(declare):
 
 @pytest.mark.parametrize("thing", [Lifecycle, int, RunMachine.spec, None])
 def test_something_that_is_no_lifecycle_is_refused(thing):
-    with pytest.raises(InvalidArgument, match=re.escape("is no lifecycle: give a class such as RunMachine")):
+    with pytest.raises(
+        InvalidArgument, match=re.escape("is not a lifecycle: give a class such as RunMachine")
+    ):
         lint(thing)
 
 

@@ -26,7 +26,7 @@ TEXTS = {
 TEXTS |= {"token", "value", "tick", "schedule_key", "new_payload", "new_schedule", "new_template", "new_job"}
 TEXTS |= {"origin", "new_origin", "catch_up", "new_catch_up", "skipped_why", "passed_why"}
 NOT_NULL = {"run_at", "now", "next_at", "created_at", "new_schedule", "new_template", "new_job", "updated_at"}
-COUNTS = {"attempt", "max_attempts", "starts", "deliveries", "revision", "fired", "skipped", "runs", "passed"}
+COUNTS = {"attempt", "max_attempts", "starts", "deliveries", "revision", "made", "skipped", "runs", "passed"}
 HISTORIES = st.sampled_from(["[]", '[["create","ready",1]]', '[["a","b",2,{"c":[1,null,"é"]}]]'])
 
 

@@ -166,3 +166,18 @@ def test_an_active_key_is_given_up_on_settling_and_taken_again_by_a_redrive_alon
     else:
         assert "dedupe_slot" not in edge.assigns
     assert not {"dedupe", "dedupe_key"} & edge.assigns.keys(), "no move writes these"
+
+
+@pytest.mark.parametrize(
+    ("known", "targets"),
+    [
+        ({"attempt": 1, "max_attempts": 2}, ("retrying",)),
+        ({"attempt": 2, "max_attempts": 2}, ("failed",)),
+        ({"attempt": 2}, ("retrying", "failed")),
+        ({}, ("retrying", "failed")),
+        ({"state": "canceling"}, ("canceled",)),
+        ({"state": "ready"}, ()),
+    ],
+)
+def test_where_an_event_may_lead_is_told_from_what_is_known_of_a_row(known, targets):
+    assert RunMachine.spec.targets({"state": "running", **known}, "retry") == targets

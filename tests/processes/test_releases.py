@@ -61,7 +61,7 @@ def test_an_older_release_leaves_alone_what_only_the_newer_knows(site, releases,
             assert jobs.wait(run, timeout=60).state == "succeeded"
             assert pid_of(site, run) == new.pid
         assert jobs.wait(parked, timeout=60).state == "succeeded"  # ready again, it may run anywhere
-        site.until(lambda: jobs.list_runs(schedule_id=schedule.id).runs, 60, "the schedule has fired")
+        site.until(lambda: jobs.list_runs(schedule_id=schedule.id).runs, 60, "the schedule has made a run")
         jobs.end_schedule(schedule.id)
     site.settled(60)
     for row in site.rows():

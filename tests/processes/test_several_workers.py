@@ -104,7 +104,7 @@ def test_a_recurring_job_of_another_process_fires_again_and_again_without_any_ot
     workers = [site.worker(wait=False) for _ in range(2)]
     with site.jobs() as jobs:
         schedule = jobs.create_schedule("quick", every=1, schedule_key="tick")
-    site.until(lambda: len(site.notes("ran")) >= 3, 3 + 3, "it has fired three times")
+    site.until(lambda: len(site.notes("ran")) >= 3, 3 + 3, "it has made three runs")
     for worker in workers:
         site.leave(worker)
     rows = site.rows()

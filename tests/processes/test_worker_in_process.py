@@ -549,7 +549,7 @@ def test_a_handler_that_takes_longer_than_its_timeout_is_a_failed_attempt(tmp_pa
         "start",
         "retry",
         "start",
-        "fail",
+        "retry",
     ]
     assert calls == [1, 2]
     assert cancelled == ([1, 2] if kind == "async" else [])

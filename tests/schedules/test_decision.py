@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,48 +23,49 @@ def minutes(at: int | None) -> Any:
 def decided(options: dict[str, Any], due: dict[str, Any]) -> Decision:
     found = decide(Recurrence(RULE, **options), Due(10 * MINUTE, NOW, **due))
     passed = Passed(found.passed.count, minutes(found.passed.at), found.passed.why)
-    runs = tuple(minutes(at) for at in found.runs)
-    return Decision(found.event, runs, minutes(found.next_at), passed, found.cancels)
+    return replace(
+        found, runs=tuple(minutes(at) for at in found.runs), next_at=minutes(found.next_at), passed=passed
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "due", "expected"),
     [
-        ({}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
-        ({"misfire": "skip"}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
-        ({"misfire": "skip", "grace_ms": 0}, {}, Decision("skip", (), 70, Passed(6, 60, "misfire"))),
-        ({"misfire": "all"}, {}, Decision("fire", (10, 20, 30, 40, 50, 60), 70)),
-        ({"misfire": "all"}, {"room": 2}, Decision("fire", (10, 20), 30)),
-        ({"misfire": "skip"}, {"catch_up": "all"}, Decision("fire", (10, 20, 30, 40, 50, 60), 70)),
-        ({"misfire": "all", "max_occurrences": 5}, {"fired": 3}, Decision("fire", (10, 20), None)),
-        ({"max_occurrences": 5}, {"fired": 5}, Decision("skip", (), None)),
-        ({"misfire": "all", "end_at": 25 * MINUTE}, {}, Decision("fire", (10, 20), None)),
+        ({}, {}, Decision((60,), 70, Passed(5, 50, "misfire"))),
+        ({"misfire": "skip"}, {}, Decision((60,), 70, Passed(5, 50, "misfire"))),
+        ({"misfire": "skip", "grace_ms": 0}, {}, Decision((), 70, Passed(6, 60, "misfire"))),
+        ({"misfire": "all"}, {}, Decision((10, 20, 30, 40, 50, 60), 70)),
+        ({"misfire": "all"}, {"room": 2}, Decision((10, 20), 30)),
+        ({"misfire": "skip"}, {"catch_up": "all"}, Decision((10, 20, 30, 40, 50, 60), 70)),
+        ({"misfire": "all", "max_occurrences": 5}, {"made": 3}, Decision((10, 20), None)),
+        ({"max_occurrences": 5}, {"made": 5}, Decision((), None)),
+        ({"misfire": "all", "end_at": 25 * MINUTE}, {}, Decision((10, 20), None)),
         (
             {"misfire": "skip", "end_at": 25 * MINUTE},
             {},
-            Decision("skip", (), None, Passed(2, 20, "misfire")),
+            Decision((), None, Passed(2, 20, "misfire")),
         ),
-        ({"overlap": "skip"}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
+        ({"overlap": "skip"}, {}, Decision((60,), 70, Passed(5, 50, "misfire"))),
         (
             {"overlap": "skip", "end_at": 60 * MINUTE},
             {},
-            Decision("fire", (60,), None, Passed(5, 50, "misfire")),
+            Decision((60,), None, Passed(5, 50, "misfire")),
         ),
         (
             {"overlap": "skip", "max_occurrences": 1},
             {},
-            Decision("fire", (60,), None, Passed(5, 50, "misfire")),
+            Decision((60,), None, Passed(5, 50, "misfire")),
         ),
-        ({"overlap": "skip"}, {"busy": True}, Decision("skip", (), 70, Passed(6, 60, "overlap"))),
-        ({"overlap": "queue"}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
-        ({"overlap": "queue"}, {"busy": True}, Decision("hold", (), 60, Passed(5, 50, "misfire"))),
-        ({"overlap": "queue"}, {"busy": True, "held": True}, Decision("hold", (), 10)),
-        ({"overlap": "queue"}, {"held": True}, Decision("fire", (10,), 70, Passed(5, 60, "overlap"))),
-        ({"overlap": "cancel_previous"}, {}, Decision("fire", (60,), 70, Passed(5, 50, "misfire"))),
+        ({"overlap": "skip"}, {"busy": True}, Decision((), 70, Passed(6, 60, "overlap"))),
+        ({"overlap": "queue"}, {}, Decision((60,), 70, Passed(5, 50, "misfire"))),
+        ({"overlap": "queue"}, {"busy": True}, Decision((), 60, Passed(5, 50, "misfire"), holds=True)),
+        ({"overlap": "queue"}, {"busy": True, "held": True}, Decision((), 10, holds=True)),
+        ({"overlap": "queue"}, {"held": True}, Decision((10,), 70, Passed(5, 60, "overlap"))),
+        ({"overlap": "cancel_previous"}, {}, Decision((60,), 70, Passed(5, 50, "misfire"))),
         (
             {"overlap": "cancel_previous"},
             {"busy": True},
-            Decision("fire", (60,), 70, Passed(5, 50, "misfire"), cancels=True),
+            Decision((60,), 70, Passed(5, 50, "misfire"), cancels=True),
         ),
     ],
     ids=str,

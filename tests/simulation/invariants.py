@@ -121,7 +121,7 @@ class Monitor:
 
     def _check_limit(self, actor: Actor, what: str, runs: int, jobs: int) -> None:
         """Check that a statement which looks for work moves no more rows than it may."""
-        moved = runs if what == "runs.sweep" else jobs if "schedules.fire" in what else 0
+        moved = runs if what == "runs.sweep" else jobs if "schedules.advance" in what else 0
         if actor.limit is not None and moved > actor.limit:
             self.found("a limit is kept", f"{what} of {actor.name} moved {moved} rows of {actor.limit}")
 

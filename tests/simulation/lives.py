@@ -20,7 +20,7 @@ Found = Callable[[str, str], None]
 
 _OUTCOMES = frozenset(RunMachine.spec.events_by(Firing.CONSUMER)) - {"start", "heartbeat"}
 _SETTLES = {"returned": ("succeed",), "Snooze": ("snooze",), "Cancel": ("stop",), "Fail": ("fail",)}
-"""What else a handler raises is a failure."""
+"""What else a handler raises is a failure: whether it is tried again, the machine says."""
 
 
 @dataclass(eq=False, slots=True)
@@ -111,16 +111,13 @@ class Lives:
         self._open[run_id, actor] = call
         return call
 
-    def settled(
-        self, actor: Actor, run_id: str, claim: str | None, event: str, *, spent: bool
-    ) -> HandlerCall | None:
+    def settled(self, actor: Actor, run_id: str, claim: str | None, event: str) -> HandlerCall | None:
         """Check a move that belongs to the holder of a claim: by the holder, and what its handler said.
 
         Args:
             actor: who moved the run.
             run_id, claim: the run, and the claim that it carried.
             event: what was fired.
-            spent: whether this was the last attempt.
 
         Returns:
             The call of the handler under that claim, if there was one.
@@ -134,19 +131,17 @@ class Lives:
             )
             return None
         call = self._under(run_id, claim)
-        failure = "fail" if spent else "retry"
         if call is None:
             legal: tuple[str, ...] = ("release",)
         elif call.outcome is None:
             legal = ()
         elif call.outcome == "CancelledError":  # stopped at its timeout, or because its worker ends
-            legal = (failure, "release") if call.overdue else ("release",)
+            legal = ("retry", "release") if call.overdue else ("release",)
         else:
-            legal = _SETTLES.get(call.outcome, (failure,))
+            legal = _SETTLES.get(call.outcome, ("retry",))
         if event not in legal:
             said = "was not called" if call is None else f"ended with {call.outcome!r}"
-            last = " at its last attempt" if spent else ""
-            self._found("the handler's word", f"{run_id}: {event} was fired, but the handler {said}{last}")
+            self._found("the handler's word", f"{run_id}: {event} was fired, but the handler {said}")
         return call
 
     def settling(self, statements: Sequence[Statement]) -> bool:

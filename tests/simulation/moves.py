@@ -76,8 +76,7 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
     if SPEC.has_role(before.state, Role.SETTLED) and event != "redrive":
         found("settled runs rest", f"{move}: {event}")
     if event in _CONSUMERS:
-        spent = before.attempt >= before.max_attempts
-        call = lives.settled(move.actor, move.run_id, before.claim, event, spent=spent)
+        call = lives.settled(move.actor, move.run_id, before.claim, event)
         wait = WAITS_MS.get(call.outcome or "", 0) if call is not None else 0
         if SPEC.has_role(after.state, Role.CLAIMABLE) and after.run_at < at + wait and event != "release":
             found("started when due", f"{move}: due {after.run_at - at} ms after {event}, not {wait}")
@@ -132,6 +131,10 @@ def _check_attempts(move: Move, event: str, found: Found) -> None:
     expected = 0 if event == "redrive" else before.attempt + (event == "start") - handed_back
     if after.attempt != expected:
         found("attempts are counted", f"{move}: {event} made {after.attempt} of {before.attempt}")
+    if event == "retry" and before.state not in STOPPING:
+        spent = before.attempt >= before.max_attempts
+        if after.state not in (_FAILED if spent else _TRIED_AGAIN):
+            found("attempts are counted", f"{move}: retried at {before.attempt} of {before.max_attempts}")
     if after.starts != before.starts + (event == "start"):
         found("starts are counted", f"{move}: {event} made {after.starts} of {before.starts}")
 
@@ -183,6 +186,9 @@ STOPPING: Final = {edge.target for edge in SPEC.edges_of("cancel") if SPEC.has_r
 _FAILED: Final = {edge.target for edge in SPEC.edges_of("fail")} - {
     edge.target for edge in SPEC.edges_of("cancel")
 }
+
+
+_TRIED_AGAIN: Final = SPEC.with_role(Role.CLAIMABLE)
 
 
 def _cancel(move: Move, _at: int, lives: Lives, found: Found) -> None:

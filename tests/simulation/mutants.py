@@ -150,10 +150,12 @@ MUTANTS = (
     Mutant("a create sends, and does not store", patches=((ActorStorage, "batch", unstored),)),
     Mutant(
         "a schedule's move is not fenced",
-        r"schedules\.fire",
+        r"schedules\.advance",
         ((r" AND r\.revision = a\.revision AND \(a\.due IS NULL OR r\.next_at = a\.due\)", ""),),
     ),
     Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),)),
+    Mutant("a last attempt is not the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "1"),)),
+    Mutant("a failure is the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "0"),)),
     Mutant("a release counts as an attempt", r"runs\.release", ((r"\(r\.attempt - 1\)", "r.attempt"),)),
     Mutant("a suspect starts beside others", r"runs\.claim", ((r"r\.suspect (= 0|< \d+)\)", "1)"),)),
     Mutant(
@@ -183,7 +185,7 @@ MUTANTS = (
     ),
     Mutant(
         "what is passed over is not counted",
-        r"schedules\.fire",
+        r"schedules\.advance",
         ((r"\(r\.skipped \+ a\.passed\)", "r.skipped"),),
     ),
     Mutant(
@@ -207,7 +209,7 @@ MUTANTS = (
     ),
     Mutant("a batch is claimed as if alone", patches=((consumer, "claim_hinted", always_alone),)),
     Mutant("a shutdown costs an attempt", patches=((Attempt, "_stopped", charged),), setting="embedded"),
-    Mutant("a failure commits its effects", patches=((Attempt, "_outcome", effects_anyway),)),
+    Mutant("a failure commits its effects", patches=((Attempt, "_ending", effects_anyway),)),
     Mutant("a snooze is not waited for", r"runs\.snooze", ((r"a\.next_at", "a.now"),)),
     Mutant("a delay is not waited for", patches=((RowMaker, "due", undelayed),)),
     Mutant("bodies are mixed up", patches=((RunStatements, "insert_bodies", mixed_up),)),

@@ -111,10 +111,10 @@ class Schedules:
         if before.last_at != after.last_at:
             if not before.next_at <= after.last_at <= actor.now():
                 self._found(
-                    "fired when due", f"schedule: {before.next_at} was due, {after.last_at} was fired"
+                    "advanced when due", f"schedule: {before.next_at} was due, {after.last_at} became a run"
                 )
             if all(run.scheduled_for != after.last_at for run in runs):
-                self._found("no occurrence is lost", f"schedule: {after.last_at} was fired without a run")
+                self._found("no occurrence is lost", f"schedule: {after.last_at} counts as run without a run")
         passed = (after.next_at - before.next_at) // rule.get("every_ms", 60_000)
         made = [
             (run.scheduled_for, run.created_at)

@@ -58,7 +58,7 @@ def calls() -> dict[str, list[Statement]]:
         "ScheduleStatements.defer": [JOBS.defer(["1"], 5)],
         "ScheduleStatements.next_wake": [JOBS.next_wake()],
         "ScheduleStatements.fire": [
-            JOBS.fire(e, [{"id": "1"}]) for e in (["fire"], [x.id for x in JobMachine.spec.events])
+            JOBS.fire(e, [{"id": "1"}]) for e in (["advance"], [x.id for x in JobMachine.spec.events])
         ],
         "ScheduleStatements.insert_occurrences": JOBS.insert_occurrences(
             "t", [RUN_ROW | {"schedule_id": "1"}]

@@ -128,13 +128,13 @@ def test_an_event_moves_recurring_jobs_of_every_state_as_the_table_says(store, e
 def test_a_recurring_job_that_changed_meanwhile_is_not_moved(store, fence):
     row_id = store.put(JOB, "active", next_at=50, revision=6)
     before = store.get(row_id, JOB.table)
-    assert store.run(JOBS.fire(["fire"], [JOB_GIVEN | {"id": row_id, "event": "fire"} | fence])) == []
+    assert store.run(JOBS.fire(["advance"], [JOB_GIVEN | {"id": row_id, "event": "advance"} | fence])) == []
     assert store.get(row_id, JOB.table) == before
 
 
-def test_a_recurring_job_fires_the_occurrence_that_is_due(store):
+def test_a_recurring_job_advances_past_the_occurrence_that_is_due(store):
     row_id = store.put(JOB, "active", next_at=50, revision=6)
-    row = JOB_GIVEN | {"id": row_id, "event": "fire", "revision": 6, "due": 50}
-    assert store.run(JOBS.fire(["fire"], [row])) == [(row_id, "active", 1_790_000_060_000)]
-    assert store.run(JOBS.fire(["fire"], [row])) == [], "a second tick finds it fired"
+    row = JOB_GIVEN | {"id": row_id, "event": "advance", "revision": 6, "due": 50}
+    assert store.run(JOBS.fire(["advance"], [row])) == [(row_id, "active", 1_790_000_060_000)]
+    assert store.run(JOBS.fire(["advance"], [row])) == [], "a second tick finds it advanced"
     assert store.get(row_id, JOB.table)["tick"] == "t"

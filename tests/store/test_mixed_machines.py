@@ -37,7 +37,11 @@ class Reviewed(RunMachine):
         | RunMachine.canceling.to(RunMachine.canceled),
         by=Actor.CONSUMER, sets={"result": "value"},
     )  # fmt: skip
-    retry = RunMachine.retry | checking.to(RunMachine.retrying, cond="attempt < 9")
+    retry = (
+        RunMachine.retry
+        | checking.to(RunMachine.retrying, cond="attempt < 9")
+        | checking.to(RunMachine.failed)
+    )
     fail = RunMachine.fail | checking.to(RunMachine.failed)
     snooze = RunMachine.snooze | checking.to(parked, sets={"run_at": "next_at"})
     release = RunMachine.release | checking.to(parked)

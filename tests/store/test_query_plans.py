@@ -93,7 +93,7 @@ def test_the_earliest_deadline_is_read_from_the_index_alone(store):
     assert steps == ["SEARCH d USING COVERING INDEX kumofire_runs_wake (state=? AND wake_at>?)"] * 2
 
 
-@pytest.mark.parametrize("events", [["fire"], ["pause"], [event.id for event in JOB.events]])
+@pytest.mark.parametrize("events", [["advance"], ["pause"], [event.id for event in JOB.events]])
 def test_recurring_jobs_are_moved_by_id(store, events):
     plan = store.plan(ScheduleStatements(JOB).fire(events, []))
     assert [step for step in plan if re.match(r"(SCAN|SEARCH) r\b", step)] == [

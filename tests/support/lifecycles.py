@@ -31,7 +31,9 @@ class Parked(Approved):
     unpark = Event(parked.to(Approved.ready), doc="A person wants it back.")
     wakes_up = Event(parked.to(Approved.ready), by=Actor.DEADLINE, doc="It was aside for long enough.")
     retry = Event(
-        Approved.running.to(Approved.queued) | Approved.canceling.to(Approved.failed), by=Actor.CONSUMER
+        Approved.running.to(Approved.queued) | Approved.canceling.to(Approved.failed),
+        by=Actor.CONSUMER,
+        sets={"error": "value"},
     )
     redrive = None
 
@@ -60,6 +62,8 @@ class Draft(JobMachine):
         sets={"next_at": "occurrence"},
         doc="A person publishes it.",
     )
+    revise = JobMachine.revise | draft.to.itself()
+    end = JobMachine.end | draft.to(JobMachine.ended)
 
 
 class Ticket(Lifecycle, table="kumofire_runs", machine="ticket"):

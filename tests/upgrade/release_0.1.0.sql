@@ -121,7 +121,7 @@ INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-7079-91b9-87376f071287','revie
 INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-71d4-9597-a242fdf12b1a','run','queued',1767225980004,'work',1767225860004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'{"ünï":["🦶",null,1.5]}',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004]]');
 INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-73e6-b605-b99e830648a6','run','ready',1767229370004,'work',1767229460004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'"later"',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860004]]');
 INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-766c-b0e4-b2b3f4d5ca63','run','failed',NULL,'work',1767225860004,1,3,1,'357e44cd3129903a',1,0,0,NULL,NULL,1767225860004,1767225860004,1767225860004,'active','was active',NULL,NULL,NULL,'"fails"',NULL,'Fail: as planned
-  File "tests/upgrade/make_release.py", line 47, in work
+  File "tests/upgrade/make_release.py", line 48, in work
     raise Fail("as planned")
 ',NULL,'["failed"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004],["start","running",1767225860004],["fail","failed",1767225860004,{"error":"Fail: as planned"}]]');
 INSERT INTO "kumofire_runs" VALUES('019b76de-9fa4-76d2-896e-760e819b24c3','run','canceled',NULL,'work',1767225860004,0,3,0,NULL,0,0,0,NULL,NULL,1767225860004,NULL,1767225860004,NULL,NULL,NULL,NULL,NULL,'1',NULL,NULL,NULL,'["canceled"]','[["create","ready",1767225860004],["enqueue","queued",1767225860004],["cancel","canceled",1767225860004,{"by":"ana","note":"by mistake"}]]');
@@ -137,7 +137,7 @@ INSERT INTO "kumofire_runs" VALUES('019b76de-9fa5-7a34-888d-396cab3b7f58','run',
 INSERT INTO "kumofire_runs" VALUES('019b76de-9fa6-7f11-9a3b-3df245ad0238','run','running',1767225990007,'work',1767225860006,1,3,1,'9a78cdc29492a875',1,0,0,1767225990007,NULL,1767225860006,1767225860007,NULL,NULL,NULL,NULL,NULL,NULL,'"kept other"',NULL,NULL,NULL,'["succeeded"]','[["create","ready",1767225860006],["enqueue","queued",1767225860006],["start","running",1767225860007]]');
 INSERT INTO "kumofire_runs" VALUES('019b76de-9fa7-774a-86f3-aa202f4a2fed','run','canceling',1767225890008,'work',1767225860007,1,3,1,'75598005bac48a6a',0,0,0,1767225890008,NULL,1767225860007,1767225860008,NULL,NULL,NULL,NULL,NULL,NULL,'"kept canceling"',NULL,NULL,NULL,'["canceled"]','[["create","ready",1767225860007],["enqueue","queued",1767225860007],["start","running",1767225860008],["cancel","canceling",1767225860008]]');
 INSERT INTO "kumofire_runs" VALUES('019b76de-a778-7e0f-a7f9-f7a910b63480','run','retrying',1767225774008,'work',1767225864008,1,3,1,'fc91baefae179bf7',0,0,0,NULL,NULL,1767225862008,1767225862008,NULL,NULL,NULL,NULL,NULL,NULL,'"retries"',NULL,'ValueError: the first time
-  File "tests/upgrade/make_release.py", line 49, in work
+  File "tests/upgrade/make_release.py", line 50, in work
     raise ValueError("the first time")
 ',NULL,'["succeeded"]','[["create","ready",1767225862008],["enqueue","queued",1767225862008],["start","running",1767225862008],["retry","retrying",1767225862008,{"error":"ValueError: the first time"}]]');
 CREATE TABLE kumofire_schedules (
@@ -152,7 +152,7 @@ CREATE TABLE kumofire_schedules (
   tick TEXT,
   revision INTEGER NOT NULL,
   origin TEXT,
-  fired INTEGER NOT NULL DEFAULT 0,
+  made INTEGER NOT NULL DEFAULT 0,
   skipped INTEGER NOT NULL DEFAULT 0,
   skipped_at INTEGER,
   skipped_why TEXT,

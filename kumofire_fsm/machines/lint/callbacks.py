@@ -16,7 +16,7 @@ _PREFIXES = ("prepare_", "before_", "on_", "after_")
 
 
 def unmatched(machine: type[Lifecycle]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each method that is named like a callback and is none, with the names that would be.
+    """Yield each method that is named like a callback and never called, with the names that would be.
 
     Looked at are the methods of the class and of the lifecycles that it inherits from.
     """

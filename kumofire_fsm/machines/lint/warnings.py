@@ -22,7 +22,7 @@ def lint(machine: type[Lifecycle]) -> list[Finding]:
     """Return what to mend in a lifecycle; an empty list when there is nothing.
 
     Raises:
-        InvalidArgument: it is no lifecycle with states.
+        InvalidArgument: the class is not a lifecycle with states.
     """
     spec = spec_of(machine)
     found = list(rules.findings(spec))
@@ -31,7 +31,7 @@ def lint(machine: type[Lifecycle]) -> list[Finding]:
             found.append(Finding(name, Severity.WARNING, spec.name, what, mend, **place))
     for method, known in unmatched(machine):
         what = f"the callback {method!r} is called for no state and no event{did_you_mean(method, known)}"
-        mend = "rename it; if it is no callback, give it a name that does not begin like one"
+        mend = "rename it; if it is not a callback, give it a name that does not begin like one"
         found.append(Finding("callback", Severity.WARNING, spec.name, what, mend))
     return found
 
