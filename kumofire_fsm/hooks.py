@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.moves import read_runs
-from kumofire_fsm.engine.status import run_status
 from kumofire_fsm.errors import DefinitionError, StoreError
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import HistoryEntry, RunStatus
+from kumofire_fsm.runs.lookup import run_status
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.values.times import moment
 

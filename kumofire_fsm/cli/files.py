@@ -12,10 +12,10 @@ from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.engine.binding import EMBEDDED
 from kumofire_fsm.engine.moves import read_runs
-from kumofire_fsm.engine.status import run_status
 from kumofire_fsm.errors import InvalidArgument, UnknownRun
 from kumofire_fsm.machines import MachineSpec
 from kumofire_fsm.models import RunStatus
+from kumofire_fsm.runs.lookup import run_status
 from kumofire_fsm.schedules.rows import Schedule
 from kumofire_fsm.store.runs import count_rows
 from kumofire_fsm.values.ids import check_id

@@ -17,7 +17,8 @@ from kumofire_fsm.engine.due import claim_due
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.values.jsontext import json_facts
-from kumofire_fsm.work.attempt import Attempt, Ending, release
+from kumofire_fsm.work.attempt import Attempt
+from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.settle import settle
 from kumofire_fsm.work.tasks import HandlerTasks
 
@@ -89,7 +90,7 @@ class WorkerPool:
     async def drain(self, grace: float) -> None:
         """Let running handlers finish for ``grace`` seconds, then cancel them and release their runs."""
         for attempt in self._handlers.ready:
-            self._finish(attempt, release(self._binding, attempt.run))
+            self._finish(attempt, attempt.released())
         self._handlers.ready.clear()
         if self.in_flight and grace > 0 and not self._at_once:
             self._quiet.clear()
@@ -104,7 +105,7 @@ class WorkerPool:
             if self._loop.time() > patience:
                 for attempt in list(self.in_flight.values()):
                     log.error("run %s: its handler ignores its cancellation; left behind", attempt.run.id)
-                    self._finish(attempt, release(self._binding, attempt.run))
+                    self._finish(attempt, attempt.released())
             self._turn()
             waiting = [*self._tasks, *(a.task for a in self.in_flight.values() if a.task)]
             if waiting:
@@ -178,16 +179,18 @@ class WorkerPool:
             endings = failed
 
     async def _claim(self, free: int, *, alone: bool) -> None:
+        binding = self._binding
         try:
-            runs, found = await claim_due(self._binding, free, alone=alone, facts=self._facts)
+            runs, found = await claim_due(binding, free, alone=alone, facts=self._facts)
         except Exception as exc:
             log.error("no runs could be claimed: %s", exc, exc_info=not isinstance(exc, StoreError))
             self._loop.call_later(RETRY_SECONDS, self.wake)
             runs, found = [], 0
         finally:
             self._claiming = False
+        attempts = [Attempt(binding, run, binding.registry.get(run.job)) for run in runs]
         if self._stopped.is_set():  # it was on its way when the end began
-            self._endings += [release(self._binding, run) for run in runs]
+            self._endings += [attempt.released() for attempt in attempts]
             self._set_turn()  # at once: nothing renews their leases
             return
         if found >= free:
@@ -196,17 +199,19 @@ class WorkerPool:
             self._upkeep.plan_soon()
             if self._claim_wanted:
                 self._set_turn()
-        now = self._binding.now()
+        now = binding.now()
         # A commit can wait for another process's lock, longer than the lease.
-        self._endings += [release(self._binding, run) for run in runs if run.wake_at <= now]
-        fresh = [run for run in runs if run.wake_at > now]
-        self._exclusive = alone and any(run.suspect >= SUSPECT for run in fresh)
+        self._endings += [attempt.released() for attempt in attempts if attempt.run.wake_at <= now]
+        self._begin([attempt for attempt in attempts if attempt.run.wake_at > now], alone=alone)
+
+    def _begin(self, attempts: Sequence[Attempt], *, alone: bool) -> None:
+        """Have the handlers of fresh attempts called."""
+        self._exclusive = alone and any(attempt.run.suspect >= SUSPECT for attempt in attempts)
         if self._exclusive:
             self._room_s, self._room_after = ROOM_SECONDS, 0.0
-        again = {run.id for run in fresh if run.starts > 1}
-        for attempt in [each for each in self.in_flight.values() if each.run.id in again]:
-            self.lost(attempt)  # another worker noticed it first
-        attempts = [Attempt(self._binding, run, self._binding.registry.get(run.job)) for run in fresh]
+        again = {attempt.run.id for attempt in attempts if attempt.run.starts > 1}
+        for former in [each for each in self.in_flight.values() if each.run.id in again]:
+            self.lost(former)  # another worker noticed it first
         self.in_flight |= {attempt.key: attempt for attempt in attempts}
         self._set_turn()
         self._handlers.add(attempts)

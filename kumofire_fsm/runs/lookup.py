@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.moves import read_runs
-from kumofire_fsm.engine.status import run_status
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
-from kumofire_fsm.models import RunPage, RunStatus
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import RunPage, RunStatus, history_entries
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at
 from kumofire_fsm.values.jsontext import storable
-from kumofire_fsm.values.times import duration_ms, instant_ms
+from kumofire_fsm.values.times import duration_ms, instant, instant_ms, moment
 
-__all__ = ["RunLookup"]
+__all__ = ["RunLookup", "run_status"]
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LAST_ID: Final = "g"
@@ -150,3 +151,39 @@ class RunLookup:
         if status is None:
             raise UnknownRun(run_id)
         return status
+
+
+def run_status(binding: Binding, row: RunRow) -> RunStatus:
+    """Return a run as the API shows it."""
+    spec, tags = binding.runs.specs.get(row.machine), _stored(row, "tags", row.tags)
+    settled = row.wake_at is None if spec is None else spec.has_role(row.state, Role.SETTLED)
+    return RunStatus(
+        kumofire_job_run_id=row.id,
+        name=row.job,
+        state=row.state,
+        settled=settled,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        run_at=moment(row.run_at),
+        created_at=moment(row.created_at),
+        started_at=instant(row.started_at),
+        finished_at=instant(row.finished_at),
+        expires_at=instant(row.expires_at),
+        scheduled_for=instant(row.scheduled_for),
+        schedule_id=row.schedule_id,
+        dedupe_key=row.dedupe_key,
+        last_error=row.error,
+        result=_stored(row, "result", row.result),
+        progress=_stored(row, "progress", row.progress),
+        tags=tuple(tags) if isinstance(tags, list) else (),
+        history=history_entries(row.history),
+    )
+
+
+def _stored(row: RunRow, what: str, text: str | None) -> Any:
+    """Return a stored value; one broken row must not hide the others from a list."""
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        log.error("the %s of run %s cannot be read: %s", what, row.id, exc)
+        return None

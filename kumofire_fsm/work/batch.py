@@ -8,9 +8,10 @@ from typing import Final, Literal, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.store.rows import ClaimedRun
-from kumofire_fsm.work.attempt import Attempt, Ending, release
+from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.budget import MOVE_AND_CHECK, Budget
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, after_settle
+from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.settle import settle
 from kumofire_fsm.work.tasks import HandlerTasks
 
@@ -66,13 +67,13 @@ class Batch:
             rest = [attempt, *self._tasks.ready]
             log.info("%d runs are given back: the invocation's statements are spent", len(rest))
             self._tasks.ready.clear()
-            self._held += [release(self._binding, each.run) for each in rest]
+            self._held += [each.released() for each in rest]
             return
         self._begun = True
         ends = self._binding.now() + attempt.definition.timeout_ms
         if self._held and self._covered < ends <= attempt.run.timeout_at:
             await self._settle_now()  # what is held back would not outlast this handler
-        await self._hold(attempt.run, await self._perform(attempt))
+        await self._hold(attempt, await self._perform(attempt))
 
     async def _perform(self, attempt: Attempt) -> Ending:
         waits: list[bool] = []
@@ -87,27 +88,26 @@ class Batch:
             ending = await attempt.perform(suspended)
         finally:
             self._waiting -= len(waits)
-        return ending or release(self._binding, attempt.run)
+        return ending or attempt.released()
 
-    async def _hold(self, run: ClaimedRun, ending: Ending) -> None:
+    async def _hold(self, attempt: Attempt, ending: Ending) -> None:
         if ending.effects:
-            await self._settle([self._affordable(ending)])
+            await self._settle([ending if self._affords(ending) else attempt.released()])
             return
-        self._covered = min(self._covered, run.timeout_at) if self._held else run.timeout_at
+        until = attempt.run.timeout_at
+        self._covered = min(self._covered, until) if self._held else until
         self._held.append(ending)
         if self._each or len(self._held) >= SETTLE_EVERY:
             await self._settle_now()
         elif self._waiting:
             self._settle_meanwhile()
 
-    def _affordable(self, ending: Ending) -> Ending:
-        """Give a run back whose own statements would not fit into the invocation, but never the first."""
+    def _affords(self, ending: Ending) -> bool:
+        """Return whether a handler's own statements fit into the invocation; the first always do."""
         own = len(ending.effects) + (ending.body is not None)
-        needed = own + MOVE_AND_CHECK + bool(self._held)
-        if self._committed and not self._budget.affords(needed):
-            return ending.given_back()
-        self._committed = True
-        return ending
+        affords = not self._committed or self._budget.affords(own + MOVE_AND_CHECK + bool(self._held))
+        self._committed = self._committed or affords
+        return affords
 
     def _settle_meanwhile(self) -> None:
         """Settle in the time that handlers wait, while statements are left for all that is to come."""

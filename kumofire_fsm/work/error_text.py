@@ -11,7 +11,7 @@ from kumofire_fsm.values.limits import ERROR_BYTES
 
 __all__ = ["error_text", "text_of"]
 
-_OURS: Final = {str(Path(__file__).with_name(name)) for name in ("attempt.py", "driving.py")}
+_OURS: Final = str(Path(__file__).with_name("attempt.py"))
 """What stands between a worker and a handler in every traceback."""
 
 
@@ -19,7 +19,7 @@ def error_text(exc: BaseException) -> str:
     """Return the error on one line, then where it came from."""
     text = text_of(exc)
     said = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
-    frames = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename not in _OURS]
+    frames = [f for f in traceback.extract_tb(exc.__traceback__) if f.filename != _OURS]
     trace = "".join(traceback.format_list(frames))
     return cut(f"{said}\n{trace}" if trace else said, ERROR_BYTES)
 

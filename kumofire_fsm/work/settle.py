@@ -17,7 +17,7 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.rows import Move, Moved, RunRow
 from kumofire_fsm.values.times import moment
-from kumofire_fsm.work.attempt import Ending
+from kumofire_fsm.work.ending import Ending
 
 __all__ = ["Settled", "settle"]
 

@@ -27,7 +27,7 @@ EVERY = pytest.mark.parametrize(
 )
 PACKAGE = Path(str(kumofire_fsm.__file__)).parent
 ROOMS = ("engine", "runs", "schedules", "work", "embedded")
-FIRING = {"move", "_ending", "_people", "fire_person", "fire_for_tick"}
+FIRING = {"move", "ending", "_people", "fire_person", "fire_for_tick"}
 
 
 def made(base, **body):

@@ -79,12 +79,13 @@ def settled_inside(batch: Any) -> Any:
 
 def endless_lease(batch: Any) -> Any:
     """Tell a consumer that its lease never ends."""
-    at = ClaimedRun._fields.index("wake_at")
+    ends = ("wake_at", "timeout_at")
 
     async def longer(self: ActorStorage, statements: Sequence[Statement]) -> Any:
         answers = await batch(self, statements)
         if statements[0].name == "runs.claim":
-            answers[0] = [(*row[:at], row[at] + 10**9, *row[at + 1 :]) for row in answers[0]]
+            runs = [ClaimedRun(*row) for row in answers[0]]
+            answers[0] = [run._replace(**{end: getattr(run, end) + 10**9 for end in ends}) for run in runs]
         return answers
 
     return longer

@@ -1,0 +1,182 @@
+"""How an attempt ends: what its handler returned or raised, said as an event of the run's machine.
+
+Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.errors import InvalidArgument, KumofireError, TooLarge
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.retry import backoff_ms
+from kumofire_fsm.signals import Fire, Retry, Snooze
+from kumofire_fsm.store.rows import ClaimedRun, Move
+from kumofire_fsm.values.jsontext import cut, first_line, json_facts
+from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
+from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
+from kumofire_fsm.work.error_text import error_text
+
+__all__ = ["Claim", "Ending"]
+
+_NOTE_LENGTH = 80
+_NOTE_BYTES = 160
+"""In ASCII JSON at most six times that, and so within `kumofire_fsm.values.limits.FACTS_BYTES`."""
+
+
+class Ending(NamedTuple):
+    """What became of an attempt.
+
+    Attributes:
+        move: the event to fire.
+        body: a result too large for the run's row.
+        effects: the handler's own statements, to be committed with the move or not at all.
+        refused: gives the ending instead when the database refuses them.
+    """
+
+    move: Move
+    body: str | None = None
+    effects: Sequence[Statement] = ()
+    refused: Callable[[Exception], Ending] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A claimed run: each method gives one way in which its attempt may end."""
+
+    binding: Binding
+    run: ClaimedRun
+    definition: Definition
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from every other attempt: its run, and which start of it."""
+        return self.run.id, self.run.starts
+
+    def move(self, event: str, **what: Any) -> Move:
+        """Return an event to fire on the run, fenced by this attempt's claim."""
+        run = self.run
+        return self.binding.move(run.id, event, starts=run.starts, claim=run.claim, **what)
+
+    def succeeded(self, value: Any, effects: Sequence[Statement]) -> Ending:
+        """Store what the handler returned, together with the SQL that it registered."""
+        try:
+            text = self.definition.encode_result(value)
+        except Exception as exc:  # also what the application's own types raise
+            return self.final(exc)
+        most = most_statements(self.binding.storage)
+        if most is not None and len(effects) > most - AROUND_EFFECTS:
+            said = f"ctx.commit registered {len(effects)} statements; an invocation may send {most} in all"
+            return self.final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
+        large = text is not None and len(text) > INLINE_BYTES
+        move = self.move("succeed", value="" if large else text)
+        return Ending(move, text if large else None, effects, self.failed)
+
+    def released(self) -> Ending:
+        """Give the run back, with its attempt."""
+        return Ending(self.move("release"))
+
+    def snoozed(self, signal: Snooze) -> Ending:
+        """Return the run to the queue for later; the attempt is given back."""
+        try:
+            until = self._until(signal.until, "Snooze(until=...)")
+        except KumofireError as exc:
+            return self.failed(exc)
+        return self.ending("snooze", next_at=until)
+
+    def fired(self, signal: Fire) -> Ending:
+        """Fire the handler's event; one that its machine could leave unanswered is the handler's failure."""
+        machine = self.binding.runs.specs[self.run.machine]
+        if signal.event not in machine.endings:
+            may = ", ".join(machine.endings)
+            return self.failed(
+                InvalidArgument(
+                    f"Fire({signal.event!r}): the handlers of the machine {machine.name!r} may fire {may}"
+                )
+            )
+        try:
+            until = self._until(signal.until, "Fire(until=...)")
+        except KumofireError as exc:
+            return self.failed(exc)
+        facts = None if signal.note is None else json_facts(note=cut(str(signal.note), _NOTE_BYTES))
+        return Ending(self.move(signal.event, next_at=until, facts=facts))
+
+    def _until(self, until: datetime | timedelta | float, what: str) -> int:
+        """Return an instant, or a time from now, in milliseconds."""
+        if isinstance(until, datetime):
+            return instant_ms(until, what)
+        return self.binding.now() + duration_ms(until, what)
+
+    def failed(self, exc: BaseException) -> Ending:
+        """Fire ``retry``, whose edges know whether it is tried again; ``fail`` when the policy says never."""
+        try:
+            wait = 0 if self._settles("retry") else self._wait_ms(exc)  # asked only if somebody waits
+        except Exception as broken:
+            log.exception("the retry policy of job %r failed", self.run.job)
+            return self.final(broken)
+        if wait is None:
+            return self.final(exc)
+        ending = self.ending("retry", error=exc, next_at=self.binding.now() + wait)
+        move = ending.move
+        settles = self._settles("retry", now=move.now, next_at=move.next_at, value=move.value)
+        if settles:
+            return self._told_final(ending)
+        failed = "failed" if settles is None else "failed, and is tried again"
+        why = first_line(str(move.value), _NOTE_LENGTH)
+        told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, failed, why
+        log.warning("run %s of job %r: attempt %d of %d %s: %s", *told)
+        return ending
+
+    def _settles(self, event: str, **given: Any) -> bool | None:
+        """Return whether the event will settle the run; None if its claim and ``given`` do not tell."""
+        machine = self.binding.runs.specs[self.run.machine]
+        targets = machine.targets({**self.run._asdict(), **given}, event)
+        ends = {machine.has_role(state, Role.SETTLED) for state in targets}
+        return ends.pop() if len(ends) == 1 else None
+
+    def _wait_ms(self, exc: BaseException) -> int | None:
+        """Return for how long to wait after a failure; None when the policy says never."""
+        asked = self._asked(exc)
+        if asked is not None:
+            return asked
+        return backoff_ms(self.definition.retry, self.run.attempt, exc, self.binding.entropy)
+
+    def _asked(self, exc: BaseException) -> int | None:
+        """Return the wait that a `Retry` asks for; None without one that can be used."""
+        if not isinstance(exc, Retry) or exc.after is None:
+            return None
+        try:
+            return max(0, duration_ms(exc.after, "Retry(after=...)", least=-LAST_MS))
+        except KumofireError as unusable:
+            log.error("run %s: %s; the job's own backoff counts", self.run.id, unusable)
+            return None
+
+    def final(self, exc: BaseException) -> Ending:
+        """Fail, whatever attempts are left."""
+        return self._told_final(self.ending("fail", error=exc))
+
+    def _told_final(self, ending: Ending) -> Ending:
+        log.error("run %s of job %r failed for good: %s", self.run.id, self.run.job, ending.move.value)
+        return ending
+
+    def ending(
+        self,
+        event: str,
+        *,
+        value: str | None = None,
+        error: BaseException | None = None,
+        next_at: int | None = None,
+    ) -> Ending:
+        """Return the ending that fires an event, with an error as its value if there is one."""
+        facts = None
+        if error is not None:
+            value = error_text(error)
+            facts = json_facts(error=first_line(value, _NOTE_LENGTH))
+        return Ending(self.move(event, value=value, next_at=next_at, facts=facts))
