@@ -16,7 +16,17 @@ from dataclasses import dataclass
 
 from kumofire_fsm.values.limits import HISTORY_CAP
 
-__all__ = ["Call", "Expression", "ExpressionError", "Literal", "Name", "Scalar", "parse", "quoted"]
+__all__ = [
+    "Call",
+    "Expression",
+    "ExpressionError",
+    "Literal",
+    "Name",
+    "Scalar",
+    "operation",
+    "parse",
+    "quoted",
+]
 
 Scalar = int | str | None
 
@@ -47,7 +57,11 @@ class Literal:
         """Return the constant as SQL text."""
         if self.value is None:
             return "NULL"
-        return str(self.value) if isinstance(self.value, int) else quoted(self.value)
+        if isinstance(self.value, int):
+            return str(self.value)
+        # No line ends inside a literal, so that a statement can be indented.
+        lines = [quoted(line) for line in self.value.split("\n")]
+        return lines[0] if len(lines) == 1 else f"({' || char(10) || '.join(lines)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +108,13 @@ class Call:
         return _OPERATORS[self.operator].python(*(each.evaluate(row) for each in self.arguments))
 
     def sql(self, resolve: Callable[[str], str]) -> str:
-        """Return the operation as SQLite text."""
-        return _OPERATORS[self.operator].sql.format(*(each.sql(resolve) for each in self.arguments))
+        """Return the operation as SQLite text, with no more brackets than it needs."""
+        operator, first = _OPERATORS[self.operator], self.arguments[0]
+        if self.operator == "Not" and isinstance(first, Call) and first.operator == "is_none":
+            return first.sql(resolve).removesuffix("NULL") + "NOT NULL"
+        return operator.sql(
+            *(operator.bracketed(each, each.sql(resolve), i) for i, each in enumerate(self.arguments))
+        )
 
 
 Expression = Literal | Name | Call
@@ -103,11 +122,26 @@ Expression = Literal | Name | Call
 
 @dataclass(frozen=True, slots=True)
 class _Operator:
-    """One operation in both languages; ``sql`` is a template with one place an argument."""
+    """One operation in both languages.
+
+    ``binds`` is how tightly SQLite binds it; what needs no brackets, neither outside nor inside, is `_WHOLE`.
+    """
 
     arity: int
     python: Callable[..., Scalar]
-    sql: str
+    sql: Callable[..., str]
+    binds: int
+
+    def bracketed(self, argument: Expression, text: str, place: int) -> str:
+        """Return an argument's text, in brackets where SQLite would read it otherwise."""
+        binds = _OPERATORS[argument.operator].binds if isinstance(argument, Call) else _WHOLE
+        if self.binds == _WHOLE or binds > self.binds:
+            return text
+        associates = self.binds in (_OR, _AND) or (place == 0 and self.binds >= _SHIFT)
+        return text if binds == self.binds and associates else f"({text})"
+
+
+_OR, _AND, _NOT, _COMPARISON, _SHIFT, _SUM, _PRODUCT, _WHOLE = range(8)
 
 
 def _strict(function: Callable[..., Scalar]) -> Callable[..., Scalar]:
@@ -153,37 +187,70 @@ def _record(history: Scalar, event: Scalar, state: Scalar, now: Scalar, facts: S
 
 # The mark stands second, after how the row was created. Each entry is [event, state, at, facts?].
 _TRUNCATED = ["truncated", None, None]
-_RECORD_SQL = (
-    "json_insert("
-    f"CASE WHEN length({{0}}) <= {HISTORY_CAP} THEN {{0}} ELSE "
-    "(SELECT json_group_array(json(value)) FROM ("
-    "SELECT h.value FROM json_each({0}) AS h WHERE h.key = 0 "
-    "UNION ALL SELECT '[\"truncated\",null,null]' "
-    "UNION ALL SELECT h.value FROM json_each({0}) AS h WHERE h.key > json_array_length({0}) / 2)) "
-    "END, '$[#]', "
-    "CASE WHEN {4} IS NULL THEN json_array({1}, {2}, {3}) "
-    "ELSE json_array({1}, {2}, {3}, json({4})) END)"
-)
+_WIDTH = 80
+"""How long a call may become before its arguments stand on lines of their own."""
+
+
+def _called(name: str, *arguments: str) -> str:
+    """Return a call of SQL's."""
+    text = f"{name}({', '.join(arguments)})"
+    if len(text) <= _WIDTH and "\n" not in text:
+        return text
+    listed = ",\n".join(arguments).replace("\n", "\n  ")
+    return f"{name}(\n  {listed}\n)"
+
+
+def _picked_sql(function: str) -> Callable[[str, str], str]:
+    """Pick by SQL's function, which gives NULL when an argument is NULL."""
+
+    def sql(left: str, right: str) -> str:
+        numbers = [each for each in (left, right) if each.isdecimal()]
+        return _called("coalesce", _called(function, left, right), *(numbers[:1] or (left, right)))
+
+    return sql
+
+
+def _record_sql(history: str, event: str, state: str, now: str, facts: str) -> str:
+    cut = (
+        f"CASE WHEN length({history}) <= {HISTORY_CAP} THEN {history} ELSE (\n"
+        "  SELECT json_group_array(json(value)) FROM (\n"
+        f"    SELECT h.value FROM json_each({history}) AS h WHERE h.key = 0\n"
+        "    UNION ALL SELECT '[\"truncated\",null,null]'\n"
+        f"    UNION ALL SELECT h.value FROM json_each({history}) AS h\n"
+        f"    WHERE h.key > json_array_length({history}) / 2\n"
+        "  )\n"
+        ") END"
+    )
+    entry = _called("json_array", event, state, now)
+    if facts != "NULL" and "\n" not in entry:
+        entry = _called("iif", f"{facts} IS NULL", entry, f"{entry[:-1]}, json({facts}))")
+    elif facts != "NULL":
+        # Not written twice where it is long. Inserting at [0], which is there, changes nothing.
+        entry = _called("json_insert", entry, f"iif({facts} IS NULL, '$[0]', '$[#]')", f"json({facts})")
+    return _called("json_insert", cut, "'$[#]'", entry)
+
 
 _OPERATORS: dict[str, _Operator] = {
-    "Add": _Operator(2, _strict(lambda a, b: a + b), "({} + {})"),
-    "Sub": _Operator(2, _strict(lambda a, b: a - b), "({} - {})"),
-    "Mult": _Operator(2, _strict(lambda a, b: a * b), "({} * {})"),
-    "LShift": _Operator(2, _strict(_shift), "({} << {})"),
-    "Lt": _Operator(2, _strict(lambda a, b: int(a < b)), "({} < {})"),
-    "LtE": _Operator(2, _strict(lambda a, b: int(a <= b)), "({} <= {})"),
-    "Gt": _Operator(2, _strict(lambda a, b: int(a > b)), "({} > {})"),
-    "GtE": _Operator(2, _strict(lambda a, b: int(a >= b)), "({} >= {})"),
-    "Eq": _Operator(2, _strict(lambda a, b: int(a == b)), "({} = {})"),
-    "NotEq": _Operator(2, _strict(lambda a, b: int(a != b)), "({} <> {})"),
-    "And": _Operator(2, _and, "({} AND {})"),
-    "Or": _Operator(2, _or, "({} OR {})"),
-    "Not": _Operator(1, _strict(lambda a: int(not a)), "(NOT {})"),
-    "is_none": _Operator(1, lambda a: int(a is None), "({} IS NULL)"),
-    "least": _Operator(2, _present(min), "min(coalesce({0}, {1}), coalesce({1}, {0}))"),
-    "greatest": _Operator(2, _present(max), "max(coalesce({0}, {1}), coalesce({1}, {0}))"),
-    "record": _Operator(5, _record, _RECORD_SQL),
-    "when": _Operator(3, lambda test, a, b: a if test else b, "(CASE WHEN {} THEN {} ELSE {} END)"),
+    "Add": _Operator(2, _strict(lambda a, b: a + b), "{} + {}".format, _SUM),
+    "Sub": _Operator(2, _strict(lambda a, b: a - b), "{} - {}".format, _SUM),
+    "Mult": _Operator(2, _strict(lambda a, b: a * b), "{} * {}".format, _PRODUCT),
+    "LShift": _Operator(2, _strict(_shift), "{} << {}".format, _SHIFT),
+    "Lt": _Operator(2, _strict(lambda a, b: int(a < b)), "{} < {}".format, _COMPARISON),
+    "LtE": _Operator(2, _strict(lambda a, b: int(a <= b)), "{} <= {}".format, _COMPARISON),
+    "Gt": _Operator(2, _strict(lambda a, b: int(a > b)), "{} > {}".format, _COMPARISON),
+    "GtE": _Operator(2, _strict(lambda a, b: int(a >= b)), "{} >= {}".format, _COMPARISON),
+    "Eq": _Operator(2, _strict(lambda a, b: int(a == b)), "{} = {}".format, _COMPARISON),
+    "NotEq": _Operator(2, _strict(lambda a, b: int(a != b)), "{} <> {}".format, _COMPARISON),
+    "And": _Operator(2, _and, "{} AND {}".format, _AND),
+    "Or": _Operator(2, _or, "{} OR {}".format, _OR),
+    "Not": _Operator(1, _strict(lambda a: int(not a)), "NOT {}".format, _NOT),
+    "is_none": _Operator(1, lambda a: int(a is None), "{} IS NULL".format, _COMPARISON),
+    "least": _Operator(2, _present(min), _picked_sql("min"), _WHOLE),
+    "greatest": _Operator(2, _present(max), _picked_sql("max"), _WHOLE),
+    "record": _Operator(5, _record, _record_sql, _WHOLE),
+    "when": _Operator(
+        3, lambda test, a, b: a if test else b, "CASE WHEN {} THEN {} ELSE {} END".format, _WHOLE
+    ),
 }
 _NUMERIC = frozenset({"Add", "Sub", "Mult", "LShift", "And", "Or", "Not"})
 _FUNCTIONS = frozenset({"least", "greatest", "when"})
@@ -262,6 +329,11 @@ def _checked(operator: str, arguments: tuple[Expression, ...], text: str) -> Cal
     if any(isinstance(each, Literal) and isinstance(each.value, str) for each in numbers):
         raise ExpressionError(f"{text!r}: a text stands where {operator} needs a number")
     return Call(operator, arguments)
+
+
+def operation(operator: str, *arguments: str) -> str:
+    """Return the SQL of an operation on arguments that are SQL already, each one whole."""
+    return _OPERATORS[operator].sql(*arguments)
 
 
 def quoted(text: str) -> str:
