@@ -7,6 +7,7 @@ machines that are not known here are left alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.run import SUSPECT
@@ -17,7 +18,8 @@ from kumofire_fsm.store.selection import states_by_urgency
 
 __all__ = ["LIMIT", "due_sql", "known_sql", "oldest_sql", "states_with"]
 
-LIMIT = "LIMIT ?1 ->> '$.limit'"
+_TERMS: Final = 5
+LIMIT: Final = "LIMIT ?1 ->> '$.limit'"
 
 
 def states_with(specs: Iterable[MachineSpec], *roles: Role) -> list[str]:
@@ -51,8 +53,14 @@ def oldest_sql(specs: Sequence[MachineSpec], states: Iterable[str], extra: Seque
     Were states tried in turn, runs that snooze or retry without end would starve all others.
     """
     suspect = f"d.suspect >= {SUSPECT} AS suspect"
-    each = (due_sql(specs, [state], extra, suspect, "d.wake_at") for state in sorted(states))
-    merged = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(text)}\n)" for text in each)
-    return lines(
-        f"SELECT id, suspect FROM (\n  {indented(merged)}\n)", "ORDER BY suspect DESC, wake_at", LIMIT
-    )
+    each = [due_sql(specs, [state], extra, suspect, "d.wake_at") for state in sorted(states)]
+    oldest = "ORDER BY suspect DESC, wake_at"
+    return lines(f"SELECT id, suspect FROM (\n  {indented(_merged(each))}\n)", oldest, LIMIT)
+
+
+def _merged(selects: Sequence[str]) -> str:
+    """Return the rows of all SELECTs; D1 takes five in a UNION, and so more are merged in several steps."""
+    apart = [f"SELECT * FROM (\n  {indented(text)}\n)" for text in selects]
+    if len(apart) <= _TERMS:
+        return "\nUNION ALL\n".join(apart)
+    return _merged([_merged(selects[i : i + _TERMS]) for i in range(0, len(selects), _TERMS)])

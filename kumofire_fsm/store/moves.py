@@ -40,11 +40,12 @@ class RunMoves:
         self._fires: dict[object, _Fire] = {}
         self._hints = tuple(dict.fromkeys(e.id for s in specs for e in s.events if e.hints))
         # A hint that moves nothing only wakes a consumer: pointless where there is no queue.
-        self._reminders = tuple(
+        reminders = tuple(
             event
             for event in self._hints
             if all(e.source == e.target for s in specs for e in s.edges_of(event))
         )
+        self.skipped = {"all": (), "moves": reminders, "none": self._hints}
         self.start_events = start_events(specs)
 
     def fire(self, events: Sequence[str], moves: Sequence[Move], *, fenced: bool) -> Statement:
@@ -174,8 +175,7 @@ class RunMoves:
                 a worker claims due runs itself.
             jobs: the jobs known here; no hint is sent for others.
         """
-        skip = {"all": (), "moves": self._reminders, "none": self._hints}[hints]
-        by_ids = ids is not None
+        skip, by_ids = self.skipped[hints], ids is not None
         key = ("sweep", hints, by_ids)
         sql = self._compiled(key, lambda: sweep_sql(self._list, skip=skip, by_ids=by_ids))
         argument = dump({**timing, "now": now, "limit": limit, "jobs": jobs, "ids": ids})
