@@ -20,7 +20,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kumofire_fsm.machines.expression import Call, Expression, Literal, Name, operation
+from kumofire_fsm.machines.expression import Call, Expression, Literal, Name
+from kumofire_fsm.machines.operators import OPERATORS
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
 from kumofire_fsm.store.branches import Branch, apart, branches_of
 from kumofire_fsm.store.layout import WIDTH, common, indented, lines, listed, quoted_list, select, where
@@ -148,7 +149,7 @@ class _Fork:
         places = range(len(next(iter(calls.values())).arguments))
         once = [self._chosen({i: each.arguments[at] for i, each in calls.items()}) for at in places]
         texts = {i: self._sql(i, each) for i, each in values.items() if i not in calls}
-        return self._case(texts, operation("record", *once))
+        return self._case(texts, OPERATORS["record"].sql(*once))
 
     def _chosen(self, values: Mapping[int, Expression]) -> str:
         """Return the value of the branch that a row takes; what most branches agree on stands last."""
