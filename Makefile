@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PROCESSES ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test check bench bench-cron diagrams truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo test check bench bench-cron diagrams sql truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench  jobs a second beside a hand-written loop and huey"
 	@echo "make bench-cron  what the next occurrence costs beside croniter and cronsim"
 	@echo "make diagrams    draw the lifecycles again, after a change of a declaration"
+	@echo "make sql         write docs/sql.md anew, after a change of a declaration or a statement"
 	@echo "make truth       write docs/cron-truth.md anew"
 	@echo "make simulate SEED=7  play one history of the simulator, and print it (STEPS=50: its beginning; SETTING=embedded)"
 	@echo "make soak     play 100,000 histories (HISTORIES=..., FIRST=the first seed, SETTING=embedded)"
@@ -52,6 +53,9 @@ bench: $(VENV)/.dev
 
 diagrams: $(VENV)/.dev
 	@$(BIN)/python diagrams/renew.py
+
+sql: $(VENV)/.dev
+	@$(BIN)/python tests/support/sql_page.py > docs/sql.md
 
 bench-cron: $(VENV)/.dev
 	@$(BIN)/python benchmarks/cron_bench.py

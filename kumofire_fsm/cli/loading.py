@@ -11,7 +11,7 @@ from kumofire_fsm.app import Kumofire
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
 
-__all__ = ["load_app", "load_machine", "load_machines"]
+__all__ = ["load_app", "load_machine", "load_machines", "load_target"]
 
 _BUILT_IN: Final[dict[str, type[Lifecycle]]] = {m.__name__: m for m in (RunMachine, JobMachine)}
 _OF_WORKERS: Final = frozenset({"workers", "js"})
@@ -55,21 +55,31 @@ def load_machines(where: str) -> list[type[Lifecycle]]:
     Raises:
         InvalidArgument: there is neither; the text says what was found instead.
     """
-    if where in _BUILT_IN:
-        return [_BUILT_IN[where]]
-    form = f"{' or '.join(_BUILT_IN)} or MODULE:CLASS, such as shop.lifecycles:ApprovedRun, or MODULE:APP"
-    found = _load(
-        where,
-        form,
-        "a lifecycle or a Kumofire object",
-        lambda value: isinstance(value, Kumofire) or _is_machine(value),
-    )
+    found = load_target(where)
     if not isinstance(found, Kumofire):
         return [found]
     specs = found.registry.machines()
     # Jobs hold specs only, and lint looks at a class's methods too.
     declared = dict.fromkeys(_declared(Lifecycle))
     return [each for each in declared if any(each.spec is spec for spec in specs)]
+
+
+def load_target(where: str) -> Kumofire | type[Lifecycle]:
+    """Return the lifecycle at ``module:Class``, or the application at ``module:app``.
+
+    Raises:
+        InvalidArgument: there is neither; the text says what was found instead.
+    """
+    if where in _BUILT_IN:
+        return _BUILT_IN[where]
+    form = f"{' or '.join(_BUILT_IN)} or MODULE:CLASS, such as shop.lifecycles:ApprovedRun, or MODULE:APP"
+    found: Kumofire | type[Lifecycle] = _load(
+        where,
+        form,
+        "a lifecycle or a Kumofire object",
+        lambda value: isinstance(value, Kumofire) or _is_machine(value),
+    )
+    return found
 
 
 def _declared(base: type[Lifecycle]) -> Iterator[type[Lifecycle]]:

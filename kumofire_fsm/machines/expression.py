@@ -10,15 +10,21 @@ hold.
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from kumofire_fsm.values.limits import HISTORY_CAP
+from kumofire_fsm.machines.operators import OPERATORS, Scalar
 
-__all__ = ["Call", "Expression", "ExpressionError", "Literal", "Name", "Scalar", "parse", "quoted"]
-
-Scalar = int | str | None
+__all__ = [
+    "Call",
+    "Expression",
+    "ExpressionError",
+    "Literal",
+    "Name",
+    "Scalar",
+    "parse",
+    "quoted",
+]
 
 
 class ExpressionError(ValueError):
@@ -47,7 +53,11 @@ class Literal:
         """Return the constant as SQL text."""
         if self.value is None:
             return "NULL"
-        return str(self.value) if isinstance(self.value, int) else quoted(self.value)
+        if isinstance(self.value, int):
+            return str(self.value)
+        # No line ends inside a literal, so that a statement can be indented.
+        lines = [quoted(line) for line in self.value.split("\n")]
+        return lines[0] if len(lines) == 1 else f"({' || char(10) || '.join(lines)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,100 +101,23 @@ class Call:
 
     def evaluate(self, row: Mapping[str, Scalar]) -> Scalar:
         """Return the value on a row, with SQL's rules for None."""
-        return _OPERATORS[self.operator].python(*(each.evaluate(row) for each in self.arguments))
+        return OPERATORS[self.operator].python(*(each.evaluate(row) for each in self.arguments))
 
     def sql(self, resolve: Callable[[str], str]) -> str:
-        """Return the operation as SQLite text."""
-        return _OPERATORS[self.operator].sql.format(*(each.sql(resolve) for each in self.arguments))
+        """Return the operation as SQLite text, with no more brackets than it needs."""
+        operator, first = OPERATORS[self.operator], self.arguments[0]
+        if self.operator == "Not" and isinstance(first, Call) and first.operator == "is_none":
+            return first.sql(resolve).removesuffix("NULL") + "NOT NULL"
+        texts = []
+        for place, argument in enumerate(self.arguments):
+            inner = argument.operator if isinstance(argument, Call) else None
+            texts.append(operator.bracketed(argument.sql(resolve), inner, place))
+        return operator.sql(*texts)
 
 
 Expression = Literal | Name | Call
 
 
-@dataclass(frozen=True, slots=True)
-class _Operator:
-    """One operation in both languages; ``sql`` is a template with one place an argument."""
-
-    arity: int
-    python: Callable[..., Scalar]
-    sql: str
-
-
-def _strict(function: Callable[..., Scalar]) -> Callable[..., Scalar]:
-    """Give None whenever an argument is None, as SQL operators do."""
-    return lambda *values: None if None in values else function(*values)
-
-
-def _and(left: Scalar, right: Scalar) -> Scalar:
-    if left == 0 or right == 0:
-        return 0
-    return None if left is None or right is None else 1
-
-
-def _or(left: Scalar, right: Scalar) -> Scalar:
-    if left not in (None, 0) or right not in (None, 0):
-        return 1
-    return None if left is None or right is None else 0
-
-
-def _shift(value: int, count: int) -> int:
-    """Shift as SQLite does: in 64 bits with a sign, to the right when the count is negative."""
-    if count < 0:
-        return value >> min(-count, 63)
-    shifted = (value << min(count, 64)) & (2**64 - 1)
-    return shifted - 2**64 if shifted >= 2**63 else shifted
-
-
-def _present(pick: Callable[..., Scalar]) -> Callable[..., Scalar]:
-    """Pick among the values that are there; None only when none is."""
-    return lambda left, right: (
-        pick(left, right) if None not in (left, right) else left if right is None else right
-    )
-
-
-def _record(history: Scalar, event: Scalar, state: Scalar, now: Scalar, facts: Scalar) -> Scalar:
-    """Append one move to a history; over the cap, drop the older half and leave a mark."""
-    entries = json.loads(str(history))
-    if len(str(history)) > HISTORY_CAP:
-        entries = [entries[0], _TRUNCATED, *entries[len(entries) // 2 + 1 :]]
-    entries.append([event, state, now] + ([] if facts is None else [json.loads(str(facts))]))
-    return json.dumps(entries, separators=(",", ":"))
-
-
-# The mark stands second, after how the row was created. Each entry is [event, state, at, facts?].
-_TRUNCATED = ["truncated", None, None]
-_RECORD_SQL = (
-    "json_insert("
-    f"CASE WHEN length({{0}}) <= {HISTORY_CAP} THEN {{0}} ELSE "
-    "(SELECT json_group_array(json(value)) FROM ("
-    "SELECT h.value FROM json_each({0}) AS h WHERE h.key = 0 "
-    "UNION ALL SELECT '[\"truncated\",null,null]' "
-    "UNION ALL SELECT h.value FROM json_each({0}) AS h WHERE h.key > json_array_length({0}) / 2)) "
-    "END, '$[#]', "
-    "CASE WHEN {4} IS NULL THEN json_array({1}, {2}, {3}) "
-    "ELSE json_array({1}, {2}, {3}, json({4})) END)"
-)
-
-_OPERATORS: dict[str, _Operator] = {
-    "Add": _Operator(2, _strict(lambda a, b: a + b), "({} + {})"),
-    "Sub": _Operator(2, _strict(lambda a, b: a - b), "({} - {})"),
-    "Mult": _Operator(2, _strict(lambda a, b: a * b), "({} * {})"),
-    "LShift": _Operator(2, _strict(_shift), "({} << {})"),
-    "Lt": _Operator(2, _strict(lambda a, b: int(a < b)), "({} < {})"),
-    "LtE": _Operator(2, _strict(lambda a, b: int(a <= b)), "({} <= {})"),
-    "Gt": _Operator(2, _strict(lambda a, b: int(a > b)), "({} > {})"),
-    "GtE": _Operator(2, _strict(lambda a, b: int(a >= b)), "({} >= {})"),
-    "Eq": _Operator(2, _strict(lambda a, b: int(a == b)), "({} = {})"),
-    "NotEq": _Operator(2, _strict(lambda a, b: int(a != b)), "({} <> {})"),
-    "And": _Operator(2, _and, "({} AND {})"),
-    "Or": _Operator(2, _or, "({} OR {})"),
-    "Not": _Operator(1, _strict(lambda a: int(not a)), "(NOT {})"),
-    "is_none": _Operator(1, lambda a: int(a is None), "({} IS NULL)"),
-    "least": _Operator(2, _present(min), "min(coalesce({0}, {1}), coalesce({1}, {0}))"),
-    "greatest": _Operator(2, _present(max), "max(coalesce({0}, {1}), coalesce({1}, {0}))"),
-    "record": _Operator(5, _record, _RECORD_SQL),
-    "when": _Operator(3, lambda test, a, b: a if test else b, "(CASE WHEN {} THEN {} ELSE {} END)"),
-}
 _NUMERIC = frozenset({"Add", "Sub", "Mult", "LShift", "And", "Or", "Not"})
 _FUNCTIONS = frozenset({"least", "greatest", "when"})
 
@@ -239,7 +172,7 @@ def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case
 
 
 def _call(operator: str, arguments: tuple[ast.expr, ...], text: str) -> Call:
-    known = _OPERATORS.get(operator)
+    known = OPERATORS.get(operator)
     if known is None:
         raise ExpressionError(f"{text!r} does not compile to SQL: no operator {operator}")
     if known.arity != len(arguments):

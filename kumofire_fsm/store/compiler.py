@@ -1,100 +1,44 @@
 """Compiles edges into one compare-and-set statement that moves a set of rows.
 
-The statement reads its arguments from a common table expression ``a`` and names the row ``r``:
+The statement reads its arguments from a table expression ``a`` and names the row ``r``:
 
-    WITH a(...) AS (...) UPDATE <table> AS r SET ... FROM a WHERE <match> AND <edges> RETURNING ...
+    WITH a AS (...) UPDATE <table> AS r SET ... FROM a WHERE <match> AND <test> RETURNING ...
 
-Several events may share a statement (a batch of mixed outcomes; a sweep of all deadlines); then each
-column is a CASE over the edges, in the order in which the machine tries them.
+Where a row may take one of two ways, a column is a CASE of what tells them apart. Where there are more (a
+batch of mixed outcomes; a sweep of all deadlines), a second table expression ``m`` first says which edge
+each row takes, in the order in which the machine tries them, and a column is a CASE over that number:
+
+    WITH a AS (...), m AS (SELECT r.id, ..., CASE WHEN <test> THEN 1 ... END AS edge FROM a JOIN <table> ...)
+    UPDATE <table> AS r SET ... FROM m WHERE r.id = m.id AND m.edge IS NOT NULL RETURNING ...
+
+For two that costs a look-up of each row too many: 5 % of a claim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines.expression import quoted
-from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec, Role
+from kumofire_fsm.machines.expression import Call, Expression, Literal, Name
+from kumofire_fsm.machines.operators import OPERATORS
+from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
+from kumofire_fsm.store.branches import Branch, apart, branches_of
+from kumofire_fsm.store.layout import WIDTH, common, indented, lines, listed, quoted_list, select, where
 
-__all__ = ["compare_and_set", "deadline_edges", "edge_rows", "event_edges", "quoted", "quoted_list"]
-
-OPTIONAL = frozenset({"facts"})
-"""Parameters that a statement may leave out; they are NULL then."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Branch:
-    """Edges that test the same and assign the same, whatever state or machine they leave."""
-
-    place: str
-    guard: str
-    sets: dict[str, str]
-
-    @property
-    def test(self) -> str:
-        """Whether a row takes the branch."""
-        return " AND ".join(part for part in (self.place, self.guard) if part)
-
-
-_Key = tuple[int, str, str, tuple[tuple[str, str], ...]]
-"""What edges must share to be one branch: their turn, event, guard and assignments."""
-
-
-@dataclass(slots=True)
-class _Candidate:
-    """An edge of one machine, with how many edges are tried before it from the same state."""
-
-    machine: str
-    edge: EdgeSpec
-    turn: int
-
-
-def quoted_list(texts: Iterable[str]) -> str:
-    """Return texts as the inside of an SQL ``IN (...)``."""
-    return ", ".join(quoted(text) for text in texts)
-
-
-def event_edges(specs: Sequence[MachineSpec], events: Sequence[str]) -> dict[str, list[EdgeSpec]]:
-    """Return for each machine the edges of these events, in the order they are tried."""
-    return {spec.name: list(spec.edges_of(*events)) for spec in specs}
-
-
-def deadline_edges(
-    specs: Sequence[MachineSpec], skip: Iterable[str] = (), then: Sequence[str] = ()
-) -> dict[str, list[EdgeSpec]]:
-    """Return for each machine what its deadlines fire, in the order they are tried.
-
-    A state whose last event is skipped is left out, because rows could be due there and not move.
-    With ``then`` only states that have one of those events are taken; what precedes the skipped event
-    is tried first there, and a deadline that a sweep fires is left to the sweep.
-    """
-    skipped, found = frozenset(skip), {}
-    for spec in specs:
-        edges: list[EdgeSpec] = []
-        for state in spec.states:
-            fires = [e for e in (state.deadline.fires if state.deadline else ()) if e not in skipped]
-            last = state.deadline.fires[-1] if state.deadline else None
-            after = [event for event in then if spec.edges_from(state.id, event)]
-            swept = last is not None and last not in skipped
-            tried = (*(() if swept else fires), *after) if then and after else fires
-            if after if then else swept:
-                for event in tried:
-                    edges += spec.edges_from(state.id, event)
-        found[spec.name] = edges
-    return found
+__all__ = ["compare_and_set"]
 
 
 def compare_and_set(
     specs: Sequence[MachineSpec],
-    edges: dict[str, list[EdgeSpec]],
+    edges: Mapping[str, Sequence[EdgeSpec]],
     *,
     parameters: Sequence[str],
-    source: str,
-    match: str,
-    returning: str,
+    source: Mapping[str, str],
+    match: Sequence[str],
+    returning: Sequence[str],
     by_event: bool = False,
-    done: str = "",
+    done: Branch | None = None,
 ) -> str:
     """Return the statement that moves every matching row along the first open edge.
 
@@ -102,147 +46,135 @@ def compare_and_set(
         specs: the machines, all of one table.
         edges: for each machine's name the edges to try, in order.
         parameters: the columns of ``a``; every parameter that an edge names must be among them.
-        source: common table expressions, of which one is ``a``.
+        source: table expressions by name, of which one is ``a``.
         match: which rows of ``r`` belong to which row of ``a``.
         returning: the columns to give back.
         by_event: whether ``a.event`` chooses among the events.
-        done: a test for rows that an earlier, unanswered call has moved; they are given back as they are.
+        done: tells rows that an earlier, unanswered call has moved; they are given back as they are.
     """
-    branches = _branches(specs, edges, frozenset(parameters), by_event=by_event)
-    if done:
-        branches.insert(0, _Branch(done, "", {}))
-    columns = list(dict.fromkeys(column for branch in branches for column in branch.sets))
-    sets = ", ".join(f"{column} = {_case(column, branches)}" for column in columns)
-    machines = quoted_list(spec.name for spec in specs)
-    tests = " OR ".join(f"({branch.test})" for branch in branches)
-    return (
-        f"WITH {source} UPDATE {specs[0].table} AS r SET {sets} FROM a "
-        f"WHERE {match} AND r.machine IN ({machines}) AND ({tests}) RETURNING {returning}"
-    )
+    branches = [*([done] if done else []), *branches_of(specs, edges, parameters, by_event=by_event)]
+    table = specs[0].table
+    ours = f"r.machine IN ({quoted_list(spec.name for spec in specs)})"
+    number = len(specs)
+    if len(branches) > 2:
+        source = {**source, "m": _taken(branches, table, match, ours, number, by_event=by_event)}
+        fork = _Fork(branches, "m", by_event)
+        tested = where("r.id = m.id", "m.edge IS NOT NULL")
+    else:
+        first = apart(branches[0], branches[1], number) if len(branches) > 1 else ""
+        fork = _Fork(branches, "a", by_event, first)
+        # "+": rows are looked up by id, not by the index.
+        tests = [branch.test(number, "+") for branch in branches]
+        either = "(\n  " + "\n  OR ".join(indented(test) for test in tests) + "\n)"
+        tested = where(*match, ours, either if len(tests) > 1 else tests[0])
+    columns = dict.fromkeys(column for spec in specs for column in spec.fields)
+    sets = {column: fork.value(column) for column in columns if fork.assigns(column)}
+    return _update(table, source, sets, fork.origin, tested, returning)
 
 
-def edge_rows(spec: MachineSpec) -> list[tuple[str, str, str, int]]:
-    """Return what the database's guard triggers read: (machine, source, target, wakes).
-
-    A source of '' stands for an insert: in the initial state, or in one that an event with a hint
-    leads to from there, because a run that is due soon is created and enqueued at once.
-    """
-    wakes = {state.id: int(state.wakes) for state in spec.states}
-    first = spec.initial.id
-    hinted = {e.target for e in spec.edges if e.source == first and _hints(spec, e.event)}
-    pairs = {(edge.source, edge.target) for edge in spec.edges}
-    pairs |= {("", first)} | {("", target) for target in hinted}
-    return sorted((spec.name, source, target, wakes[target]) for source, target in pairs)
-
-
-def hinted_states(spec: MachineSpec) -> tuple[str, ...]:
-    """Return the states in which a queue hint is on its way."""
-    return tuple(dict.fromkeys(e.target for e in spec.edges if _hints(spec, e.event)))
-
-
-def states_by_urgency(spec: MachineSpec, states: Iterable[str]) -> list[str]:
-    """Order states for a sweep: leases first, then waits, then what a consumer may start.
-
-    Among the claimable ones those whose hint is already on its way come last.
-    """
-    rank = {Role.LEASED: 0, Role.WAITING: 1, Role.CLAIMABLE: 2, Role.SETTLED: 3}
-    roles = {state.id: rank[state.role] for state in spec.states}
-    hinted = hinted_states(spec)
-    order = [state.id for state in spec.states][::-1]
-    return sorted(set(states), key=lambda s: (roles[s], s in hinted, order.index(s)))
-
-
-def _hints(spec: MachineSpec, event_id: str) -> bool:
-    event = spec.event(event_id)
-    return event is not None and event.hints
-
-
-def _branches(
-    specs: Sequence[MachineSpec],
-    edges: dict[str, list[EdgeSpec]],
-    parameters: frozenset[str],
+def _taken(
+    branches: Sequence[Branch],
+    table: str,
+    match: Sequence[str],
+    ours: str,
+    machines: int,
     *,
     by_event: bool,
-) -> list[_Branch]:
-    merged: dict[_Key, list[_Candidate]] = {}
-    for spec in specs:
-        for candidate in _candidates(spec.name, edges[spec.name], by_event=by_event):
-            edge = candidate.edge
-            sets = tuple(sorted(_sets(spec, edge, parameters).items()))
-            event = edge.event if by_event else ""
-            key = (candidate.turn, event, _guard(spec, edge, parameters), sets)
-            merged.setdefault(key, []).append(candidate)
-    several = len(specs) > 1
-    return [
-        _Branch(
-            (f"a.event = {quoted(event)} AND " if event else "") + _places(candidates, several=several),
-            guard,
-            dict(sets),
-        )
-        for (_, event, guard, sets), candidates in sorted(merged.items(), key=lambda m: m[0][0])
-    ]
-
-
-def _candidates(machine: str, edges: list[EdgeSpec], *, by_event: bool) -> list[_Candidate]:
-    places = [(edge.source, edge.event if by_event else "") for edge in edges]
-    return [
-        _Candidate(machine, edge, places[:i].count(place))
-        for i, (edge, place) in enumerate(zip(edges, places, strict=True))
-    ]
-
-
-def _places(candidates: list[_Candidate], *, several: bool) -> str:
-    """Return the test for the states the edges leave, and for their machines where these differ."""
-    states: dict[str, list[str]] = {}
-    for each in candidates:
-        states.setdefault(each.machine, []).append(each.edge.source)
-    machines: dict[tuple[str, ...], list[str]] = {}
-    for machine, sources in states.items():
-        machines.setdefault(tuple(sources), []).append(machine)
-    tests = []
-    for places, names in machines.items():
-        # "+": rows are looked up by id, not by the index. No IN: each costs a temporary table a statement.
-        state = " OR ".join(f"+r.state = {quoted(place)}" for place in places)
-        state = f"({state})" if len(places) > 1 else state
-        tests.append(f"(r.machine IN ({quoted_list(names)}) AND {state})" if several else state)
-    return tests[0] if len(tests) == 1 else "(" + " OR ".join(tests) + ")"
-
-
-def _resolver(spec: MachineSpec, parameters: frozenset[str]) -> Callable[[str], str]:
-    def resolve(name: str) -> str:
-        if name in spec.fields:
-            return f"r.{name}"
-        if name in parameters:
-            return f"a.{name}"
-        if name in OPTIONAL:
-            return "NULL"
-        raise DefinitionError(
-            f"{spec.name}: an edge that this statement takes reads {name!r}, which only other statements "
-            f"give; here are: {', '.join(sorted(parameters))}"
-        )
-
-    return resolve
-
-
-def _guard(spec: MachineSpec, edge: EdgeSpec, parameters: frozenset[str]) -> str:
-    return edge.guard.sql(_resolver(spec, parameters)) if edge.guard else ""
-
-
-def _sets(spec: MachineSpec, edge: EdgeSpec, parameters: frozenset[str]) -> dict[str, str]:
-    resolve = _resolver(spec, parameters)
-    sets = {column: value.sql(resolve) for column, value in edge.assigns.items()}
-    # A self-loop names its state too, so that the guard trigger judges every move.
-    return {"state": quoted(edge.target), **sets}
-
-
-def _case(column: str, branches: list[_Branch]) -> str:
-    values = [branch.sets.get(column, f"r.{column}") for branch in branches]
-    if len(set(values)) == 1:
-        return values[0]
-    # Where all branches leave the same place, WHERE has tested it already.
-    alike = len({branch.place for branch in branches}) == 1
-    cases = " ".join(
-        f"WHEN {(alike and branch.guard) or branch.test} THEN {value}"
-        for branch, value in zip(branches[:-1], values[:-1], strict=True)
+) -> str:
+    """Return the SELECT of which edge each row takes, and of what the assignments read of ``a``."""
+    tests = [f"WHEN {indented(each.test(machines))} THEN {i}" for i, each in enumerate(branches, 1)]
+    read = {name for branch in branches for value in branch.sets.values() for name in value.names()}
+    carried = sorted(name.removeprefix("a.") for name in read if name.startswith("a."))
+    carried = [*(["event"] if by_event else []), *carried]
+    return select(
+        [
+            "r.id AS id",
+            *(f"a.{name} AS {name}" for name in carried),
+            f"CASE\n  {indented(lines(*tests))}\nEND AS edge",
+        ],
+        f"FROM a JOIN {table} AS r",
+        "  " + indented(where(*match, begin="ON")),
+        where(ours),
     )
-    return f"CASE {cases} ELSE {values[-1]} END"
+
+
+def _update(
+    table: str,
+    source: Mapping[str, str],
+    sets: Mapping[str, str],
+    origin: str,
+    tested: str,
+    returning: Sequence[str],
+) -> str:
+    assigned = ",\n  ".join(f"{column} = {indented(value)}" for column, value in sets.items())
+    given = listed(returning)
+    return lines(
+        common(source),
+        f"UPDATE {table} AS r",
+        f"SET\n  {assigned}",
+        f"FROM {origin}",
+        tested,
+        f"RETURNING {given}" if "\n" not in given else f"RETURNING\n  {indented(given)}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fork:
+    """The branches of a statement, numbered from 1, and how a column says which one a row takes.
+
+    Attributes:
+        branches: in the order in which they are tried.
+        origin: the table expression that the assignments read: ``m`` knows the number, ``a`` does not.
+        by_event: whether the origin has the event of each row.
+        first: without a number, the test of the first of two branches.
+    """
+
+    branches: Sequence[Branch]
+    origin: str
+    by_event: bool
+    first: str = ""
+
+    def assigns(self, column: str) -> bool:
+        """Return whether any branch assigns the column."""
+        return any(column in branch.sets for branch in self.branches)
+
+    def value(self, column: str) -> str:
+        """Return what a column becomes, by the branch that a row takes."""
+        stays = Name(f"r.{column}")
+        values = {i: branch.sets.get(column, stays) for i, branch in enumerate(self.branches, 1)}
+        calls = {i: v for i, v in values.items() if isinstance(v, Call) and v.operator == "record"}
+        if len(set(calls.values())) < 2:
+            return self._chosen(values)
+        # How a history is cut stands once in a statement.
+        places = range(len(next(iter(calls.values())).arguments))
+        once = [self._chosen({i: each.arguments[at] for i, each in calls.items()}) for at in places]
+        texts = {i: self._sql(i, each) for i, each in values.items() if i not in calls}
+        return self._case(texts, OPERATORS["record"].sql(*once))
+
+    def _chosen(self, values: Mapping[int, Expression]) -> str:
+        """Return the value of the branch that a row takes; what most branches agree on stands last."""
+        texts = {i: self._sql(i, each) for i, each in values.items()}
+        ((usual, times),) = Counter(texts.values()).most_common(1)
+        if self.first and times == 1:
+            usual = texts[2]
+        return self._case({i: text for i, text in texts.items() if text != usual}, usual)
+
+    def _sql(self, branch: int, value: Expression) -> str:
+        if self.by_event and value == Literal(self.branches[branch - 1].event):
+            return f"{self.origin}.event"
+        return value.sql(lambda name: f"{self.origin}.{name[2:]}" if name.startswith("a.") else name)
+
+    def _case(self, whens: Mapping[int, str], usual: str) -> str:
+        if not whens:
+            return usual
+        head = "CASE" if self.first else f"CASE {self.origin}.edge"
+        cases = [_when(self.first or str(branch), text) for branch, text in whens.items()]
+        short = f"{head} {' '.join(cases)} ELSE {usual} END"
+        if len(short) <= WIDTH and "\n" not in short:
+            return short
+        return f"{head}\n  {indented(lines(*cases, f'ELSE {usual}'))}\nEND"
+
+
+def _when(test: str, value: str) -> str:
+    line = f"WHEN {test} THEN {value}"
+    return line if len(line.splitlines()[0]) <= WIDTH else f"WHEN {test}\n  THEN {indented(value)}"

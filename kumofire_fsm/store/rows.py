@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
-from kumofire_fsm.store.compiler import quoted
+from kumofire_fsm.machines.expression import quoted
 
 __all__ = [
     "BODIES",
@@ -140,4 +140,4 @@ _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 def body_sql(column: str, owner: str, name: str) -> str:
     """Return the SQL for a payload or result, which an empty text says is stored in a row of its own."""
     apart = f"SELECT body FROM {BODIES} AS b WHERE b.owner = {owner} AND b.kind = {quoted(column)}"
-    return f"CASE {column} WHEN '' THEN ({apart}) ELSE {column} END AS {name}"
+    return f"CASE {column} WHEN ''\n  THEN ({apart})\n  ELSE {column}\nEND AS {name}"

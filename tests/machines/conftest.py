@@ -12,8 +12,9 @@ import pytest
 
 from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
 from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
-from kumofire_fsm.store.compiler import compare_and_set, event_edges
+from kumofire_fsm.store.compiler import compare_and_set
 from kumofire_fsm.store.schema import migrate
+from kumofire_fsm.store.selection import event_edges
 
 Row = dict[str, Any]
 Case = tuple[Row, Row]
@@ -67,14 +68,14 @@ def compiled(spec: MachineSpec, events: tuple[str, ...], fenced: bool) -> str:
     fence = FENCES[spec.table]
     columns = ("id", "event", *(f"fence_{name}" for name in fence), *spec.parameters)
     picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(columns))
-    held = "".join(f" AND r.{name} = a.fence_{name}" for name in fence) if fenced else ""
+    held = [f"r.{name} = a.fence_{name}" for name in fence] if fenced else []
     return compare_and_set(
         [spec],
         event_edges([spec], events),
         parameters=columns,
-        source=f"a AS MATERIALIZED (SELECT {picks} FROM json_each(?1))",
-        match="r.id = a.id" + held,
-        returning="id, state",
+        source={"a": f"SELECT {picks} FROM json_each(?1)"},
+        match=["r.id = a.id", *held],
+        returning=["id", "state"],
         by_event=len(events) > 1,
     )
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State, derive
-from kumofire_fsm.store.compiler import edge_rows
+from kumofire_fsm.store.selection import edge_rows
 
 TIMED = {"role": Role.WAITING, "deadline": Deadline("now + 86400000", "expire")}
 

@@ -115,11 +115,13 @@ def catch(mutant: Mutant, seeds: int = SEEDS) -> Result | None:
 
 _FIRES = r"runs\.[a-z+]*(succeed|retry|fail|snooze|release|stop|heartbeat)[a-z+]*"
 _DROP_TRIGGERS = "DROP TRIGGER kumofire_runs_move; DROP TRIGGER kumofire_runs_wake;"
-_LIMIT = r" LIMIT (\(\?1 ->> '\$\.limit'\)( \+ 1)?|\?1 ->> '\$\.limit')"
-_NO_DEADLINE = (r", wake_at = CASE .* END FROM a WHERE r\.", ", wake_at = NULL FROM a WHERE r.")
+_LIMIT = r"\s+LIMIT \?1 ->> '\$\.limit'( \+ 1)?"
+_NO_DEADLINE = (r"\n  wake_at = CASE\n(    .*\n)+  END,", "\n  wake_at = NULL,")
 
 MUTANTS = (
-    Mutant("a settle is not fenced", _FIRES, ((r" AND r\.starts = a\.starts AND r\.claim = a\.claim", ""),)),
+    Mutant(
+        "a settle is not fenced", _FIRES, ((r"\s+AND r\.starts = a\.starts\s+AND r\.claim = a\.claim", ""),)
+    ),
     Mutant("a live lease's message is acknowledged", patches=((Delivery, "retry", taken_away),)),
     Mutant("settling stands inside the handler's try", patches=((ActorStorage, "batch", settled_inside),)),
     Mutant("occurrences take two statements", patches=((ActorStorage, "batch", in_pieces),)),
@@ -129,7 +131,7 @@ MUTANTS = (
         "a sweep ignores leases",
         r"runs\.sweep",
         (
-            (r"d\.wake_at <= \(\?1 ->> '\$\.now'\)", "(d.state = 'running' OR \\g<0>)"),
+            (r"d\.wake_at <= \?1 ->> '\$\.now'", "(d.state = 'running' OR \\g<0>)"),
             (r"r\.wake_at <= a\.now", "(r.state = 'running' OR \\g<0>)"),
         ),
     ),
@@ -143,21 +145,26 @@ MUTANTS = (
     Mutant(
         "a lost attempt is not counted",
         r"runs\.sweep",
-        ((r"(r\.attempt < r\.max_attempts\)) THEN r\.attempt ELSE", r"\1 THEN r.attempt - 1 ELSE"),),
+        (
+            (
+                r"(r\.attempt < r\.max_attempts THEN (\d+)\n[\s\S]*\n  attempt = CASE m\.edge .*) ELSE",
+                r"\1 WHEN \2 THEN r.attempt - 1 ELSE",
+            ),
+        ),
     ),
-    Mutant("a start is not counted", r"runs\.claim", ((r"\(r\.attempt \+ 1\)", "r.attempt"),)),
+    Mutant("a start is not counted", r"runs\.claim", ((r"r\.attempt \+ 1", "r.attempt"),)),
     Mutant("a lost hint is never sent again", r"runs\.sweep", ((r',"queued"\]', "]"),)),
     Mutant("a create sends, and does not store", patches=((ActorStorage, "batch", unstored),)),
     Mutant(
         "a schedule's move is not fenced",
         r"schedules\.advance",
-        ((r" AND r\.revision = a\.revision AND \(a\.due IS NULL OR r\.next_at = a\.due\)", ""),),
+        ((r"\s+AND r\.revision = a\.revision\s+AND \(a\.due IS NULL OR r\.next_at = a\.due\)", ""),),
     ),
     Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),)),
     Mutant("a last attempt is not the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "1"),)),
     Mutant("a failure is the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "0"),)),
-    Mutant("a release counts as an attempt", r"runs\.release", ((r"\(r\.attempt - 1\)", "r.attempt"),)),
-    Mutant("a suspect starts beside others", r"runs\.claim", ((r"r\.suspect (= 0|< \d+)\)", "1)"),)),
+    Mutant("a release counts as an attempt", r"runs\.release", ((r"r\.attempt - 1", "r.attempt"),)),
+    Mutant("a suspect starts beside others", r"runs\.claim", ((r"r\.suspect (= 0|< \d+)", "1"),)),
     Mutant(
         "a prune takes what is not settled",
         r"(runs|bodies)\.prune",
@@ -166,7 +173,7 @@ MUTANTS = (
     Mutant("a refusing queue fails the create", patches=((moves, "send_hints", refusing),)),
     Mutant("a handler is called twice", patches=((Attempt, "perform", twice),)),
     Mutant("a consumer does not watch its lease", patches=((ActorStorage, "batch", endless_lease),)),
-    Mutant("a settled run can be canceled", r"runs\.cancel", ((r"\+r\.state = 'ready'", "+r.state <> ''"),)),
+    Mutant("a settled run can be canceled", r"runs\.cancel", ((r"r\.state = 'ready'", "r.state <> ''"),)),
     Mutant("a prune forgets the bodies", r"bodies\.prune", ((r"WHERE owner", "WHERE 0 AND owner"),)),
     Mutant("a stale attempt stores its result", r"bodies\.result", ((r" AND claim IS value ->> 2", ""),)),
     Mutant("an effect does not wait for its settle", r"runs\.moved_one", ((r"changes\(\) = \d+", "1"),)),
@@ -176,17 +183,17 @@ MUTANTS = (
     Mutant(
         "a retry leaves no history",
         r"runs\.retry",
-        ((r"history = (?:(?!history =).)* END(?=, run_at)", "history = r.history"),),
+        ((r"\n  history = .*\n(    .*\n)+  (END|\))\n", "\n  history = r.history\n"),),
     ),
     Mutant(
         "an overlap is not looked at",
         r"schedules\.due",
-        ((r"THEN \(SELECT json_group_array.* END AS latest", "THEN NULL END AS latest"),),
+        ((r"THEN \(\s+SELECT json_group_array[\s\S]* END AS latest", "THEN NULL END AS latest"),),
     ),
     Mutant(
         "what is passed over is not counted",
         r"schedules\.advance",
-        ((r"\(r\.skipped \+ a\.passed\)", "r.skipped"),),
+        ((r"r\.skipped \+ m\.passed", "r.skipped"),),
     ),
     Mutant(
         "two attempts of one run are confused",
@@ -195,8 +202,8 @@ MUTANTS = (
     ),
     Mutant("a message is acknowledged unread", patches=((consumer, "read_runs", unread),)),
     Mutant("the first error is final", patches=((Attempt, "_failed", final),)),
-    Mutant("a loss in company is not noted", r"runs\.sweep", ((r"\(r\.suspect \+ 1\)", "r.suspect"),)),
-    Mutant("no claim says that it is shared", r"runs\.claim", ((r"shared = [^,]*alone[^,]*", "shared = 0"),)),
+    Mutant("a loss in company is not noted", r"runs\.sweep", ((r"r\.suspect \+ 1", "r.suspect"),)),
+    Mutant("no claim says that it is shared", r"runs\.claim", ((r"1 - a\.alone", "0"),)),
     Mutant("no recurring job is found due", r"schedules\.due", ((r"WHERE ", "WHERE 0 AND "),)),
     Mutant("a sweep has no limit", r"runs\.sweep", ((_LIMIT, ""),)),
     Mutant("a worker claims beyond its lanes", r"runs\.claim", ((_LIMIT, ""),), setting="embedded"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from kumofire_fsm.errors import DefinitionError
@@ -85,3 +87,47 @@ def test_a_deadline_that_needs_what_no_sweep_gives_is_refused_before_anything_ru
 
         runs = RunStatements([Eager.spec])
         runs.sweep(timing=TIMING, now=NOW, limit=9, hints="all", jobs=["resize"])
+
+
+class Waited(RunMachine):
+    """Has seven claimable states: four more than a run, and two more than D1 takes in one UNION."""
+
+    a = State(role=Role.CLAIMABLE, deadline=Deadline("run_at", "expire", "enqueue"))
+    b = State(role=Role.CLAIMABLE, deadline=Deadline("run_at", "expire", "enqueue"))
+    c = State(role=Role.CLAIMABLE, deadline=Deadline("run_at", "expire", "enqueue"))
+    d = State(role=Role.CLAIMABLE, deadline=Deadline("run_at", "expire", "enqueue"))
+    wait_a, wait_b = Event(RunMachine.ready.to(a)), Event(RunMachine.ready.to(b))
+    wait_c, wait_d = Event(RunMachine.ready.to(c)), Event(RunMachine.ready.to(d))
+    enqueue = (
+        RunMachine.enqueue
+        | a.to(RunMachine.queued)
+        | b.to(RunMachine.queued)
+        | c.to(RunMachine.queued)
+        | d.to(RunMachine.queued)
+    )
+    expire = (
+        RunMachine.expire
+        | a.to(RunMachine.canceled, cond="expires_at <= now")
+        | b.to(RunMachine.canceled, cond="expires_at <= now")
+        | c.to(RunMachine.canceled, cond="expires_at <= now")
+        | d.to(RunMachine.canceled, cond="expires_at <= now")
+    )
+    start = (
+        RunMachine.start
+        | a.to(RunMachine.running, cond="run_at <= now")
+        | b.to(RunMachine.running, cond="run_at <= now")
+        | c.to(RunMachine.running, cond="run_at <= now")
+        | d.to(RunMachine.running, cond="run_at <= now")
+    )
+
+
+def test_a_scan_merges_more_claimable_states_than_d1_takes_in_one_union(store):
+    store.db.setlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 5)
+    store.register(Waited.spec)
+    states = [state.id for state in Waited.spec.states if state.role is Role.CLAIMABLE]
+    ids = [store.put(Waited.spec, state, wake_at=NOW - age) for age, state in enumerate(states)]
+    runs = RunStatements([Waited.spec])
+    starts = {"now": NOW, "token": "t", "alone": False, "jobs": JOBS}
+    assert len(states) == 7
+    for limit, oldest in ((2, ids[5:]), (9, ids[:5])):
+        assert {row[0] for row in store.run(runs.claim(None, limit=limit, **starts))} == set(oldest)

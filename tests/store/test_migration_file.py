@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.store.compiler import edge_rows
 from kumofire_fsm.store.schema import VERSION, Migration, migrations
+from kumofire_fsm.store.selection import edge_rows
 
 FILE = Path(__file__).resolve().parents[2] / "migrations" / "0001_initial.sql"
 RAW = FILE.read_bytes()
@@ -71,6 +71,22 @@ def test_a_naive_split_at_line_ends_finds_the_same_statements():
     found = [f"{part.strip()};" for part in naive if part.strip()]
     (migration,) = migrations()
     assert found == list(migration.statements())
+
+
+def test_no_comment_holds_a_semicolon():
+    """A splitter that knows no comments breaks a file there."""
+    comments = [line[line.index("--") :] for line in LINES if "--" in line]
+    assert comments
+    assert [comment for comment in comments if ";" in comment] == []
+
+
+def test_a_split_that_knows_no_comments_finds_the_same_statements():
+    found = [part for part in re.split(r";\n", RAW.decode()) if part.strip()]
+    kept = [
+        "\n".join(line for line in part.splitlines() if not line.startswith("--")).strip() for part in found
+    ]
+    (migration,) = migrations()
+    assert [f"{each};" for each in kept] == list(migration.statements())
 
 
 @pytest.mark.parametrize(

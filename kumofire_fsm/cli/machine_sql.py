@@ -1,0 +1,40 @@
+"""``kumofire machine sql``: the statements that are derived from a lifecycle, as the database gets them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kumofire_fsm.app import Kumofire
+from kumofire_fsm.cli.loading import load_target
+from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
+from kumofire_fsm.store.catalogue import catalogue, entries_of
+
+__all__ = ["machine_sql_command"]
+
+
+def machine_sql_command(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="RunMachine, JobMachine, MODULE:CLASS, or MODULE:APP for all that it sends.",
+        ),
+    ],
+    event: Annotated[
+        str | None, typer.Argument(metavar="[EVENT]", help="Only what fires this event.")
+    ] = None,
+) -> None:
+    """Print the statements of a lifecycle, each under a sentence that says what it does and who sends it."""
+    entries = catalogue(_specs(load_target(target)))
+    shown = entries if event is None else entries_of(entries, event)
+    typer.echo("\n\n".join(f"-- {entry.name}: {entry.says}\n{entry.sql};" for entry in shown))
+
+
+def _specs(target: Kumofire | type[Lifecycle]) -> list[MachineSpec]:
+    """Return the machines whose rows a statement moves; an application moves those of all in one."""
+    if not isinstance(target, Kumofire):
+        return [target.spec]
+    found = [RunMachine.spec, *target.registry.machines(), JobMachine.spec]
+    return list({spec.name: spec for spec in found}.values())
