@@ -171,7 +171,7 @@ def charged(stopped: Any) -> Any:
 
     def failing(self: Attempt, exc: Any) -> Any:
         outcome = stopped(self, exc)
-        return self._failed(RuntimeError("stopped")) if self.stop_reason == "shutdown" else outcome
+        return self.failed(RuntimeError("stopped")) if self.stop_reason == "shutdown" else outcome
 
     return failing
 
@@ -196,7 +196,7 @@ def unread(_read_runs: Any) -> Any:
 
 def final(_failed: Any) -> Any:
     """Give a run up at its first error, whatever attempts are left."""
-    return lambda attempt, exc: attempt._final(exc)
+    return lambda attempt, exc: attempt.final(exc)
 
 
 def twice(perform: Any) -> Any:
