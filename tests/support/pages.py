@@ -66,5 +66,5 @@ def anchors(text: str) -> set[str]:
 
 def links(text: str) -> list[str]:
     """Return the targets of a page's links and pictures that do not lead to another site."""
-    found = re.findall(r"\]\(([^)\s]+)\)", prose(text))
+    found = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(text)))
     return [target for target in found if not re.match(r"[a-z]+:", target)]
