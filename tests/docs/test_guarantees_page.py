@@ -33,12 +33,16 @@ def test_each_promise_is_a_heading_a_sentence_and_what_holds_it() -> None:
 
 
 def test_every_promise_names_a_test() -> None:
-    without = [heading for heading, text in PROMISES.items() if not re.search(r"^- `tests/", text, re.MULTILINE)]
+    without = [
+        heading for heading, text in PROMISES.items() if not re.search(r"^- `tests/", text, re.MULTILINE)
+    ]
     assert without == []
 
 
 def test_each_invariant_of_the_simulator_stands_beside_the_promise_that_it_checks() -> None:
-    named = [found for text in PROMISES.values() for found in re.findall(r"^Invariants: (.*?)\.$", text, LINES)]
+    named = [
+        found for text in PROMISES.values() for found in re.findall(r"^Invariants: (.*?)\.$", text, LINES)
+    ]
     listed = [name for each in named for name in re.findall(r'"([^"]+)"', each.replace("\n", " "))]
     sources = (ROOT / "tests" / "simulation").glob("*.py")
     checked = set(re.findall(r'found\(\s*"([^"]+)"', "".join(file.read_text("utf-8") for file in sources)))

@@ -51,7 +51,9 @@ def test_every_room_is_in_the_table_in_the_order_of_the_layers() -> None:
         set(list(ROOMS)[at : at + len(layer)])
         for layer, at in zip(layers, [sum(map(len, layers[:i])) for i in range(len(layers))], strict=True)
     ]
-    found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    found = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert set(ROOMS) == found - {"__init__"}
 
 
@@ -103,6 +105,8 @@ def test_the_walk_is_the_real_one(file: str) -> None:
     assert file in FILES
 
 
-@pytest.mark.parametrize("room", [room for room in ROOMS if (PACKAGE / room).is_dir() and room != "cloudflare"])
+@pytest.mark.parametrize(
+    "room", [room for room in ROOMS if (PACKAGE / room).is_dir() and room != "cloudflare"]
+)
 def test_a_room_says_what_it_is_for(room: str) -> None:
     assert importlib.import_module(f"kumofire_fsm.{room}").__doc__

@@ -50,7 +50,9 @@ def test_with_the_inherited_redrive_a_run_gets_round_its_approval_as_the_page_sa
     assert removed == 1
     (folder / "lifecycles.py").write_text(weakened)
     lint_ = run_python(folder, "-m", "kumofire_fsm.cli", "machine", "lint", "lifecycles:ApprovedRun")
-    assert "warning bypass: approved_run: redrive from canceled leads to ready, past 'approval'" in lint_.stdout
+    assert (
+        "warning bypass: approved_run: redrive from canceled leads to ready, past 'approval'" in lint_.stdout
+    )
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_all_of_it.py"]
     done = run_python(folder, *command)
     assert done.returncode == 1

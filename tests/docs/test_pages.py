@@ -32,11 +32,15 @@ def named(path: Path) -> str:
 
 def shown_commands(text: str) -> list[str]:
     """Return the commands of ours in a page's blocks of shell and console; continued lines are joined."""
-    blocks = re.findall(r"^```(?:sh|console|make)\n(.*?)^```", text.replace("\\\n", " "), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^```(?:sh|console|make)\n(.*?)^```", text.replace("\\\n", " "), re.DOTALL | re.MULTILINE
+    )
     lines = [line for block in blocks for line in block.splitlines()]
     lines += re.findall(r"^    (\S.*)$", text, re.MULTILINE)
     return [
-        match[1] for line in lines if (match := re.match(r"\s*(?:\$ |uv run )?(kumofire .*?)(?:\s+#.*)?$", line))
+        match[1]
+        for line in lines
+        if (match := re.match(r"\s*(?:\$ |uv run )?(kumofire .*?)(?:\s+#.*)?$", line))
     ]
 
 

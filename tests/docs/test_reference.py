@@ -110,7 +110,10 @@ def test_every_method_is_there_with_its_parameters_and_defaults(owner: str, name
             if inspect.isfunction(getattr(module, name)) and name != "NEVER"
         ),
         *((each.__name__, each.__init__) for each in (kumofire_fsm.Kumofire, kumofire_fsm.Timing)),
-        *((each.__name__, each.__init__) for each in (kumofire_fsm.Retry, kumofire_fsm.Snooze, kumofire_fsm.Fire)),
+        *(
+            (each.__name__, each.__init__)
+            for each in (kumofire_fsm.Retry, kumofire_fsm.Snooze, kumofire_fsm.Fire)
+        ),
         *((each.__name__, each.__init__) for each in (machines.State, machines.Edge, machines.Deadline)),
         ("Event", machines.Event.__new__),
     ],
@@ -123,9 +126,7 @@ def test_every_function_and_constructor_is_there_with_its_defaults(name: str, fu
 @pytest.mark.parametrize("record", RECORDS, ids=lambda each: each.__name__)
 def test_every_field_of_what_calls_give_and_take_is_there(record: Any) -> None:
     names = [field.name for field in dataclasses.fields(record)]
-    shown_as = re.search(
-        rf"(?m)^\| `{record.__name__}` \| (.*) \|$|`{record.__name__}\(([^`]+)\)`", PAGE
-    )
+    shown_as = re.search(rf"(?m)^\| `{record.__name__}` \| (.*) \|$|`{record.__name__}\(([^`]+)\)`", PAGE)
     assert shown_as is not None, record.__name__
     assert [name for name in names if not re.search(rf"\b{name}\b", shown_as[0])] == []
 
@@ -181,10 +182,14 @@ def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "command"), list(commands(typer.main.get_command(cli), "kumofire")), ids=lambda each: str(each)[:40]
+    ("name", "command"),
+    list(commands(typer.main.get_command(cli), "kumofire")),
+    ids=lambda each: str(each)[:40],
 )
 def test_every_command_is_there_with_its_options_and_defaults(name: str, command: Any) -> None:
-    rows = re.findall(rf"^\| `({name}(?: [A-Z\[][^`]*)?)` \| (.*?) \| ", SECTIONS["The command line"], re.MULTILINE)
+    rows = re.findall(
+        rf"^\| `({name}(?: [A-Z\[][^`]*)?)` \| (.*?) \| ", SECTIONS["The command line"], re.MULTILINE
+    )
     assert len(rows) == 1
     told = set(re.findall(r"`(-[\w-]+)`", rows[0][1]))
     options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
