@@ -79,7 +79,7 @@ PAGES = [
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
 GIVEN_UP = r"[Ll]anes?|[Vv]erdicts?|[Rr]hythms?|[Pp]hases?"
-UNCLEAR = r"belongs? into|will do to|(?<!there )is no (?!longer)|is none\b|are none\b"
+UNCLEAR = r"belongs? into|will do to|(?<![Tt]here )is no (?!longer)|is none\b|are none\b"
 
 
 def found(pattern: str, pages: list[Path]) -> list[str]:
