@@ -32,6 +32,7 @@ from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.runs.creation import PreparedRun
 from kumofire_fsm.schedules.rows import Schedule
 from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
+from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.context import RunContext
 from kumofire_fsm.work.disposition import Disposition
 
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 __all__ = [
     "NEVER",
     "Backoff",
+    "BoundJobs",
     "Cancel",
     "Created",
     "DefinitionError",

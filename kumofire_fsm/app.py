@@ -148,7 +148,7 @@ class Kumofire:
 
         It is called with a `Transition` once the transition is committed, at most once, by the process that
         made it; creating a run counts, as the event "create". What it raises is logged, and undoes nothing.
-        Work that must not be lost belongs into a job. Hooks cost one statement for each set of transitions
+        Work that must not be lost belongs in a job. Hooks cost one statement for each set of transitions
         they are called for, and may take 5 s together; a plain function holds up everything.
 
         An event is not a state: "fail" is fired where the handler or its retry policy says never, and other

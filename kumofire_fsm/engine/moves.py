@@ -87,7 +87,7 @@ async def fire(
     Args:
         binding: the application on its database.
         moves: the events; all carry a claim, or none does.
-        batch: the statements for some of the moves, the move first, where others belong into its transaction.
+        batch: the statements for some of the moves, the move first, where others belong in its transaction.
     """
 
     async def move(part: Sequence[Move]) -> list[Row]:

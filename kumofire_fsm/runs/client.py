@@ -77,7 +77,9 @@ class RunClient(RunLookup):
         Each chunk of about 1 MB is stored atomically.
 
         Raises:
-            As `create`.
+            UnknownJob, InvalidPayload, InvalidArgument, TooLarge: a note says which of the runs; nothing was
+                stored.
+            StoreError: the database failed; the chunks before this one are stored.
         """
         made = []
         given: object = runs
@@ -104,7 +106,7 @@ class RunClient(RunLookup):
                 only: see `PreparedRun`.
 
         Raises:
-            UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `create`.
+            UnknownJob, InvalidPayload, InvalidArgument, TooLarge: what was given cannot become a run.
         """
         return prepare(self._binding, self._rows.make(NewRun(name, payload, **options), enqueue=False))
 

@@ -82,7 +82,7 @@ class RowMaker:
             enqueue: whether a run that is due soon counts as enqueued, because its hint is sent at once.
 
         Raises:
-            UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `RunClient.create` says.
+            UnknownJob, InvalidPayload, InvalidArgument, TooLarge: what was given cannot become a run.
         """
         if not isinstance(new, NewRun):
             raise InvalidArgument(f"create_many takes a list of NewRun; found {new!r:.200}")

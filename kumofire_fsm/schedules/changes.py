@@ -50,7 +50,7 @@ def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) ->
     """Return the row of a new recurring job.
 
     Raises:
-        UnknownJob, InvalidPayload, InvalidArgument, TooLarge: as `ScheduleClient.create_schedule` says.
+        UnknownJob, InvalidPayload, InvalidArgument, TooLarge: it cannot be stored.
         InvalidSchedule: it can never fire, or has no occurrence left.
     """
     now, spec = binding.now(), binding.schedules.spec
@@ -88,7 +88,8 @@ def declare(
     """Return the move that makes a row what is declared, or None when it is that already.
 
     Raises:
-        As `new_row`.
+        UnknownJob, InvalidPayload, InvalidArgument, TooLarge: it cannot be stored.
+        InvalidSchedule: it can never fire, or has no occurrence left.
     """
     stored = stored_object(row.schedule)
     recurrence = keep_anchor(recurrence_from_options(_options(new), binding.now()), stored, new.start_at)

@@ -63,7 +63,8 @@ class ScheduleClient:
 
         Raises:
             InvalidSchedule: it can never fire as written, or has no occurrence left.
-            InvalidArgument: the key is taken, or as `create`.
+            UnknownJob, InvalidPayload, TooLarge: nothing was stored.
+            InvalidArgument: the key is taken, or an option cannot be used; nothing was stored.
         """
         row = new_row(self._binding, NewSchedule(name, payload, schedule_key, **options))
         if not await store(self._binding, [row]):
@@ -98,7 +99,8 @@ class ScheduleClient:
 
         Raises:
             UnknownSchedule: there is no such schedule.
-            InvalidSchedule, InvalidArgument: as `create_schedule`.
+            UnknownJob, InvalidPayload, InvalidSchedule, InvalidArgument, TooLarge: nothing was changed.
+            Conflict: others changed the same schedule all the time.
         """
         place, binding = place_of(schedule_id, schedule_key), self._binding
         return schedule(await revise(binding, place, lambda row: change(binding, row, changes)))
@@ -109,7 +111,8 @@ class ScheduleClient:
         """Create the recurring job of this key, or make it what is said here.
 
         Raises:
-            As `create_schedule`.
+            UnknownJob, InvalidPayload, InvalidSchedule, InvalidArgument, TooLarge: nothing was changed.
+            Conflict: others changed the same schedule all the time.
         """
         new = NewSchedule(name, payload, schedule_key, **options)
         place, binding = place_of(None, schedule_key), self._binding

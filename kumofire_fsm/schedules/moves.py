@@ -54,7 +54,7 @@ async def read_row(binding: Binding, place: Place) -> ScheduleRow:
     """Return a recurring job's row.
 
     Raises:
-        UnknownSchedule: there is none.
+        UnknownSchedule: no schedule has this id or key.
     """
     rows = await binding.storage.execute(binding.schedules.read(column=place.column, value=place.value))
     if not rows:

@@ -3,6 +3,7 @@
 Everything asks the table that the compiled SQL is derived from. Nothing here is imported at run time.
 """
 
+from kumofire_fsm.machines.lint import lint
 from kumofire_fsm.testing.asserts import Moved, Refused, assert_refused, assert_transition
 from kumofire_fsm.testing.cases import TransitionCase, Way, transition_cases
 from kumofire_fsm.testing.paths import Path, paths_to
@@ -19,6 +20,7 @@ __all__ = [
     "assert_refused",
     "assert_transition",
     "event_sequences",
+    "lint",
     "paths_to",
     "transition_cases",
 ]

@@ -16,7 +16,7 @@ def whole_number(value: object, what: str, most: int) -> int:
     """Return an integer from 1 to ``most``.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is something else.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise InvalidArgument(f"{what} must be an integer from 1 to {most}; found {value!r}")
@@ -27,7 +27,7 @@ def attempts(value: object, default: int) -> int:
     """Return how many attempts a run has.
 
     Raises:
-        InvalidArgument: it is no integer from 1 to 1,000,000.
+        InvalidArgument: it is not an integer from 1 to 1,000,000.
     """
     if value is None:
         return default
@@ -40,7 +40,7 @@ def check_key(value: object, what: str) -> str:
     """Return a name or key.
 
     Raises:
-        InvalidArgument: it is no text, empty, or longer than 255 characters.
+        InvalidArgument: it is not a text, or it is empty, or longer than 255 characters.
     """
     if not isinstance(value, str) or not value:
         raise InvalidArgument(f"{what} must be a text of 1 to {KEY_LENGTH} characters; found {value!r}")
@@ -53,7 +53,7 @@ def tags(given: object) -> list[str]:
     """Return checked tags.
 
     Raises:
-        InvalidArgument, TooLarge: too many, too long, or no texts.
+        InvalidArgument, TooLarge: too many, too long, or not texts.
     """
     listed: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
     if not all(isinstance(tag, str) and tag for tag in listed):

@@ -106,8 +106,8 @@ def storable(text: object, what: str) -> str:
     """Return a text that the database can hold as it is.
 
     Raises:
-        InvalidArgument: it is no text, or holds a lone surrogate, or a NUL, at which SQLite's JSON functions
-            end a text.
+        InvalidArgument: it is not a text, or it holds a lone surrogate, or a NUL, at which SQLite's JSON
+            functions end a text.
     """
     if not isinstance(text, str):
         raise InvalidArgument(f"{what} must be a text; found {text!r:.200}")

@@ -20,7 +20,7 @@ def instant_ms(value: object, what: str) -> int:
     """Return an aware datetime as milliseconds since 1970.
 
     Raises:
-        InvalidArgument: it is no datetime, or naive, or before 1970.
+        InvalidArgument: it is not a datetime, or it is naive, or before 1970.
     """
     if not isinstance(value, datetime):
         raise InvalidArgument(f"{what} must be an aware datetime; found {value!r}")

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = {
     "kumofire_fsm": """
-        Kumofire Jobs EmbeddedJobs SyncJobs RunContext Transition Disposition Timing
+        Kumofire Jobs BoundJobs EmbeddedJobs SyncJobs RunContext Transition Disposition Timing
         RunMachine JobMachine diagram
         NewRun NewSchedule PreparedRun Created RunStatus RunPage HistoryEntry Schedule SyncReport DispatchReport
         Backoff NEVER RetryPolicy Cancel Fail Fire Retry Snooze
@@ -26,7 +26,7 @@ PUBLIC = {
     """,
     "kumofire_fsm.testing": """
         assert_transition Moved assert_refused Refused NOW
-        transition_cases TransitionCase Way paths_to Path event_sequences
+        transition_cases TransitionCase Way paths_to Path event_sequences lint
     """,
     "kumofire_fsm.errors": """
         KumofireError DefinitionError DrawingError MissingPackage BindingError

@@ -1,13 +1,15 @@
-"""The page of promises names tests that exist."""
+"""The page of promises names tests that exist, and every invariant of the simulator."""
 
 import ast
 import re
 from pathlib import Path
 
 import pytest
+from pages import ROOT, page, sections
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
+PAGE = page("guarantees.md")
+PROMISES = sections(re.search(r"^## Promised\n(.*?)^## ", PAGE, re.DOTALL | re.MULTILINE)[1], level=3)
+LINES = re.DOTALL | re.MULTILINE
 NAMED = sorted(set(re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", PAGE)))
 
 
@@ -22,15 +24,26 @@ def test_a_test_that_the_page_names_exists(file: str, name: str) -> None:
     assert not name or name in functions(ROOT / file)
 
 
+def test_each_promise_is_a_heading_a_sentence_and_what_holds_it() -> None:
+    assert len(PROMISES) >= 19
+    for heading, text in PROMISES.items():
+        sentence, *holds = text.strip().split("\n\n")
+        assert re.fullmatch(r"[^#\-\"].*\.", sentence, re.DOTALL), heading
+        assert [each for each in holds if not each.startswith(("Invariants: ", "Tests:", "- `tests/"))] == []
+
+
 def test_every_promise_names_a_test() -> None:
-    rows = [line for line in PAGE.splitlines() if line.startswith("| **")]
-    assert len(rows) >= 12
-    assert [line for line in rows if "::test_" not in line and "tests/" not in line] == []
+    without = [
+        heading for heading, text in PROMISES.items() if not re.search(r"^- `tests/", text, re.MULTILINE)
+    ]
+    assert without == []
 
 
 def test_each_invariant_of_the_simulator_stands_beside_the_promise_that_it_checks() -> None:
-    rows = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| **")]
-    listed = [name for row in rows for name in re.findall(r'"([^"]+)"', row[1])]
+    named = [
+        found for text in PROMISES.values() for found in re.findall(r"^Invariants: (.*?)\.$", text, LINES)
+    ]
+    listed = [name for each in named for name in re.findall(r'"([^"]+)"', each.replace("\n", " "))]
     sources = (ROOT / "tests" / "simulation").glob("*.py")
     checked = set(re.findall(r'found\(\s*"([^"]+)"', "".join(file.read_text("utf-8") for file in sources)))
     assert len(listed) == len(set(listed))

@@ -1,6 +1,6 @@
 from workers import Response, WorkerEntrypoint
 
-from kumofire_fsm import Jobs, Kumofire, RunContext
+from kumofire_fsm import Kumofire, RunContext
 
 app = Kumofire()
 
@@ -12,7 +12,7 @@ async def greet(ctx: RunContext, name: str) -> str:
 
 class Default(WorkerEntrypoint):
     @property
-    def jobs(self) -> Jobs:
+    def jobs(self):
         return app.bind(db=self.env.JOBS_DB, queue=self.env.JOBS_QUEUE, env=self.env)
 
     async def fetch(self, request):

@@ -1,35 +1,29 @@
 """The page on lifecycles: its files run as they stand, and its commands print what it says."""
 
 import re
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
-from scripts import ROOT, run_python
+from pages import files, page, played, sessions
+from scripts import run_python
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Role, RunMachine, rules, verbs
 from kumofire_fsm.machines.lint import overlaps
 from kumofire_fsm.machines.lint import warnings as lint
 
-PAGE = (ROOT / "docs" / "machines.md").read_text("utf-8")
-FILES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
-COMMANDS = re.findall(r"```console\n\$ kumofire (.*?)\n(.*?)```", PAGE, re.DOTALL)
+PAGE = page("lifecycles.md")
+FILES = files(PAGE)
 
 
 @pytest.fixture
-def run(tmp_path: Path):
+def folder(tmp_path: Path) -> Path:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
-
-    def call(*command: str) -> subprocess.CompletedProcess[str]:
-        return run_python(tmp_path, "-m", *command)
-
-    return call
+    return tmp_path
 
 
-def test_every_file_of_the_page_is_named() -> None:
+def test_these_are_the_files_of_the_page() -> None:
     assert list(FILES) == [
         "lifecycles.py",
         "test_approved_run.py",
@@ -37,19 +31,33 @@ def test_every_file_of_the_page_is_named() -> None:
         "test_all_of_it.py",
         "doubtful.py",
     ]
-    assert PAGE.count("```python") == len(FILES)
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("test_")])
-def test_each_test_on_the_page_passes(run, name: str) -> None:
-    done = run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", name)
+def test_each_test_on_the_page_passes(folder: Path, name: str) -> None:
+    done = run_python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", name)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("command", "printed"), COMMANDS)
-def test_each_command_on_the_page_prints_what_it_says(run, command: str, printed: str) -> None:
-    done = run("kumofire_fsm.cli", *shlex.split(command))
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+def test_the_page_s_commands_print_what_it_says_in_their_order(tmp_path: Path) -> None:
+    assert len(sessions(PAGE)) == 5
+    assert played(PAGE, tmp_path) == sessions(PAGE)
+
+
+def test_with_the_inherited_redrive_a_run_gets_round_its_approval_as_the_page_says(folder: Path) -> None:
+    own = re.compile(r"    redrive = Event\(.*?\n    \)\n", re.DOTALL)
+    weakened, removed = own.subn("", FILES["lifecycles.py"])
+    assert removed == 1
+    (folder / "lifecycles.py").write_text(weakened)
+    lint_ = run_python(folder, "-m", "kumofire_fsm.cli", "machine", "lint", "lifecycles:ApprovedRun")
+    assert (
+        "warning bypass: approved_run: redrive from canceled leads to ready, past 'approval'" in lint_.stdout
+    )
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_all_of_it.py"]
+    done = run_python(folder, *command)
+    assert done.returncode == 1
+    assert "events=['cancel', 'redrive']" in done.stdout
+    assert "With the inherited `redrive` the last test fails with `['cancel', 'redrive']`" in PAGE
 
 
 def test_the_page_tells_of_every_rule() -> None:

@@ -1,0 +1,26 @@
+"""The page on jobs: its example runs as it stands, and it tells of every signal."""
+
+import inspect
+from pathlib import Path
+
+from pages import files, page, played, sessions
+
+from kumofire_fsm import signals
+
+PAGE = page("jobs.md")
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    assert list(files(PAGE)) == ["confirm.py"]
+    assert sessions(PAGE) == [("python confirm.py", "[('a kite', 1)]\n")]
+    assert played(PAGE, tmp_path) == sessions(PAGE)
+
+
+def test_every_signal_is_a_way_in_which_an_attempt_ends() -> None:
+    known = {
+        name
+        for name, each in inspect.getmembers(signals, inspect.isclass)
+        if issubclass(each, signals.Signal) and each is not signals.Signal
+    }
+    assert len(known) == 5
+    assert [name for name in sorted(known) if f"| raises `{name}(" not in PAGE] == []

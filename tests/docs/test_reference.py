@@ -1,0 +1,242 @@
+"""The reference names everything that is public, each call with its parameters and defaults."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any
+
+import pytest
+import typer
+from pages import ROOT, page, sections
+
+import kumofire_fsm
+from kumofire_fsm import errors, machines, testing
+from kumofire_fsm.cli.commands import cli
+from kumofire_fsm.schedules.changes import ScheduleOptions
+from kumofire_fsm.values import limits
+
+PAGE = page("reference.md")
+SECTIONS = sections(PAGE)
+SPANS = set(re.findall(r"`([^`]+)`", PAGE))
+ROOM = ROOT / "kumofire_fsm"
+
+INSIDE = {
+    "Kumofire.binding": "what bind and open share",
+    "RunContext.close": "called once the handler has ended",
+    "Backoff.delay_ms": "asked by the worker",
+    "Timing.columns": "asked by the statements",
+    "Timing.lease_for": "asked by a claim",
+}
+"""Methods without an underscore that applications do not call."""
+
+CLASSES = {
+    "Kumofire": kumofire_fsm.Kumofire,
+    "Jobs": kumofire_fsm.Jobs,
+    "BoundJobs": kumofire_fsm.BoundJobs,
+    "EmbeddedJobs": kumofire_fsm.EmbeddedJobs,
+    "RunContext": kumofire_fsm.RunContext,
+    "PreparedRun": kumofire_fsm.PreparedRun,
+    "Backoff": kumofire_fsm.Backoff,
+    "Timing": kumofire_fsm.Timing,
+    "MachineSpec": machines.MachineSpec,
+}
+RECORDS = [
+    each
+    for module in (kumofire_fsm, machines, testing)
+    for name in module.__all__
+    if inspect.isclass(each := getattr(module, name)) and dataclasses.is_dataclass(each)
+]
+
+
+FUNCTIONS: list[tuple[str, Any]] = [
+    *(
+        (name, getattr(module, name))
+        for module in (kumofire_fsm, testing)
+        for name in module.__all__
+        if inspect.isfunction(getattr(module, name)) and name != "NEVER"
+    ),
+    *((each.__name__, each.__init__) for each in (kumofire_fsm.Kumofire, kumofire_fsm.Timing)),
+    *(
+        (each.__name__, each.__init__)
+        for each in (kumofire_fsm.Retry, kumofire_fsm.Snooze, kumofire_fsm.Fire)
+    ),
+    *((each.__name__, each.__init__) for each in (machines.State, machines.Edge, machines.Deadline)),
+    ("Event", machines.Event.__new__),
+]
+
+
+def signature(function: Callable[..., Any], name: str) -> str:
+    """Return a call as the page writes it: its parameters in their order, with their defaults."""
+    parts: list[str] = []
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in ("self", "cls")]
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in "".join(p[0] for p in parts):
+            parts.append("*")
+        star = {parameter.VAR_KEYWORD: "**", parameter.VAR_POSITIONAL: "*"}.get(parameter.kind, "")
+        default = "" if parameter.default is parameter.empty else f"={shown(parameter.default)}"
+        parts.append(f"{star}{parameter.name}{default}")
+    return f"{name}({', '.join(parts)})"
+
+
+def named(value: object) -> str:
+    """Return a test's id, the same in every process."""
+    return value if isinstance(value, str) else str(getattr(value, "__name__", type(value).__name__))
+
+
+def shown(value: object) -> str:
+    if isinstance(value, Enum):
+        return f"{type(value).__name__}.{value.name}"
+    return value.__name__ if inspect.isclass(value) else repr(value).replace("'", '"')
+
+
+def methods() -> Iterator[tuple[str, str, Any]]:
+    for owner, found in CLASSES.items():
+        for name in dir(found):
+            each = inspect.getattr_static(found, name)
+            if not name.startswith("_") and inspect.isfunction(each) and f"{owner}.{name}" not in INSIDE:
+                yield owner, name, each
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (module, name)
+        for module in ("", ".machines", ".testing", ".errors")
+        for name in importlib.import_module(f"kumofire_fsm{module}").__all__
+    ],
+)
+def test_every_public_name_is_there(module: str, name: str) -> None:
+    where = PAGE if module in ("", ".errors") else SECTIONS[f"kumofire_fsm{module}"]
+    assert re.search(rf"`(?:[^`]*\b)?{name}\b", where), name
+
+
+@pytest.mark.parametrize(("owner", "name", "method"), list(methods()), ids=named)
+def test_every_method_is_there_with_its_parameters_and_defaults(owner: str, name: str, method: Any) -> None:
+    assert signature(method, name) in SPANS
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS, ids=named)
+def test_every_function_and_constructor_is_there_with_its_defaults(name: str, function: Any) -> None:
+    assert signature(function, name) in SPANS
+
+
+def test_no_call_is_told_of_that_does_not_exist() -> None:
+    told = {
+        span
+        for cell in re.findall(r"^\| ([^|]*) \|", PAGE, re.MULTILINE)
+        for span in re.findall(r"`(\w+\(.*?\))`", cell)
+    }
+    known = {signature(function, name) for name, function in FUNCTIONS}
+    known |= {signature(method, name) for _, name, method in methods()}
+    assert told - known == {"Fail(reason)", "Cancel(reason)"}  # an exception's own constructor
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda each: each.__name__)
+def test_every_field_of_what_calls_give_and_take_is_there(record: Any) -> None:
+    names = [field.name for field in dataclasses.fields(record)]
+    shown_as = re.search(rf"(?m)^\| `{record.__name__}` \| (.*) \|$|`{record.__name__}\(([^`]+)\)`", PAGE)
+    assert shown_as is not None, record.__name__
+    assert [name for name in names if not re.search(rf"\b{name}\b", shown_as[0])] == []
+
+
+def test_the_defaults_of_a_backoff_are_there() -> None:
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| ", SECTIONS["Retry policies"], re.MULTILINE))
+    backoff = kumofire_fsm.Backoff()
+    assert told == {
+        "first": f"{backoff.first.total_seconds():g} s",
+        "factor": str(backoff.factor),
+        "cap": f"{backoff.cap.total_seconds() / 3600:g} h",
+        "jitter": str(backoff.jitter),
+        "on": "none",
+    }
+
+
+def test_every_option_of_a_schedule_is_there() -> None:
+    options = re.search(r"#### Options of a schedule\n(.*?)\n### ", PAGE, re.DOTALL)
+    assert options is not None
+    told = re.findall(r"^\| `(\w+)` \| ", options[1], re.MULTILINE)
+    assert set(told) == set(typing.get_type_hints(ScheduleOptions))
+
+
+def test_every_option_of_a_worker_on_cloudflare_is_there() -> None:
+    (made,) = [
+        node
+        for node in ast.walk(ast.parse((ROOM / "cloudflare" / "worker.py").read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name == "__init_subclass__"
+    ]
+    defaults = {
+        each.arg: None if default is None else ast.literal_eval(default)
+        for each, default in zip(made.args.kwonlyargs, made.args.kw_defaults, strict=True)
+    }
+    defaults["max_statements"] = limits.D1_STATEMENTS
+    told = dict(re.findall(r"^\| `(\w+)` \|(.*?)\| ", SECTIONS["kumofire_fsm.cloudflare"], re.MULTILINE))
+    written = {name: "" if value is None else shown(value) for name, value in defaults.items()}
+    assert {name: said.strip(" `") for name, said in told.items()} == written
+
+
+def test_every_error_is_there_with_what_it_is() -> None:
+    told = dict(re.findall(r"^\| `(\w+)` \| (`.*?`) \| ", SECTIONS["Errors"], re.MULTILINE))
+    known = {name: getattr(errors, name) for name in errors.__all__}
+    assert told == {
+        name: ", ".join(f"`{base.__name__}`" for base in each.__bases__) for name, each in known.items()
+    }
+
+
+def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    for sub, found in getattr(command, "commands", {}).items():
+        yield from commands(found, f"{name} {sub}")
+    if not getattr(command, "commands", {}) or name == "kumofire":
+        yield name, command
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    list(commands(typer.main.get_command(cli), "kumofire")),
+    ids=named,
+)
+def test_every_command_is_there_with_its_options_and_defaults(name: str, command: Any) -> None:
+    rows = re.findall(
+        rf"^\| `({name}(?: [A-Z\[][^`]*)?)` \| (.*?) \| ", SECTIONS["The command line"], re.MULTILINE
+    )
+    assert len(rows) == 1
+    told = set(re.findall(r"`(-[\w-]+)`", rows[0][1]))
+    options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
+    assert told == {spelled for each in options for spelled in (*each.opts, *each.secondary_opts)}
+    for each in options:
+        if each.default is not None and not isinstance(each.default, bool):
+            number = f"{each.default:g}" if isinstance(each.default, float) else each.default
+            assert re.search(rf"`{each.opts[0]}` \(`?{number}\b", rows[0][1]), each.opts
+
+
+def test_every_limit_is_there() -> None:
+    table = SECTIONS["Limits"]
+    said = {
+        "PAYLOAD_BYTES": f"{limits.PAYLOAD_BYTES // 1024} KB",
+        "RESULT_BYTES": f"{limits.RESULT_BYTES // 1024} KB",
+        "ERROR_BYTES": f"{limits.ERROR_BYTES // 1024} KB",
+        "PROGRESS_BYTES": f"{limits.PROGRESS_BYTES // 1024} KB",
+        "FACTS_BYTES": f"{limits.FACTS_BYTES // 1024} KB",
+        "HISTORY_CAP": f"{limits.HISTORY_CAP // 1024 + 2} KB",
+        "INLINE_BYTES": f"{limits.INLINE_BYTES} bytes",
+        "KEY_LENGTH": f"{limits.KEY_LENGTH} characters",
+        "TAG_COUNT": f"| {limits.TAG_COUNT}, of {limits.TAG_LENGTH} characters each",
+        "TAG_LENGTH": f"of {limits.TAG_LENGTH} characters each",
+        "JSON_DEPTH": f"| {limits.JSON_DEPTH} |",
+        "SAFE_INTEGER": f"2^{limits.SAFE_INTEGER.bit_length()} - 1",
+        "STATEMENT_BYTES": f"{limits.STATEMENT_BYTES // 1024**2} MB",
+        "D1_STATEMENTS": f"| {limits.D1_STATEMENTS}, or `max_statements`",
+        "QUEUE_DELAY_S": f"{limits.QUEUE_DELAY_S // 3600} h",
+    }
+    assert set(said) == set(limits.__all__)
+    assert [name for name, text in said.items() if text not in table] == []
+
+
+def test_what_is_inside_is_no_longer_listed_when_it_is_gone() -> None:
+    assert [name for name in INSIDE if not hasattr(CLASSES[name.split(".")[0]], name.split(".")[1])] == []
