@@ -15,7 +15,6 @@ from kumofire_fsm.embedded.upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import claim_due
 from kumofire_fsm.errors import StoreError
-from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
@@ -206,7 +205,7 @@ class WorkerPool:
 
     def _begin(self, attempts: Sequence[Attempt], *, alone: bool) -> None:
         """Have the handlers of fresh attempts called."""
-        self._exclusive = alone and any(attempt.run.suspect >= SUSPECT for attempt in attempts)
+        self._exclusive = alone and any(attempt.run.starts_alone for attempt in attempts)
         if self._exclusive:
             self._room_s, self._room_after = ROOM_SECONDS, 0.0
         again = {attempt.run.id for attempt in attempts if attempt.run.starts > 1}

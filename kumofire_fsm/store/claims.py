@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from kumofire_fsm.machines.expression import Call, Name
-from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store.branches import Branch
 from kumofire_fsm.store.compiler import compare_and_set
 from kumofire_fsm.store.due import oldest_sql
 from kumofire_fsm.store.layout import select
-from kumofire_fsm.store.rows import ClaimedRun, body_sql
+from kumofire_fsm.store.rows import STARTS_ALONE, ClaimedRun, body_sql
 from kumofire_fsm.store.selection import deadline_edges, event_edges, start_events
 
 __all__ = ["claim_by_hint", "claim_by_scan"]
@@ -46,7 +45,7 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
     """
     edges = deadline_edges(specs, skip=hints, then=start_events(specs))
     known = "d.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
-    fit = [known, f"(d.suspect < {SUSPECT} OR {_ALONE})"]
+    fit = [known, f"(NOT ({STARTS_ALONE}) OR {_ALONE})"]
     head = "(SELECT max(suspect) FROM w)"
     return compare_and_set(
         specs,

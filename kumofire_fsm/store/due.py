@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
-from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store.layout import indented, lines, quoted_list, select, where
-from kumofire_fsm.store.rows import RUNS, dump
+from kumofire_fsm.store.rows import RUNS, STARTS_ALONE, dump
 from kumofire_fsm.store.selection import states_by_urgency
 
 __all__ = ["LIMIT", "due_sql", "known_sql", "oldest_sql", "states_with"]
@@ -52,7 +51,7 @@ def oldest_sql(specs: Sequence[MachineSpec], states: Iterable[str], extra: Seque
 
     Were states tried in turn, runs that snooze or retry without end would starve all others.
     """
-    suspect = f"d.suspect >= {SUSPECT} AS suspect"
+    suspect = f"{STARTS_ALONE} AS suspect"
     each = [due_sql(specs, [state], extra, suspect, "d.wake_at") for state in sorted(states)]
     oldest = "ORDER BY suspect DESC, wake_at"
     return lines(f"SELECT id, suspect FROM (\n  {indented(_merged(each))}\n)", oldest, LIMIT)

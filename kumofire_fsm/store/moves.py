@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.claims import claim_by_hint, claim_by_scan
 from kumofire_fsm.store.compiler import compare_and_set
 from kumofire_fsm.store.due import due_sql, known_sql, states_with
 from kumofire_fsm.store.layout import picked, select
-from kumofire_fsm.store.rows import SCHEDULES, ClaimedRun, Move, Moved, dump
+from kumofire_fsm.store.rows import SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
 from kumofire_fsm.store.selection import event_edges, hinted_states, start_events
 from kumofire_fsm.store.sweeps import sweep_sql
 
@@ -140,7 +139,7 @@ class RunMoves:
 
     def due_suspect(self, *, now: int, jobs: Sequence[str]) -> Statement:
         """Find a due run that may only start alone."""
-        known = ["d.job IN (SELECT value FROM json_each(?1, '$.jobs'))", f"d.suspect >= {SUSPECT}"]
+        known = ["d.job IN (SELECT value FROM json_each(?1, '$.jobs'))", STARTS_ALONE]
         claimable = states_with(self._list, Role.CLAIMABLE)
         sql = self._compiled("due suspect", lambda: due_sql(self._list, claimable, known))
         argument = dump({"now": now, "jobs": jobs, "limit": 1})

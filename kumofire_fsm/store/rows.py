@@ -6,6 +6,7 @@ import json
 from typing import Final, NamedTuple
 
 from kumofire_fsm.machines.expression import quoted
+from kumofire_fsm.machines.run import SUSPECT
 
 __all__ = [
     "BODIES",
@@ -16,6 +17,7 @@ __all__ = [
     "RUNS",
     "SCHEDULES",
     "SCHEMA",
+    "STARTS_ALONE",
     "ClaimedRun",
     "Move",
     "Moved",
@@ -29,6 +31,9 @@ BODIES: Final = "kumofire_bodies"
 SCHEDULES: Final = "kumofire_schedules"
 EDGES: Final = "kumofire_edges"
 SCHEMA: Final = "kumofire_schema"
+
+STARTS_ALONE: Final = f"d.suspect >= {SUSPECT}"
+"""The condition on a run ``d`` that it may only start where nothing else is under way."""
 
 KIND_COLUMNS: Final = (
     "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts", "shared",
@@ -104,6 +109,11 @@ class RunRow(NamedTuple):
     tags: str | None
     history: str
 
+    @property
+    def starts_alone(self) -> bool:
+        """Whether it may only start where nothing else is under way: it may have killed its workers."""
+        return self.suspect >= SUSPECT
+
 
 class ClaimedRun(NamedTuple):
     """A run as its claim gives it back. ``starts`` and ``claim`` fence every later write."""
@@ -126,6 +136,11 @@ class ClaimedRun(NamedTuple):
     tags: str | None
     body: str
     """The payload as JSON text."""
+
+    @property
+    def starts_alone(self) -> bool:
+        """Whether it may only start where nothing else is under way: it may have killed its workers."""
+        return self.suspect >= SUSPECT
 
 
 def dump(value: object) -> str:

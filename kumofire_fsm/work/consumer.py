@@ -14,7 +14,6 @@ from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import claim_hinted
 from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.errors import InvalidArgument, InvalidMessage, StoreError
-from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
@@ -78,7 +77,7 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     rows = await read_runs(binding, rest) if rest else {}
     for run_id in rest:
         row = rows.get(run_id)
-        if row is not None and row.suspect >= SUSPECT and _is_startable(binding, row):
+        if row is not None and row.starts_alone and _is_startable(binding, row):
             # It was under way when a shared claim was lost: it starts alone, or not at all.
             if not batch.affords_more(1):
                 reason = "no statements are left"

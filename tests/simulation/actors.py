@@ -22,7 +22,7 @@ class Actor:
         calls: how many calls of ports it has made.
         wrote: how many changes of rows it has committed.
         settling: how many calls of the database it waits for that settle attempts, or look whether they did.
-        lanes: how many handlers it may have under way; None for one that calls none.
+        concurrency: how many handlers it may have under way; None for one that calls none.
         limit: how many rows one statement of it may move; None where its input bounds it.
         saw: for each run the row that a statement last gave it.
         position: what it has been told so far; equal positions behave alike.
@@ -33,7 +33,7 @@ class Actor:
         self.alive, self.done = True, False
         self.frozen_until = 0
         self.calls = self.wrote = self.settling = 0
-        self.lanes: int | None = None
+        self.concurrency: int | None = None
         self.limit: int | None = None
         self.deliveries: list[Any] = []
         self.saw: dict[str, Any] = {}

@@ -68,7 +68,7 @@ class EmbeddedWorld(World):
             self.at(at, Event(None, "client", lambda n=number: self.burst(n)))
 
     def burst(self, number: int) -> None:
-        """Begin a client that creates many runs at once, more than there are lanes."""
+        """Begin a client that creates many runs at once, more than may be under way at once."""
         dice = self.faults.dice
         acts = [ACTS[dice.below(len(ACTS), 709, number, i)] for i in range(4 + dice.below(5, 710, number))]
         new = [NewRun("work", {"acts": [act, "ok"]}) for act in acts]
@@ -87,8 +87,8 @@ class EmbeddedWorld(World):
         concurrency = (1, 2, 2, 5)[self.faults.dice.below(4, 704, self._processes)]
         grace = (0, 3, 30)[self.faults.dice.below(3, 705, self._processes)]
         actor = self.spawn("worker", key, lambda jobs, actor: self._work(jobs, actor, concurrency, grace))
-        actor.lanes = concurrency
-        self.note(actor, f"begins with {concurrency} lanes")
+        actor.concurrency = concurrency
+        self.note(actor, f"begins with a concurrency of {concurrency}")
 
     def stop_workers(self) -> None:
         """Tell all workers to stop; one that stands still hears of it later."""

@@ -90,6 +90,7 @@ class Monitor:
             self.schedules.check_job(actor, before, after)
         self._check_limit(actor, what, len(runs), len(jobs))
         self._check_shared(actor, runs)
+        self._check_room(actor, runs)
         if runs:
             self._check_keys()
             self.schedules.check_occurrences(runs, jobs)
@@ -124,6 +125,14 @@ class Monitor:
         moved = runs if what == "runs.sweep" else jobs if "schedules.advance" in what else 0
         if actor.limit is not None and moved > actor.limit:
             self.found("a limit is kept", f"{what} of {actor.name} moved {moved} rows of {actor.limit}")
+
+    def _check_room(self, actor: Actor, runs: dict[str, tuple[Any, Any]]) -> None:
+        """Check that a worker without a queue claims no more runs than it may have under way."""
+        if actor.world.queue is not None or actor.concurrency is None:
+            return
+        started = [new for old, new in runs.values() if old is not None and new and new.starts > old.starts]
+        if len(started) > actor.concurrency:
+            self.found("within its concurrency", f"{actor.name} claims {len(started)} runs at once")
 
     def _check_shared(self, actor: Actor, runs: dict[str, tuple[Any, Any]]) -> None:
         """Check that runs which were claimed together say so: a loss of theirs is nobody's fault."""

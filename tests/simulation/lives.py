@@ -103,7 +103,7 @@ class Lives:
         elif (late := actor.now() - self.lease[run_id, claim]) >= 0:
             self._found("called under a lease", f"{actor.name} calls {run_id} {late} ms after its lease")
         under_way = self.under_way(actor)
-        if len(under_way) >= (actor.lanes or 0):
+        if len(under_way) >= (actor.concurrency or 0):
             self._found("within its concurrency", f"{actor.name} calls {len(under_way) + 1} handlers at once")
         if under_way and any((each.run_id, each.claim) in self.suspects for each in (call, *under_way)):
             self._found("suspects start alone", f"{actor.name} calls {run_id} beside others")

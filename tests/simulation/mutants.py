@@ -206,7 +206,7 @@ MUTANTS = (
     Mutant("no claim says that it is shared", r"runs\.claim", ((r"1 - a\.alone", "0"),)),
     Mutant("no recurring job is found due", r"schedules\.due", ((r"WHERE ", "WHERE 0 AND "),)),
     Mutant("a sweep has no limit", r"runs\.sweep", ((_LIMIT, ""),)),
-    Mutant("a worker claims beyond its lanes", r"runs\.claim", ((_LIMIT, ""),), setting="embedded"),
+    Mutant("a worker claims beyond its concurrency", r"runs\.claim", ((_LIMIT, ""),), setting="embedded"),
     Mutant("a worker renews no leases", patches=((Upkeep, "keep_leases", never),), setting="embedded"),
     Mutant("a worker fires no deadlines", patches=((Upkeep, "_keep_deadlines", never),), setting="embedded"),
     Mutant(

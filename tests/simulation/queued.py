@@ -117,7 +117,7 @@ class QueuedWorld(World):
         options = self.consuming_options
         actor = self.spawn("consumer", key, lambda jobs, _: jobs.consume_batch(deliveries, **options))
         deliveries += [Delivery(actor, each) for each in batch]
-        actor.deliveries, actor.lanes = deliveries, options.get("concurrency", 1)
+        actor.deliveries, actor.concurrency = deliveries, options.get("concurrency", 1)
         self.note(actor, "gets", [each.run_id for each in batch])
 
     def batch_size(self, message: Message) -> int:
