@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from kumofire_fsm.adapters.group_commit import (
+from kumofire_fsm.adapters._group_commit import (
     DatabaseThread,
     commit_group,
     in_savepoint,

@@ -1,4 +1,7 @@
-"""The command ``kumofire``; it needs the extra ``cli``."""
+"""The command ``kumofire``; it needs the extra ``cli``.
+
+No other room imports it. Begin with `commands`, where each subcommand is registered.
+"""
 
 from __future__ import annotations
 

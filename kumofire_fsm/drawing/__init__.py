@@ -1,5 +1,8 @@
-"""Pictures of lifecycles."""
+"""Pictures of lifecycles: SVG, PNG, DOT, Mermaid and a page of tables.
 
-from kumofire_fsm.drawing.draw import diagram
+The root and the command line import it; it knows only machines, models and errors. Begin with `_draw`.
+"""
+
+from kumofire_fsm.drawing._draw import diagram
 
 __all__ = ["diagram"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.embedded.pool import WorkerPool
+from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.store.schema import migrate

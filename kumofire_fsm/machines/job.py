@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kumofire_fsm.machines._declarations import Deadline, Event, State
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.spec import Actor, Role
-from kumofire_fsm.machines.words import Deadline, Event, State
 
 __all__ = ["JobMachine"]
 

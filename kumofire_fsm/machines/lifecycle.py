@@ -25,11 +25,12 @@ from statemachine.transition import Transition
 from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
-from kumofire_fsm.machines import derive, rules
+from kumofire_fsm.machines import _derive as derive
+from kumofire_fsm.machines import _rules as rules
+from kumofire_fsm.machines._declarations import Edge, EdgeList, Event, SealedEdges, State, edges_of
+from kumofire_fsm.machines._guard import guard_function
 from kumofire_fsm.machines.expression import Scalar
-from kumofire_fsm.machines.guard import guard_function
 from kumofire_fsm.machines.spec import MachineSpec, Role
-from kumofire_fsm.machines.words import Edge, EdgeList, Event, SealedEdges, State, edges_of
 
 __all__ = ["Lifecycle", "spec_of"]
 

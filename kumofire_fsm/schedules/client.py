@@ -15,10 +15,10 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import Created, NewSchedule, SyncReport
 from kumofire_fsm.runs.creation import NewRow, RowMaker
 from kumofire_fsm.runs.storing import RunStore
+from kumofire_fsm.schedules._moves import Place, fire_person, place_of, read_row, revise, store
+from kumofire_fsm.schedules._sync import sync
 from kumofire_fsm.schedules.changes import ScheduleOptions, change, declare, new_row
-from kumofire_fsm.schedules.moves import Place, fire_person, place_of, read_row, revise, store
 from kumofire_fsm.schedules.rows import Schedule, run_row, schedule, stored_object
-from kumofire_fsm.schedules.sync import sync
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key, whole_number
 from kumofire_fsm.values.jsontext import storable

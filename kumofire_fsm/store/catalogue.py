@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines.spec import Actor, EventSpec, MachineSpec, Role
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._selection import deadline_edges
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.rows import INSERT_COLUMNS, RUNS
 from kumofire_fsm.store.runs import RunStatements, count_rows
 from kumofire_fsm.store.schedules import ScheduleStatements
-from kumofire_fsm.store.selection import deadline_edges
 
 __all__ = ["Entry", "catalogue", "entries_of"]
 

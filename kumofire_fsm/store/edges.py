@@ -15,9 +15,9 @@ from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.store.layout import quoted_list
+from kumofire_fsm.store._layout import quoted_list
+from kumofire_fsm.store._selection import edge_rows
 from kumofire_fsm.store.rows import EDGES, RUNS
-from kumofire_fsm.store.selection import edge_rows
 
 __all__ = ["Ask", "EdgeRow", "Leftovers", "known_edges", "listed", "missing_edges", "own_machines"]
 

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.claims import claim_by_hint, claim_by_scan
-from kumofire_fsm.store.compiler import compare_and_set
-from kumofire_fsm.store.due import due_sql, known_sql, states_with
-from kumofire_fsm.store.layout import picked, select
+from kumofire_fsm.store._claims import claim_by_hint, claim_by_scan
+from kumofire_fsm.store._compiler import compare_and_set
+from kumofire_fsm.store._due import due_sql, known_sql, states_with
+from kumofire_fsm.store._layout import picked, select
+from kumofire_fsm.store._selection import event_edges, hinted_states, start_events
+from kumofire_fsm.store._sweeps import sweep_sql
 from kumofire_fsm.store.rows import SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
-from kumofire_fsm.store.selection import event_edges, hinted_states, start_events
-from kumofire_fsm.store.sweeps import sweep_sql
 
 __all__ = ["MOVED_ONE", "RunMoves"]
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.due import LIMIT, states_with
-from kumofire_fsm.store.layout import common, indented, lines, listed, picked, quoted_list, select, where
+from kumofire_fsm.store._due import LIMIT, states_with
+from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
     BODIES,

@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.compiler import compare_and_set
-from kumofire_fsm.store.due import LIMIT
-from kumofire_fsm.store.layout import indented, lines, listed, picked, quoted_list, select, where
+from kumofire_fsm.store._compiler import compare_and_set
+from kumofire_fsm.store._due import LIMIT
+from kumofire_fsm.store._layout import indented, lines, listed, picked, quoted_list, select, where
+from kumofire_fsm.store._selection import event_edges
 from kumofire_fsm.store.rows import BODIES, INSERT_COLUMNS, RUNS, SCHEDULES, dump
-from kumofire_fsm.store.selection import event_edges
 from kumofire_fsm.values.limits import INLINE_BYTES
 
 __all__ = ["ScheduleRow", "ScheduleStatements"]

@@ -26,9 +26,9 @@ from kumofire_fsm.errors import (
 from kumofire_fsm.signals import Cancel, Fail, Fire, Snooze
 from kumofire_fsm.values.jsontext import cut, encode
 from kumofire_fsm.values.limits import ERROR_BYTES, PROGRESS_BYTES
+from kumofire_fsm.work._error_text import text_of
 from kumofire_fsm.work.context import RunContext
 from kumofire_fsm.work.ending import Claim, Ending
-from kumofire_fsm.work.error_text import text_of
 
 __all__ = ["Attempt"]
 

@@ -7,7 +7,8 @@ from typing import Any
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.values.checks import whole_number
-from kumofire_fsm.work import consumer, dispatcher
+from kumofire_fsm.work import _dispatcher as dispatcher
+from kumofire_fsm.work import consumer
 from kumofire_fsm.work.batch import SettleMode
 from kumofire_fsm.work.disposition import Disposition
 

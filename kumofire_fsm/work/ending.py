@@ -21,8 +21,8 @@ from kumofire_fsm.store.rows import ClaimedRun, Move
 from kumofire_fsm.values.jsontext import cut, first_line, json_facts
 from kumofire_fsm.values.limits import INLINE_BYTES
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
+from kumofire_fsm.work._error_text import error_text
 from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
-from kumofire_fsm.work.error_text import error_text
 
 __all__ = ["Claim", "Ending"]
 

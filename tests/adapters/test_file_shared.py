@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kumofire_fsm.adapters import group_commit as adapter
+from kumofire_fsm.adapters import _group_commit as adapter
 from kumofire_fsm.errors import TransientStoreError
 
 WRITER = Path(__file__).with_name("writer.py")

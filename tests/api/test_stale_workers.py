@@ -10,9 +10,9 @@ import pytest
 from harness import Bound, Kit
 
 from kumofire_fsm import Fail, Retry, Snooze
-from kumofire_fsm.embedded import pool as pools
-from kumofire_fsm.embedded.pool import WorkerPool
-from kumofire_fsm.embedded.upkeep import Upkeep
+from kumofire_fsm.embedded import _pool as pools
+from kumofire_fsm.embedded._pool import WorkerPool
+from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.errors import LeaseLost
 
 OUTCOMES = {

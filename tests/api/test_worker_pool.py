@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from harness import Bound, Kit
 
-from kumofire_fsm.embedded import pool as pool_module
-from kumofire_fsm.embedded import upkeep
-from kumofire_fsm.embedded.pool import WorkerPool
+from kumofire_fsm.embedded import _pool as pool_module
+from kumofire_fsm.embedded import _upkeep as upkeep
+from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import EMBEDDED, Timing
 from kumofire_fsm.ports import Statement
 

@@ -83,9 +83,9 @@ WALK = {
     "kumofire_fsm/runs/client.py": ["store_soon", "RowMaker", "NewRun"],
     "kumofire_fsm/runs/creation.py": ["spec.step", "encode_payload"],
     "kumofire_fsm/runs/storing.py": ["follow(", "runs.insert("],
-    "kumofire_fsm/cloudflare/worker.py": ["jobs.dispatch()", "jobs.consume_batch("],
+    "kumofire_fsm/cloudflare/_worker.py": ["jobs.dispatch()", "jobs.consume_batch("],
     "kumofire_fsm/work/bound.py": ["dispatcher.dispatch(", "consumer.consume_batch("],
-    "kumofire_fsm/work/dispatcher.py": ["advance_due_schedules(", "sweep(", "Budget("],
+    "kumofire_fsm/work/_dispatcher.py": ["advance_due_schedules(", "sweep(", "Budget("],
     "kumofire_fsm/schedules/occurrences.py": ["decide(", "insert_occurrences("],
     "kumofire_fsm/work/consumer.py": ["claim_hinted(", "read_message(", "batch.work(", "conclude("],
     "kumofire_fsm/work/batch.py": ["HandlerTasks(", "attempt.perform(", "settle("],
@@ -94,8 +94,8 @@ WALK = {
     "kumofire_fsm/work/settle.py": ["fire("],
     "kumofire_fsm/engine/moves.py": ["tell_settled(", "send_hints(", "on_moved("],
     "kumofire_fsm/embedded/opening.py": ["migrate(", "WorkerPool("],
-    "kumofire_fsm/embedded/pool.py": ["claim_due(", "HandlerTasks(", "settle(", "Upkeep("],
-    "kumofire_fsm/embedded/upkeep.py": ["advance_due_schedules(", "sweep(", "_data_version(", '"heartbeat"'],
+    "kumofire_fsm/embedded/_pool.py": ["claim_due(", "HandlerTasks(", "settle(", "Upkeep("],
+    "kumofire_fsm/embedded/_upkeep.py": ["advance_due_schedules(", "sweep(", "_data_version(", '"heartbeat"'],
 }
 
 

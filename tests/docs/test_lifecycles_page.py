@@ -8,9 +8,11 @@ from pages import files, page, played, sessions
 from scripts import run_python
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines import Role, RunMachine, rules, verbs
-from kumofire_fsm.machines.lint import overlaps
-from kumofire_fsm.machines.lint import warnings as lint
+from kumofire_fsm.machines import Role, RunMachine
+from kumofire_fsm.machines import _rules as rules
+from kumofire_fsm.machines import _verbs as verbs
+from kumofire_fsm.machines.lint import _overlaps as overlaps
+from kumofire_fsm.machines.lint import _warnings as lint
 
 PAGE = page("lifecycles.md")
 FILES = files(PAGE)

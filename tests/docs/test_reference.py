@@ -168,7 +168,7 @@ def test_every_option_of_a_schedule_is_there() -> None:
 def test_every_option_of_a_worker_on_cloudflare_is_there() -> None:
     (made,) = [
         node
-        for node in ast.walk(ast.parse((ROOM / "cloudflare" / "worker.py").read_text("utf-8")))
+        for node in ast.walk(ast.parse((ROOM / "cloudflare" / "_worker.py").read_text("utf-8")))
         if isinstance(node, ast.FunctionDef) and node.name == "__init_subclass__"
     ]
     defaults = {

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from kumofire_fsm import InvalidArgument, RunMachine, diagram
-from kumofire_fsm.drawing.picture import picture_of
-from kumofire_fsm.drawing.theme import LIGHT
+from kumofire_fsm.drawing._picture import picture_of
+from kumofire_fsm.drawing._theme import LIGHT
 from kumofire_fsm.values.times import brief
 
 SVG = "{http://www.w3.org/2000/svg}"

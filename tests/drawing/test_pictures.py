@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kumofire_fsm import InvalidArgument, JobMachine, RunMachine, diagram
-from kumofire_fsm.drawing import engines
-from kumofire_fsm.drawing.labels import plain
-from kumofire_fsm.drawing.theme import DARK, LIGHT
+from kumofire_fsm.drawing import _engines as engines
+from kumofire_fsm.drawing._labels import plain
+from kumofire_fsm.drawing._theme import DARK, LIGHT
 from kumofire_fsm.errors import DrawingError, MissingPackage
 from kumofire_fsm.machines import Role
 

@@ -12,9 +12,9 @@ import pytest
 
 from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
 from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
-from kumofire_fsm.store.compiler import compare_and_set
+from kumofire_fsm.store._compiler import compare_and_set
+from kumofire_fsm.store._selection import event_edges
 from kumofire_fsm.store.schema import migrate
-from kumofire_fsm.store.selection import event_edges
 
 Row = dict[str, Any]
 Case = tuple[Row, Row]

@@ -8,7 +8,7 @@ import pytest
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Event, Lifecycle, Role, RunMachine, State
-from kumofire_fsm.machines.rules import RESERVED
+from kumofire_fsm.machines._rules import RESERVED
 
 PUBLIC = {name for name in dir(Lifecycle) if not name.startswith("_")}
 

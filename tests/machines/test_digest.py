@@ -13,7 +13,7 @@ from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Outcome, R
 
 SCRIPT = """
 from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.store.selection import edge_rows
+from kumofire_fsm.store._selection import edge_rows
 from kumofire_fsm.store.runs import RunStatements
 import hashlib
 class Sub(RunMachine): pass

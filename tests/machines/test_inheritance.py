@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State, derive
-from kumofire_fsm.store.selection import edge_rows
+from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State
+from kumofire_fsm.machines import _derive as derive
+from kumofire_fsm.store._selection import edge_rows
 
 TIMED = {"role": Role.WAITING, "deadline": Deadline("now + 86400000", "expire")}
 

@@ -7,10 +7,10 @@ import pytest
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State
 from kumofire_fsm.machines.expression import Call, Literal, Name, quoted
-from kumofire_fsm.store.branches import Branch
-from kumofire_fsm.store.compiler import compare_and_set
-from kumofire_fsm.store.layout import quoted_list
-from kumofire_fsm.store.selection import (
+from kumofire_fsm.store._branches import Branch
+from kumofire_fsm.store._compiler import compare_and_set
+from kumofire_fsm.store._layout import quoted_list
+from kumofire_fsm.store._selection import (
     deadline_edges,
     edge_rows,
     event_edges,
@@ -118,9 +118,9 @@ RETURNING id"""
 
 
 def test_two_branches_of_different_states_are_told_apart_by_the_states():
-    sql = compiled(["retry"], ("id", "now", "next_at", "horizon_ms", "value"))
-    assert "  state = CASE WHEN r.state = 'running' THEN 'retrying' ELSE 'canceled' END,\n" in sql
-    assert "    +r.state = 'running' AND r.attempt < r.max_attempts\n    OR +r.state = 'canceling'\n" in sql
+    sql = compiled(["snooze"], ("id", "now", "next_at", "horizon_ms"))
+    assert "  state = CASE WHEN r.state = 'running' THEN 'ready' ELSE 'canceled' END,\n" in sql
+    assert "    +r.state = 'running'\n    OR +r.state = 'canceling'\n" in sql
 
 
 def test_two_events_are_told_apart_by_their_names():

@@ -11,8 +11,8 @@ import pytest
 import kumofire_fsm
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Lifecycle, Role, RunMachine, State
-from kumofire_fsm.machines.verbs import VERBS
-from kumofire_fsm.machines.words import EdgeList
+from kumofire_fsm.machines._declarations import EdgeList
+from kumofire_fsm.machines._verbs import VERBS
 
 ALL = [(base, verb) for base in (RunMachine, JobMachine) for verb in VERBS[base.table]]
 REQUIRED = pytest.mark.parametrize(

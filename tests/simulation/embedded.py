@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
 from kumofire_fsm import NewRun
-from kumofire_fsm.embedded import upkeep
-from kumofire_fsm.embedded.pool import WorkerPool
+from kumofire_fsm.embedded import _upkeep as upkeep
+from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Timing
 from simulation.calls import Event
 from simulation.handlers import ACTS

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kumofire_fsm.embedded import pool
-from kumofire_fsm.embedded.pool import WorkerPool
-from kumofire_fsm.embedded.upkeep import Upkeep
+from kumofire_fsm.embedded import _pool as pool
+from kumofire_fsm.embedded._pool import WorkerPool
+from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine import due, moves
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.runs.creation import RowMaker

@@ -14,9 +14,9 @@ import pytest
 from commands import Done, kumofire
 
 from kumofire_fsm.cli.loading import load_app
+from kumofire_fsm.store._selection import edge_rows
 from kumofire_fsm.store.edges import own_machines
 from kumofire_fsm.store.schema import Migration, migrations
-from kumofire_fsm.store.selection import edge_rows
 
 PLAIN = """
 from kumofire_fsm import Kumofire

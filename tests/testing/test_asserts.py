@@ -12,7 +12,7 @@ from kumofire_fsm import JobMachine, RunMachine
 from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllowed
 from kumofire_fsm.machines import Deadline, Event, Role, State
 from kumofire_fsm.testing import NOW, Moved, assert_refused, assert_transition
-from kumofire_fsm.testing.rows import parts
+from kumofire_fsm.testing._rows import parts
 
 
 def test_an_event_that_moves_a_row_returns_the_new_state_and_the_whole_row():

@@ -17,7 +17,7 @@ from kumofire_fsm.testing import (
     paths_to,
     transition_cases,
 )
-from kumofire_fsm.testing.rows import parts
+from kumofire_fsm.testing._rows import parts
 
 FAST = settings(max_examples=60, deadline=None)
 each_machine = pytest.mark.parametrize("machine", MACHINES)

@@ -41,7 +41,7 @@ def test_wrangler_bundles_the_worker_with_its_packages(
     said = project.wrangler("deploy", "--dry-run", "--outdir", "out")
     assert "env.JOBS_QUEUE (jobs)" in said
     assert "env.JOBS_DB (jobs)" in said
-    assert (project.folder / "out" / "python_modules" / "kumofire_fsm" / "cloudflare" / "worker.py").exists()
+    assert (project.folder / "out" / "python_modules" / "kumofire_fsm" / "cloudflare" / "_worker.py").exists()
     size = re.search(r"Total Upload: .* gzip: ([\d.]+) KiB", said)
     assert size is not None, said
     record_property("workerd", f"the example's upload, compressed: {size[1]} KiB")

@@ -1,8 +1,8 @@
 """Looks over a lifecycle for what it hardly means; the command is ``kumofire machine lint``.
 
-It imports `kumofire_fsm.machines` alone. Begin with `warnings`.
+It imports `kumofire_fsm.machines` alone. Begin with `_warnings`.
 """
 
-from kumofire_fsm.machines.lint.warnings import lint
+from kumofire_fsm.machines.lint._warnings import lint
 
 __all__ = ["lint"]

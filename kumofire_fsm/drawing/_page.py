@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from kumofire_fsm.drawing.labels import plain
+from kumofire_fsm.drawing._labels import plain
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec, StateSpec
 
 __all__ = ["page"]

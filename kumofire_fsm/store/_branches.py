@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Name, quoted
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
-from kumofire_fsm.store.layout import WIDTH, quoted_list
+from kumofire_fsm.store._layout import WIDTH, quoted_list
 
 __all__ = ["Branch", "apart", "branches_of"]
 

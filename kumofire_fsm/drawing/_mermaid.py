@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kumofire_fsm.drawing.labels import CLOCK, plain
-from kumofire_fsm.drawing.picture import node_names, picture_of
-from kumofire_fsm.drawing.theme import LIGHT
+from kumofire_fsm.drawing._labels import CLOCK, plain
+from kumofire_fsm.drawing._picture import node_names, picture_of
+from kumofire_fsm.drawing._theme import LIGHT
 from kumofire_fsm.machines.spec import MachineSpec, Role
 
 __all__ = ["mermaid"]

@@ -1,6 +1,6 @@
 """Looks over a lifecycle: the rules that it must keep, and warnings about what it hardly means.
 
-The rules of `kumofire_fsm.machines.rules` are checked when a class is created, so a class that exists
+The rules of `kumofire_fsm.machines._rules` are checked when a class is created, so a class that exists
 has warnings at most. Guards are judged on a grid of small values (`kumofire_fsm.machines.lint.grid`).
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kumofire_fsm.machines import rules
+from kumofire_fsm.machines import _rules as rules
 from kumofire_fsm.machines.finding import Broken, Finding, Severity, did_you_mean
 from kumofire_fsm.machines.lifecycle import Lifecycle, spec_of
-from kumofire_fsm.machines.lint.callbacks import unmatched
-from kumofire_fsm.machines.lint.overlaps import edge_warnings
+from kumofire_fsm.machines.lint._callbacks import unmatched
+from kumofire_fsm.machines.lint._overlaps import edge_warnings
 from kumofire_fsm.machines.spec import Actor, EdgeSpec, MachineSpec, Role, StateSpec
 
 __all__ = ["lint"]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.store.compiler import compare_and_set
-from kumofire_fsm.store.due import LIMIT, due_sql, known_sql
-from kumofire_fsm.store.layout import select
+from kumofire_fsm.store._compiler import compare_and_set
+from kumofire_fsm.store._due import LIMIT, due_sql, known_sql
+from kumofire_fsm.store._layout import select
+from kumofire_fsm.store._selection import deadline_edges
 from kumofire_fsm.store.rows import Moved
-from kumofire_fsm.store.selection import deadline_edges
 
 __all__ = ["sweep_sql"]
 

@@ -10,9 +10,9 @@ from statemachine import State as BaseState
 from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.machines._verbs import VERBS, unanswered
 from kumofire_fsm.machines.finding import Broken, Finding, Severity, did_you_mean
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
-from kumofire_fsm.machines.verbs import VERBS, unanswered
 
 __all__ = ["RESERVED", "check", "check_names", "findings"]
 

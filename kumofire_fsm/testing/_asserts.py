@@ -9,7 +9,7 @@ from kumofire_fsm.errors import GuardFailed, TransitionError, TransitionNotAllow
 from kumofire_fsm.machines import EdgeSpec, Lifecycle, MachineSpec
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.lifecycle import spec_of
-from kumofire_fsm.testing.rows import check_event, check_state, parts, told
+from kumofire_fsm.testing._rows import check_event, check_state, parts, told
 
 __all__ = ["Moved", "Refused", "assert_refused", "assert_transition"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from kumofire_fsm.embedded.upkeep import Upkeep
+from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import claim_due
 from kumofire_fsm.errors import StoreError

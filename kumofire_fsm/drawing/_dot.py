@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kumofire_fsm.drawing.engines import INSTALL
-from kumofire_fsm.drawing.labels import cell, font, plain, row, table, text, xml
-from kumofire_fsm.drawing.legend import legend, notes_of
-from kumofire_fsm.drawing.marks import arrow_label, box_label, path_start
-from kumofire_fsm.drawing.picture import Arrow, Picture, node_names
-from kumofire_fsm.drawing.theme import Palette
+from kumofire_fsm.drawing._engines import INSTALL
+from kumofire_fsm.drawing._labels import cell, font, plain, row, table, text, xml
+from kumofire_fsm.drawing._legend import legend, notes_of
+from kumofire_fsm.drawing._marks import arrow_label, box_label, path_start
+from kumofire_fsm.drawing._picture import Arrow, Picture, node_names
+from kumofire_fsm.drawing._theme import Palette
 from kumofire_fsm.errors import MissingPackage
 from kumofire_fsm.machines.spec import Role, StateSpec
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from kumofire_fsm.drawing.labels import CLOCK, GAP, cell, font, row, table, text
-from kumofire_fsm.drawing.picture import Arrow, Line, Picture, Step
-from kumofire_fsm.drawing.theme import Palette
+from kumofire_fsm.drawing._labels import CLOCK, GAP, cell, font, row, table, text
+from kumofire_fsm.drawing._picture import Arrow, Line, Picture, Step
+from kumofire_fsm.drawing._theme import Palette
 from kumofire_fsm.machines.spec import StateSpec
 from kumofire_fsm.values.times import brief
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from kumofire_fsm.drawing.labels import CLOCK, SWATCH, xml
-from kumofire_fsm.drawing.theme import DARK, LIGHT, Palette, style_sheet
+from kumofire_fsm.drawing._labels import CLOCK, SWATCH, xml
+from kumofire_fsm.drawing._theme import DARK, LIGHT, Palette, style_sheet
 
 __all__ = ["finish_svg"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kumofire_fsm.drawing.labels import CLOCK, GAP, SWATCH, cell, font, row, table, text
-from kumofire_fsm.drawing.marks import SHORT_GUARD
-from kumofire_fsm.drawing.picture import Picture
-from kumofire_fsm.drawing.theme import MEANINGS, Palette
+from kumofire_fsm.drawing._labels import CLOCK, GAP, SWATCH, cell, font, row, table, text
+from kumofire_fsm.drawing._marks import SHORT_GUARD
+from kumofire_fsm.drawing._picture import Picture
+from kumofire_fsm.drawing._theme import MEANINGS, Palette
 from kumofire_fsm.machines.spec import Outcome, Role
 
 __all__ = ["legend", "notes_of"]

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.machines._guard import parsed
 from kumofire_fsm.machines.expression import (
     Call,
     Expression,
     Literal,
     Name,
 )
-from kumofire_fsm.machines.guard import parsed
 from kumofire_fsm.machines.spec import (
     DeadlineSpec,
     EdgeSpec,
@@ -22,7 +22,7 @@ from kumofire_fsm.machines.spec import (
 )
 
 if TYPE_CHECKING:
-    from kumofire_fsm.machines.words import Edge, Event
+    from kumofire_fsm.machines._declarations import Edge, Event
 
 __all__ = ["edge_of", "machine_spec"]
 

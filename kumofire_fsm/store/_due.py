@@ -11,9 +11,9 @@ from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
-from kumofire_fsm.store.layout import indented, lines, quoted_list, select, where
+from kumofire_fsm.store._layout import indented, lines, quoted_list, select, where
+from kumofire_fsm.store._selection import states_by_urgency
 from kumofire_fsm.store.rows import RUNS, STARTS_ALONE, dump
-from kumofire_fsm.store.selection import states_by_urgency
 
 __all__ = ["LIMIT", "due_sql", "known_sql", "oldest_sql", "states_with"]
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Name
 from kumofire_fsm.machines.operators import OPERATORS
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
-from kumofire_fsm.store.branches import Branch, apart, branches_of
-from kumofire_fsm.store.layout import WIDTH, common, indented, lines, listed, quoted_list, select, where
+from kumofire_fsm.store._branches import Branch, apart, branches_of
+from kumofire_fsm.store._layout import WIDTH, common, indented, lines, listed, quoted_list, select, where
 
 __all__ = ["compare_and_set"]
 

@@ -11,7 +11,7 @@ from kumofire_fsm.machines import EdgeSpec, Lifecycle, MachineSpec
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.lifecycle import spec_of
 from kumofire_fsm.machines.lint.grid import Grid
-from kumofire_fsm.testing.rows import check_state, parts
+from kumofire_fsm.testing._rows import check_state, parts
 
 __all__ = ["Path", "paths_to"]
 

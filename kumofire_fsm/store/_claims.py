@@ -7,12 +7,12 @@ from typing import Final
 
 from kumofire_fsm.machines.expression import Call, Name
 from kumofire_fsm.machines.spec import MachineSpec, Role
-from kumofire_fsm.store.branches import Branch
-from kumofire_fsm.store.compiler import compare_and_set
-from kumofire_fsm.store.due import oldest_sql
-from kumofire_fsm.store.layout import select
+from kumofire_fsm.store._branches import Branch
+from kumofire_fsm.store._compiler import compare_and_set
+from kumofire_fsm.store._due import oldest_sql
+from kumofire_fsm.store._layout import select
+from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
 from kumofire_fsm.store.rows import STARTS_ALONE, ClaimedRun, body_sql
-from kumofire_fsm.store.selection import deadline_edges, event_edges, start_events
 
 __all__ = ["claim_by_hint", "claim_by_scan"]
 

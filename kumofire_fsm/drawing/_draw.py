@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, get_args, overload
 
-from kumofire_fsm.drawing.dot import dot_source
-from kumofire_fsm.drawing.engines import Engine, render
-from kumofire_fsm.drawing.labels import CLOCK
-from kumofire_fsm.drawing.mermaid import mermaid
-from kumofire_fsm.drawing.page import page
-from kumofire_fsm.drawing.picture import picture_of
-from kumofire_fsm.drawing.svg import finish_svg
-from kumofire_fsm.drawing.theme import DARK, LIGHT
+from kumofire_fsm.drawing._dot import dot_source
+from kumofire_fsm.drawing._engines import Engine, render
+from kumofire_fsm.drawing._labels import CLOCK
+from kumofire_fsm.drawing._mermaid import mermaid
+from kumofire_fsm.drawing._page import page
+from kumofire_fsm.drawing._picture import picture_of
+from kumofire_fsm.drawing._svg import finish_svg
+from kumofire_fsm.drawing._theme import DARK, LIGHT
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.spec import MachineSpec

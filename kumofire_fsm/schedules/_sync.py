@@ -10,8 +10,8 @@ from kumofire_fsm.errors import Conflict, InvalidArgument, InvalidSchedule
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import NewSchedule, SyncReport
 from kumofire_fsm.runs.storing import chunks
+from kumofire_fsm.schedules._moves import RETRIES, fenced, store
 from kumofire_fsm.schedules.changes import declare, new_row, over
-from kumofire_fsm.schedules.moves import RETRIES, fenced, store
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 
