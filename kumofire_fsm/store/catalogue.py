@@ -22,8 +22,8 @@ __all__ = ["Entry", "catalogue", "entries_of"]
 _CLAIM: Final[dict[str, Any]] = {"now": 0, "token": "", "alone": True, "jobs": {}}
 _DUE: Final[dict[str, Any]] = {"now": 0, "limit": 0, "jobs": ()}
 _ROW: Final[dict[str, Any]] = {**dict.fromkeys(INSERT_COLUMNS), "payload": "null"}
-_TOGETHER: Final = ("fire", "hold", "skip", "suspend")
-"""What may happen to several recurring jobs at one look."""
+_TOGETHER: Final = ("advance", "suspend")
+"""What may happen to several schedules at one look."""
 
 _SENT: Final = {
     Actor.PERSON: "Sent when a person asks for it.",
@@ -181,7 +181,9 @@ def _of_schedules(spec: MachineSpec) -> Iterator[Entry]:
     if len(together) > 1:
         mixed = schedules.fire(together, [])
         yield _entry(
-            mixed, "Moves recurring jobs that differ: a dispatch that fires some and skips others.", together
+            mixed,
+            "Advances schedules, and sets aside those whose row is broken: a dispatch that finds such a row.",
+            together,
         )
     runs, bodies = schedules.insert_occurrences("", [{**_ROW, "schedule_id": ""}])
     yield _entry(runs, "Creates the runs of the occurrences: after that, in the same batch.")

@@ -66,6 +66,7 @@ class Mutant:
         patches: (object, attribute, function of the original) triples.
         schema: SQL that weakens the database first.
         setting: where it is looked for; see `simulation.history.SETTINGS`.
+        first: the seed to begin with: one that caught it when its search had become long.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Mutant:
     patches: tuple[Patch, ...] = ()
     schema: str = ""
     setting: str = "workers"
+    first: int = 0
 
     @contextmanager
     def applied(self) -> Iterator[Database]:
@@ -106,7 +108,8 @@ def catch(mutant: Mutant, seeds: int = SEEDS) -> Result | None:
     """Return the first history in which an invariant catches a mutant; None when it survives all."""
     applications = Applications()
     with mutant.applied() as database:
-        for seed in range(seeds):
+        for step in range(seeds):
+            seed = (mutant.first + step) % seeds
             result = play(seed, setting=mutant.setting, parts=(database, applications))
             if result.violation is not None:
                 return result
@@ -176,7 +179,12 @@ MUTANTS = (
     Mutant("a settled run can be canceled", r"runs\.cancel", ((r"r\.state = 'ready'", "r.state <> ''"),)),
     Mutant("a prune forgets the bodies", r"bodies\.prune", ((r"WHERE owner", "WHERE 0 AND owner"),)),
     Mutant("a stale attempt stores its result", r"bodies\.result", ((r" AND claim IS value ->> 2", ""),)),
-    Mutant("an effect does not wait for its settle", r"runs\.moved_one", ((r"changes\(\) = \d+", "1"),)),
+    Mutant(
+        "an effect does not wait for its settle",
+        r"runs\.moved_one",
+        ((r"changes\(\) = \d+", "1"),),
+        first=380,
+    ),
     Mutant("a run expires early", r"runs\.sweep", ((r"r\.expires_at <= a\.now", "r.expires_at > 0"),)),
     Mutant("a redrive keeps the attempts", r"runs\.redrive", ((r"attempt = 0", "attempt = r.attempt"),)),
     Mutant("all claims carry one token", patches=((due, "new_token", lambda _: lambda _: "token"),)),
@@ -199,6 +207,7 @@ MUTANTS = (
         "two attempts of one run are confused",
         patches=((Attempt, "key", lambda _: property(lambda attempt: attempt.run.id)),),
         setting="embedded",
+        first=159,
     ),
     Mutant("a message is acknowledged unread", patches=((consumer, "read_runs", unread),)),
     Mutant("the first error is final", patches=((Attempt, "failed", final),)),
