@@ -289,7 +289,7 @@ class Kumofire:
 
     def binding(self, db: Storage, queue: Queue | None, env: Any, timing: Timing) -> Binding:
         """Return what `bind` and `open` share."""
-        runs, schedules = self._compiled()
+        runs, schedules = self.statements()
         binding = Binding(
             registry=self.registry,
             storage=db,
@@ -304,7 +304,7 @@ class Kumofire:
         binding.on_moved = partial(call_hooks, binding)
         return binding
 
-    def _compiled(self) -> tuple[RunStatements, ScheduleStatements]:
+    def statements(self) -> tuple[RunStatements, ScheduleStatements]:
         """Return the statements of the application's machines.
 
         They are made once, and not for each event of a Worker: compiling costs more than a run.

@@ -46,6 +46,14 @@ class RunMoves:
         )
         self.skipped = {"all": (), "moves": reminders, "none": self._hints}
         self.start_events = start_events(specs)
+        self._hinted = {spec.name: frozenset(hinted_states(spec)) for spec in specs}
+
+    def compile_usual(self) -> None:
+        """Compile what nearly every event of a Worker sends, so that a deploy does it and no event."""
+        self.claim([], now=0, token="", alone=True, jobs={})
+        self.sweep(None, timing={}, now=0, limit=0, hints="all", jobs=())
+        for event in {event for spec in self._list for event in spec.endings}:
+            self.fire([event], [], fenced=True)
 
     def fire(self, events: Sequence[str], moves: Sequence[Move], *, fenced: bool) -> Statement:
         """Fire events on runs: one event, or several told apart by row; fenced by their claims, or not."""
@@ -182,8 +190,7 @@ class RunMoves:
 
     def hinted(self, state: str, machine: str) -> bool:
         """Return whether a run in this state should have a hint on its way."""
-        spec = self.specs.get(machine)
-        return spec is not None and state in hinted_states(spec)
+        return state in self._hinted.get(machine, ())
 
     def _compiled(self, key: object, compile_: Callable[[], str]) -> str:
         """Return the text for a key, compiled once: the database keeps constant texts prepared."""

@@ -29,6 +29,7 @@ ROOM = ROOT / "kumofire_fsm"
 
 INSIDE = {
     "Kumofire.binding": "what bind and open share",
+    "Kumofire.statements": "compiled once for all events",
     "RunContext.close": "called once the handler has ended",
     "Backoff.delay_ms": "asked by the worker",
     "Timing.columns": "asked by the statements",

@@ -67,8 +67,8 @@ def calls() -> dict[str, list[Statement]]:
 
 
 CALLS = calls()
-HELPERS = {"RunStatements.hinted"}
-"""It gives a truth, and no statement."""
+HELPERS = {"RunStatements.hinted", "RunStatements.compile_usual"}
+"""They give no statement."""
 
 
 @pytest.mark.parametrize("name", CALLS)
