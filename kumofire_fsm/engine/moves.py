@@ -70,9 +70,9 @@ def startable(binding: Binding, run: Moved) -> bool:
 
 
 def move_statement(binding: Binding, moves: Sequence[Move]) -> Statement:
-    """Return the one statement that fires events on runs; all moves carry a claim, or none does."""
+    """Return the one statement that fires events on runs; where one move carries a claim, all are fenced."""
     events = sorted({move.event for move in moves})
-    return binding.runs.fire(events, moves, fenced=moves[0].claim is not None)
+    return binding.runs.fire(events, moves, fenced=any(move.claim is not None for move in moves))
 
 
 async def fire(

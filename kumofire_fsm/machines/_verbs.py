@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from kumofire_fsm.machines.expression import parse
 from kumofire_fsm.machines.finding import Broken
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Outcome, Role
 
@@ -38,6 +39,7 @@ class Verb:
         leads: the roles of the states to which its edges there lead.
         always: whether one of them must be open whatever the row holds.
         assigns: the columns that each edge must assign, with what the built-in lifecycle assigns.
+        exactly: whether it must assign just that: the fence of an attempt stands on it.
         outcome: how the state ended that a message proposes as its target.
     """
 
@@ -50,6 +52,7 @@ class Verb:
     leads: tuple[Role, ...] = tuple(Role)
     always: bool = True
     assigns: Mapping[str, str] = field(default_factory=dict)
+    exactly: bool = False
     outcome: Outcome | None = None
 
     def states(self, spec: MachineSpec) -> tuple[str, ...]:
@@ -80,7 +83,8 @@ _RUN: Final = (
         sources=(Role.CLAIMABLE,),
         leads=(Role.LEASED,),
         always=False,
-        assigns={"starts": "starts + 1", "claim": "token"},
+        assigns={"starts": "starts + 1", "claim": "token", "timeout_at": "now + timeout_ms"},
+        exactly=True,
     ),
     Verb(
         "heartbeat",
@@ -226,8 +230,11 @@ def _wrong(spec: MachineSpec, verb: Verb, state: str) -> Iterator[tuple[str, str
         if not spec.has_role(edge.target, *verb.leads):
             what = f"{where}, which is {_role(spec, edge.target)}, so {verb.lost}"
             yield what, f"lead it to a {roles} state, such as `{_edge(spec, verb, state)}`"
-        for column in (each for each in verb.assigns if each not in edge.assigns):
-            what = f"{where} and does not assign {column!r}"
+        for column, text in verb.assigns.items():
+            if column in edge.assigns and not (verb.exactly and edge.assigns[column] != parse(text)):
+                continue
+            fault = "assigns another value to" if column in edge.assigns else "does not assign"
+            what = f"{where} and {fault} {column!r}"
             yield what, f"let the event say `sets={dict(verb.assigns)!r}`"
     if verb.always and edges and all(edge.guard is not None for edge in edges):
         what = f"every edge of {verb.event!r} from {state!r} has a guard: where none holds, {verb.lost}"

@@ -18,9 +18,11 @@ from typing import Any
 from kumofire_fsm.engine.binding import log
 from kumofire_fsm.engine.moves import fire_one
 from kumofire_fsm.errors import (
+    Conflict,
+    GuardFailed,
     KumofireError,
     LeaseLost,
-    TransitionError,
+    TransitionNotAllowed,
     UnknownRun,
 )
 from kumofire_fsm.signals import Cancel, Fail, Fire, Snooze
@@ -119,7 +121,7 @@ class Attempt(Claim):
         lease = self.binding.timing.lease_for(self.definition.timeout_ms)[1]
         try:
             moved = await fire_one(self.binding, self.move("heartbeat", value=value, lease_ms=lease))
-        except (TransitionError, UnknownRun) as exc:
+        except (LeaseLost, TransitionNotAllowed, GuardFailed, Conflict, UnknownRun) as exc:
             raise LeaseLost(
                 f"run {self.run.id}: attempt {self.run.attempt} no longer owns it; stop working on it",
                 row_id=self.run.id,

@@ -41,6 +41,7 @@ class Batch:
         self._tasks = HandlerTasks(self._call, concurrency)
         self._held: list[Ending] = []
         self._covered = 0  # until when the leases of what is held back hold
+        self._under_way = 0  # handlers that have begun
         self._waiting = 0  # handlers that wait for something
         self._settling: asyncio.Task[None] | None = None
         self._begun = False  # one run is worked on whatever the budget, so that there is progress
@@ -84,20 +85,24 @@ class Batch:
             self._tasks.next()
             self._settle_meanwhile()
 
+        self._under_way += 1
         try:
             ending = await attempt.perform(suspended)
         finally:
+            self._under_way -= 1
             self._waiting -= len(waits)
         return ending or attempt.released()
 
     async def _hold(self, attempt: Attempt, ending: Ending) -> None:
-        if ending.effects:
-            await self._settle([ending if self._affords(ending) else attempt.released()])
+        if ending.effects and self._affords(ending):
+            await self._settle([ending])
             return
+        given_back = bool(ending.effects)
+        ending = attempt.released() if given_back else ending
         until = attempt.run.timeout_at
         self._covered = min(self._covered, until) if self._held else until
         self._held.append(ending)
-        if self._each or len(self._held) >= SETTLE_EVERY:
+        if (self._each and not given_back) or len(self._held) >= SETTLE_EVERY:
             await self._settle_now()
         elif self._waiting:
             self._settle_meanwhile()
@@ -117,7 +122,7 @@ class Batch:
 
     def _owed(self) -> int:
         """Return the statements that are still to come for what is held back, under way, or left over."""
-        return RESERVE + (self._tasks.busy if self._each else 0)
+        return RESERVE + (self._under_way if self._each else 0)
 
     async def _settle_now(self) -> None:
         while self._settling is not None:

@@ -94,6 +94,8 @@ class Claim:
     def fired(self, signal: Fire) -> Ending:
         """Fire the handler's event; one that its machine could leave unanswered is the handler's failure."""
         machine = self.binding.runs.specs[self.run.machine]
+        if signal.event == "retry":
+            return self.failed(signal)  # with a backoff and an error, as `Retry` has them
         if signal.event not in machine.endings:
             may = ", ".join(machine.endings)
             return self.failed(

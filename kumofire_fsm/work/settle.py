@@ -41,24 +41,30 @@ async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
     first, *others = endings
     assert not (others and any(ending.effects for ending in endings))
     try:
-        moved = await (_commit(binding, first) if first.effects else _settle_together(binding, endings))
+        if not first.effects:
+            return await _settle_together(binding, endings)
+        return await _commit(binding, first)
     except StoreError as exc:
         log.error("the database failed to settle %d runs: %s", len(endings), exc)
         return Settled({}, list(endings))
-    return Settled(moved, [])
 
 
-async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> dict[str, Moved]:
+async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> Settled:
     by_id = {ending.move.id: ending for ending in endings}
 
     def batch(part: Sequence[Move]) -> list[Statement]:
         return _statements(binding, [by_id[move.id] for move in part])
 
     moved = await fire(binding, [ending.move for ending in endings], batch)
-    late = [ending.move for ending in endings if ending.move.id not in moved]
+    late = [ending for ending in endings if ending.move.id not in moved]
     if not late:
-        return moved
-    return moved | await _made_before(binding, late, await read_runs(binding, [move.id for move in late]))
+        return Settled(moved, [])
+    try:
+        rows = await read_runs(binding, [ending.move.id for ending in late])
+    except StoreError as exc:  # what moved has moved, and was followed: it is not settled again
+        log.error("the database failed to tell of %d runs: %s", len(late), exc)
+        return Settled(moved, late)
+    return Settled(moved | await _made_before(binding, [each.move for each in late], rows), [])
 
 
 async def _made_before(
@@ -76,7 +82,7 @@ async def _made_before(
     return moved
 
 
-async def _commit(binding: Binding, ending: Ending) -> dict[str, Moved]:
+async def _commit(binding: Binding, ending: Ending) -> Settled:
     """Settle one run and execute its handler's own statements, all or nothing.
 
     Whatever the answer was, or if none came: the claim on the row tells whether it was committed.
@@ -93,10 +99,10 @@ async def _commit(binding: Binding, ending: Ending) -> dict[str, Moved]:
             error = exc
         else:
             await follow(binding, [moved], move.now)
-            return {moved.id: moved}
+            return Settled({moved.id: moved}, [])
         rows = await read_runs(binding, [move.id])
         if not _is_under_way(binding, move, rows.get(move.id)):
-            return await _made_before(binding, [move], rows)
+            return Settled(await _made_before(binding, [move], rows), [])
         if ending.refused is not None and _is_theirs(error):
             refusal = CommitRefused(f"the database refused the handler's own statements: {error}")
             refusal.__cause__ = error

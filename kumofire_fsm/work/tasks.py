@@ -59,7 +59,8 @@ class HandlerTasks:
                 waiting.set_result(None)
                 return
         # In a context of its own: a handler that changed context variables may be what called this.
-        task: asyncio.Task[None] = self._clean.run(asyncio.ensure_future, self._work())
+        fresh = self._clean.run(contextvars.copy_context)  # an eager task factory begins the task in here
+        task: asyncio.Task[None] = fresh.run(asyncio.ensure_future, self._work())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -75,6 +76,7 @@ class HandlerTasks:
         A task whose handler ignores that ends with the handler.
         """
         self._ending = True
+        self.ready.clear()  # nothing begins any more
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -260,3 +261,95 @@ async def test_a_budget_that_is_no_number_of_statements_is_refused(kit: Kit, mos
     with pytest.raises(InvalidArgument, match="max_statements"):
         async with kit.bound(max_statements=most):
             pass
+
+
+@pytest.mark.parametrize("concurrency", [4, 40])
+@pytest.mark.parametrize("settle", ["grouped", "each"])
+async def test_effects_that_do_not_fit_are_given_back_together(
+    kit: Kit, concurrency: int, settle: str
+) -> None:
+    @kit.job("job")
+    async def job(ctx: Any, number: int) -> None:
+        ctx.commit([("INSERT INTO effects VALUES (?)", (number,))] * 5)
+        await asyncio.sleep(0)
+
+    async with kit.bound(max_statements=45) as w:
+        await w.sql("CREATE TABLE effects (n)")
+        ids = await w.create_in_order("job", range(40))
+        await work_off(w, ids, 45, concurrency=concurrency, settle=settle)
+        assert await w.jobs.count_runs() == {"succeeded": 40}
+        assert await w.sql("SELECT count(*), count(DISTINCT n) FROM effects") == [(200, 40)]
+
+
+@pytest.mark.parametrize("concurrency", [1, 10, 40, 100])
+async def test_tasks_that_only_stand_by_cost_no_statement(kit: Kit, concurrency: int) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound(max_statements=45) as w:
+        ids = await create_many(w, "echo", 40)
+        dispositions = await w.deliver(*ids, concurrency=concurrency, settle="each")
+        assert dispositions.count("ack") == 39
+
+
+# -- what ends a batch ------------------------------------------------------------------------------
+
+
+class Stop(BaseException):
+    """What ends a worker."""
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_once_a_batch_is_cancelled_no_handler_begins(kit: Kit, concurrency: int) -> None:
+    began: list[int] = []
+    full = asyncio.Event()
+
+    @kit.job("waits")
+    async def waits(ctx: Any, number: int) -> None:
+        began.append(number)
+        if len(began) == concurrency:
+            full.set()
+        await asyncio.sleep(60)
+
+    async with kit.bound() as w:
+        ids = await w.create_in_order("waits", range(6))
+        delivery = asyncio.ensure_future(w.deliver(*ids, concurrency=concurrency))
+        await full.wait()
+        delivery.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await delivery
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert began == list(range(concurrency))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_once_a_handler_ends_the_worker_no_other_begins(kit: Kit) -> None:
+    began: list[int] = []
+
+    @kit.job("some")
+    async def some(ctx: Any, number: int) -> None:
+        began.append(number)
+        await asyncio.sleep(0)
+        if number == 1:
+            raise Stop
+
+    async with kit.bound() as w:
+        ids = await w.create_in_order("some", range(8))
+        with pytest.raises(Stop):
+            await w.deliver(*ids, concurrency=2)
+        told = list(began)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert began == told
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+async def test_tasks_that_begin_at_once_call_handlers_all_the_same(kit: Kit) -> None:
+    @kit.job("waits")
+    async def waits(ctx: Any, number: int) -> None:
+        await asyncio.sleep(0)
+
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    async with kit.bound() as w:
+        ids = await create_many(w, "waits", 8)
+        assert await w.deliver(*ids, concurrency=4) == ["ack"] * 8

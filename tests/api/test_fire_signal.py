@@ -153,3 +153,16 @@ async def test_outcomes_of_several_machines_settle_in_one_statement(kit: Kit) ->
         await w.deliver(*ids)
         assert w.storage.names == ["runs.claim", "runs.park+succeed"]
         assert await w.jobs.count_runs() == {"parked": 2, "succeeded": 1}
+
+
+async def test_a_retry_that_is_fired_is_a_retry_with_its_backoff_and_its_error(kit: Kit) -> None:
+    @kit.job("job", max_attempts=2)
+    async def job(ctx: Any) -> None:
+        raise Fire("retry", note="not yet")
+
+    async with kit.bound() as w:
+        run_id = await w.create("job")
+        await w.deliver(run_id)
+        status = await w.status(run_id)
+        assert (status.state, status.run_at > kit.clock.time) == ("retrying", True)
+        assert status.last_error.splitlines()[0] == "Fire: not yet"

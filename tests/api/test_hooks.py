@@ -10,7 +10,12 @@ import pytest
 from harness import Kit, echo, nothing
 
 from kumofire_fsm import Cancel, DefinitionError, Fail, Kumofire, NewRun, Retry, RunMachine, Transition
+from kumofire_fsm.engine.due import claim_hinted
+from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.machines import Event, Role, State
+from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.work.ending import Claim
+from kumofire_fsm.work.settle import settle
 
 Seen = list[tuple[str, str | None, str]]
 
@@ -248,3 +253,28 @@ async def test_a_hook_that_would_never_be_called_is_refused(register: Any, text:
     with pytest.raises(DefinitionError, match=text):
         async with app.open(":memory:"):
             pass
+
+
+async def test_a_settle_that_is_repeated_for_one_run_tells_of_the_others_once(kit: Kit) -> None:
+    told: list[str] = []
+    kit.job("some")(nothing)
+    kit.app.on("succeed")(lambda t: told.append(t.run.kumofire_job_run_id))
+    async with kit.bound() as w:
+        ids = [await w.create("some") for _ in range(2)]
+        binding, execute = w.jobs._binding, w.storage.execute
+        runs = (await claim_hinted(binding, ids, alone=False)).runs
+        endings = [Claim(binding, run, binding.registry.get(run.job)).succeeded(None, ()) for run in runs]
+        lost = endings[1].move.id
+        await w.sql("UPDATE kumofire_runs SET claim = 'other' WHERE id = ?", lost)
+        failures = [TransientStoreError("the answer was lost")]
+
+        async def flaky(statement: Statement) -> list[Row]:
+            if statement.name == "runs.read" and lost in str(statement.argument) and failures:
+                raise failures.pop()
+            return await execute(statement)
+
+        w.storage.execute = flaky  # type: ignore[method-assign]
+        settled = await settle(binding, endings)
+        assert settled.failed == endings[1:]
+        assert (await settle(binding, settled.failed)).failed == []
+        assert told == [endings[0].move.id]

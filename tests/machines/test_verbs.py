@@ -154,6 +154,15 @@ def test_a_verb_that_forgets_a_column_is_refused(base, verb):
         assert re.search(f"and does not assign '({'|'.join(verb.assigns)})'; let the event say `sets=", text)
 
 
+@pytest.mark.parametrize("column", ["starts", "claim", "timeout_at"])
+def test_a_start_that_weakens_the_fence_is_refused(column):
+    sets = {**RunMachine.start.sets, column: column if column == "starts" else "None"}
+    start = Event(RunMachine.start, by=Actor.CONSUMER, sets=sets)
+    texts = said(RunMachine, "start", start=start)
+    assert len(texts) == 3
+    assert all(f"and assigns another value to {column!r}; let the event say `sets=" in text for text in texts)
+
+
 def test_what_a_person_asks_for_need_not_be_possible():
     small = made(RunMachine, redrive=None, reschedule=None)
     assert small.spec.event("redrive") is None
