@@ -205,8 +205,8 @@ class Kumofire:
 
         Args:
             db: a D1 binding, or a storage such as `SqliteStorage`.
-            queue: a Queue binding, or anything that satisfies `kumofire_fsm.ports.Queue`; without one,
-                due runs are claimed by an embedded worker.
+            queue: a Queue binding, or anything that satisfies `kumofire_fsm.ports.Queue`; without one
+                no hint is sent, and a run starts only where `consume` is called for it.
             env: what handlers find in ``ctx.env``.
             timing: other durations than the platform's own.
             max_statements: how many statements one `consume_batch` or `dispatch` may send before it leaves

@@ -3,7 +3,7 @@
 A move that finds no open edge moves nothing, and mostly nobody is told: the outcome of a handler is
 dropped, say, and the handler called again. So each verb says from which states it must find an edge, where
 that must lead, and whether it must be open whatever the row holds; a class that does not answer so does not
-come to exist. A deadline names its own events, which `rules` checks.
+come to exist. A deadline names its own events, which `kumofire_fsm.machines._rules` checks.
 """
 
 from __future__ import annotations
@@ -251,13 +251,28 @@ def _to_add(spec: MachineSpec, verb: Verb, states: Sequence[str]) -> str:
 
 
 def _edge(spec: MachineSpec, verb: Verb, state: str) -> str:
-    """Return an edge of a verb as it may be declared, to where the built-in one leads if that exists."""
+    """Return an edge of a verb as it may be declared.
+
+    It leads to where the verb leads from the state in which handlers start, so that a canceled run, say, does
+    not get past a state that the lifecycle put after the handler; else to where the built-in one leads.
+    """
     if spec.has_role(state, *verb.leads) and Role.SETTLED not in verb.leads:
         return f"{state}.to.itself()"
     found = [each for role in verb.leads for each in spec.states if each.role is role and each.id != state]
     best = next((each for each in found if each.outcome and each.outcome is verb.outcome), None)
     target = best or (found[0] if found else None)
-    return f"{state}.to({target.id if target else f'<a {verb.leads[0]} state>'})"
+    usual = target.id if target else f"<a {verb.leads[0]} state>"
+    return f"{state}.to({_led_from_start(spec, verb, state) or usual})"
+
+
+def _led_from_start(spec: MachineSpec, verb: Verb, state: str) -> str | None:
+    """Return where a verb leads, at the latest, from another state that a start leads to."""
+    started = {edge.target for edge in spec.edges_of("start")} - {state}
+    for other in (each for each in verb.states(spec) if each in started):
+        for edge in reversed(spec.edges_from(other, verb.event)):
+            if edge.guard is None and edge.target != state and spec.has_role(edge.target, *verb.leads):
+                return edge.target
+    return None
 
 
 def _role(spec: MachineSpec, state_id: str) -> str:

@@ -78,7 +78,7 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     for run_id in rest:
         row = rows.get(run_id)
         if row is not None and row.starts_alone and _is_startable(binding, row):
-            # It was under way when a shared claim was lost: it starts alone, or not at all.
+            # It lost shared claims twice in a row: it starts alone, or not at all.
             if not batch.affords_more(1):
                 reason = "no statements are left"
                 batch.dispositions[run_id] = Disposition(run_id, ack=False, delay_s=1, reason=reason)

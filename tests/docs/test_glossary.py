@@ -68,9 +68,28 @@ def test_every_word_of_the_design_is_defined() -> None:
     wanted = """
         job run schedule occurrence attempt start claim lease fence event fire transition edge state role guard
         deadline settle settled ending outcome hint message disposition dispatch consume handler hook redrive
-        snooze release backoff suspect prune sweep home room verb
+        snooze release backoff suspect prune sweep home room verb binding neighbour simulator stale
     """
-    assert [word for word in [*wanted.split(), "dedupe key"] if word not in ENTRIES] == []
+    phrases = ["dedupe key", "claim token", "retry policy", "poison run", "shared loss", "embedded runtime"]
+    assert [word for word in [*wanted.split(), *phrases] if word not in ENTRIES] == []
+
+
+def test_the_first_words_use_no_word_before_it_is_defined() -> None:
+    first = re.findall(
+        r"^- \*\*(.+?)\*\*: (.*?)(?=^- |\Z)", SECTIONS["The first words"], re.DOTALL | re.MULTILINE
+    )
+    assert len(first) >= 12
+    early: list[str] = []
+    defined: set[str] = set()
+    for word, text in first:
+        defined.add(word)
+        plain = re.sub(r"`[^`]*`", "", text)
+        early += [
+            f"{word}: {other}"
+            for other in ENTRIES
+            if other not in defined and re.search(rf"\b{re.escape(other)}s?\b", plain)
+        ]
+    assert early == []
 
 
 PAGES = [
@@ -79,6 +98,15 @@ PAGES = [
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
 GIVEN_UP = r"[Ll]anes?|[Vv]erdicts?|[Rr]hythms?|[Pp]hases?"
+SECOND_MEANINGS = {
+    "retry": r"messages? (?:is|are) retried|retr(?:y|ies) (?:of )?(?:the|a|each|every) message|retried (?:into|after)",
+    "release": r"(?:[Tt]wo|later|earlier|older|newer) releases?\b|(?:this|a) release\b|(?:is|are) released",
+    "body": r"bare body|(?:message|hint)(?:'s)? body|body of (?:a|the) (?:message|hint)",
+    "bind": r"binds every|(?:statements|values?|numbers?|application was (?:opened or )?) ?bound|a bound\b|\bbounds\b",
+    "alone": r"fails alone",
+}
+"""What would give a word of the glossary a second meaning: say that a message is delivered again, say "version",
+"message", "passed" and "limit"."""
 UNCLEAR = r"belongs? into|will do to|(?<![Tt]here )is no (?!longer)|is none\b|are none\b"
 
 
@@ -89,6 +117,16 @@ def found(pattern: str, pages: list[Path]) -> list[str]:
 
 def test_words_that_were_given_up_are_used_nowhere() -> None:
     assert found(rf"(?:{GIVEN_UP})\b", PAGES) == []
+
+
+@pytest.mark.parametrize("word", SECOND_MEANINGS)
+def test_a_word_of_the_glossary_has_one_meaning_on_every_page(word: str) -> None:
+    pages = [each for each in [*PAGES, ROOT / "CHANGELOG.md"] if each.name != "sql.md"]
+    assert found(SECOND_MEANINGS[word], pages) == []
+
+
+def test_no_entry_of_the_glossary_gives_two_meanings() -> None:
+    assert re.findall(r"[.;] Also (?:the|a|of)\b|\. Of an? \w+:", PAGE) == []
 
 
 def test_the_pages_are_in_plain_english() -> None:

@@ -12,8 +12,9 @@ PAGE = page("jobs.md")
 
 def test_the_example_runs(tmp_path: Path) -> None:
     assert list(files(PAGE)) == ["confirm.py"]
-    assert sessions(PAGE) == [("python confirm.py", "[('a kite', 1)]\n")]
+    assert sessions(PAGE) == [("python confirm.py", "[('a kite', 1)]\nthank you for buying a kite\n")]
     assert played(PAGE, tmp_path) == sessions(PAGE)
+    assert played(PAGE, tmp_path) == sessions(PAGE)  # and once more, on the same file
 
 
 def test_every_signal_is_a_way_in_which_an_attempt_ends() -> None:

@@ -8,11 +8,12 @@ from pages import files, page, played, sessions
 from scripts import run_python
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines import Role, RunMachine
+from kumofire_fsm.machines import Actor, Event, Role, RunMachine
 from kumofire_fsm.machines import _rules as rules
 from kumofire_fsm.machines import _verbs as verbs
 from kumofire_fsm.machines.lint import _overlaps as overlaps
 from kumofire_fsm.machines.lint import _warnings as lint
+from kumofire_fsm.testing import NOW, assert_transition
 
 PAGE = page("lifecycles.md")
 FILES = files(PAGE)
@@ -28,11 +29,64 @@ def folder(tmp_path: Path) -> Path:
 def test_these_are_the_files_of_the_page() -> None:
     assert list(FILES) == [
         "lifecycles.py",
+        "reviewed.py",
         "test_approved_run.py",
         "test_deadline.py",
         "test_all_of_it.py",
         "doubtful.py",
     ]
+
+
+def test_the_page_s_lifecycle_with_a_state_after_the_handler_is_as_it_should_be(folder: Path) -> None:
+    done = run_python(folder, "-m", "kumofire_fsm.cli", "machine", "lint", "reviewed:ReviewedRun")
+    assert (done.returncode, done.stdout) == (0, "reviewed:ReviewedRun: nothing to mend\n")
+    moves = """
+from kumofire_fsm.testing import assert_transition
+from reviewed import ReviewedRun
+
+for leased in ("running", "canceling"):
+    reviewing = assert_transition(ReviewedRun, leased, "succeed", value='"a result"')
+    accepted = assert_transition(ReviewedRun, reviewing, "accept")
+    print(reviewing, accepted, accepted.row["result"], assert_transition(ReviewedRun, reviewing, "reject"))
+"""
+    done = run_python(folder, "-c", moves)
+    assert (done.stderr, done.stdout) == ("", 'reviewing succeeded "a result" rejected\n' * 2)
+
+
+def test_an_edge_that_reads_next_at_makes_the_run_due_when_the_handler_says_as_on_the_page() -> None:
+    shown = re.search(r"an edge `(RunMachine\.running\.to\(.*?\))` makes", PAGE.replace(",\n", ", "))
+    assert shown is not None
+    edge = eval(shown[1], {"RunMachine": RunMachine})
+    postpone = Event(edge | RunMachine.canceling.to(RunMachine.canceled), by=Actor.CONSUMER)
+    postponed = type(RunMachine)("Postponed", (RunMachine,), {"__module__": __name__, "postpone": postpone})
+    assert "postpone" in postponed.spec.endings
+    ready = assert_transition(postponed, "running", "postpone", next_at=NOW + 60_000)
+    assert (ready, ready.row["run_at"]) == ("ready", NOW + 60_000)
+
+
+def tabled(heading: str) -> dict[str, str]:
+    """Return the names in the first column of a table, and the defaults in its second."""
+    table = re.search(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert table is not None
+    return dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \| ", table[1], re.MULTILINE))
+
+
+def test_the_page_lists_the_columns_and_parameters_of_a_run_with_their_defaults() -> None:
+    spec = RunMachine.spec
+    assert tabled("column") == {name: repr(value) for name, value in spec.fields.items()}
+    assert tabled("parameter") == {name: repr(value) for name, value in spec.parameters.items()}
+    assert list(tabled("column")) == list(spec.fields)
+
+
+def test_the_page_says_which_events_give_a_parameter_that_the_inherited_edges_read() -> None:
+    given = dict(re.findall(r"^\| `(\w+)` \| `[^`]*` \| .* \| (.*) \|$", PAGE, re.MULTILINE))
+    told = {name: set(re.findall(r"`(\w+)`", given[name])) for name in ("value", "next_at", "token", "alone")}
+    spec = RunMachine.spec
+    read = {
+        name: {edge.event for edge in spec.edges if name in edge.names()}
+        for name in ("value", "next_at", "token", "alone")
+    }
+    assert {name: told[name] - {"Fire"} for name in told} == read
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("test_")])

@@ -210,6 +210,8 @@ def test_every_command_is_there_with_its_options_and_defaults(name: str, command
     told = set(re.findall(r"`(-[\w-]+)`", rows[0][1]))
     options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
     assert told == {spelled for each in options for spelled in (*each.opts, *each.secondary_opts)}
+    bold = set(re.findall(r"\*\*`(-[\w-]+)`\*\*", rows[0][1]))
+    assert bold == {each.opts[0] for each in options if each.required}
     for each in options:
         if each.default is not None and not isinstance(each.default, bool):
             number = f"{each.default:g}" if isinstance(each.default, float) else each.default

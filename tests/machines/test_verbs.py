@@ -183,8 +183,39 @@ def test_a_state_of_ones_own_answers_too():
         "fail": "checking.to(failed)",
         "stop": "checking.to(canceled)",
         "snooze": "checking.to(ready)",
-        "release": "checking.to(ready)",
+        "release": "checking.to(queued)",
     }
+
+
+def test_canceling_is_led_where_running_leads_so_that_no_canceled_run_gets_past_a_review():
+    reviewing = State("It is reviewed.", role=Role.WAITING, waits=True)
+    found = findings(
+        RunMachine,
+        reviewing=reviewing,
+        succeed=Event(
+            RunMachine.running.to(RunMachine.failed, cond="attempt > 3") | RunMachine.running.to(reviewing),
+            by=Actor.CONSUMER,
+            sets=RunMachine.succeed.sets,
+        ),
+        accept=Event(reviewing.to(RunMachine.succeeded)),
+    )
+    assert [advice(str(each)) for each in found if each.event == "succeed"] == ["canceling.to(reviewing)"]
+
+
+def test_where_every_way_from_running_is_guarded_the_usual_one_is_proposed():
+    reviewing = State("It is reviewed.", role=Role.WAITING, waits=True)
+    found = findings(
+        RunMachine,
+        reviewing=reviewing,
+        succeed=Event(
+            RunMachine.running.to(reviewing, cond="attempt > 3"),
+            by=Actor.CONSUMER,
+            sets=RunMachine.succeed.sets,
+        ),
+        accept=Event(reviewing.to(RunMachine.succeeded)),
+    )
+    said = {each.what.split(",")[0]: advice(str(each)) for each in found if each.event == "succeed"}
+    assert list(said.values()) == ["canceling.to(succeeded)", "running.to(succeeded)"]
 
 
 def test_a_deadline_of_a_recurring_job_names_the_event_that_is_fired_then():
