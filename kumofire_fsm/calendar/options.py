@@ -109,7 +109,8 @@ def changed_recurrence(stored: Mapping[str, Any], changes: Mapping[str, Any], no
         now: milliseconds.
 
     Raises:
-        InvalidSchedule, InvalidArgument: as `recurrence_from_options`.
+        InvalidSchedule: not exactly one of cron, every and at is left, or it cannot fire like that.
+        InvalidArgument: an instant or a duration is malformed.
     """
     options = stored_options(stored)
     rule = {name: changes[name] for name in (*_KINDS, "timezone") if changes.get(name) is not None}

@@ -100,7 +100,8 @@ def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> di
     """Return the move that changes what is given, or None when it changes nothing.
 
     Raises:
-        InvalidArgument: a recurring job has no such option; and as `new_row`.
+        InvalidArgument, InvalidSchedule: a schedule has no such option, or an option is out of range.
+        UnknownJob, InvalidPayload, TooLarge: the job is not registered, or its payload does not fit.
     """
     if unknown := changes.keys() - _CHANGES:
         raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(_CHANGES)}")

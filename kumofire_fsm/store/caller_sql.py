@@ -27,7 +27,7 @@ def checked_statements(given: Iterable[SqlStatement]) -> list[Statement]:
     """Return the statements as the storage port takes them.
 
     Raises:
-        InvalidArgument: one is no INSERT, UPDATE, DELETE, REPLACE, WITH or SELECT, or has a value
+        InvalidArgument: one is not an INSERT, UPDATE, DELETE, REPLACE, WITH or SELECT, or has a value
             that does not mean the same on D1 and on SQLite.
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):

@@ -48,7 +48,7 @@ async def consume_batch(
     """Consume a batch (anything with ``messages``, or a list), and acknowledge or retry each message.
 
     Raises:
-        InvalidArgument: it is not a batch; and as `check_options`.
+        InvalidArgument: it is not a batch, or an option is out of range or unknown.
     """
     check_options(concurrency, settle)
     listed = getattr(batch, "messages", batch)
