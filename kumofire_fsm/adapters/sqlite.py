@@ -23,6 +23,7 @@ from kumofire_fsm.adapters._group_commit import (
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import InvalidArgument, StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.values.owner import Owner
 
 __all__ = ["SqliteStorage"]
 
@@ -55,15 +56,31 @@ class SqliteStorage:
             raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {synchronous!r}")
         self.path = str(path)
         self._synchronous, self._read_only = synchronous, read_only
-        self._writer = DatabaseThread(self._connect, commit_group, "kumofire-writer")
+        self._owner = Owner(f"the database {self.path!r}")
+        self._writer = DatabaseThread(self._connect, commit_group, "kumofire-writer", self._owner)
         self._reader = (
             self._writer
             if self.path == MEMORY
-            else DatabaseThread(self._connect, read_each, "kumofire-reader")
+            else DatabaseThread(self._connect, read_each, "kumofire-reader", self._owner)
         )
         self._watch: sqlite3.Connection | None = None
         self._version = 0
         self._closed = False
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process opened it, and not the one that this was forked from."""
+        return not self._owner.forked
+
+    def check(self) -> None:
+        """Refuse another event loop or process than its own, and use after `close`.
+
+        Raises:
+            OpenedElsewhere, StoreError: it is used from elsewhere; it is closed.
+        """
+        self._owner.here()
+        if self._closed:
+            raise StoreError("the database is closed")
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
@@ -101,7 +118,10 @@ class SqliteStorage:
         return self._writer.groups
 
     async def close(self) -> None:
-        """Finish what was submitted, then close the file."""
+        """Finish what was submitted, then close the file; in a child process leave all to the parent."""
+        if self._owner.forked:
+            return
+        self._owner.here()
         self._closed = True
         await self._writer.stop()
         if self._reader is not self._writer:

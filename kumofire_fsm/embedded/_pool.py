@@ -19,6 +19,7 @@ from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.settle import settle
+from kumofire_fsm.work.sync import on_loop
 from kumofire_fsm.work.tasks import HandlerTasks
 
 __all__ = ["WorkerPool"]
@@ -70,7 +71,7 @@ class WorkerPool:
         """Work until `stop` or a cancellation."""
         names = ", ".join(sorted(self._binding.registry.jobs)) or "none"
         log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
-        self._binding.wake = self.wake
+        self._binding.wake = on_loop(self._loop, self.wake)  # elsewhere the storage refuses what follows
         self._upkeep.start()
         try:
             self.wake()
