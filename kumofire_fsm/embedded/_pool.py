@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from kumofire_fsm.embedded._threads import HandlerThreads
 from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import claim_due
@@ -65,7 +66,7 @@ class WorkerPool:
         self._handlers = HandlerTasks(self._call, concurrency)
 
     def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._concurrency, thread_name_prefix="kumofire-handler")
+        return HandlerThreads(self._concurrency, lambda: self.stop(at_once=True))
 
     async def run(self) -> None:
         """Work until `stop` or a cancellation."""
