@@ -20,7 +20,7 @@ from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import StoreError, TransientStoreError
 from kumofire_fsm.values.owner import Owner
 
-__all__ = ["BUSY_SECONDS", "DatabaseThread", "commit_group", "in_savepoint", "patiently", "read_each"]
+__all__ = ["BUSY_SECONDS", "DatabaseThread", "Work", "commit_group", "in_savepoint", "patiently", "read_each"]
 
 T = TypeVar("T")
 
@@ -51,8 +51,9 @@ class DatabaseThread:
         work: Callable[[sqlite3.Connection, list[Work]], None],
         name: str,
         owner: Owner,
+        close: Callable[[sqlite3.Connection], None],
     ) -> None:
-        self._connect, self._work, self._owner = connect, work, owner
+        self._connect, self._work, self._owner, self._close = connect, work, owner, close
         self._inbox: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
         self._turn: list[Work] = []
         self._thread: threading.Thread | None = None
@@ -119,7 +120,7 @@ class DatabaseThread:
             if last:
                 break
         if db is not None:
-            db.close()
+            self._close(db)
         if (ended := self._ended) is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 ended.get_loop().call_soon_threadsafe(_resolve_one, ended)

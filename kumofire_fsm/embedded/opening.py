@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded._pool import WorkerPool
-from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.errors import FileReplaced, InvalidArgument
 from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.owner import forks
@@ -50,6 +50,7 @@ class EmbeddedJobs(BoundJobs):
 
         Raises:
             StoreError: the database is closed, or is in use elsewhere (`OpenedElsewhere`).
+            FileReplaced: the file was moved, removed or replaced; also when that happens while it works.
         """
         self._storage.check()
         whole_number(concurrency, "concurrency", 10_000)
@@ -57,7 +58,7 @@ class EmbeddedJobs(BoundJobs):
             raise InvalidArgument("this database's worker runs already in this process")
         seconds = duration_ms(grace, "grace") / 1000
         name = f"{socket.gethostname()}:{os.getpid()}"
-        pool = WorkerPool(self._binding, self._storage.data_version, concurrency, name)
+        pool = WorkerPool(self._binding, self._look, concurrency, name)
         self._pool, self._loop = pool, asyncio.get_running_loop()
         self._ended.clear()
         try:
@@ -68,6 +69,28 @@ class EmbeddedJobs(BoundJobs):
             finally:
                 self._pool = None
                 self._ended.set()
+        self._storage.check()
+
+    def _look(self) -> int:
+        """Return the storage's `data_version`; end the worker when its file is not in its place any more."""
+        try:
+            return self._storage.data_version()
+        except FileReplaced as exc:
+            log.critical("the worker ends: %s", exc)
+            self.stop(at_once=True)
+            raise asyncio.CancelledError from exc  # of the upkeep, which has nothing to look at any more
+
+    async def backup(self, to: str | Path) -> None:
+        """Copy the database, as it is at one moment, into a new file; workers go on meanwhile.
+
+        Raises:
+            InvalidArgument: a file of that name exists, or the database is in memory.
+            StoreError: the copy cannot be written.
+        """
+        given: object = to
+        if not isinstance(given, (str, Path)) or not str(given):
+            raise InvalidArgument(f"backup() needs a new file's path; found {to!r:.200}")
+        await self._storage.backup(to)
 
     async def close(self) -> None:
         """End `run` if it goes on, and wait until its runs are released; in a child process do nothing."""
