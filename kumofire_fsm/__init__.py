@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.embedded.opening import EmbeddedJobs
-from kumofire_fsm.embedded.threaded import SyncJobs
 from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.errors import (
     DefinitionError,
@@ -33,8 +32,9 @@ from kumofire_fsm.runs.creation import PreparedRun
 from kumofire_fsm.schedules.rows import Schedule
 from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
 from kumofire_fsm.work.bound import BoundJobs
-from kumofire_fsm.work.context import RunContext
+from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.disposition import Disposition
+from kumofire_fsm.work.sync import SyncJobs
 
 if TYPE_CHECKING:
     from kumofire_fsm.drawing import diagram
@@ -61,6 +61,7 @@ __all__ = [
     "KumofireError",
     "NewRun",
     "NewSchedule",
+    "PlainContext",
     "PreparedRun",
     "Retry",
     "RetryPolicy",

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,7 +13,7 @@ from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
 from kumofire_fsm.embedded.opening import EmbeddedJobs, open_embedded
-from kumofire_fsm.embedded.threaded import SyncJobs, run_in_thread
+from kumofire_fsm.embedded.threaded import InThread
 from kumofire_fsm.engine.binding import EMBEDDED, WORKERS, Binding, Timing
 from kumofire_fsm.engine.definitions import Registry, define
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
@@ -38,6 +33,7 @@ from kumofire_fsm.values.limits import D1_STATEMENTS
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
+from kumofire_fsm.work.sync import SyncJobs
 
 __all__ = ["Kumofire"]
 
@@ -278,14 +274,10 @@ class Kumofire:
     def open_sync(self, path: str | Path, **options: Any) -> AbstractContextManager[SyncJobs]:
         """Open an embedded file for a program without an event loop; the options of `open`.
 
-        The same API runs on an event loop in a thread; its methods wait for their result.
+        The same API runs on an event loop in a thread; its methods wait for their result. Called on that
+        loop itself, as in an async handler, they raise `OpenedElsewhere`.
         """
-        return self._open_sync(path, options)
-
-    @contextmanager
-    def _open_sync(self, path: str | Path, options: dict[str, Any]) -> Iterator[SyncJobs]:
-        with run_in_thread(self.open(path, **options)) as jobs:
-            yield jobs
+        return InThread(self.open(path, **options))
 
     def binding(self, db: Storage, queue: Queue | None, env: Any, timing: Timing) -> Binding:
         """Return what `bind` and `open` share."""

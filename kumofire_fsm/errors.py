@@ -19,6 +19,7 @@ __all__ = [
     "DedupeConflict",
     "DefinitionError",
     "DrawingError",
+    "FileReplaced",
     "GuardFailed",
     "InvalidArgument",
     "InvalidMessage",
@@ -30,6 +31,7 @@ __all__ = [
     "MigrationConflict",
     "MissingPackage",
     "NotFound",
+    "OpenedElsewhere",
     "QueueError",
     "RowRefused",
     "SchemaMismatch",
@@ -208,6 +210,14 @@ class DatabaseReadOnly(StoreError):
 
 class DatabaseFull(StoreError):
     """The disk, or the database's quota, is full."""
+
+
+class FileReplaced(StoreError):
+    """The database file is not the one that was opened: it was moved, removed or replaced meanwhile."""
+
+
+class OpenedElsewhere(StoreError, RuntimeError):
+    """A database is used from another process, event loop or thread than can serve it; nothing was done."""
 
 
 class MissingPackage(KumofireError, ImportError):

@@ -18,8 +18,9 @@ from typing import Any, Final, TypeVar
 
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import StoreError, TransientStoreError
+from kumofire_fsm.values.owner import Owner
 
-__all__ = ["BUSY_SECONDS", "DatabaseThread", "commit_group", "in_savepoint", "patiently", "read_each"]
+__all__ = ["BUSY_SECONDS", "DatabaseThread", "Work", "commit_group", "in_savepoint", "patiently", "read_each"]
 
 T = TypeVar("T")
 
@@ -49,24 +50,26 @@ class DatabaseThread:
         connect: Callable[[], sqlite3.Connection],
         work: Callable[[sqlite3.Connection, list[Work]], None],
         name: str,
+        owner: Owner,
+        close: Callable[[sqlite3.Connection], None],
     ) -> None:
-        self._connect, self._work = connect, work
+        self._connect, self._work, self._owner, self._close = connect, work, owner, close
         self._inbox: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
         self._turn: list[Work] = []
         self._thread: threading.Thread | None = None
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Future[None] | None = None
         self._closed = False
         self.groups = 0
 
     def submit(self, run: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
         """Queue a function for the thread; the future resolves after the commit."""
-        loop = asyncio.get_running_loop()
+        loop = self._owner.here()
         if self._closed:
             raise StoreError("the database is closed")
         if self._loop is not loop:
-            # A loop that has ended hands nothing over any more, and takes no answers.
-            self._loop, self._turn = loop, []
+            self._loop, self._turn = loop, []  # what another loop has begun, it hands over itself
         if self._thread is None:
             self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
             self._thread.start()
@@ -74,21 +77,31 @@ class DatabaseThread:
         self._turn.append(Work(run, future))
         if len(self._turn) == 1:
             # Two turns later, so that who is woken by this call can submit into the same commit.
-            loop.call_soon(loop.call_soon, self._hand_over)
+            loop.call_soon(loop.call_soon, self._hand_over, self._turn)
         return future
 
     async def stop(self) -> None:
         """Let the thread finish what it has, close its connection and end."""
-        thread, self._thread, self._closed = self._thread, None, True
-        if thread is not None:
-            self._hand_over()
-            self._inbox.put(None)
-            await asyncio.to_thread(thread.join)
+        thread, self._closed = self._thread, True
+        if thread is None or self._owner.forked:
+            return  # in a child process there is no thread: nothing here may touch its connection
+        self._hand_over(self._turn)
+        self._thread = None
+        # No executor waits for the thread: at the end of the program none works any more.
+        self._ended = asyncio.get_running_loop().create_future()
+        self._inbox.put(None)
+        await self._ended
+        thread.join()
 
-    def _hand_over(self) -> None:
-        if self._turn:
-            self._inbox.put(self._turn)
-            self._turn = []
+    def _hand_over(self, turn: list[Work]) -> None:
+        group = turn.copy()
+        turn.clear()
+        if group and self._thread is not None:
+            self._inbox.put(group)
+            return
+        for each in group:  # a loop that stood still while another one closed the database
+            each.error = StoreError("the database is closed")
+        self._deliver(group)
 
     def _main(self) -> None:
         db: sqlite3.Connection | None = None
@@ -107,7 +120,10 @@ class DatabaseThread:
             if last:
                 break
         if db is not None:
-            db.close()
+            self._close(db)
+        if (ended := self._ended) is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                ended.get_loop().call_soon_threadsafe(_resolve_one, ended)
 
     def _next_group(self) -> tuple[list[Work], bool]:
         """Wait for work and take all there is; the flag says that nothing will follow."""
@@ -128,6 +144,11 @@ class DatabaseThread:
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 mine = [each for each in group if each.future.get_loop() is loop]
                 loop.call_soon_threadsafe(_resolve, mine)
+
+
+def _resolve_one(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _resolve(group: list[Work]) -> None:

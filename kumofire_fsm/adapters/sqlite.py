@@ -8,13 +8,17 @@ A second thread reads, from snapshots that no writer disturbs.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
+from kumofire_fsm.adapters._backup import copy_database, open_to_read
+from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute
 from kumofire_fsm.adapters._group_commit import (
     DatabaseThread,
+    Work,
     commit_group,
     in_savepoint,
     patiently,
@@ -23,12 +27,14 @@ from kumofire_fsm.adapters._group_commit import (
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import InvalidArgument, StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.values.owner import Owner
 
-__all__ = ["SqliteStorage"]
+__all__ = ["SqliteStorage", "back_up"]
 
 T = TypeVar("T")
 
-MEMORY: Final = ":memory:"
+WAL_BYTES: Final = 16 * 1024**2
+"""To which size the write-ahead log is cut after a reader kept it from being reused. Usually it has 4 MB."""
 
 
 class SqliteStorage:
@@ -53,17 +59,37 @@ class SqliteStorage:
     ) -> None:
         if synchronous not in ("FULL", "NORMAL", "OFF"):
             raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {synchronous!r}")
-        self.path = str(path)
+        self.path = absolute(path)
+        self._file = OpenFile(self.path)
         self._synchronous, self._read_only = synchronous, read_only
-        self._writer = DatabaseThread(self._connect, commit_group, "kumofire-writer")
+        self._owner = Owner(f"the database {self.path!r}")
+        self._writer = DatabaseThread(
+            self._connect, self._commit, "kumofire-writer", self._owner, self._file.close
+        )
         self._reader = (
             self._writer
             if self.path == MEMORY
-            else DatabaseThread(self._connect, read_each, "kumofire-reader")
+            else DatabaseThread(self._connect, self._read, "kumofire-reader", self._owner, self._file.close)
         )
         self._watch: sqlite3.Connection | None = None
         self._version = 0
         self._closed = False
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process opened it, and not the one that this was forked from."""
+        return not self._owner.forked
+
+    def check(self) -> None:
+        """Refuse another event loop or process than its own, and use after `close`.
+
+        Raises:
+            OpenedElsewhere, StoreError: it is used from elsewhere; it is closed.
+        """
+        self._owner.here()
+        if self._closed:
+            raise StoreError("the database is closed")
+        self._file.check()
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
@@ -82,10 +108,20 @@ class SqliteStorage:
         """Run a function on the writer's connection, inside a transaction; if it raises, it did nothing."""
         return await self._writer.submit(lambda db: in_savepoint(db, function))
 
+    async def backup(self, to: str | Path) -> None:
+        """Copy the database to a new file while others work on it; see `copy_database`."""
+        self.check()
+        await asyncio.to_thread(copy_database, self.path, to)
+
     def data_version(self) -> int:
-        """Return a number that changes when any other connection has committed; costs microseconds."""
+        """Return a number that changes when any other connection has committed; costs microseconds.
+
+        Raises:
+            FileReplaced: the file is not the one that was opened any more.
+        """
         if self._closed:
             raise StoreError("the database is closed")
+        self._file.check()
         if self._watch is None:
             self._watch = self._connect()
         try:
@@ -101,33 +137,54 @@ class SqliteStorage:
         return self._writer.groups
 
     async def close(self) -> None:
-        """Finish what was submitted, then close the file."""
+        """Finish what was submitted, then close the file; in a child process leave all to the parent."""
+        if self._owner.forked:
+            return
+        self._owner.here()
         self._closed = True
         await self._writer.stop()
         if self._reader is not self._writer:
             await self._reader.stop()
         if self._watch is not None:
-            self._watch.close()
+            self._file.close(self._watch)
             self._watch = None
 
+    def _commit(self, db: sqlite3.Connection, group: list[Work]) -> None:
+        self._file.look()
+        commit_group(db, group)
+
+    def _read(self, db: sqlite3.Connection, group: list[Work]) -> None:
+        self._file.look()
+        read_each(db, group)
+
     def _connect(self) -> sqlite3.Connection:
-        where = f"{Path(self.path).absolute().as_uri()}?mode=ro" if self._read_only else self.path
+        if self._read_only:
+            return open_to_read(self.path)
+        self._file.before_opening()
         try:
-            db = sqlite3.connect(
-                where, isolation_level=None, check_same_thread=False, timeout=0, uri=self._read_only
-            )
+            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
         except sqlite3.Error as exc:
             raise translate(exc, self.path) from exc
-        if self._read_only:
-            return db
         try:
             patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
+            db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
             db.execute("PRAGMA foreign_keys = ON")
+            if self.path != MEMORY:
+                patiently(lambda: db.execute("SELECT count(*) FROM sqlite_schema").fetchone())
+                self._file.opened(db)
         except sqlite3.Error as exc:
             db.close()
             raise translate(exc, self.path) from exc
+        except StoreError:
+            db.close()
+            raise
         return db
+
+
+def back_up(path: str | Path, to: str | Path) -> None:
+    """Copy a database as it is at one moment, while others go on writing; errors as `copy_database`."""
+    copy_database(absolute(path), to)
 
 
 def _run(db: sqlite3.Connection, statement: Statement) -> list[Row]:

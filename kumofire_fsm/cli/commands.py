@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kumofire_fsm import __version__
-from kumofire_fsm.cli.files import format_of, read_counts, read_run, write_output
+from kumofire_fsm.cli.files import backup_command, format_of, read_counts, read_run, write_output
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.machine_sql import machine_sql_command
@@ -33,6 +33,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli.command("migrate")(migrate_command)
+cli.command("backup")(backup_command)
 machine.command("sql")(machine_sql_command)
 cli.add_typer(machine)
 runs = typer.Typer(help="Look at runs.", no_args_is_help=True)

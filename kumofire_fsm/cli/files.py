@@ -6,9 +6,11 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
-from kumofire_fsm.adapters.sqlite import SqliteStorage
+import typer
+
+from kumofire_fsm.adapters.sqlite import SqliteStorage, back_up
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.engine.binding import EMBEDDED
 from kumofire_fsm.engine.moves import read_runs
@@ -20,7 +22,7 @@ from kumofire_fsm.schedules.rows import Schedule
 from kumofire_fsm.store.runs import count_rows
 from kumofire_fsm.values.ids import check_id
 
-__all__ = ["format_of", "read_counts", "read_run", "read_schedules", "write_output"]
+__all__ = ["backup_command", "format_of", "read_counts", "read_run", "read_schedules", "write_output"]
 
 T = TypeVar("T")
 
@@ -108,9 +110,22 @@ def read_schedules(db: Path) -> list[Schedule]:
     return _reading(db, read)
 
 
-def _reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
+def backup_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The SQLite file; workers may go on.")],
+    to: Annotated[Path, typer.Argument(metavar="TO", help="A new file.")],
+) -> None:
+    """Copy a database, as it is at one moment, into a new file."""
+    _check_exists(file)
+    back_up(file, to)
+
+
+def _check_exists(db: Path) -> None:
     if not db.is_file():
         raise InvalidArgument(f"there is no database {str(db)!r}")
+
+
+def _reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
+    _check_exists(db)
 
     async def inside() -> T:
         storage = SqliteStorage(db, read_only=True)

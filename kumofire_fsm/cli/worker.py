@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
 
 from kumofire_fsm.app import Kumofire
+from kumofire_fsm.cli.children import SIGNALS, give_children_their_own
 from kumofire_fsm.embedded.opening import EmbeddedJobs
 
 __all__ = ["work"]
@@ -32,7 +32,8 @@ async def work(app: Kumofire, db: Path, *, concurrency: int, lease: float, grace
             jobs.stop(at_once=signals > 1)
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):  # before the hooks: what they open is closed again
+    give_children_their_own()
+    for number in SIGNALS:  # before the hooks: what they open is closed again
         loop.add_signal_handler(number, on_signal)
     async with app.open(db, lease=lease) as jobs:
         opened.append(jobs)

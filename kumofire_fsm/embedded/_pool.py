@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from kumofire_fsm.embedded._threads import HandlerThreads
 from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import claim_due
@@ -19,6 +20,7 @@ from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.settle import settle
+from kumofire_fsm.work.sync import on_loop
 from kumofire_fsm.work.tasks import HandlerTasks
 
 __all__ = ["WorkerPool"]
@@ -64,13 +66,13 @@ class WorkerPool:
         self._handlers = HandlerTasks(self._call, concurrency)
 
     def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._concurrency, thread_name_prefix="kumofire-handler")
+        return HandlerThreads(self._concurrency, lambda: self.stop(at_once=True))
 
     async def run(self) -> None:
         """Work until `stop` or a cancellation."""
         names = ", ".join(sorted(self._binding.registry.jobs)) or "none"
         log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
-        self._binding.wake = self.wake
+        self._binding.wake = on_loop(self._loop, self.wake)  # elsewhere the storage refuses what follows
         self._upkeep.start()
         try:
             self.wake()

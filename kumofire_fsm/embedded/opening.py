@@ -7,19 +7,22 @@ import inspect
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded._pool import WorkerPool
-from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.errors import FileReplaced, InvalidArgument
 from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.owner import forks
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
+from kumofire_fsm.work.sync import running_loop
 
 __all__ = ["EmbeddedJobs", "open_embedded"]
 
@@ -31,6 +34,8 @@ class EmbeddedJobs(BoundJobs):
         super().__init__(binding)
         self._storage = storage
         self._pool: WorkerPool | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._born = forks()
         self._ended = asyncio.Event()
         self._ended.set()
 
@@ -42,14 +47,19 @@ class EmbeddedJobs(BoundJobs):
             grace: how long running handlers may finish after `stop` or a cancellation; then they are
                 cancelled and their runs released (timedelta or seconds). A second cancellation
                 ends the grace period.
+
+        Raises:
+            StoreError: the database is closed, or is in use elsewhere (`OpenedElsewhere`).
+            FileReplaced: the file was moved, removed or replaced; also when that happens while it works.
         """
+        self._storage.check()
         whole_number(concurrency, "concurrency", 10_000)
         if self._pool is not None:
             raise InvalidArgument("this database's worker runs already in this process")
         seconds = duration_ms(grace, "grace") / 1000
         name = f"{socket.gethostname()}:{os.getpid()}"
-        pool = WorkerPool(self._binding, self._storage.data_version, concurrency, name)
-        self._pool = pool
+        pool = WorkerPool(self._binding, self._look, concurrency, name)
+        self._pool, self._loop = pool, asyncio.get_running_loop()
         self._ended.clear()
         try:
             await pool.run()
@@ -59,16 +69,48 @@ class EmbeddedJobs(BoundJobs):
             finally:
                 self._pool = None
                 self._ended.set()
+        self._storage.check()
+
+    def _look(self) -> int:
+        """Return the storage's `data_version`; end the worker when its file is not in its place any more."""
+        try:
+            return self._storage.data_version()
+        except FileReplaced as exc:
+            log.critical("the worker ends: %s", exc)
+            self.stop(at_once=True)
+            raise asyncio.CancelledError from exc  # of the upkeep, which has nothing to look at any more
+
+    async def backup(self, to: str | Path) -> None:
+        """Copy the database, as it is at one moment, into a new file; workers go on meanwhile.
+
+        Raises:
+            InvalidArgument: a file of that name exists, or the database is in memory.
+            StoreError: the copy cannot be written.
+        """
+        given: object = to
+        if not isinstance(given, (str, Path)) or not str(given):
+            raise InvalidArgument(f"backup() needs a new file's path; found {to!r:.200}")
+        await self._storage.backup(to)
 
     async def close(self) -> None:
-        """End `run` if it goes on, and wait until its runs are released."""
-        self.stop(at_once=True)
-        await self._ended.wait()
+        """End `run` if it goes on, and wait until its runs are released; in a child process do nothing."""
+        if self._born == forks():
+            self.stop(at_once=True)
+            await self._ended.wait()
 
     def stop(self, *, at_once: bool = False) -> None:
-        """End `run`: no new work, and running handlers finish within the grace period, or not at all."""
-        if self._pool is not None:
-            self._pool.stop(at_once=at_once)
+        """End `run`: no new work, and running handlers finish within the grace period, or not at all.
+
+        May be called from any thread.
+        """
+        pool, loop = self._pool, self._loop
+        if pool is None or loop is None:
+            return
+        if running_loop() is loop:
+            pool.stop(at_once=at_once)
+        else:
+            with suppress(RuntimeError):  # the loop has ended, and the worker with it
+                loop.call_soon_threadsafe(partial(pool.stop, at_once=at_once))
 
 
 async def _to_the_end(pool: WorkerPool, grace: float) -> None:
@@ -103,9 +145,11 @@ async def open_embedded(
             yield jobs
         finally:
             await jobs.close()
-            await _shut_down(shutdown, jobs)
+            if storage.is_mine:  # hooks close what belongs to the parent, too
+                await _shut_down(shutdown, jobs)
     finally:
-        await asyncio.shield(storage.close())
+        if storage.is_mine:
+            await asyncio.shield(storage.close())
 
 
 async def _shut_down(hooks: Sequence[Callable[[Any], Any]], jobs: EmbeddedJobs) -> None:

@@ -1,57 +1,87 @@
-"""The API for programs without an event loop: the same methods, each waiting for its result."""
+"""Opens a database for a program without an event loop: on a loop in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
+import atexit
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, suppress
+from types import TracebackType
 from typing import Any
 
-__all__ = ["SyncJobs", "run_in_thread"]
+from kumofire_fsm.errors import InvalidArgument, KumofireError
+from kumofire_fsm.values.owner import forks
+from kumofire_fsm.work.sync import SyncJobs, wait_for
+
+__all__ = ["InThread"]
 
 
-class SyncJobs:
-    """Every method of the jobs API, without ``await``; nothing is implemented a second time."""
+class InThread:
+    """A context manager that enters an async one on an event loop in a thread.
 
-    def __init__(self, jobs: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._jobs, self._loop = jobs, loop
+    What is never left is closed when the program ends, while its threads still run: later they stand
+    still, and whoever waits for them waits for ever.
+    """
 
-    def __dir__(self) -> list[str]:
-        """Return the names of that API, for completion."""
-        return sorted({*super().__dir__(), *dir(self._jobs)})
+    def __init__(self, opening: AbstractAsyncContextManager[Any]) -> None:
+        self._opening = opening
+        self._born = forks()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._jobs, name)
-        if not inspect.iscoroutinefunction(method):
-            return method  # type: ignore[no-any-return]
-
-        @functools.wraps(method)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return asyncio.run_coroutine_threadsafe(method(*args, **kwargs), self._loop).result()
-
-        return call
-
-
-@contextmanager
-def run_in_thread(opening: AbstractAsyncContextManager[Any]) -> Iterator[SyncJobs]:
-    """Enter an async context manager on an event loop in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="kumofire-loop", daemon=True)
-    thread.start()
-
-    def wait_for(work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result()
-
-    try:
-        jobs = wait_for(opening.__aenter__())
+    def __enter__(self) -> SyncJobs:
+        if self._loop is not None:
+            raise InvalidArgument("it is open, or was; call open_sync again")
+        self._loop = loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=loop.run_forever, name="kumofire-loop", daemon=True)
+        self._thread.start()
         try:
-            yield SyncJobs(jobs, loop)
+            jobs = wait_for(self._enter(), loop, self._born)
+        except BaseException:
+            self._end()
+            raise
+        atexit.register(self._at_exit)
+        return SyncJobs(jobs, loop, self._born)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the database; in a child process do nothing, because it is the parent's."""
+        if self._born != forks():
+            return
+        atexit.unregister(self._at_exit)
+        assert self._loop is not None
+        try:
+            wait_for(self._leave(), self._loop, self._born)
         finally:
-            wait_for(opening.__aexit__(None, None, None))
-    finally:
+            self._end()
+
+    def _at_exit(self) -> None:
+        with suppress(KumofireError):
+            self.__exit__(None, None, None)
+
+    async def _enter(self) -> Any:
+        return await self._opening.__aenter__()
+
+    async def _leave(self) -> None:
+        await self._opening.__aexit__(None, None, None)
+
+    def _end(self) -> None:
+        """End the loop; who still waits for an answer hears that the database is closed."""
+        loop, thread = self._loop, self._thread
+        assert loop is not None
+        assert thread is not None
+        with suppress(KumofireError):
+            wait_for(_cancel_all(), loop, self._born)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+async def _cancel_all() -> None:
+    loop = asyncio.get_running_loop()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=1.0) if tasks else None
+    await loop.shutdown_asyncgens()

@@ -13,6 +13,7 @@ from kumofire_fsm.models import Created
 from kumofire_fsm.runs.creation import NewRow
 from kumofire_fsm.store.diagnosis import REGISTER, lacks_edge
 from kumofire_fsm.values.limits import STATEMENT_BYTES
+from kumofire_fsm.values.owner import Owner
 
 __all__ = ["RunStore", "chunks"]
 
@@ -31,6 +32,8 @@ class RunStore:
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
+        self._owner = Owner("this jobs API")
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: list[_Waiting] = []
         self._storing: set[asyncio.Task[None]] = set()
 
@@ -40,6 +43,7 @@ class RunStore:
         Raises:
             InvalidArgument, SchemaMismatch: see `_refusal`.
         """
+        self._owner.here()
         created: list[Created] = []
         for chunk in chunks(rows, lambda row: row.size):
             try:
@@ -50,17 +54,18 @@ class RunStore:
 
     def store_soon(self, row: NewRow) -> asyncio.Future[Created]:
         """Store a row together with all others of this turn of the event loop, in one statement."""
-        loop = asyncio.get_running_loop()
+        loop = self._owner.here()
+        if self._loop is not loop:
+            self._loop, self._turn = loop, []  # what another loop has begun, it stores itself
         created: asyncio.Future[Created] = loop.create_future()
         self._turn.append(_Waiting(row, created))
-        if self._turn[0].created.get_loop() is not loop:  # a loop that ended before its turn came
-            self._turn = self._turn[-1:]
         if len(self._turn) == 1:
-            loop.call_soon(self._store_turn)
+            loop.call_soon(self._store_turn, self._turn)
         return created
 
-    def _store_turn(self) -> None:
-        turn, self._turn = self._turn, []
+    def _store_turn(self, turn: list[_Waiting]) -> None:
+        if self._turn is turn:
+            self._turn = []
         for part in chunks(turn, lambda each: each.row.size):
             task = asyncio.ensure_future(self._store_together(part))
             self._storing.add(task)

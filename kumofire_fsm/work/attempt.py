@@ -29,7 +29,7 @@ from kumofire_fsm.signals import Cancel, Fail, Fire, Snooze
 from kumofire_fsm.values.jsontext import cut, encode
 from kumofire_fsm.values.limits import ERROR_BYTES, PROGRESS_BYTES
 from kumofire_fsm.work._error_text import text_of
-from kumofire_fsm.work.context import RunContext
+from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.ending import Claim, Ending
 
 __all__ = ["Attempt"]
@@ -49,13 +49,14 @@ class Attempt(Claim):
     context: RunContext = field(init=False)
 
     def __post_init__(self) -> None:
-        self.context = RunContext(
-            self.run,
-            env=self.binding.env,
-            jobs=self.binding.jobs,
-            clock=self.binding.clock.now,
-            beat=self.heartbeat,
-        )
+        what: dict[str, Any] = {
+            "env": self.binding.env,
+            "jobs": self.binding.jobs,
+            "clock": self.binding.clock.now,
+            "beat": self.heartbeat,
+        }
+        plain = not self.definition.is_async
+        self.context = PlainContext(self.run, **what) if plain else RunContext(self.run, **what)
 
     async def perform(
         self, suspended: Callable[[], None] = lambda: None, executor: Executor | None = None
@@ -141,7 +142,11 @@ class Attempt(Claim):
             return await definition.handler(*arguments)
         if executor is None:
             value = definition.handler(*arguments)
-            return await value if inspect.isawaitable(value) else value
+            if inspect.isawaitable(value):
+                return await value
+            if isinstance(self.context, PlainContext):
+                self.context.check_awaited()
+            return value
         loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
         value = await loop.run_in_executor(
             executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)

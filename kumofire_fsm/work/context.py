@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,9 +15,11 @@ from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlStatement, checked_statements
 from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.values.owner import forks
 from kumofire_fsm.values.times import instant, moment
+from kumofire_fsm.work.sync import FarJobs, NotedJobs, SyncJobs, far, running_loop, wait_for
 
-__all__ = ["RunContext", "RunFacts"]
+__all__ = ["PlainContext", "RunContext", "RunFacts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +39,26 @@ class RunFacts:
 class RunContext:
     """The first argument of every handler.
 
+    Where `jobs` and `heartbeat` have to wait, they do so as the place needs: on the worker's event loop, and
+    on any other, they are awaited; in a thread without a loop they return the result.
+
     Attributes:
         attempt: which attempt this is, from 1.
         env: what the application was opened or bound with (bindings, secrets, clients).
-        jobs: the same API as outside, to create or look at other runs.
     """
 
-    __slots__ = ("_beat", "_clock", "_effects", "_run", "attempt", "canceled", "env", "jobs")
+    __slots__ = (
+        "_beat",
+        "_born",
+        "_clock",
+        "_effects",
+        "_jobs",
+        "_loop",
+        "_run",
+        "attempt",
+        "canceled",
+        "env",
+    )
 
     def __init__(
         self,
@@ -50,15 +67,25 @@ class RunContext:
         env: Any,
         jobs: Jobs,
         clock: Callable[[], int],
-        beat: Callable[[Any], Awaitable[None]],
+        beat: Callable[[Any], Coroutine[Any, Any, None]],
     ) -> None:
         self._run, self._clock, self._beat = run, clock, beat
+        self._jobs, self._loop, self._born = jobs, asyncio.get_running_loop(), forks()
         self.attempt = run.attempt
         self.env = env
-        self.jobs = jobs
         self._effects: list[Statement] | None = []
         self.canceled = False
         """Whether somebody asked this run to stop; raise `Cancel` to answer, or return as usual."""
+
+    @property
+    def jobs(self) -> Jobs:
+        """The same API as outside, to create or look at other runs."""
+        here = running_loop()
+        if here is self._loop and self._born == forks():
+            return self._jobs
+        elsewhere: Any = SyncJobs if here is None else FarJobs
+        api: Jobs = elsewhere(self._jobs, self._loop, self._born)
+        return api
 
     @property
     def run(self) -> RunFacts:
@@ -79,7 +106,7 @@ class RunContext:
         """Return the time, aware and in UTC, by the clock that the whole package uses."""
         return moment(self._clock())
 
-    async def heartbeat(self, progress: Any = None) -> None:
+    def heartbeat(self, progress: Any = None) -> Coroutine[Any, Any, None]:
         """Say that the attempt is alive: renew its lease, store progress, learn of a cancellation.
 
         Args:
@@ -89,7 +116,12 @@ class RunContext:
             LeaseLost: another attempt owns the run now; stop working on it.
             InvalidArgument, TooLarge: the progress cannot be stored.
         """
-        await self._beat(progress)
+        here, beat = running_loop(), self._beat(progress)
+        if here is self._loop and self._born == forks():
+            return beat
+        hand_over: Any = wait_for if here is None else far
+        beating: Coroutine[Any, Any, None] = hand_over(beat, self._loop, self._born)
+        return beating
 
     def commit(self, statements: Iterable[SqlStatement]) -> None:
         """Register the application's own SQL, to be committed together with this run's success.
@@ -116,3 +148,47 @@ class RunContext:
         """Return what `commit` registered, and take no more: the handler has ended."""
         effects, self._effects = self._effects or [], None
         return tuple(effects)
+
+
+class PlainContext(RunContext):
+    """The first argument of a plain handler: in its thread `jobs` and `heartbeat` are not awaited.
+
+    Where there are no threads, on Workers, a plain handler is called on the event loop. Nothing can wait
+    there: what is called and not awaited fails the attempt.
+    """
+
+    __slots__ = ("_calls",)
+
+    def __init__(self, run: ClaimedRun, **what: Any) -> None:
+        super().__init__(run, **what)
+        self._calls: list[Coroutine[Any, Any, Any]] = []
+
+    @property
+    def jobs(self) -> SyncJobs:  # type: ignore[override]
+        """The same API as outside, whose calls wait for their results."""
+        found: Any = super().jobs
+        if found is self._jobs:
+            found = NotedJobs(found, self._calls)
+        return found  # type: ignore[no-any-return]
+
+    def heartbeat(self, progress: Any = None) -> None:  # type: ignore[override]
+        """Say that the attempt is alive; see `RunContext.heartbeat`."""
+        beating: Any = super().heartbeat(progress)
+        if inspect.iscoroutine(beating):
+            self._calls.append(beating)
+        return beating  # type: ignore[no-any-return]
+
+    def check_awaited(self) -> None:
+        """Refuse to succeed without what the handler asked for.
+
+        Raises:
+            InvalidArgument: a call on the event loop was not awaited, and so nothing was done.
+        """
+        for call in self._calls:
+            if inspect.getcoroutinestate(call) == inspect.CORO_CREATED:
+                call.close()
+                name = getattr(call, "__name__", "a call")
+                raise InvalidArgument(
+                    f"{name}() was not awaited: this handler is a plain function, and it is called on the "
+                    "event loop here, where it cannot wait; make it async, and await the call"
+                )

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = {
     "kumofire_fsm": """
-        Kumofire Jobs BoundJobs EmbeddedJobs SyncJobs RunContext Transition Disposition Timing
+        Kumofire Jobs BoundJobs EmbeddedJobs SyncJobs RunContext PlainContext Transition Disposition Timing
         RunMachine JobMachine diagram
         NewRun NewSchedule PreparedRun Created RunStatus RunPage HistoryEntry Schedule SyncReport DispatchReport
         Backoff NEVER RetryPolicy Cancel Fail Fire Retry Snooze
@@ -36,6 +36,7 @@ PUBLIC = {
         InvalidMessage UnsupportedMessageVersion QueueError WaitTimeout
         StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused
         CommitRefused SchemaMismatch MigrationConflict WranglerError
+        FileReplaced OpenedElsewhere
     """,
     "kumofire_fsm.cloudflare": "KumofireWorker",
 }

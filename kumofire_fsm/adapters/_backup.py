@@ -1,0 +1,101 @@
+"""Reads a database file without changing anything, and copies one while others work on it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+from kumofire_fsm.adapters._file import MEMORY, absolute
+from kumofire_fsm.adapters._group_commit import patiently
+from kumofire_fsm.adapters.sqlite_errors import translate
+from kumofire_fsm.errors import DatabaseReadOnly, InvalidArgument, StoreError
+
+__all__ = ["copy_database", "open_to_read"]
+
+_UNFINISHED: Final = ".unfinished"
+
+
+def open_to_read(path: str) -> sqlite3.Connection:
+    """Open a file that exists, to read from it, also where its directory cannot be written.
+
+    A database in WAL mode is read with the help of two files beside it. Where they do not exist, nobody has
+    it open; and where they cannot be made, it is read as a file that does not change.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    uri = Path(path).as_uri()
+    try:
+        return _reading(f"{uri}?mode=ro")
+    except sqlite3.Error as exc:
+        if Path(f"{path}-wal").exists():
+            error = translate(exc, path)
+            if isinstance(error, DatabaseReadOnly):
+                raise StoreError(
+                    f"the database {path!r} cannot be read now: somebody has it open, and reading beside "
+                    "them needs the right to write into its directory; read as their user, or read a backup"
+                ) from exc
+            raise error from exc
+        why = exc
+    try:
+        return _reading(f"{uri}?mode=ro&immutable=1")
+    except sqlite3.Error:
+        raise translate(why, path) from why
+
+
+def _reading(uri: str) -> sqlite3.Connection:
+    db = sqlite3.connect(uri, isolation_level=None, check_same_thread=False, timeout=0, uri=True)
+    try:
+        patiently(lambda: db.execute("SELECT count(*) FROM sqlite_schema").fetchone())
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def copy_database(path: str, to: str | Path) -> None:
+    """Copy a database as it is at one moment, while others go on writing.
+
+    The copy is one file, complete or not there at all. Never copy a database as a file in a process that
+    has it open: closing the file drops the locks of that whole process.
+
+    Raises:
+        InvalidArgument: something is there already, or the database is not in a file.
+        StoreError: it cannot be read, or the copy cannot be written.
+    """
+    target = absolute(to)
+    if MEMORY in (path, target):
+        raise InvalidArgument("a backup is made of a file, to a file; :memory: is none")
+    if os.path.lexists(target):
+        raise InvalidArgument(f"a backup replaces nothing, but {target!r} exists; choose another name")
+    unfinished = target + _UNFINISHED
+    Path(unfinished).unlink(missing_ok=True)
+    try:
+        with closing(open_to_read(path)) as source, closing(sqlite3.connect(unfinished)) as copy:
+            source.backup(copy)  # in one step, so that no commit of others makes it begin again
+            copy.execute("PRAGMA journal_mode = DELETE")
+        _rename(unfinished, target)
+    except sqlite3.Error as exc:
+        raise translate(exc, target) from exc
+    except FileExistsError as exc:
+        raise InvalidArgument(f"a backup replaces nothing, but {target!r} was made meanwhile") from exc
+    except OSError as exc:
+        raise StoreError(f"the backup {target!r} cannot be written: {exc.strerror}") from exc
+    finally:
+        with suppress(OSError):
+            Path(unfinished).unlink(missing_ok=True)
+
+
+def _rename(unfinished: str, target: str) -> None:
+    """Give a file its name, and replace nothing."""
+    try:
+        os.link(unfinished, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise
+        Path(unfinished).rename(target)

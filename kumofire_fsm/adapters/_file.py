@@ -1,0 +1,156 @@
+"""Which file a database is: where it was opened, and whether it is still the one that is found there."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from kumofire_fsm.errors import FileReplaced, InvalidArgument
+
+__all__ = ["MEMORY", "OpenFile", "absolute"]
+
+MEMORY: Final = ":memory:"
+LOOK_SECONDS: Final = 1.0
+"""How often a thread that works looks whether the file is still there."""
+
+_NO_CHECKPOINT: Final = 1006
+"""SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, which Python names from 3.12 on."""
+
+_Identity = tuple[int, int]
+_left_open: set[_Identity] = set()
+
+
+def absolute(path: str | Path) -> str:
+    """Return the absolute path of a database, which stays the same when the current directory changes.
+
+    Raises:
+        InvalidArgument: it is a URI, or no path at all.
+    """
+    text = str(path)
+    if text == MEMORY:
+        return text
+    if text.startswith("file:"):
+        raise InvalidArgument(
+            f"a database is named by its path, and not by a URI; found {text!r}; of a file whose name begins "
+            "so, give the absolute path"
+        )
+    try:
+        if b"\0" in os.fsencode(text):
+            raise InvalidArgument(f"a path cannot contain a NUL character; found {text!r}")
+        return os.path.abspath(text)  # noqa: PTH100 - resolve() would follow links, which SQLite does
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument(f"no file can have this path: {text!r}") from exc
+    except OSError as exc:
+        raise InvalidArgument(
+            f"{text!r} is relative to a current directory that is gone; give an absolute path"
+        ) from exc
+
+
+class OpenFile:
+    """An open database file, by the inodes of it and of its write-ahead log.
+
+    Args:
+        path: its absolute path.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path, self._wal = path, f"{path}-wal"
+        self._id: _Identity | None = None
+        self._wal_id: _Identity | None = None
+        self._gone = ""
+        self._wal_lost = False
+        self._looked = 0.0
+
+    def before_opening(self) -> None:
+        """Refuse to open a file of which this process has a lost log in memory, or one that is gone.
+
+        Raises:
+            FileReplaced: a connection to this path would not be to the file that was opened.
+        """
+        self.check()
+        if _left_open:
+            with suppress(OSError):
+                if _identity(self._path) in _left_open:
+                    raise FileReplaced(
+                        f"this process has lost the write-ahead log of {self._path!r}, and cannot open the "
+                        "file again; start another process"
+                    )
+
+    def opened(self, db: sqlite3.Connection) -> None:
+        """Remember the file of the first connection; refuse another one for the next.
+
+        Args:
+            db: has read from the file, so that the write-ahead log exists.
+
+        Raises:
+            FileReplaced: it is not the file that the first connection has.
+        """
+        if self._id is None:
+            behind_links: str = db.execute("PRAGMA database_list").fetchone()[2]
+            self._wal = f"{behind_links}-wal"
+            with suppress(FileNotFoundError):  # on a file system without shared memory there is none
+                self._wal_id = _identity(self._wal)
+            self._id = _identity(self._path)
+        self.check()
+
+    def look(self) -> None:
+        """Check, at most once a second; `check` costs microseconds."""
+        now = time.monotonic()
+        if self._gone or now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self.check()
+
+    def check(self) -> None:
+        """Refuse a file that is not in its place any more, now and ever after.
+
+        Raises:
+            FileReplaced: it was removed, moved or replaced, or its write-ahead log was.
+        """
+        if not self._gone and self._id is not None:
+            self._gone = self._what_happened()
+        if self._gone:
+            raise FileReplaced(
+                f"the database {self._path!r} {self._gone} while it was open; nobody would find what is "
+                "stored now, so nothing is stored any more; stop this process, see to the file, and start "
+                "again (docs/files.md)"
+            )
+
+    def close(self, db: sqlite3.Connection) -> None:
+        """Close a connection; nothing is written back from a write-ahead log that is no longer the file's."""
+        with suppress(FileReplaced):
+            self.check()
+        if not self._wal_lost:
+            db.close()  # SQLite itself sees whether the file has moved
+        elif hasattr(db, "setconfig"):
+            db.setconfig(_NO_CHECKPOINT, True)
+            db.close()
+        else:  # before Python 3.12 a close cannot be kept from writing: leave it open for ever
+            assert self._id is not None
+            _left_open.add(self._id)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+
+    def _what_happened(self) -> str:
+        try:
+            if _identity(self._path) != self._id:
+                return "was replaced by another file"
+        except (FileNotFoundError, NotADirectoryError):
+            return "was removed or moved"
+        except OSError:
+            return ""  # it cannot be told now
+        try:
+            self._wal_lost = self._wal_id is not None and _identity(self._wal) != self._wal_id
+        except FileNotFoundError:
+            self._wal_lost = True
+        except OSError:
+            return ""
+        return "lost its write-ahead log (FILE-wal was removed or replaced)" if self._wal_lost else ""
+
+
+def _identity(path: str) -> _Identity:
+    found = os.stat(path)  # noqa: PTH116 - called 200 times a second
+    return found.st_dev, found.st_ino

@@ -1,0 +1,154 @@
+"""The jobs API where its event loop is not: each call waits for its result, or is awaited on another loop.
+
+Nothing is implemented a second time: a call is handed to the loop that serves the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from kumofire_fsm.errors import OpenedElsewhere, StoreError
+from kumofire_fsm.values.owner import same_process
+
+__all__ = ["FarJobs", "NotedJobs", "SyncJobs", "far", "on_loop", "running_loop", "wait_for"]
+
+T = TypeVar("T")
+
+LOOK_SECONDS: Final = 1.0
+"""How often a caller that waits looks whether the loop that is to answer is still there."""
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, or None."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that calls another on its own loop, and does nothing elsewhere."""
+    return lambda: call() if running_loop() is loop else None
+
+
+def wait_for(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born: int) -> T:
+    """Have a coroutine run on a loop in another thread, and wait for its result.
+
+    Args:
+        work: the coroutine; it is closed where it cannot run.
+        loop: the loop.
+        born: what `kumofire_fsm.values.owner.forks` gave when the database was opened.
+
+    Raises:
+        OpenedElsewhere: that loop runs in this thread, or in the process that this one was forked from.
+        StoreError: the loop has ended, or ended meanwhile.
+    """
+    future = _handed_over(work, loop, born)
+    while True:
+        try:
+            return future.result(LOOK_SECONDS)
+        except TimeoutError:  # ours, or what the work itself raised
+            if future.done():
+                return future.result()
+            same_process("the database", born)
+            if loop.is_closed():
+                raise StoreError("the database was closed before the call was answered") from None
+        except concurrent.futures.CancelledError:
+            raise StoreError("the database was closed before the call was answered") from None
+
+
+async def far(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born: int) -> T:
+    """Await a coroutine that runs on another loop."""
+    future = asyncio.wrap_future(_handed_over(work, loop, born))
+    while not (await asyncio.wait({future}, timeout=LOOK_SECONDS))[0]:
+        if loop.is_closed():
+            raise StoreError("the database was closed before the call was answered")
+    return await future
+
+
+def _handed_over(
+    work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born: int
+) -> concurrent.futures.Future[T]:
+    try:
+        _check_place(work, loop, born)
+        return asyncio.run_coroutine_threadsafe(work, loop)
+    except OpenedElsewhere:
+        work.close()
+        raise
+    except RuntimeError as exc:
+        work.close()
+        raise StoreError("the database is closed") from exc
+
+
+def _check_place(work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop, born: int) -> None:
+    same_process("the database", born)
+    if running_loop() is loop:
+        name = getattr(work, "__name__", "this call")
+        raise OpenedElsewhere(
+            f"{name}() of the synchronous API was called on the event loop that is to answer it, and would "
+            "wait for ever; there, await the asynchronous API: ctx.jobs in an async handler, transition.jobs "
+            "in an async hook"
+        )
+
+
+class _Elsewhere:
+    """Every method of the jobs API, handed to the loop that serves it.
+
+    Args:
+        jobs: the API.
+        loop: the loop that serves it.
+        born: what `forks` gave when it was opened.
+    """
+
+    def __init__(self, jobs: Any, loop: asyncio.AbstractEventLoop, born: int) -> None:
+        self._jobs, self._loop, self._born = jobs, loop, born
+
+    def __dir__(self) -> list[str]:
+        """Return the names of that API, for completion."""
+        return sorted({*super().__dir__(), *dir(self._jobs)})
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        method = getattr(self._jobs, name)
+        if not inspect.iscoroutinefunction(method):
+            return method  # type: ignore[no-any-return]
+
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._hand_over(method(*args, **kwargs))
+
+        return call
+
+    def _hand_over(self, work: Coroutine[Any, Any, Any]) -> Any:
+        raise NotImplementedError
+
+
+class SyncJobs(_Elsewhere):
+    """Every method of the jobs API, without ``await``, for any thread but that of its event loop."""
+
+    def _hand_over(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return wait_for(work, self._loop, self._born)
+
+
+class FarJobs(_Elsewhere):
+    """Every method of the jobs API, to be awaited on another event loop than its own."""
+
+    def _hand_over(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return far(work, self._loop, self._born)
+
+
+class NotedJobs(_Elsewhere):
+    """Every method of the jobs API on its own loop; what was called, and not awaited, can be found."""
+
+    def __init__(self, jobs: Any, calls: list[Coroutine[Any, Any, Any]]) -> None:
+        self._jobs, self._calls = jobs, calls
+
+    def _hand_over(self, work: Coroutine[Any, Any, Any]) -> Any:
+        self._calls.append(work)
+        return work

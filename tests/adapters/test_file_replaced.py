@@ -1,0 +1,240 @@
+"""A file that is moved, removed or replaced while it is open is noticed, and nothing more is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kumofire_fsm import Kumofire
+from kumofire_fsm.adapters import _file
+from kumofire_fsm.errors import FileReplaced
+
+PATIENCE = 60.0
+
+
+@pytest.fixture(autouse=True)
+def looks_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_file, "LOOK_SECONDS", 0.0)
+
+
+def make_app() -> Kumofire:
+    app = Kumofire()
+
+    @app.job("job")
+    async def job(ctx: Any) -> None: ...
+
+    return app
+
+
+def wal(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def opened_and_closed_by_another_process(path: Path) -> None:
+    program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT count(*) FROM kumofire_runs'); db.close()"
+    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=PATIENCE)
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def moved(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.db"))
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other.db")
+    with closing(sqlite3.connect(other)) as db:
+        db.execute("CREATE TABLE other (x)")
+    other.replace(path)
+
+
+def restored_beside(path: Path) -> None:
+    """As a careless restore does: the old files are removed, and a backup is put in their place."""
+    copy = path.with_name("copy.db")
+    with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(copy)) as to:
+        db.backup(to)
+    for each in (path, wal(path)):
+        each.unlink()
+    copy.rename(path)
+
+
+def folder_moved(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+def log_removed(path: Path) -> None:
+    wal(path).unlink()
+
+
+def locks_dropped(path: Path) -> None:
+    """Close a descriptor of the file in this process, and then be the last to close it in another."""
+    shutil.copy(path, path.with_name("copied.db"))
+    opened_and_closed_by_another_process(path)
+
+
+EVENTS: list[Callable[[Path], None]] = [
+    removed,
+    moved,
+    replaced,
+    restored_beside,
+    folder_moved,
+    log_removed,
+    locks_dropped,
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data" / "jobs.db"
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_who_creates_and_who_waits_is_told(path: Path, event: Callable[[Path], None]) -> None:
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs:
+            run = (await jobs.create("job")).kumofire_job_run_id
+            event(path)
+            for call in (
+                lambda: jobs.create("job"),
+                lambda: jobs.wait(run),
+                jobs.count_runs,
+                jobs.run,
+                lambda: jobs.backup(path.with_name("backup.db")),
+            ):
+                with pytest.raises(FileReplaced, match=r"while it was open.*start again"):
+                    await asyncio.wait_for(call(), PATIENCE)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_worker_ends_with_an_error(path: Path, event: Callable[[Path], None]) -> None:
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs:
+            worker = asyncio.ensure_future(jobs.run())
+            await jobs.wait((await jobs.create("job")).kumofire_job_run_id, timeout=PATIENCE)
+            event(path)
+            with pytest.raises(FileReplaced):
+                await asyncio.wait_for(worker, PATIENCE)
+
+    asyncio.run(scenario())
+
+
+def test_what_comes_back_is_not_trusted_again(path: Path) -> None:
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs:
+            await jobs.create("job")
+            elsewhere = path.rename(path.with_name("elsewhere.db"))
+            with pytest.raises(FileReplaced, match="removed or moved"):
+                await jobs.create("job")
+            elsewhere.rename(path)
+            with pytest.raises(FileReplaced, match="removed or moved"):
+                await jobs.create("job")
+
+    asyncio.run(scenario())
+
+
+def test_a_close_writes_nothing_of_a_lost_log_over_what_others_have_stored(path: Path) -> None:
+    """Else the pages of the old log would replace those that another process has committed since."""
+    program = (
+        "import sys; from kumofire_fsm import Kumofire; app = Kumofire(); app.job('job')(lambda ctx: None)\n"
+        "with app.open_sync(sys.argv[1]) as jobs:\n"
+        "    for number in range(50): jobs.create('job', tags=['theirs'])"
+    )
+
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs:
+            for _ in range(5):
+                await jobs.create("job", tags=["mine"])
+            locks_dropped(path)
+            subprocess.run([sys.executable, "-c", program, path], check=True, timeout=PATIENCE)
+
+    asyncio.run(scenario())
+    look = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); print(db.execute('PRAGMA integrity_check').fetchall(),"
+        """ db.execute("SELECT count(*) FROM kumofire_runs WHERE tags LIKE '%theirs%'").fetchall())"""
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", look, path], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert found.stdout == "[('ok',)] [(50,)]\n", found.stderr
+    if sys.version_info < (3, 12):  # its connections are still there, with the old log's index in memory
+        with pytest.raises(FileReplaced, match="start another process"), make_app().open_sync(path):
+            pass
+
+
+def test_a_link_is_followed_to_its_file_and_its_log(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "jobs.db"
+    link.symlink_to(tmp_path / "real" / "jobs.db")
+
+    async def scenario() -> None:
+        async with make_app().open(link) as jobs:
+            await jobs.create("job")
+            assert await jobs.count_runs() == {"queued": 1}
+            link.unlink()
+            link.symlink_to(tmp_path / "other.db")
+            with pytest.raises(FileReplaced):
+                await jobs.create("job")
+
+    asyncio.run(scenario())
+
+
+def test_what_changes_in_the_file_itself_is_nobodys_alarm(path: Path) -> None:
+    """Checkpoints, VACUUM, other connections that come and go, permissions, and a name more."""
+
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs, make_app().open(path) as more:
+            for act in (
+                lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall(),
+                lambda db: db.execute("VACUUM"),
+            ):
+                await jobs.create("job")
+                with closing(sqlite3.connect(path, isolation_level=None)) as db:
+                    act(db)
+                await more.create("job")
+            opened_and_closed_by_another_process(path)
+            os.utime(path)
+            path.chmod(0o600)
+            assert await jobs.count_runs() == {"queued": 4}
+
+    asyncio.run(scenario())
+
+
+def test_the_write_ahead_log_is_cut_after_a_reader_has_left(path: Path) -> None:
+    async def scenario() -> tuple[int, int]:
+        async with make_app().open(path, synchronous="OFF") as jobs:
+            await jobs.create("job")
+            with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+                reader.execute("BEGIN")
+                reader.execute("SELECT count(*) FROM kumofire_runs").fetchone()
+                for _ in range(8):
+                    await jobs._storage.call(
+                        lambda db: db.execute(
+                            "CREATE TABLE IF NOT EXISTS ballast AS SELECT zeroblob(3000000) b"
+                        )
+                    )
+                    await jobs._storage.call(
+                        lambda db: db.execute("UPDATE ballast SET b = randomblob(3000000)")
+                    )
+                grown = wal(path).stat().st_size
+            for _ in range(4):
+                await jobs.create("job")
+            return grown, wal(path).stat().st_size
+
+    grown, left = asyncio.run(scenario())
+    assert grown > 20 * 1024**2
+    assert left <= 16 * 1024**2

@@ -1,0 +1,349 @@
+"""A child process refuses what its parent opened; a program that ends does not wait for what stands still."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+HEAD = """
+import asyncio, multiprocessing, os, signal, sys, threading, time
+from contextlib import ExitStack
+from kumofire_fsm import Kumofire, NewRun
+from kumofire_fsm.errors import KumofireError, OpenedElsewhere, StoreError
+
+app = Kumofire()
+app.job("child")(lambda ctx: None)
+
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+
+def refused(call):
+    try:
+        call()
+    except OpenedElsewhere as exc:
+        say("refused", "forked" in str(exc))
+    else:
+        say("not refused")
+
+"""
+PATIENCE = 60.0
+
+Play = Callable[[str], tuple[int, list[str], str]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Run a script in a process group of its own; whatever it leaves behind is killed."""
+
+    def run(script: str) -> tuple[int, list[str], str]:
+        file = tmp_path / "script.py"
+        file.write_text(HEAD + textwrap.dedent(script))
+        out, err = tmp_path / "out", tmp_path / "err"
+        with out.open("wb") as to, err.open("wb") as errors:
+            process = subprocess.Popen(
+                [sys.executable, file], cwd=tmp_path, stdout=to, stderr=errors, start_new_session=True
+            )
+        try:
+            code = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it hangs; it said: {out.read_text()} {err.read_text()[-3000:]}")
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return code, out.read_text().splitlines(), err.read_text()
+
+    return run
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+CHILD = """
+    def in_child(function):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                function()
+            finally:
+                os._exit(0)
+        say("child ended", os.waitpid(pid, 0)[1])
+"""
+
+
+# -- forks ----------------------------------------------------------------------------------------
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    "call", ['create("child")', "count_runs()", "run()", "create_many([NewRun('child')])", "wait('x')"]
+)
+def test_the_synchronous_api_is_refused_in_a_child_at_once(play: Play, call: str) -> None:
+    code, said, error = play(
+        CHILD
+        + f"""
+    with app.open_sync("jobs.db") as jobs:
+        jobs.create("child")
+        in_child(lambda: refused(lambda: jobs.{call}))
+        jobs.create("child")
+        say(jobs.count_runs())
+    """
+    )
+    assert (code, said) == (0, ["refused True", "child ended 0", "{'queued': 2}"]), error
+
+
+@needs_fork
+def test_a_child_leaves_the_with_and_ends_in_order_and_the_parent_goes_on(play: Play) -> None:
+    code, said, error = play("""
+    app.on_shutdown(lambda jobs: say("shut down in", "the parent" if os.getpid() == parent else "the child"))
+    parent = os.getpid()
+    with app.open_sync("jobs.db") as jobs:
+        jobs.create("child")
+        pid = os.fork()
+        if pid:
+            say("child ended", os.waitpid(pid, 0)[1])
+            jobs.create("child")
+            say(jobs.count_runs())
+    if not pid:
+        say("child left")
+    """)
+    wanted = ["child left", "child ended 0", "{'queued': 2}", "shut down in the parent"]
+    assert (code, said) == (0, wanted), error
+
+
+@needs_fork
+def test_the_asynchronous_api_is_refused_in_a_child_and_the_with_ends(play: Play) -> None:
+    code, said, error = play("""
+    async def main():
+        async with app.open("jobs.db") as jobs:
+            worker = asyncio.ensure_future(jobs.run())
+            await jobs.create("child")
+            pid = os.fork()
+            if pid == 0:
+                for call in (jobs.create("child"), jobs.count_runs(), jobs.run()):
+                    try:
+                        await call
+                    except OpenedElsewhere:
+                        say("refused")
+            else:
+                say("child ended", (await asyncio.to_thread(os.waitpid, pid, 0))[1])
+                say((await jobs.create("child")).is_new)
+                jobs.stop()
+                await worker
+        if pid == 0:
+            say("child left")
+            os._exit(0)
+
+    asyncio.run(main())
+    """)
+    wanted = ["refused", "refused", "refused", "child left", "child ended 0", "True"]
+    assert (code, said) == (0, wanted), error
+
+
+@needs_fork
+def test_a_loop_of_the_childs_own_is_refused_too(play: Play) -> None:
+    code, said, error = play(
+        CHILD
+        + """
+    loop = asyncio.new_event_loop()
+    opening = app.open("jobs.db")
+    jobs = loop.run_until_complete(opening.__aenter__())
+    loop.run_until_complete(jobs.create("child"))
+    in_child(lambda: refused(lambda: asyncio.run(jobs.create("child"))))
+    in_child(lambda: refused(lambda: asyncio.run(jobs.get_status("0198c0de-0000-7000-8000-000000000000"))))
+    loop.run_until_complete(opening.__aexit__(None, None, None))
+    """
+    )
+    assert (code, said) == (0, ["refused True", "child ended 0"] * 2), error
+
+
+@needs_fork
+def test_a_child_opens_the_file_again(play: Play) -> None:
+    code, said, error = play(
+        CHILD
+        + """
+    def again():
+        with app.open_sync("jobs.db") as mine:
+            mine.create("child")
+
+    with app.open_sync("jobs.db") as jobs:
+        jobs.create("child")
+        in_child(again)
+        say(jobs.count_runs())
+    """
+    )
+    assert (code, said) == (0, ["child ended 0", "{'queued': 2}"]), error
+
+
+WORKER = """
+    from kumofire_fsm.cli.worker import work
+
+    def sleep():
+        time.sleep(300)
+
+    def from_child(ctx):
+        refused(lambda: ctx.jobs.create("child"))
+        refused(lambda: ctx.heartbeat())
+
+    processes = multiprocessing.get_context("fork")
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_signal_to_a_handlers_child_ends_the_child_and_not_the_worker(
+    play: Play, kind: str, number: str
+) -> None:
+    """The child inherits the worker's signal handlers, and the socket that they write into."""
+    code, said, error = play(
+        WORKER
+        + f"""
+    def start_and_end():
+        child = processes.Process(target=sleep)
+        child.start()
+        os.kill(child.pid, signal.{number})
+        child.join(50)
+        say("ended", not child.is_alive(), child.exitcode != 0)
+        child.kill()
+
+    if {kind!r} == "plain":
+        app.job("parent")(lambda ctx: start_and_end())
+    else:
+        @app.job("parent")
+        async def parent(ctx):
+            start_and_end()
+
+    @app.job("last")
+    async def last(ctx):
+        await asyncio.sleep(0.1)  # what was written into the socket has been read by now
+        say("the worker goes on")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with app.open_sync("jobs.db") as jobs:
+        jobs.create("parent")
+        jobs.create("last", delay=0.01)
+    asyncio.run(work(app, "jobs.db", concurrency=1, lease=15, grace=10))
+    """
+    )
+    assert (code, said) == (0, ["ended True True", "the worker goes on"]), error
+
+
+@needs_fork
+def test_a_pool_of_processes_in_a_handler_is_terminated_and_the_worker_goes_on(play: Play) -> None:
+    code, said, error = play(
+        WORKER
+        + """
+    @app.job("parent")
+    def parent(ctx):
+        with processes.Pool(2) as pool:  # leaving it terminates its processes
+            say(pool.map(abs, [-1, -2]))
+        child = processes.Process(target=from_child, args=(ctx,))
+        child.start()
+        child.join()
+
+    @app.job("last")
+    async def last(ctx):
+        say("the worker goes on")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with app.open_sync("jobs.db") as jobs:
+        jobs.create("parent")
+        jobs.create("last", delay=0.01)
+    asyncio.run(work(app, "jobs.db", concurrency=1, lease=15, grace=10))
+    """
+    )
+    assert (code, said) == (0, ["[1, 2]", "refused True", "refused True", "the worker goes on"]), error
+
+
+# -- the end of a program -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "opening = app.open_sync('jobs.db'); jobs = opening.__enter__()",
+        "jobs = app.open_sync('jobs.db').__enter__()",
+        "stack = ExitStack(); jobs = stack.enter_context(app.open_sync('jobs.db'))",
+    ],
+    ids=["held", "only its API", "ExitStack"],
+)
+@pytest.mark.parametrize(
+    "ends", ["", "raise ZeroDivisionError", "sys.exit(1)"], ids=["ends", "raises", "exits"]
+)
+def test_what_is_opened_and_never_closed_is_closed_at_the_end(play: Play, held: str, ends: str) -> None:
+    code, said, error = play(f"""
+    app.on_shutdown(lambda jobs: say("shut down"))
+    {held}
+    say(jobs.create("child").is_new)
+    {ends}
+    """)
+    assert (code, said) == (1 if ends else 0, ["True", "shut down"]), error
+
+
+def test_a_worker_in_a_thread_that_the_program_leaves_gives_its_runs_back_at_the_end(play: Play) -> None:
+    code, said, error = play("""
+    begun = threading.Event()
+
+    @app.job("long")
+    async def long(ctx):
+        begun.set()
+        await asyncio.sleep(300)
+
+    jobs = app.open_sync("jobs.db").__enter__()
+    threading.Thread(target=jobs.run, daemon=True).start()
+    say(jobs.create("long", max_attempts=1).is_new)
+    begun.wait()
+    """)
+    assert (code, said) == (0, ["True"]), error
+    code, said, error = play("""
+    with app.open_sync("jobs.db") as jobs:
+        (run,) = jobs.list_runs().runs
+        say(run.state, run.attempt, run.history[-1].event)
+    """)
+    assert (code, said) == (0, ["queued 0 release"]), error
+
+
+@pytest.mark.parametrize("how", ["open", "open_sync"])
+def test_the_end_of_the_main_thread_costs_no_attempt(play: Play, how: str) -> None:
+    """From then on no executor takes work, and a plain handler cannot be called."""
+    code, said, error = play(f"""
+    @app.job("plain", max_attempts=1)
+    def plain(ctx):
+        say("called")
+
+    async def work():
+        async with app.open("jobs.db") as jobs:
+            run = await jobs.create("plain", delay=1)
+            await jobs.run()
+
+    def run():
+        threading.main_thread().join()
+        while threading._main_thread.is_alive():
+            time.sleep(0.01)
+        if {how!r} == "open":
+            asyncio.run(work())
+        else:
+            with app.open_sync("jobs.db") as jobs:
+                jobs.create("plain", delay=1)
+                jobs.run()
+        say("the worker has ended")
+
+    threading.Thread(target=run).start()
+    """)
+    assert (code, said) == (0, ["the worker has ended"]), error
+    assert "no thread can be had" in error
+    code, said, error = play("""
+    with app.open_sync("jobs.db") as jobs:
+        (run,) = jobs.list_runs().runs
+        say(run.state, run.attempt, run.history[-1].event)
+    """)
+    assert (code, said) == (0, ["queued 0 release"]), error
