@@ -33,6 +33,7 @@ __all__ = [
     "QueueError",
     "RowRefused",
     "SchemaMismatch",
+    "StatementRefused",
     "StoreError",
     "StoreOverloaded",
     "TooLarge",
@@ -42,6 +43,7 @@ __all__ = [
     "UnknownJob",
     "UnknownRun",
     "UnknownSchedule",
+    "UnknownStoreError",
     "UnsupportedMessageVersion",
     "WaitTimeout",
     "WranglerError",
@@ -184,6 +186,14 @@ class DailyLimitReached(StoreError):
 
 class RowRefused(StoreError):
     """A constraint or guard trigger refused a row; nothing of the statement was kept."""
+
+
+class StatementRefused(StoreError):
+    """The database cannot execute a statement as it is written or bound; nothing of it was kept."""
+
+
+class UnknownStoreError(StoreError):
+    """The database failed in a way that is not known here; nobody is blamed for it."""
 
 
 class CommitRefused(StoreError):

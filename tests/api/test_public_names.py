@@ -35,7 +35,7 @@ PUBLIC = {
         TransitionError TransitionNotAllowed GuardFailed Conflict LeaseLost DedupeConflict
         InvalidMessage UnsupportedMessageVersion QueueError WaitTimeout
         StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused
-        CommitRefused SchemaMismatch MigrationConflict WranglerError
+        StatementRefused UnknownStoreError CommitRefused SchemaMismatch MigrationConflict WranglerError
     """,
     "kumofire_fsm.cloudflare": "KumofireWorker",
 }
