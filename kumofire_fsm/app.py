@@ -217,8 +217,7 @@ class Kumofire:
         storage: Storage = db
         if not (hasattr(db, "execute") and hasattr(db, "batch")):
             storage, max_statements = D1Storage(db), max_statements or D1_STATEMENTS
-        if isinstance(storage, D1Storage):
-            storage = DiagnosingStorage(storage)
+        storage = DiagnosingStorage(storage)
         if max_statements is not None:
             storage = MeteredStorage(storage, max_statements)
         sends: Queue | None = queue
@@ -266,7 +265,7 @@ class Kumofire:
             raise InvalidArgument(f"open() needs a file's path, or ':memory:'; found {path!r}")
         lease_ms = EMBEDDED.lease_ms if lease is None else duration_ms(lease, "lease", least=100)
         timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
-        bound = lambda storage: self.binding(storage, None, env, timing)  # noqa: E731
+        bound = lambda storage: self.binding(DiagnosingStorage(storage), None, env, timing)  # noqa: E731
         startup = [lambda jobs: jobs.sync_schedules(), *self._startup] if sync_schedules else self._startup
         async with open_embedded(path, bound, synchronous, startup, self._shutdown) as jobs:
             yield jobs

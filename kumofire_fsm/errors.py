@@ -35,6 +35,7 @@ __all__ = [
     "QueueError",
     "RowRefused",
     "SchemaMismatch",
+    "StatementRefused",
     "StoreError",
     "StoreOverloaded",
     "TooLarge",
@@ -44,6 +45,7 @@ __all__ = [
     "UnknownJob",
     "UnknownRun",
     "UnknownSchedule",
+    "UnknownStoreError",
     "UnsupportedMessageVersion",
     "WaitTimeout",
     "WranglerError",
@@ -186,6 +188,14 @@ class DailyLimitReached(StoreError):
 
 class RowRefused(StoreError):
     """A constraint or guard trigger refused a row; nothing of the statement was kept."""
+
+
+class StatementRefused(StoreError):
+    """The database cannot execute a statement as it is written or bound; nothing of it was kept."""
+
+
+class UnknownStoreError(StoreError):
+    """The database failed in a way that is not known here; nobody is blamed for it."""
 
 
 class CommitRefused(StoreError):

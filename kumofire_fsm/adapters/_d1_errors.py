@@ -1,6 +1,7 @@
 """Turns what D1 says into the package's errors: its exceptions are told apart by their text only.
 
-Texts: https://developers.cloudflare.com/d1/observability/debug-d1/
+What speaks of a row or of a statement is a list of its own; it comes first, because its texts quote the
+application's words. All else is the database's own trouble, known or not. Texts: https://developers.cloudflare.com/d1/observability/debug-d1/
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from kumofire_fsm.errors import (
     DatabaseFull,
     RowRefused,
     SchemaMismatch,
+    StatementRefused,
     StoreError,
     StoreOverloaded,
     TransientStoreError,
+    UnknownStoreError,
 )
 
 __all__ = ["translate"]
@@ -28,8 +31,15 @@ _KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
         SchemaMismatch,
         "a table or column is missing",
     ),
-    (r"constraint|kumofire:|malformed JSON|TOOBIG|too big", RowRefused, "the database refused a row"),
-    (r"SQLITE_ERROR\b", StoreError, "a statement is wrong"),
+    (r"constraint failed|kumofire:|malformed JSON|TOOBIG|too big", RowRefused, "the database refused a row"),
+    (
+        (
+            r"SQLITE_(ERROR|MISMATCH|RANGE|AUTH)\b|D1_TYPE_ERROR|D1_COLUMN_NOTFOUND|too many SQL variables"
+            r"|Wrong number of parameter bindings"
+        ),
+        StatementRefused,
+        "a statement is wrong",
+    ),
     (
         r"daily.*limit|free tier",
         DailyLimitReached,
@@ -41,7 +51,10 @@ _KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
         "the database is full",
     ),
     (
-        r"overloaded|exceeded timeout|too many requests queued|too many API requests",
+        (
+            r"overloaded|too much load|exceeded timeout|queued for too long|too many requests"
+            r"|too many API requests"
+        ),
         StoreOverloaded,
         "D1 is overloaded",
     ),
@@ -49,6 +62,8 @@ _KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
         (
             r"Network connection lost|caused object to be reset|code was updated|transient issue"
             r"|client disconnected|Internal error|storage operation exceeded|reset because|and was reset"
+            r"|long-running (export|import)|Failed to parse body as JSON|Replica disconnected|fetch failed"
+            r"|service unavailable|database is locked|SQLITE_(BUSY|LOCKED|INTERRUPT|IOERR|NOMEM|PROTOCOL)"
         ),
         TransientStoreError,
         "D1 was not reachable",
@@ -62,4 +77,4 @@ def translate(exc: BaseException) -> StoreError:
     for pattern, kind, meaning in _KINDS:
         if re.search(pattern, text, re.IGNORECASE):
             return kind(f"{meaning} ({text:.500})")
-    return StoreError(f"D1 failed: {text:.500}")
+    return UnknownStoreError(f"D1 failed: {text:.500}")

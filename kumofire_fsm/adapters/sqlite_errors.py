@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from typing import Final
 
 from kumofire_fsm.errors import (
     DatabaseFull,
     DatabaseReadOnly,
     RowRefused,
     SchemaMismatch,
+    StatementRefused,
     StoreError,
     TransientStoreError,
+    UnknownStoreError,
 )
 
 __all__ = ["translate"]
+
+
+_STATEMENT: Final = ("SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_RANGE")
+"""Codes that speak of a statement as it is written. An I/O error or a broken file, say, does not."""
+_BINDING: Final = (
+    "number of bindings",
+    "one statement at a time",
+    "rror binding parameter",
+    "is not supported",
+)
+"""Texts of Python's own module, which gives no code with them: a statement does not fit its values."""
 
 
 def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
@@ -44,8 +58,13 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
         why = "it is a directory" if path and os.path.isdir(path) else "does its directory exist?"  # noqa: PTH112
         return StoreError(f"the database cannot be opened{where}: {why}")
     if "no such table: kumofire" in text or "no such column" in text or "has no column" in text:
-        return SchemaMismatch(
+        mismatch = SchemaMismatch(
             f"the database's schema does not fit this code ({text}); run: kumofire migrate MODULE:APP "
             f"--sqlite {path or 'FILE'}"
         )
-    return StoreError(f"{name or type(exc).__name__}: {text}{where}")
+        mismatch.__cause__ = exc  # what is said where the schema turns out to fit
+        return mismatch
+    said = f"{name or type(exc).__name__}: {text}{where}"
+    if name in _STATEMENT or any(each in text for each in _BINDING):
+        return StatementRefused(said)
+    return UnknownStoreError(said)

@@ -65,8 +65,7 @@ def startable(binding: Binding, run: Moved) -> bool:
     What a person has moved there stays in its state: a hint starts whatever is claimable and due.
     """
     near = run.run_at <= binding.now() + binding.timing.horizon_ms
-    definition = binding.definition(run.job)
-    return near and definition is not None and definition.machine.has_role(run.state, Role.CLAIMABLE)
+    return near and binding.runs.specs[run.machine].has_role(run.state, Role.CLAIMABLE)
 
 
 def move_statement(binding: Binding, moves: Sequence[Move]) -> Statement:

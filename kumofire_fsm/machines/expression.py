@@ -96,8 +96,16 @@ class Call:
             yield from argument.names()
 
     def substitute(self, values: Mapping[str, Expression]) -> Expression:
-        """Return the same operation on arguments whose names are replaced."""
-        return Call(self.operator, tuple(each.substitute(values) for each in self.arguments))
+        """Return the same on arguments whose names are replaced, as far as that does not decide it."""
+        arguments = tuple(each.substitute(values) for each in self.arguments)
+        match self.operator, arguments:
+            case "is_none", (Literal(value),):
+                return Literal(int(value is None))
+            case "Or", (Literal(value), _) if value not in (None, 0):
+                return Literal(1)
+            case "when", (Literal(value), then, otherwise):
+                return then if value else otherwise
+        return Call(self.operator, arguments)
 
     def evaluate(self, row: Mapping[str, Scalar]) -> Scalar:
         """Return the value on a row, with SQL's rules for None."""

@@ -112,6 +112,19 @@ def _picked_sql(function: str) -> Callable[[str, str], str]:
     return sql
 
 
+def _or_sql(left: str, right: str) -> str:
+    text = f"{left} OR {right}"
+    return text if len(text) <= _WIDTH else f"{left}\n  OR {right}"
+
+
+def _when_sql(test: str, then: str, otherwise: str) -> str:
+    text = f"CASE WHEN {test} THEN {then} ELSE {otherwise} END"
+    if len(text) <= _WIDTH and "\n" not in text:
+        return text
+    test, then, otherwise = (each.replace("\n", "\n    ") for each in (test, then, otherwise))
+    return f"CASE\n  WHEN {test}\n    THEN {then}\n  ELSE {otherwise}\nEND"
+
+
 def _record_sql(history: str, event: str, state: str, now: str, facts: str) -> str:
     cut = (
         f"CASE WHEN length({history}) <= {HISTORY_CAP} THEN {history} ELSE (\n"
@@ -144,13 +157,11 @@ OPERATORS: dict[str, Operator] = {
     "Eq": Operator(2, _strict(lambda a, b: int(a == b)), "{} = {}".format, _COMPARISON),
     "NotEq": Operator(2, _strict(lambda a, b: int(a != b)), "{} <> {}".format, _COMPARISON),
     "And": Operator(2, _and, "{} AND {}".format, _AND),
-    "Or": Operator(2, _or, "{} OR {}".format, _OR),
+    "Or": Operator(2, _or, _or_sql, _OR),
     "Not": Operator(1, _strict(lambda a: int(not a)), "NOT {}".format, _NOT),
     "is_none": Operator(1, lambda a: int(a is None), "{} IS NULL".format, _COMPARISON),
     "least": Operator(2, _present(min), _picked_sql("min"), _WHOLE),
     "greatest": Operator(2, _present(max), _picked_sql("max"), _WHOLE),
     "record": Operator(5, _record, _record_sql, _WHOLE),
-    "when": Operator(
-        3, lambda test, a, b: a if test else b, "CASE WHEN {} THEN {} ELSE {} END".format, _WHOLE
-    ),
+    "when": Operator(3, lambda test, a, b: a if test else b, _when_sql, _WHOLE),
 }

@@ -24,7 +24,11 @@ HANDED_BACK = {"attempt": "attempt - 1", "suspect": "0"}
 """For edges that end an attempt without a failure: the attempt does not count."""
 _LEASE = "least(now + lease_ms, timeout_at)"
 _GRACE = "least(timeout_at, now + grace_ms)"
-_NEXT_TRY = "least(run_at - horizon_ms, expires_at)"
+_HINT = "when(hint_ms is None or now + horizon_ms < run_at, 0 - horizon_ms, hint_ms)"
+_NEXT_TRY = f"least(greatest(now, run_at) + {_HINT}, expires_at)"
+"""A dispatcher sends a hint shortly before the time; where one goes along with the move, only once that
+seems lost. So there is one hint at a time."""
+_NEXT_TRY_DOC = "shortly before its time, or once the hint that went along seems lost"
 
 
 class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
@@ -78,6 +82,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "alone": 1,
         "next_at": 0,
         "value": None,
+        "hint_ms": None,
     }
     role_sets = {
         Role.CLAIMABLE: _OPEN,
@@ -89,7 +94,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "Stored, waiting for its time; a dispatcher moves it into the queue when that is near.",
         role=Role.CLAIMABLE,
         initial=True,
-        deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc="shortly before its time"),
+        deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc=_NEXT_TRY_DOC),
     )
     queued = State(
         "A hint is on its way; whichever consumer reads it first starts the run.",
@@ -109,7 +114,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
     retrying = State(
         "An attempt failed or was lost, and another will follow when its backoff is over.",
         role=Role.CLAIMABLE,
-        deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc="shortly before its time"),
+        deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc=_NEXT_TRY_DOC),
     )
     canceling = State(
         "Somebody asked for it to stop while it ran; the handler is told, and has a grace period.",
@@ -150,12 +155,15 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         doc="The hint seems lost: another is sent, each later than the one before.",
     )
     nudge = Event(
-        queued.to.itself(),
+        queued.to.itself(
+            sets={
+                "deliveries": "greatest(deliveries - 1, 0)",  # what was refused was no delivery
+                "wake_at": "least(greatest(now, run_at) + lost_ms, expires_at)",
+            }
+        )
+        | ready.to.itself()
+        | retrying.to.itself(),
         by=Actor.DISPATCHER,
-        sets={
-            "deliveries": "greatest(deliveries - 1, 0)",  # what was refused was no delivery
-            "wake_at": "least(greatest(now, run_at) + lost_ms, expires_at)",
-        },
         doc="The queue refused the hint: send it again soon.",
     )
     start = Event(

@@ -205,7 +205,9 @@ class RunClient(RunLookup):
         binding = self._binding
         await self._check_event(check_id(run_id), event)
         binding.wake()
-        move = binding.move(run_id, event, next_at=next_at, facts=_facts(by=by, note=note))
+        # Whether one follows is for `startable` to say, and for the deadline of the state that is entered.
+        hint_ms = None if binding.queue is None else binding.timing.redeliver_ms
+        move = binding.move(run_id, event, next_at=next_at, hint_ms=hint_ms, facts=_facts(by=by, note=note))
         try:
             await fire_one(binding, move, startable)
         except TransitionNotAllowed as exc:

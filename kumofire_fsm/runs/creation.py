@@ -157,7 +157,7 @@ def _begin(
         "history": json.dumps([["create", first.id, now]], separators=(",", ":")),
     }
     timing = {**binding.timing.columns(), "now": now}
-    row["wake_at"] = first.deadline and first.deadline.at.evaluate({**row, **timing})
+    row["wake_at"] = first.deadline and first.deadline.at.evaluate({**spec.parameters, **row, **timing})
     for event in (event.id for event in spec.events if event.hints and enqueue):
         try:
             return spec.step(row, event, **timing)

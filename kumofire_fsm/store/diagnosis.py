@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from kumofire_fsm.errors import SchemaMismatch, StoreError
+from kumofire_fsm.errors import SchemaMismatch, StatementRefused, StoreError
 from kumofire_fsm.ports import Row, Statement, Storage
 from kumofire_fsm.store.rows import SCHEMA
 from kumofire_fsm.store.schema import VERSION
@@ -33,7 +33,8 @@ _FIND: Final = Statement(
 class DiagnosingStorage:
     """A storage whose `SchemaMismatch` says what the database has and what to do.
 
-    A table or column that is missing although the schema fits is the application's own: a `StoreError`.
+    A table or column that is missing although the schema fits is the application's own: a
+    `StatementRefused`.
     """
 
     def __init__(self, inner: Storage) -> None:
@@ -67,7 +68,7 @@ class DiagnosingStorage:
                 f"the database has schema {version}, which serves code for schema {serves} and newer; this "
                 f"code is for schema {VERSION}: deploy a newer kumofire_fsm ({found})"
             )
-        return StoreError(f"a statement does not fit the database: {found}")
+        return StatementRefused(f"a statement does not fit the database: {found.__cause__ or found}")
 
 
 def lacks_edge(error: Exception) -> bool:

@@ -52,6 +52,7 @@ class Move(NamedTuple):
         starts, claim: the fence of an attempt; None where a person or a deadline fires.
         value: a result, an error's text, progress: whatever the event carries.
         next_at: when the run is due next, as far as the event says so.
+        hint_ms: after how long the hint that goes along with the move counts as lost; None where none does.
         facts: what the history's entry says beside event, state and time, as JSON.
     """
 
@@ -68,6 +69,7 @@ class Move(NamedTuple):
     lost_ms: int = 0
     grace_ms: int = 0
     lease_ms: int = 0
+    hint_ms: int | None = None
 
 
 class Moved(NamedTuple):

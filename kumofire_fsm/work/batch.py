@@ -51,7 +51,8 @@ class Batch:
         """Call the handlers, one after the other or several at once, and settle how all ended."""
         registry = self._binding.registry
         try:
-            self._tasks.add(Attempt(self._binding, run, registry.get(run.job)) for run in runs)
+            hint_ms = self._binding.timing.redeliver_ms  # each came with a message
+            self._tasks.add(Attempt(self._binding, run, registry.get(run.job), hint_ms) for run in runs)
             for _ in runs:
                 self._tasks.next()  # side by side from the beginning, as far as may be
             await self._tasks.done()

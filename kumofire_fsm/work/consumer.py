@@ -21,6 +21,7 @@ from kumofire_fsm.values.message import read_message
 from kumofire_fsm.work.batch import Batch, SettleMode
 from kumofire_fsm.work.budget import Budget
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, conclude, without_claim
+from kumofire_fsm.work.renewal import one_hint_each, renewed
 
 __all__ = ["check_options", "consume", "consume_batch"]
 
@@ -64,6 +65,7 @@ async def consume_batch(
     except StoreError as exc:
         log.error("the database failed a claim (%s); the messages are delivered again", exc)
     final = [work.dispositions.get(each.run_id, each) if each.run_id else each for each in first]
+    final = await renewed(binding, messages, one_hint_each(final))
     for message, disposition in zip(messages, final, strict=True):
         conclude(message, disposition)
     return final
@@ -81,7 +83,9 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
             # It lost shared claims twice in a row: it starts alone, or not at all.
             if not batch.affords_more(1):
                 reason = "no statements are left"
-                batch.dispositions[run_id] = Disposition(run_id, ack=False, delay_s=1, reason=reason)
+                batch.dispositions[run_id] = Disposition(
+                    run_id, ack=False, delay_s=1, reason=reason, goes_on=True
+                )
                 continue
             await batch.work((await claim_hinted(binding, [run_id], alone=True)).runs)
         if run_id not in batch.dispositions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -26,12 +26,14 @@ class Disposition:
         run_id: the run it hints at; None when it could not be read.
         ack: whether it is acknowledged; else it is retried after ``delay_s`` seconds.
         reason: why, for logs.
+        goes_on: whether it stays the hint of its run, as long as the queue delivers it.
     """
 
     run_id: str | None
     ack: bool
     delay_s: int = 0
     reason: str = ""
+    goes_on: bool = field(default=False, compare=False)
 
 
 def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposition:
@@ -42,9 +44,9 @@ def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposit
     if definition is None or not definition.machine.has_role(moved.state, Role.CLAIMABLE):
         return Disposition(run_id, ack=True, reason=moved.state)
     wait = moved.run_at - binding.now()
-    if wait > binding.timing.horizon_ms:
+    if wait > binding.timing.horizon_ms or not _hinted(moved):
         return Disposition(run_id, ack=True, reason=f"{moved.state}; the dispatcher sends it again")
-    return Disposition(run_id, ack=False, delay_s=_seconds(wait), reason=moved.state)
+    return Disposition(run_id, ack=False, delay_s=_seconds(wait), reason=moved.state, goes_on=True)
 
 
 def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposition:
@@ -63,9 +65,22 @@ def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposit
     leased = spec.has_role(row.state, Role.LEASED)
     if not leased and row.expires_at is not None and row.expires_at <= now:
         return Disposition(run_id, ack=True, reason="expired; the dispatcher cancels it")
-    until = row.wake_at if leased and row.wake_at is not None else row.run_at
-    why = "another attempt holds its lease" if leased else "not due"
-    return Disposition(run_id, ack=False, delay_s=_seconds(until - now), reason=why)
+    if row.wake_at is not None and leased:
+        if row.wake_at <= now:
+            return Disposition(run_id, ack=True, reason="its lease ran out; the dispatcher sends another")
+        why = "another attempt holds its lease"
+        return Disposition(run_id, ack=False, delay_s=_seconds(row.wake_at - now), reason=why)
+    if row.wake_at is not None and now < row.wake_at and not _hinted(row):
+        return Disposition(run_id, ack=True, reason="not due; the dispatcher sends another in time")
+    return Disposition(run_id, ack=False, delay_s=_seconds(row.run_at - now), reason="not due", goes_on=True)
+
+
+def _hinted(run: Moved | RunRow) -> bool:
+    """Return whether the row of a run that may be started says that its hint is under way.
+
+    It does by its deadline: where none is, a dispatcher sends one before the run's time, else after it.
+    """
+    return run.wake_at is not None and run.run_at < run.wake_at
 
 
 def conclude(message: Any, disposition: Disposition) -> None:

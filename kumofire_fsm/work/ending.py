@@ -54,6 +54,8 @@ class Claim:
     binding: Binding
     run: ClaimedRun
     definition: Definition
+    hint_ms: int | None = None
+    """After how long its message counts as lost, which goes on with the run; None where it has no message."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -63,7 +65,8 @@ class Claim:
     def move(self, event: str, **what: Any) -> Move:
         """Return an event to fire on the run, fenced by this attempt's claim."""
         run = self.run
-        return self.binding.move(run.id, event, starts=run.starts, claim=run.claim, **what)
+        what |= {"starts": run.starts, "claim": run.claim, "hint_ms": self.hint_ms}
+        return self.binding.move(run.id, event, **what)
 
     def succeeded(self, value: Any, effects: Sequence[Statement]) -> Ending:
         """Store what the handler returned, together with the SQL that it registered."""

@@ -10,10 +10,18 @@ from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.moves import fire, follow, move_statement, read_runs
-from kumofire_fsm.errors import CommitRefused, RowRefused, SchemaMismatch, StoreError, TransientStoreError
+from kumofire_fsm.errors import (
+    CommitRefused,
+    RowRefused,
+    StatementRefused,
+    StoreError,
+    TransientStoreError,
+    UnknownStoreError,
+)
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import history_entries
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.diagnosis import lacks_edge
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.rows import Move, Moved, RunRow
 from kumofire_fsm.values.times import moment
@@ -110,7 +118,7 @@ async def _commit(binding: Binding, ending: Ending) -> Settled:
             return await _settle_together(
                 binding, [instead._replace(move=instead.move._replace(now=move.now))]
             )
-        if pause is None or not isinstance(error, TransientStoreError):
+        if pause is None or not isinstance(error, TransientStoreError | UnknownStoreError):
             raise error
         await binding.clock.sleep(pause)
     raise AssertionError
@@ -144,8 +152,11 @@ def _owns(move: Move, row: RunRow) -> bool:
 
 
 def _is_theirs(error: StoreError) -> bool:
-    """Return whether an error is about the statements, and not about the database's health."""
-    return isinstance(error, RowRefused | SchemaMismatch) or type(error) is StoreError
+    """Return whether an error is known to be about the handler's statements.
+
+    What is unknown is nobody's fault, and an edge or a table of ours that is missing is not a handler's.
+    """
+    return isinstance(error, RowRefused | StatementRefused) and not lacks_edge(error)
 
 
 def _warn_of_late(move: Move) -> None:

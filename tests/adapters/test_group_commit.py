@@ -10,7 +10,7 @@ import time
 import pytest
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.errors import RowRefused, StoreError
+from kumofire_fsm.errors import RowRefused, StatementRefused, StoreError
 from kumofire_fsm.ports import Statement
 
 
@@ -102,7 +102,7 @@ def test_a_failing_statement_fails_its_caller_alone(path, things, stored):
     assert answers[0] == [("a",)]
     assert type(answers[1]) is RowRefused
     assert type(answers[2]) is RowRefused
-    assert type(answers[3]) is StoreError
+    assert type(answers[3]) is StatementRefused
     assert answers[4] == [("c",)]
     assert stored() == ["a", "c"]
     assert commits == 1

@@ -116,16 +116,22 @@ async def test_a_message_delivered_twice_in_one_batch_runs_once_and_both_are_ack
 
 
 @pytest.mark.parametrize(
-    ("delay", "disposition"), [(30, 30), (0.2, 1), (89.5, 90), (86_400, 86_400), (200_000, 86_400)]
+    ("delay", "disposition"),
+    [(30, 30), (0.2, 1), (89.5, 90), (90.5, "ack"), (86_400, "ack"), (200_000, "ack")],
 )
 async def test_an_early_message_is_retried_when_its_run_is_due(
-    kit: Kit, delay: float, disposition: int
+    kit: Kit, delay: float, disposition: int | str
 ) -> None:
+    """Where the run is so far off that a dispatcher sends a hint in time, this one is not needed."""
     kit.job("none")(nothing)
     async with kit.bound() as w:
         run_id = await w.create("none", delay=delay)
         assert await w.deliver(run_id) == [disposition]
         assert (await w.status(run_id)).attempt == 0
+        kit.clock.advance(delay - 30)
+        w.queue.clear()
+        await w.jobs.dispatch()
+        assert w.queue.sent == ([(run_id, 30)] if disposition == "ack" else [])
 
 
 async def test_a_message_for_a_settled_run_is_acknowledged(kit: Kit) -> None:

@@ -35,6 +35,7 @@ PUBLIC = {
         TransitionError TransitionNotAllowed GuardFailed Conflict LeaseLost DedupeConflict
         InvalidMessage UnsupportedMessageVersion QueueError WaitTimeout
         StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused
+        StatementRefused UnknownStoreError
         CommitRefused SchemaMismatch MigrationConflict WranglerError
         FileReplaced OpenedElsewhere
     """,

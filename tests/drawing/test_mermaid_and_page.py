@@ -46,7 +46,9 @@ def test_a_state_says_how_it_is_entered_and_left_and_what_its_deadline_does():
         "meaning": "Stored, waiting for its time; a dispatcher moves it into the queue when that is near.",
         "entered by": "snooze, reschedule, redrive",
         "left by": "enqueue, start, expire, cancel",
-        "deadline": "shortly before its time: at least(run_at - horizon_ms, expires_at) fires expire, enqueue",
+        "deadline": "shortly before its time, or once the hint that went along seems lost: at "
+        "least(greatest(now, run_at) + when(hint_ms is None or now + horizon_ms < run_at, 0 - horizon_ms, "
+        "hint_ms), expires_at) fires expire, enqueue",
     }
     assert [row[1] for row in states[-3:]] == [
         "settled, success",

@@ -16,6 +16,8 @@ RUN_EDGES = [
     ("enqueue", "retrying", "queued", ""),
     ("redeliver", "queued", "queued", ""),
     ("nudge", "queued", "queued", ""),
+    ("nudge", "ready", "ready", ""),
+    ("nudge", "retrying", "retrying", ""),
     ("start", "ready", "running", DUE),
     ("start", "queued", "running", DUE),
     ("start", "retrying", "running", DUE),
@@ -188,9 +190,9 @@ def test_a_settled_run_has_its_outcome_and_an_inherited_state_keeps_it(declare):
 def test_a_deadline_says_when_it_is_in_a_few_words():
     words = {s.id: s.deadline.doc for s in RunMachine.spec.states if s.deadline}
     assert words == {
-        "ready": "shortly before its time",
+        "ready": "shortly before its time, or once the hint that went along seems lost",
         "queued": "the hint seems lost",
         "running": "the lease ends",
-        "retrying": "shortly before its time",
+        "retrying": "shortly before its time, or once the hint that went along seems lost",
         "canceling": "the lease ends",
     }

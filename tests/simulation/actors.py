@@ -25,6 +25,7 @@ class Actor:
         concurrency: how many handlers it may have under way; None for one that calls none.
         limit: how many rows one statement of it may move; None where its input bounds it.
         saw: for each run the row that a statement last gave it.
+        sent: the runs for which the queue took a hint of it.
         position: what it has been told so far; equal positions behave alike.
     """
 
@@ -37,6 +38,7 @@ class Actor:
         self.limit: int | None = None
         self.deliveries: list[Any] = []
         self.saw: dict[str, Any] = {}
+        self.sent: set[str] = set()
         self.position = 0
         self.entropy = random.Random(key)
 

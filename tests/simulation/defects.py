@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 from kumofire_fsm.errors import QueueError, TransientStoreError
@@ -29,6 +30,7 @@ __all__ = [
     "moved_away",
     "never",
     "refusing",
+    "sent_twice",
     "settled_inside",
     "taken_away",
     "twice",
@@ -192,6 +194,16 @@ def unread(_read_runs: Any) -> Any:
         return {}
 
     return nothing
+
+
+def sent_twice(renewed: Any) -> Any:
+    """Send a fresh message beside each that goes on, and keep that too."""
+
+    async def beside(binding: Any, messages: Any, dispositions: Any) -> Any:
+        await renewed(binding, [SimpleNamespace(attempts=3) for _ in messages], dispositions)
+        return dispositions
+
+    return beside
 
 
 def final(_failed: Any) -> Any:

@@ -197,8 +197,25 @@ class Monitor:
         expired = run.expires_at is not None and run.expires_at <= actor.now()
         if SPEC.has_role(run.state, Role.LEASED) and run.wake_at > actor.now():
             self.found("messages are kept", f"one for {run_id} was acknowledged while its lease holds")
-        if SPEC.has_role(run.state, Role.CLAIMABLE) and not expired:
+        if not SPEC.has_role(run.state, Role.CLAIMABLE) or expired or run_id in actor.sent:
+            return
+        if any((each.message.run_id, each.disposition) == (run_id, "retry") for each in actor.deliveries):
+            return  # a copy of it stays
+        if not actor.now() < run.wake_at <= run.run_at:  # else a dispatcher is to send another in time
             self.found("messages are kept", f"one for {run_id} was acknowledged, which waits for a start")
+
+    def hinted(self, actor: Actor, run_id: str, waits: Sequence[int]) -> None:
+        """Check a hint that is sent while others for its run are in the queue, due at these times.
+
+        A person may move a run whose hint is under way, and one that is long overdue counts as lost.
+        """
+        world = self._world
+        actor.sent.add(run_id)
+        if not world.unharmed() or run_id in self.moved_by_hand:
+            return
+        lost = world.now - world.timing.redeliver_ms + TOLERANCE_MS
+        if any(at > lost for at in waits):
+            self.found("one live hint", f"{actor.name} sends one for {run_id}, whose hint is under way")
 
     def unsettled(self) -> list[Any]:
         """Return the runs that still have to settle."""

@@ -21,7 +21,7 @@ from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.schedules import changes as schedule_changes
 from kumofire_fsm.schedules import occurrences
 from kumofire_fsm.store.runs import RunStatements
-from kumofire_fsm.work import consumer
+from kumofire_fsm.work import consumer, disposition
 from kumofire_fsm.work.attempt import Attempt
 from simulation.defects import (
     always_alone,
@@ -35,6 +35,7 @@ from simulation.defects import (
     moved_away,
     never,
     refusing,
+    sent_twice,
     settled_inside,
     taken_away,
     twice,
@@ -163,6 +164,13 @@ MUTANTS = (
         r"schedules\.advance",
         ((r"\s+AND r\.revision = a\.revision\s+AND \(a\.due IS NULL OR r\.next_at = a\.due\)", ""),),
     ),
+    Mutant(
+        "a row does not tell of its hint",
+        r"runs\.(retry|snooze)",
+        ((r"[am]\.hint_ms IS NULL", "1"),),
+        patches=((disposition, "_hinted", lambda _: lambda _: True),),
+    ),
+    Mutant("a worn message is sent twice", patches=((consumer, "renewed", sent_twice),)),
     Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),)),
     Mutant("a last attempt is not the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "1"),)),
     Mutant("a failure is the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "0"),)),

@@ -38,6 +38,7 @@ class Delivery:
         self._actor, self.message = actor, message
         self.body: Any = message_body(message.run_id)
         self.disposition: str | None = None
+        self.attempts = message.deliveries
 
     def ack(self) -> None:
         """Take the message off the queue."""
@@ -64,6 +65,8 @@ class Queue:
         """Take hints from an actor's call."""
         dice, faults = self._world.faults.dice, self._world.faults
         for i, hint in enumerate(hints):
+            waits = [at for at, message in self.waiting if message.run_id == hint.run_id]
+            self._world.monitor.hinted(actor, hint.run_id, waits)
             message = Message(hint.run_id, dice.bits(200, actor.key, call, i))
             fault = faults.strike(MESSAGE, message.key)
             if fault is not None:

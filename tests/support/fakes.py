@@ -84,6 +84,7 @@ class FakeMessage:
 
     def __init__(self, body: Any) -> None:
         self.body = body
+        self.attempts = 1
         self.dispositions: list[str | int] = []
 
     @classmethod
@@ -101,6 +102,61 @@ class FakeMessage:
         """The one disposition it got."""
         assert len(self.dispositions) == 1, self.dispositions
         return self.dispositions[0]
+
+
+class FakeQueue:
+    """A queue that delivers when messages are due, counts deliveries, and has a dead-letter queue.
+
+    Attributes:
+        deliveries: how many messages were delivered so far.
+        most: the most messages of one run that were in the queue at once.
+        dead: the runs of the messages that were given up.
+    """
+
+    def __init__(self, clock: VirtualClock, *, max_retries: int = 3) -> None:
+        self._clock, self._retries = clock, max_retries
+        self.deliveries = 0
+        self.dead: list[str] = []
+        self.refusing = False
+        self._waiting: list[tuple[int, str, int]] = []
+        self.most = 0
+
+    async def send(self, hints: Sequence[Hint]) -> None:
+        if self.refusing:
+            raise QueueError("the queue takes nothing")
+        for hint in hints:
+            self._put(hint.run_id, hint.delay_s, 0)
+
+    def holds(self, run_id: str) -> int:
+        """Return how many messages of a run wait."""
+        return [each for _, each, _ in self._waiting].count(run_id)
+
+    def next_at(self) -> int | None:
+        """Return when the next message is due, in milliseconds."""
+        return min((at for at, _, _ in self._waiting), default=None)
+
+    async def deliver(self, jobs: Any, batch: int = 100, **options: Any) -> None:
+        """Deliver what is due, batch by batch."""
+        while due := [each for each in self._waiting if each[0] <= self._clock.now()][:batch]:
+            self._waiting = [each for each in self._waiting if each not in due]
+            messages = []
+            for _, run_id, before in due:
+                message = FakeMessage.of(run_id)
+                message.attempts = before + 1
+                messages.append(message)
+            self.deliveries += len(messages)
+            await jobs.consume_batch(FakeBatch(messages), **options)
+            for (_, run_id, before), message in zip(due, messages, strict=True):
+                if message.disposition == "ack":
+                    continue
+                if before >= self._retries:
+                    self.dead.append(run_id)
+                else:
+                    self._put(run_id, int(message.disposition), before + 1)
+
+    def _put(self, run_id: str, delay_s: int, deliveries: int) -> None:
+        self._waiting.append((self._clock.now() + delay_s * 1000, run_id, deliveries))
+        self.most = max(self.most, self.holds(run_id))
 
 
 class FakeBatch:

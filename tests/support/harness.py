@@ -145,6 +145,7 @@ class Kit:
         *,
         app: Kumofire | None = None,
         with_queue: bool = True,
+        real_queue: Any = None,
         env: Any = None,
         timing: Timing | None = None,
         max_statements: int | None = None,
@@ -154,7 +155,7 @@ class Kit:
         storage, queue = SqliteStorage(path, synchronous="OFF"), RecordingQueue()
         try:
             counting = CountingStorage(storage)
-            sends = queue if with_queue else None
+            sends = (real_queue or queue) if with_queue else None
             jobs = app.bind(db=counting, queue=sends, env=env, timing=timing, max_statements=max_statements)
             specs = list(jobs._binding.runs.specs.values())
             await storage.call(lambda db: migrate(db, specs))

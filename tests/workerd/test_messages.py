@@ -105,7 +105,7 @@ def test_many_copies_of_a_message_at_once_call_the_handler_once(jobs: Server) ->
     assert (calls(jobs, run_id), state_of(jobs, run_id)) == ([1], ("succeeded", 1))
 
 
-@pytest.mark.parametrize(("delay", "wait"), [(5, 5), (3600, 3600), (200_000, 86_400)])
+@pytest.mark.parametrize(("delay", "wait"), [(5, 5), (60, 60), (90, 90)])
 def test_a_message_that_comes_early_waits_for_the_time_of_its_run(
     jobs: Server, delay: int, wait: int
 ) -> None:
@@ -117,6 +117,19 @@ def test_a_message_that_comes_early_waits_for_the_time_of_its_run(
     jobs.call("stand", later=delay - 3)
     assert jobs.deliver("jobs", [hint(run_id)]).acked == ["m0"]
     assert calls(jobs, run_id) == [1]
+
+
+@pytest.mark.parametrize("delay", [3600, 200_000])
+def test_a_message_that_comes_long_before_the_time_of_its_run_is_not_needed(jobs: Server, delay: int) -> None:
+    jobs.call("stand")
+    run_id = create_unsent(jobs, delay=delay)
+    assert jobs.deliver("jobs", [hint(run_id)]).acked == ["m0"]
+    assert jobs.tick().status == 200
+    assert state_of(jobs, run_id) == ("ready", 0)
+    jobs.call("stand", later=delay - 90)
+    assert jobs.tick().status == 200
+    assert state_of(jobs, run_id) == ("queued", 0)
+    assert jobs.deliver("jobs", [hint(run_id)]).retried == {"m0": 90}
 
 
 def test_a_message_of_a_settled_run_is_acknowledged(jobs: Server) -> None:
@@ -160,14 +173,26 @@ def test_only_what_cannot_be_read_ends_in_the_dead_letter_queue(jobs: Server) ->
     assert log.count("a message must be JSON; found 'text'") == 3
 
 
-def test_a_run_with_more_attempts_than_its_message_goes_on_by_the_tick(jobs: Server) -> None:
+def test_a_run_with_more_attempts_than_its_message_gets_a_fresh_one(jobs: Server) -> None:
     run_id = create(jobs, {"fails": 4}, name="stubborn")
-    until(jobs, lambda: facts_of(jobs, "dead") != [])
-    assert [fact["body"] for fact in facts_of(jobs, "dead")] == [hint(run_id)]
-    assert (calls(jobs, run_id), state_of(jobs, run_id)) == ([1, 2, 3], ("retrying", 3))
-    assert jobs.tick().status == 200
+    until(jobs, lambda: state_of(jobs, run_id) == ("retrying", 2))
+    assert jobs.tick().status == 200, "its hint is under way: none is sent"
     until(jobs, lambda: succeeded(jobs, run_id))
     assert (calls(jobs, run_id), state_of(jobs, run_id)) == ([1, 2, 3, 4, 5], ("succeeded", 5))
+    assert facts_of(jobs, "dead") == []
+
+
+def test_a_run_that_is_retried_has_one_message_whatever_the_ticks(jobs: Server) -> None:
+    jobs.call("stand")
+    run_id = create_unsent(jobs, {"fails": 4}, max_attempts=5)
+    for attempt in range(1, 5):
+        wait = jobs.deliver("jobs", [hint(run_id)]).retried["m0"]
+        for passed in (0, wait + 60):
+            jobs.call("stand", later=passed)
+            assert jobs.tick().status == 200
+            assert state_of(jobs, run_id) == ("retrying", attempt), "a tick that sends one enqueues it"
+    assert jobs.deliver("jobs", [hint(run_id)]).acked == ["m0"]
+    assert calls(jobs, run_id) == [1, 2, 3, 4, 5]
 
 
 # -- a queue that refuses ---------------------------------------------------------------------------
