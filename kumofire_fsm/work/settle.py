@@ -26,10 +26,11 @@ PAUSES_S: Final = (0.1, 0.4)
 
 
 class Settled(NamedTuple):
-    """The runs that moved, by id, and the endings that the database failed to store."""
+    """The runs that moved, by id, the endings that the database failed to store, and why."""
 
     moved: dict[str, Moved]
     failed: list[Ending]
+    why: StoreError | None = None
 
 
 async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
@@ -43,8 +44,7 @@ async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
     try:
         moved = await (_commit(binding, first) if first.effects else _settle_together(binding, endings))
     except StoreError as exc:
-        log.error("the database failed to settle %d runs: %s", len(endings), exc)
-        return Settled({}, list(endings))
+        return Settled({}, list(endings), exc)
     return Settled(moved, [])
 
 
