@@ -6,8 +6,8 @@ above the port, and an adapter only transports it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 __all__ = ["Clock", "Entropy", "Hint", "Queue", "Row", "Statement", "Storage"]
@@ -28,6 +28,8 @@ class Statement:
         reads: whether it changes nothing.
         idempotent: whether running it twice does what running it once does.
         parameters: of a caller's own statement, bound one by one; empty for ours.
+        anew: gives the argument as it is when the statement is executed. The time of a write is taken when it
+            is written: a lease that was reckoned before a wait for the database would be old already.
     """
 
     name: str
@@ -37,6 +39,11 @@ class Statement:
     reads: bool = False
     idempotent: bool = False
     parameters: tuple[str | int | float | None, ...] = ()
+    anew: Callable[[], str | None] | None = field(default=None, compare=False, repr=False)
+
+    def given(self) -> str | None:
+        """Return the argument; an adapter asks for it when it executes the statement, in whatever thread."""
+        return self.argument if self.anew is None else self.anew()
 
 
 class Storage(Protocol):
@@ -80,6 +87,10 @@ class Clock(Protocol):
 
     def now(self) -> int:
         """Return milliseconds since 1970, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow, however somebody sets the clock; for durations."""
         ...
 
     async def sleep(self, seconds: float) -> None:

@@ -59,7 +59,8 @@ class D1Storage:
 
     def _prepared(self, statement: Statement) -> Any:
         prepared = self._binding.prepare(statement.sql)
-        values = statement.parameters if statement.argument is None else (statement.argument,)
+        argument = statement.given()
+        values = statement.parameters if argument is None else (argument,)
         return prepared.bind(*(_null() if each is None else each for each in values)) if values else prepared
 
     async def _patiently(self, send: Callable[[], Awaitable[Any]], *, idempotent: bool) -> Any:

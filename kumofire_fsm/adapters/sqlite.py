@@ -188,10 +188,11 @@ def back_up(path: str | Path, to: str | Path) -> None:
 
 
 def _run(db: sqlite3.Connection, statement: Statement) -> list[Row]:
-    if statement.argument is None:
+    argument = statement.given()
+    if argument is None:
         return db.execute(statement.sql, statement.parameters).fetchall()
     # By name: Python 3.12 takes ?1 for a named placeholder, and warns of a sequence.
-    return db.execute(statement.sql, {"1": statement.argument}).fetchall()
+    return db.execute(statement.sql, {"1": argument}).fetchall()
 
 
 def _run_all(db: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:

@@ -17,6 +17,10 @@ class SystemClock:
         """Return milliseconds since 1970, UTC."""
         return time.time_ns() // 1_000_000
 
+    def monotonic(self) -> float:
+        """Return seconds that nobody sets."""
+        return time.monotonic()
+
     async def sleep(self, seconds: float) -> None:
         """Sleep on the event loop."""
         await asyncio.sleep(seconds)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from kumofire_fsm.embedded._alarm import Alarm
 from kumofire_fsm.embedded._threads import HandlerThreads
 from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import claim_due
-from kumofire_fsm.errors import StoreError
 from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
@@ -33,8 +33,6 @@ LOOK_SECONDS: Final = 0.01
 """How often the end looks whether the handlers have ended; their tasks may go on without them."""
 ROOM_SECONDS: Final = 1.0
 """For how long no other work is claimed so that a suspect run can be alone; doubles when in vain."""
-RETRY_SECONDS: Final = 1.0
-"""After how long a claim or settle is tried again that the database failed."""
 
 
 class WorkerPool:
@@ -53,6 +51,9 @@ class WorkerPool:
         self._binding, self._concurrency = binding, concurrency
         self.in_flight: dict[tuple[str, int], Attempt] = {}
         self._endings: list[Ending] = []
+        self._failed: list[Ending] = []
+        """Endings that the database failed to store; nothing is settled until they are tried again."""
+        self._settling: list[Ending] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._executor = self._threads()
         self._stopped = asyncio.Event()
@@ -63,6 +64,10 @@ class WorkerPool:
         self._facts = json_facts(by=name)
         self._loop = asyncio.get_running_loop()
         self._upkeep = Upkeep(binding, self, data_version)
+        self._claims = self._upkeep.trouble("runs cannot be claimed")
+        self._settles = self._upkeep.trouble("endings cannot be stored")
+        self._claim_again = Alarm(self._loop, self.wake)
+        self._settle_again = Alarm(self._loop, self._retry_settles)
         self._handlers = HandlerTasks(self._call, concurrency)
 
     def _threads(self) -> ThreadPoolExecutor:
@@ -73,6 +78,7 @@ class WorkerPool:
         names = ", ".join(sorted(self._binding.registry.jobs)) or "none"
         log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
         self._binding.wake = on_loop(self._loop, self.wake)  # elsewhere the storage refuses what follows
+        self._binding.held = self._held
         self._upkeep.start()
         try:
             self.wake()
@@ -80,6 +86,7 @@ class WorkerPool:
         finally:
             self._stopped.set()
             self._binding.wake = lambda: None
+            self._claim_again.cancel()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Take no new work; `run` returns."""
@@ -99,6 +106,7 @@ class WorkerPool:
             await asyncio.wait([quiet], timeout=grace)
             quiet.cancel()
         self._at_once = True  # what the database refuses from here on is left to the leases
+        self._retry_settles()
         for attempt in list(self.in_flight.values()):
             attempt.stop("shutdown")
         patience = self._loop.time() + CANCEL_SECONDS
@@ -114,6 +122,7 @@ class WorkerPool:
             else:
                 await asyncio.sleep(LOOK_SECONDS)
         await asyncio.gather(*self._upkeep.end(), return_exceptions=True)  # it kept the leases until now
+        self._binding.held = tuple
         await self._handlers.end(patient=self._loop.time() <= patience)
         self._executor.shutdown(wait=False, cancel_futures=True)
         log.info("a worker has stopped; nothing of its own is under way")
@@ -130,6 +139,14 @@ class WorkerPool:
         """Look for work at the end of this turn of the event loop."""
         self._claim_wanted = True
         self._set_turn()
+
+    def unsettled(self) -> list[Ending]:
+        """Return the endings that the database has failed to store so far."""
+        return self._failed
+
+    def _held(self) -> list[str]:
+        unsettled = (ending.move.id for ending in (*self._failed, *self._endings, *self._settling))
+        return [*(run_id for run_id, _ in self.in_flight), *unsettled]
 
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone."""
@@ -151,6 +168,9 @@ class WorkerPool:
     def _turn(self) -> None:
         """Start a settle and a claim; what both submit shares a commit."""
         self._turn_is_set = False
+        if self._settle_again.is_set:  # the database fails: one try at a time
+            self._failed += self._endings
+            self._endings.clear()
         endings, self._endings = self._endings, []
         plain = [ending for ending in endings if not ending.effects]
         for start in range(0, len(plain), SETTLE_AT_ONCE):
@@ -159,7 +179,8 @@ class WorkerPool:
             if ending.effects:
                 self._start(self._settle([ending]))
         free = self._concurrency - len(self.in_flight)
-        open_ = not (self._claiming or self._exclusive or self._stopped.is_set())
+        closed = self._claiming or self._exclusive or self._stopped.is_set() or self._claim_again.is_set
+        open_ = not closed
         if self.in_flight and self._loop.time() < self._room_until:
             open_ = False
         if self._claim_wanted and free > 0 and open_:
@@ -172,23 +193,36 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _settle(self, endings: Sequence[Ending]) -> None:
-        while failed := (await settle(self._binding, endings)).failed:
-            if self._at_once:
-                log.error("%d endings were not stored; their leases run out", len(failed))
-                return
-            await asyncio.sleep(RETRY_SECONDS)
-            endings = failed
+        self._settling += endings
+        try:
+            why = (await settle(self._binding, endings)).why
+        finally:
+            done = set(map(id, endings))
+            self._settling = [each for each in self._settling if id(each) not in done]
+        if why is None:
+            self._settles.over()
+        elif self._at_once:
+            log.error("%d endings were not stored; their leases run out: %s", len(endings), why)
+        else:
+            self._failed += endings
+            self._settle_again.within(self._settles.failed(why))
+
+    def _retry_settles(self) -> None:
+        self._settle_again.cancel()
+        self._endings += self._failed
+        self._failed.clear()
+        self._set_turn()
 
     async def _claim(self, free: int, *, alone: bool) -> None:
         binding = self._binding
         try:
             runs, found = await claim_due(binding, free, alone=alone, facts=self._facts)
         except Exception as exc:
-            log.error("no runs could be claimed: %s", exc, exc_info=not isinstance(exc, StoreError))
-            self._loop.call_later(RETRY_SECONDS, self.wake)
-            runs, found = [], 0
+            self._claim_again.within(self._claims.failed(exc))
+            return
         finally:
             self._claiming = False
+        self._claims.over()
         attempts = [Attempt(binding, run, binding.registry.get(run.job)) for run in runs]
         if self._stopped.is_set():  # it was on its way when the end began
             self._endings += [attempt.released() for attempt in attempts]

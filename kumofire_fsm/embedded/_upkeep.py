@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.embedded._alarm import Alarm
+from kumofire_fsm.embedded._lease_trust import LeaseTrust
+from kumofire_fsm.embedded._trouble import Trouble
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.due import sweep
 from kumofire_fsm.engine.moves import fire
-from kumofire_fsm.errors import KumofireError, StoreError
+from kumofire_fsm.errors import StoreError
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
 from kumofire_fsm.work.attempt import Attempt
+from kumofire_fsm.work.ending import Ending
 
 __all__ = ["Upkeep"]
 
@@ -22,15 +26,19 @@ IDLE_AFTER_SECONDS: Final = 2.0
 PLAN_SECONDS: Final = 0.01
 SWEEP_LIMIT: Final = 500
 SWEEP_SECONDS: Final = 5.0
-"""A sweep is due at the next deadline, and at the latest after this."""
+"""A sweep is due at the next deadline, and at the latest after this or a quarter of a lease."""
 OVERDUE_SECONDS: Final = 1.0
 """When to look again at due work that nobody here may take, such as a job that is not known."""
+DAY_SECONDS: Final = 86_400.0
 
 
 class Worker(Protocol):
     """What the duties are for."""
 
     in_flight: dict[tuple[str, int], Attempt]
+
+    def unsettled(self) -> Sequence[Ending]:
+        """Return the endings that the database has failed to store so far."""
 
     def wake(self) -> None:
         """Look for work."""
@@ -47,23 +55,39 @@ class Upkeep:
 
     def __init__(self, binding: Binding, pool: Worker, data_version: Callable[[], int]) -> None:
         self._binding, self._pool, self._data_version = binding, pool, data_version
+        self._loop = asyncio.get_running_loop()
+        self._lease_ms = binding.timing.lease_ms or 15_000
+        self._trust = LeaseTrust(self._lease_ms, binding.now, self._loop.time)
         self._attention = asyncio.Event()
         self._planning = False
-        self._overdue: int | None = None
+        self._overdue: tuple[int | None, int | None] = None, None
         self._plan_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._start_timer: asyncio.TimerHandle | None = None
-        self._fire_timer: asyncio.TimerHandle | None = None
+        self._start_alarm = Alarm(self._loop, pool.wake)
+        self._fire_alarm = Alarm(self._loop, self._attention.set)
+        self._plans = self.trouble("the next deadline cannot be read")
+        self._renew_after = self._pause = min(self._lease_ms / 3000, 5.0)
+        self._seen: int | None = None
+        self._quiet_since = self._loop.time()
+
+    def trouble(self, what: str) -> Trouble:
+        """Return what tells of a duty's outages; its pauses fit into a lease."""
+        return Trouble(what, self._loop.time, self._lease_ms / 6000)
 
     def start(self) -> None:
         """Begin all duties."""
-        for duty in (self.keep_leases, self._keep_deadlines, self._watch, self._make_room):
-            self._keep(_ever(duty))
+        for what, duty in {
+            "leases cannot be renewed": self.keep_leases,
+            "deadlines cannot be fired": self._keep_deadlines,
+            "other processes cannot be watched": self._watch,
+            "suspect runs cannot be looked for": self._make_room,
+        }.items():
+            self._keep(_ever(duty, self.trouble(what)))
 
     def end(self) -> set[asyncio.Task[None]]:
         """Cancel all duties, plans and timers; return the tasks that are to be waited for."""
         self._planning = True  # and so no plan is made any more
-        for pending in (self._plan_timer, self._start_timer, self._fire_timer, *self._tasks):
+        for pending in (self._plan_timer, self._start_alarm, self._fire_alarm, *self._tasks):
             if pending is not None:
                 pending.cancel()
         return set(self._tasks)
@@ -73,21 +97,25 @@ class Upkeep:
         self._tasks.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(self._tasks.discard)
 
-    async def keep_leases(self) -> None:
-        """Renew the leases of all runs under way, in one statement, three times a lease."""
-        lease_ms = self._binding.timing.lease_ms or 15_000
-        pause = min(lease_ms / 3000, 5.0)
-        while True:
-            await asyncio.sleep(pause)
-            try:
-                await self._renew(lease_ms)
-            except StoreError as exc:
-                log.error("leases could not be renewed: %s", exc)
+    # -- duties: each is done again and again -----------------------------------------------------
 
-    async def _renew(self, lease_ms: int) -> None:
+    async def keep_leases(self) -> None:
+        """Renew the leases of all runs under way, in one statement: three times a lease, or after a wait."""
+        await asyncio.sleep(self._renew_after)
+        began, self._renew_after = self._loop.time(), 0.0
+        await self._renew()
+        waited = self._loop.time() - began > self._pause  # then the lease may be an old one
+        self._renew_after = 0.0 if waited else self._pause
+
+    async def _renew(self) -> None:
         attempts = list(self._pool.in_flight.values())
-        now = self._binding.now()
-        moves = [a.move("heartbeat", now=now, lease_ms=lease_ms) for a in attempts]
+        moves = [a.move("heartbeat", lease_ms=self._lease_ms) for a in attempts]
+        moves += [
+            self._binding.move(
+                e.move.id, "heartbeat", starts=e.move.starts, claim=e.move.claim, lease_ms=self._lease_ms
+            )
+            for e in self._pool.unsettled()
+        ]
         moved = await fire(self._binding, moves)
         for attempt in attempts:
             if attempt.key not in self._pool.in_flight:
@@ -98,91 +126,83 @@ class Upkeep:
                 self._pool.lost(attempt)
 
     async def _keep_deadlines(self) -> None:
-        while True:
-            self._attention.clear()
-            try:
-                jobs = await advance_due_schedules(self._binding, limit=SWEEP_LIMIT)
-                moved = await sweep(self._binding, limit=SWEEP_LIMIT, hints="none")
-            except KumofireError as exc:
-                log.error("deadlines could not be fired: %s", exc)
-                await asyncio.sleep(OVERDUE_SECONDS)
-                continue
-            if jobs.made or moved.moved:
-                self._pool.wake()
-            if not moved.more and not jobs.more:
-                self.plan_soon()
-                await _wait(self._attention, SWEEP_SECONDS)
+        self._attention.clear()
+        jobs = await advance_due_schedules(self._binding, limit=SWEEP_LIMIT)
+        moved = await sweep(self._binding, limit=SWEEP_LIMIT, hints="none", leases_end=self._trust)
+        if jobs.made or moved.moved:
+            self._pool.wake()
+        if not moved.more and not jobs.more:
+            self.plan_soon()
+            await _wait(self._attention, min(SWEEP_SECONDS, self._trust.sweep_seconds()))
 
     async def _watch(self) -> None:
         """Look for work when another connection has committed."""
-        loop = asyncio.get_running_loop()
-        seen, quiet_since = self._data_version(), loop.time()
-        while True:
-            idle = loop.time() - quiet_since > IDLE_AFTER_SECONDS
-            await asyncio.sleep(POLL_IDLE_SECONDS if idle else POLL_SECONDS)
-            version = self._data_version()
-            if version != seen:
-                seen, quiet_since = version, loop.time()
+        version = self._data_version()
+        if version != self._seen:
+            if self._seen is not None:
+                self._quiet_since = self._loop.time()
                 self._pool.wake()
+            self._seen = version
+        idle = self._loop.time() - self._quiet_since > IDLE_AFTER_SECONDS
+        await asyncio.sleep(POLL_IDLE_SECONDS if idle else POLL_SECONDS)
 
     async def _make_room(self) -> None:
         """See to it that suspect runs, which start alone, get their turn where work never ends."""
-        while True:
-            await asyncio.sleep(OVERDUE_SECONDS)
-            if self._pool.in_flight:
-                jobs = list(self._binding.registry.jobs)
-                statement = self._binding.runs.due_suspect(now=self._binding.now(), jobs=jobs)
-                if await self._binding.storage.execute(statement):
-                    self._pool.make_room()
+        await asyncio.sleep(OVERDUE_SECONDS)
+        if self._pool.in_flight:
+            jobs = list(self._binding.registry.jobs)
+            statement = self._binding.runs.due_suspect(now=self._binding.now(), jobs=jobs)
+            if await self._binding.storage.execute(statement):
+                self._pool.make_room()
 
     # -- plans ----------------------------------------------------------------------------------
 
     def plan_soon(self) -> None:
         """Find out when the next run or deadline is due, and set timers; many calls make one plan."""
         if not self._planning:
-            self._planning = True
-            self._plan_timer = asyncio.get_running_loop().call_later(PLAN_SECONDS, self._start_plan)
+            self._plan_after(PLAN_SECONDS)
 
-    def _start_plan(self) -> None:
-        self._keep(self._plan())
+    def _plan_after(self, seconds: float) -> None:
+        self._planning = True
+        self._plan_timer = self._loop.call_later(seconds, lambda: self._keep(self._plan()))
 
     async def _plan(self) -> None:
-        self._planning = False
+        self._planning = False  # what is stored from here on may make another plan necessary
         try:
             runs = await self._binding.storage.execute(self._binding.runs.next_wake())
             jobs = await self._binding.storage.execute(self._binding.schedules.next_wake())
         except StoreError as exc:
-            log.error("the next deadline could not be read: %s", exc)
+            pause = self._plans.failed(exc)
+            if not self._planning:
+                self._plan_after(pause)
             return
+        self._plans.over()
         start, others = runs[0]
-        if start is not None and start <= self._binding.now() and start != self._overdue:
-            self._pool.wake()  # it became due meanwhile; what nobody here may take is looked at less often
-        self._overdue = start
-        fires = [at for at in (others, jobs[0][0]) if at is not None]
-        self._start_timer = self._set(self._start_timer, start, self._pool.wake)
-        self._fire_timer = self._set(self._fire_timer, min(fires, default=None), self._attention.set)
+        fire_at = min((at for at in (others, jobs[0][0]) if at is not None), default=None)
+        self._set(self._start_alarm, start, self._overdue[0])
+        self._set(self._fire_alarm, fire_at, self._overdue[1])
+        self._overdue = start, fire_at
 
-    def _set(
-        self, timer: asyncio.TimerHandle | None, at: int | None, act: Callable[[], None]
-    ) -> asyncio.TimerHandle | None:
-        if timer is not None:
-            timer.cancel()
+    def _set(self, alarm: Alarm, at: int | None, looked_at: int | None) -> None:
+        """Set an alarm for a deadline; what is due and was looked at may be nobody's here."""
+        seconds = 0.0 if at is None else (at - self._binding.now()) / 1000
         if at is None:
-            return None
-        seconds = (at - self._binding.now()) / 1000
-        return asyncio.get_running_loop().call_later(
-            min(seconds, 86_400) if seconds > 0 else OVERDUE_SECONDS, act
-        )
+            alarm.cancel()
+        elif seconds > 0:
+            alarm.set(min(seconds, DAY_SECONDS))
+        else:
+            alarm.within(0.0 if at != looked_at else OVERDUE_SECONDS)
 
 
-async def _ever(duty: Callable[[], Awaitable[None]]) -> None:
-    """Do a duty again when it breaks: without upkeep a worker would hold its runs for nothing."""
+async def _ever(duty: Callable[[], Awaitable[None]], trouble: Trouble) -> None:
+    """Do a duty again and again, also when it breaks: without it a worker would hold its runs for nothing."""
     while True:
         try:
             await duty()
-        except Exception:
-            log.exception("a worker's upkeep broke, and begins again")
-        await asyncio.sleep(OVERDUE_SECONDS)
+        except Exception as exc:
+            await asyncio.sleep(trouble.failed(exc))
+        else:
+            trouble.over()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -89,6 +89,8 @@ class Binding:
     """Calls the application's hooks for runs that were moved, and when."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
+    held: Callable[[], Sequence[str]] = tuple
+    """Gives the runs that a worker in this process owns: no sweep of this process takes them."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
 
     def now(self) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.halving import or_defer
 from kumofire_fsm.engine.moves import Hints, enqueued, follow
+from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Row, Statement
@@ -39,19 +41,19 @@ class Swept(NamedTuple):
 
 async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> Claimed:
     """Start the due runs among ``ids``; a suspect one only when it is ``alone``."""
-    now, token = binding.now(), new_token(binding.entropy)
+    timed, token = Timed(binding.now), new_token(binding.entropy)
     # Nothing renews a lease beside the handlers of a batch: it covers the wait in the batch and the timeout.
     wait = 0 if alone else binding.timing.batch_wait_ms
     leases = {name: (whole + wait, whole + wait) for name, (whole, _) in binding.leases().items()}
 
-    def statement(part: Sequence[str]) -> Statement:
+    def statement(part: Sequence[str], now: int) -> Statement:
         return binding.runs.claim(part, now=now, token=token, alone=alone, jobs=leases)
 
     try:
-        rows = await binding.storage.execute(statement(ids))
+        rows = await binding.storage.execute(timed(partial(statement, ids)))
     except RowRefused:
-        rows = await _without_refused(binding, ids, statement)
-    return await _claimed(binding, rows, now)
+        rows = await _without_refused(binding, ids, partial(statement, now=timed.now))
+    return await _claimed(binding, rows, timed.now)
 
 
 async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) -> Claimed:
@@ -63,48 +65,58 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         alone: whether nothing else is under way in this worker.
         facts: JSON for the history: who claims.
     """
-    now, token, leases = binding.now(), new_token(binding.entropy), binding.leases()
+    timed, token, leases = Timed(binding.now), new_token(binding.entropy), binding.leases()
     found: list[str] = []
 
-    def statement(ids: Sequence[str] | None) -> Statement:
+    def statement(ids: Sequence[str] | None, now: int) -> Statement:
         only = alone and (ids is None or len(found) == 1)  # only then is a claim by ids for one run
         return binding.runs.claim(
             ids, now=now, token=token, alone=only, jobs=leases, limit=limit, facts=facts
         )
 
     try:
-        rows = await binding.storage.execute(statement(None))
+        rows = await binding.storage.execute(timed(partial(statement, None)))
     except RowRefused as exc:
         log.error("a claim was refused (%s); looking for the row", exc)
-        found += await _due(binding, now, limit, roles=(Role.CLAIMABLE,))
-        rows = await _without_refused(binding, found, statement)
-    return await _claimed(binding, rows, now)
+        found += await _due(binding, timed.now, limit, roles=(Role.CLAIMABLE,))
+        rows = await _without_refused(binding, found, partial(statement, now=timed.now))
+    return await _claimed(binding, rows, timed.now)
 
 
-async def sweep(binding: Binding, *, limit: int, hints: str) -> Swept:
+async def sweep(
+    binding: Binding, *, limit: int, hints: str, leases_end: Callable[[], bool] = lambda: True
+) -> Swept:
     """Fire deadlines that are due, once; a row that cannot move is set aside, and the others move.
+
+    What is under way in this process keeps its lease within its timeout: only a renewal tells if it is lost.
 
     Args:
         binding: the application on its database.
         limit: rows at most.
         hints: which deadlines count; see `kumofire_fsm.store.moves.RunMoves.sweep`.
+        leases_end: asked when the sweep is executed, whether leases that have run out are lost.
     """
-    now, known = binding.now(), list(binding.registry.jobs)
+    timed, known, held = Timed(binding.now), list(binding.registry.jobs), binding.held()
+    timing, ended = binding.timing.columns(), True
 
-    def statement(ids: Sequence[str] | None) -> Statement:
-        timing = binding.timing.columns()
-        return binding.runs.sweep(ids, timing=timing, now=now, limit=limit, hints=hints, jobs=known)
+    def statement(ids: Sequence[str] | None, now: int) -> Statement:
+        window: dict[str, Any] = {"now": now, "limit": limit, "hints": hints, "jobs": known}
+        return binding.runs.sweep(ids, timing=timing, held=held, leases_end=ended, **window)
+
+    def before() -> None:
+        nonlocal ended
+        ended = leases_end()
 
     try:
-        rows = await binding.storage.execute(statement(None))
+        rows = await binding.storage.execute(timed(partial(statement, None), before))
     except RowRefused as exc:
         log.error("a sweep was refused (%s); looking for the row", exc)
-        ids = await _due(binding, now, limit)
-        rows = await _without_refused(binding, ids, statement)
+        ids = await _due(binding, timed.now, limit)
+        rows = await _without_refused(binding, ids, partial(statement, now=timed.now))
         more = len(ids) == limit
     else:
         more = bool(rows) and rows[0][-1] > limit
-    moved = [Moved(*row[:-1]) for row in rows]
+    moved, now = [Moved(*row[:-1]) for row in rows], timed.now
     # A run that was lost is due at once for its hint, if its next try is near.
     more = more or any(run.wake_at is not None and run.wake_at <= now for run in moved)
     _warn_of_lost(binding, moved)

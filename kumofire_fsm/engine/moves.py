@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.halving import in_halves
+from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import (
     Conflict,
     DedupeConflict,
@@ -87,12 +88,17 @@ async def fire(
         binding: the application on its database.
         moves: the events; all carry a claim, or none does.
         batch: the statements for some of the moves, the move first, where others belong in its transaction.
+            Without it, the time of the moves is that of their writing.
     """
+    at = {move.id: move.now for move in moves}
 
     async def move(part: Sequence[Move]) -> list[Row]:
-        if batch is None:
-            return await binding.storage.execute(move_statement(binding, part))
-        return (await binding.storage.batch(batch(part)))[0]
+        if batch is not None:
+            return (await binding.storage.batch(batch(part)))[0]
+        timed = Timed(binding.now)
+        rows = await binding.storage.execute(timed(lambda now: move_statement(binding, _moved_at(part, now))))
+        at.update(dict.fromkeys((move.id for move in part), timed.now))
+        return rows
 
     def leave(move: Move, why: RowRefused) -> None:
         log.error("%s on run %s was refused, and is left as it was: %s", move.event, move.id, explained(why))
@@ -102,27 +108,33 @@ async def fire(
     rows = await in_halves(move, list(moves), leave)
     moved = {row[0]: Moved(*row) for row in rows}
     if _may_change_state(binding, moves):
-        await follow(binding, moved.values(), {move.id: move.now for move in moves})
+        await follow(binding, moved.values(), at)
     return moved
 
 
+def _moved_at(moves: Sequence[Move], now: int) -> list[Move]:
+    return [move._replace(now=now) for move in moves]
+
+
 async def fire_one(binding: Binding, move: Move, hint: WantsHint | None = None) -> Moved:
-    """Fire an event on one run, and do what follows.
+    """Fire an event on one run, at the time of the writing, and do what follows.
 
     Raises:
         UnknownRun: no run has this id.
         TransitionError: it did not move; the kind tells why.
         SchemaMismatch: the database does not know the run's machine, or this edge of it.
     """
+    timed = Timed(binding.now)
+    statement = timed(lambda now: move_statement(binding, _moved_at([move], now)))
     try:
-        rows = await binding.storage.execute(move_statement(binding, [move]))
+        rows = await binding.storage.execute(statement)
     except RowRefused as exc:
         raise await _refusal(binding, move, exc) from exc
     if not rows:
         raise await _refusal(binding, move)
     moved = Moved(*rows[0])
     if _may_change_state(binding, [move]):
-        await follow(binding, [moved], move.now, hint)
+        await follow(binding, [moved], timed.now, hint)
     return moved
 
 

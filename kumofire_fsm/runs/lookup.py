@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import RunPage, RunStatus, history_entries
+from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at
@@ -38,6 +38,7 @@ class RunLookup:
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
+        self._waits = Waits(binding)
 
     async def get_status(self, run_id: str) -> RunStatus | None:
         """Return a run as it is now, or None when no run has this id."""
@@ -117,32 +118,21 @@ class RunLookup:
             WaitTimeout: it was not settled in time.
         """
         check_id(run_id)
-        limit = None if timeout is None else duration_ms(timeout, "timeout")
-        binding, began, pause = self._binding, self._binding.now(), 0.01
+        limit = None if timeout is None else duration_ms(timeout, "timeout") / 1000
+        clock, waits = self._binding.clock, self._waits
+        until = None if limit is None else clock.monotonic() + limit
         while True:
-            settled = asyncio.get_running_loop().create_future()
-            binding.waiters.setdefault(run_id, []).append(settled)
+            told = waits.join(run_id, until)
             try:
                 status = await self._known(run_id)
-                left = None if limit is None else (began + limit - binding.now()) / 1000
                 if status.settled:
                     return status
-                if left is not None and left <= 0:
-                    raise WaitTimeout(
-                        f"run {run_id} is still {status.state!r} after {(limit or 0) / 1000:g} s"
-                    )
-                pausing = asyncio.ensure_future(
-                    binding.clock.sleep(pause if left is None else min(pause, left))
-                )
-                await asyncio.wait({settled, pausing}, return_when=asyncio.FIRST_COMPLETED)
-                pausing.cancel()
+                if until is not None and until <= clock.monotonic():
+                    raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
+                waits.look()
+                await told
             finally:
-                waiting = binding.waiters.get(run_id, [])
-                if settled in waiting:
-                    waiting.remove(settled)
-                if not waiting:
-                    binding.waiters.pop(run_id, None)
-            pause = min(pause * 1.5, 0.5)
+                waits.leave(told)
 
     # -- inside ---------------------------------------------------------------------------------
 

@@ -167,6 +167,7 @@ def _mending(runs: RunStatements) -> Iterator[Entry]:
 
 def _reading(runs: RunStatements) -> Iterator[Entry]:
     yield _entry(runs.read([]), "Reads runs by their ids: get_status(), and whoever lost a race.")
+    yield _entry(runs.states([]), "Reads where runs stand: wait(), for all who wait in a process.")
     yield _entry(runs.find({}), "Reads runs, newest first: list_runs().")
     yield _entry(runs.count(None), "Counts runs by machine and state: count_runs().")
 

@@ -170,6 +170,8 @@ class RunMoves:
         limit: int,
         hints: str,
         jobs: Sequence[str],
+        held: Sequence[str] = (),
+        leases_end: bool = True,
     ) -> Statement:
         """Fire what is due, up to ``limit`` rows of all, or among ``ids``.
 
@@ -181,12 +183,16 @@ class RunMoves:
             hints: "all" where a queue takes hints; "moves" to leave out mere reminders; "none" where
                 a worker claims due runs itself.
             jobs: the jobs known here; no hint is sent for others.
+            held: runs whose leases are renewed in this process; without a queue only.
+            leases_end: whether any leases that have run out are lost; without a queue only.
         """
-        skip, by_ids = self.skipped[hints], ids is not None
+        skip, by_ids, renewed = self.skipped[hints], ids is not None, hints != "all"
         key = ("sweep", hints, by_ids)
-        sql = self._compiled(key, lambda: sweep_sql(self._list, skip=skip, by_ids=by_ids))
-        argument = dump({**timing, "now": now, "limit": limit, "jobs": jobs, "ids": ids})
-        return Statement("runs.sweep", sql, argument, (*Moved._fields, "seen"))
+        sql = self._compiled(key, lambda: sweep_sql(self._list, skip=skip, by_ids=by_ids, renewed=renewed))
+        argument = {**timing, "now": now, "limit": limit, "jobs": jobs, "ids": ids}
+        if renewed:
+            argument |= {"held": list(held), "leases_end": int(leases_end)}
+        return Statement("runs.sweep", sql, dump(argument), (*Moved._fields, "seen"))
 
     def hinted(self, state: str, machine: str) -> bool:
         """Return whether a run in this state should have a hint on its way."""

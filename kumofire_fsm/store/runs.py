@@ -99,6 +99,15 @@ class RunStatements(RunMoves):
         sql = select(_READ, f"FROM json_each(?1) AS i JOIN {RUNS} AS r ON r.id = i.value")
         return Statement("runs.read", sql, dump(list(ids)), RunRow._fields, reads=True)
 
+    def states(self, ids: Sequence[str]) -> Statement:
+        """Read where runs stand, and nothing else of them."""
+        columns = ("id", "machine", "state", "wake_at")
+        sql = select(
+            [f"r.{column}" for column in columns],
+            f"FROM json_each(?1) AS i JOIN {RUNS} AS r ON r.id = i.value",
+        )
+        return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
+
     def find(self, filters: Mapping[str, Any]) -> Statement:
         """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor."""
         return Statement("runs.find", _FIND, dump(filters), RunRow._fields, reads=True)

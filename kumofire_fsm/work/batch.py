@@ -142,7 +142,9 @@ class Batch:
             self._settle_meanwhile()
 
     async def _settle(self, endings: Sequence[Ending]) -> None:
-        moved, failed = await settle(self._binding, endings)
+        moved, failed, why = await settle(self._binding, endings)
+        if failed:
+            log.error("the database failed to settle %d runs: %s", len(failed), why)
         for ending in endings:
             run_id = ending.move.id
             self.dispositions[run_id] = after_settle(self._binding, run_id, moved.get(run_id))

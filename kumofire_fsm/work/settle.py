@@ -34,10 +34,11 @@ PAUSES_S: Final = (0.1, 0.4)
 
 
 class Settled(NamedTuple):
-    """The runs that moved, by id, and the endings that the database failed to store."""
+    """The runs that moved, by id, the endings that the database failed to store, and why."""
 
     moved: dict[str, Moved]
     failed: list[Ending]
+    why: StoreError | None = None
 
 
 async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
@@ -53,8 +54,7 @@ async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
             return await _settle_together(binding, endings)
         return await _commit(binding, first)
     except StoreError as exc:
-        log.error("the database failed to settle %d runs: %s", len(endings), exc)
-        return Settled({}, list(endings))
+        return Settled({}, list(endings), exc)
 
 
 async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> Settled:
@@ -70,8 +70,7 @@ async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> Settl
     try:
         rows = await read_runs(binding, [ending.move.id for ending in late])
     except StoreError as exc:  # what moved has moved, and was followed: it is not settled again
-        log.error("the database failed to tell of %d runs: %s", len(late), exc)
-        return Settled(moved, late)
+        return Settled(moved, late, exc)
     return Settled(moved | await _made_before(binding, [each.move for each in late], rows), [])
 
 

@@ -121,3 +121,63 @@ async def test_a_wait_that_is_cancelled_leaves_nothing_behind(kit: Kit) -> None:
             async with asyncio.timeout(0.01):
                 await w.jobs.wait(run_id)
         assert w.jobs._binding.waiters == {}
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=1)], ids=["back", "forward"])
+async def test_a_clock_that_is_set_changes_no_timeout(kit: Kit, step: timedelta) -> None:
+    kit.job("none")(nothing)
+    set_by = timedelta(0)
+    now = kit.clock.now
+
+    def set_meanwhile() -> None:
+        nonlocal set_by
+        set_by = step
+
+    async with kit.bound() as w:
+        run_id = await w.create("none")
+        kit.clock.on_sleep = set_meanwhile
+        kit.clock.now = lambda: now() + set_by // timedelta(milliseconds=1)  # type: ignore[method-assign]
+        began = kit.clock.monotonic()
+        with pytest.raises(WaitTimeout):
+            await w.jobs.wait(run_id, timeout=5)
+        assert kit.clock.monotonic() - began == pytest.approx(5, abs=0.01)
+
+
+async def test_many_waits_share_their_looks(kit: Kit) -> None:
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        ids = [await w.create("none") for _ in range(200)]
+        reads: dict[str, int] = {}
+        execute = w.storage.execute
+
+        async def counted(statement: Any) -> Any:
+            reads[statement.name] = reads.get(statement.name, 0) + 1
+            return await execute(statement)
+
+        w.storage.execute = counted  # type: ignore[method-assign]
+        waiting = [asyncio.ensure_future(w.jobs.wait(run_id, timeout=60)) for run_id in ids]
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(each) for each in ended} == {WaitTimeout}
+        assert reads["runs.read"] == 2 * len(ids)  # one each as it begins to wait, one at the end
+        assert reads["runs.states"] < 200  # about two a second, for all
+        assert w.jobs._binding.waiters == {}
+
+
+async def test_waits_that_begin_apart_come_to_share_their_looks(kit: Kit, tmp_path: Path) -> None:
+    kit.job("none")(nothing)
+    async with kit.bound(tmp_path / "jobs.db") as w, kit.bound(tmp_path / "jobs.db") as other:
+        first, second = await w.create("none"), await w.create("none")
+        waiting: list[Any] = [asyncio.ensure_future(w.jobs.wait(first, timeout=3600))]
+
+        async def act() -> None:
+            if len(kit.clock.sleeps) == 20:
+                waiting.append(asyncio.ensure_future(w.jobs.wait(second, timeout=3600)))
+            elif len(kit.clock.sleeps) == 40:
+                await other.deliver(second)
+            elif len(kit.clock.sleeps) == 60:
+                await other.deliver(first)
+
+        kit.clock.on_sleep = act
+        assert (await waiting[0]).state == "succeeded"
+        assert (await waiting[1]).state == "succeeded"
+        assert len(kit.clock.sleeps) < 65

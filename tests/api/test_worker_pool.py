@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from harness import Bound, Kit
 
-from kumofire_fsm.embedded import _pool as pool_module
+from kumofire_fsm.embedded import _trouble as trouble
 from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import EMBEDDED, Timing
@@ -67,7 +67,7 @@ async def test_an_outcome_that_was_not_stored_is_stored_later_without_another_ca
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[int] = []
-    monkeypatch.setattr(pool_module, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(trouble, "FIRST_SECONDS", 0.001)
 
     @kit.job("job")
     async def job(ctx: Any) -> str:

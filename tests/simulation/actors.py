@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ class Actor:
         frozen_until: nothing of it happens before this.
         calls: how many calls of ports it has made.
         wrote: how many changes of rows it has committed.
+        harmed: whether a fault has hit a call of it.
         settling: how many calls of the database it waits for that settle attempts, or look whether they did.
         concurrency: how many handlers it may have under way; None for one that calls none.
         limit: how many rows one statement of it may move; None where its input bounds it.
@@ -31,7 +34,7 @@ class Actor:
 
     def __init__(self, world: World, key: int, name: str, skew: int) -> None:
         self.world, self.key, self.name, self.skew = world, key, name, skew
-        self.alive, self.done = True, False
+        self.alive, self.done, self.harmed = True, False, False
         self.frozen_until = 0
         self.calls = self.wrote = self.settling = 0
         self.concurrency: int | None = None
@@ -45,6 +48,15 @@ class Actor:
     def now(self) -> int:
         """Return the time by its own clock."""
         return self.world.now + self.skew
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """Let code run as this actor's that none of its own tasks runs."""
+        token = CURRENT.set(self)
+        try:
+            yield
+        finally:
+            CURRENT.reset(token)
 
     def settled(self, _: object) -> None:
         """Note that one of these calls is answered."""
@@ -61,6 +73,10 @@ class ActorClock:
     def now(self) -> int:
         """Return milliseconds since 1970."""
         return CURRENT.get().now()
+
+    def monotonic(self) -> float:
+        """Return seconds, by the world's time: nobody sets it."""
+        return CURRENT.get().world.now / 1000
 
     async def sleep(self, seconds: float) -> None:
         """Return after that time."""

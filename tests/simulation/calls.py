@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.errors import QueueError, StoreError, TransientStoreError
@@ -35,6 +35,7 @@ class Call:
     answered: Any
     fault: Fault | None = None
     kinds: tuple[Fault, ...] = ()
+    writes: bool = False
     saw: dict[str, Any] = field(default_factory=dict)
 
 
@@ -66,6 +67,10 @@ class Calls:
     monitor: Monitor
     strikes: float = 1.0
     """How likely a call of the database fails, against the rates of the history."""
+    timed_when_written = False
+    """Whether a write has the time of its writing, as on SQLite, or that of its sending, as on D1."""
+    locked_until = 0
+    """Until when another program holds the write lock."""
 
     def at(self, when: int, event: Event) -> None:
         """Let an event happen at a millisecond."""
@@ -83,15 +88,19 @@ class Calls:
         """Take a call of the storage port."""
         what = " + ".join(statement.name for statement in statements)
 
+        if not self.timed_when_written:
+            statements = [replace(each, argument=each.given(), anew=None) for each in statements]
         settles = self.monitor.lives.settling(statements) or what == "runs.read"
 
         def run(_: Call) -> Any:
             before = self.database.db.total_changes
-            answers = self.database.run(statements)
+            with actor.acting():  # the time of a write is asked for when it is written
+                answers = self.database.run(statements)
             actor.wrote += self.database.db.total_changes - before
             return answers
 
-        answered = self._call(actor, STORAGE, what, run)
+        writes = not all(statement.reads for statement in statements)
+        answered = self._call(actor, STORAGE, what, run, writes=writes)
         if settles:
             actor.settling += 1
             answered.add_done_callback(actor.settled)
@@ -112,6 +121,7 @@ class Calls:
         answered, number = self._begin(actor)
         call = Call(actor, number, f"sleeps {seconds:g} s", lambda _: None, answered, kinds=SLEEPING)
         call.fault = self.faults.strike(SLEEPING, actor.key, number)
+        actor.harmed = actor.harmed or call.fault is not None
         self.at(self.now + int(seconds * 1000), Event(actor, call.what, lambda: self.land(call), call))
         return answered
 
@@ -123,12 +133,21 @@ class Calls:
         actor.calls += 1
         return self.loop.create_future(), actor.calls
 
-    def _call(self, actor: Actor, kinds: tuple[Fault, ...], what: str, act: Callable[[Call], Any]) -> Any:
+    def _call(
+        self,
+        actor: Actor,
+        kinds: tuple[Fault, ...],
+        what: str,
+        act: Callable[[Call], Any],
+        *,
+        writes: bool = False,
+    ) -> Any:
         answered, number = self._begin(actor)
         if actor.alive:
-            call = Call(actor, number, what, act, answered, kinds=kinds)
+            call = Call(actor, number, what, act, answered, kinds=kinds, writes=writes)
             weight = 4.0 if any(event in what for event in _OUTCOMES) else self.strikes
             call.fault = self.faults.strike(kinds, actor.key, number, weight=weight)
+            actor.harmed = actor.harmed or call.fault is not None
             delay = self.pace.landing(actor.key, number)
             if call.fault is Fault.SLOW:
                 delay += self.pace.long(actor.key, number)
@@ -138,6 +157,10 @@ class Calls:
     def land(self, call: Call) -> None:
         """Let a call take effect, or fail, or be the last of its actor."""
         actor, fault = call.actor, call.fault
+        if call.writes and self.locked_until > self.now:
+            again = self.locked_until + self.pace.landing(actor.key, call.number)
+            self.at(again, Event(actor, call.what, lambda: self.land(call), call))
+            return
         if fault in (Fault.CRASH_BEFORE, Fault.CRASH_FLYING):
             self.note(actor, f"is about to: {call.what};")
             self.kill(actor, fault)

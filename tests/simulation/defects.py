@@ -19,12 +19,15 @@ from simulation.queue import Delivery
 from simulation.storage import ActorStorage
 
 __all__ = [
+    "always",
     "always_alone",
     "always_caught_up",
+    "at_first",
     "charged",
     "effects_anyway",
     "endless_lease",
     "final",
+    "holding_nothing",
     "in_pieces",
     "mixed_up",
     "moved_away",
@@ -130,6 +133,24 @@ def without_drain(drain: Any) -> Any:
         pass
 
     return leave
+
+
+def always(_answer: Any) -> Any:
+    return lambda *_: True
+
+
+def holding_nothing(_held: Any) -> Any:
+    return lambda _: []
+
+
+def at_first(timed: Any) -> Any:
+    """Take the time of a write when it is queued."""
+
+    def fixed(self: Any, make: Any, before: Any = None) -> Statement:
+        made: Statement = timed(self, make, before)
+        return replace(made, anew=before and made.anew)
+
+    return fixed
 
 
 def always_alone(claim: Any) -> Any:

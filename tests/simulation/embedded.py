@@ -16,6 +16,7 @@ from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Timing
 from simulation.calls import Event
+from simulation.faults import LOCK, Fault
 from simulation.handlers import ACTS
 from simulation.world import START, World
 
@@ -32,6 +33,8 @@ QUIET_MS: Final = 3_600_000
 """Within this virtual time after the last fault everything settles."""
 CLOSING_MS: Final = 100_000
 """Calls of clients that were under way when the faults stopped have ended by then."""
+LOCKS: Final = 8
+"""How often another program may take the write lock."""
 MAX_STEPS: Final = 100_000
 
 
@@ -47,6 +50,7 @@ class EmbeddedWorld(World):
         Timing(horizon_ms=0, redeliver_ms=0, lost_ms=500, grace_ms=5_000, lease_ms=4_000),
     )
     length_ms = 120_000
+    timed_when_written = True
     strikes = 0.15  # a worker calls the database several times a second
 
     def __init__(self, *args: Any) -> None:
@@ -66,6 +70,22 @@ class EmbeddedWorld(World):
         for number in range(1 + dice.below(2, 707)):
             at = START + dice.below(self.length_ms, 708, number)
             self.at(at, Event(None, "client", lambda n=number: self.burst(n)))
+
+        for number in range(LOCKS):
+            at = START + dice.below(self.length_ms, 711, number)
+            self.at(at, Event(None, "lock", lambda n=number: self.lock(n)))
+
+    def lock(self, number: int) -> None:
+        """Let another program take the write lock, and hold it for up to a lease.
+
+        Between two locks there is time for all to write who wait.
+        """
+        lease_ms = self.timing.lease_ms or 0
+        free = self.now > self.locked_until + lease_ms // 2
+        if free and self.faults.strike(LOCK, number) is not None:
+            least = lease_ms // 3 * self.faults.dice.below(3, 712, number)
+            self.locked_until = self.now + least + self.faults.dice.below(lease_ms - least, 713, number)
+            self.note(None, Fault.LOCKED, f"(until {(self.locked_until - START) / 1000:g})")
 
     def burst(self, number: int) -> None:
         """Begin a client that creates many runs at once, more than may be under way at once."""

@@ -36,6 +36,7 @@ class Fault(StrEnum):
     LATE_TICK = "a tick comes late"
     DOUBLE_TICK = "a tick comes twice"
     OLD_CODE = "an actor knows fewer jobs"
+    LOCKED = "another program holds the write lock"
 
 
 STORAGE = (
@@ -49,12 +50,13 @@ SLEEPING = (Fault.CRASH_BEFORE, Fault.FREEZE)
 MESSAGE = (Fault.DROP, Fault.DOUBLE, Fault.DELAY)
 TICK = (Fault.MISSED, Fault.LATE_TICK, Fault.DOUBLE_TICK)
 ACTOR = (Fault.OLD_CODE,)
+LOCK = (Fault.LOCKED,)
 _WEIGHTS = {
     **dict.fromkeys((Fault.REFUSED, Fault.PARTLY), 3.0),
     **dict.fromkeys((*MESSAGE, *TICK), 4.0),
 }
 """What is seldom asked happens more often when it is."""
-_PLACES = {STORAGE: 1, SENDING: 2, SLEEPING: 3, MESSAGE: 4, TICK: 5, ACTOR: 6}
+_PLACES = {STORAGE: 1, SENDING: 2, SLEEPING: 3, MESSAGE: 4, TICK: 5, ACTOR: 6, LOCK: 7}
 
 
 class Dice:
@@ -106,6 +108,8 @@ class Faults:
             fault: level * _WEIGHTS.get(fault, 1.0) * (0.3 + 1.7 * dice.roll(101, i)) * dice.below(2, 102, i)
             for i, fault in enumerate(Fault)
         }
+        # Whatever else goes wrong, and also where nothing does: a lock harms nobody.
+        self.rates[Fault.LOCKED] = (0.0, 0.4, 0.8)[dice.below(3, 104)]
 
     def strike(self, kinds: tuple[Fault, ...], *key: int, weight: float = 1.0) -> Fault | None:
         """Return what goes wrong at this place, if anything; ``weight`` makes it more likely."""

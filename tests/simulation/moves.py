@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["SPEC", "STOPPING", "Move", "check_move"]
 
 SPEC: Final = RunMachine.spec
+FRESH_MS: Final = 10
+"""By how much the time of a write may lie before it."""
 TOLERANCE_MS: Final = 4_500
 """By how much two clocks may differ, and a little more."""
 LONGEST_WAIT_MS: Final = 33 * max(timing.redeliver_ms for timing in TIMINGS)
@@ -118,8 +120,18 @@ def _check_loop(move: Move, lives: Lives, found: Found) -> None:
     if SPEC.has_role(before.state, Role.LEASED):
         if lives.owner.get((move.run_id, before.claim)) is not move.actor:
             found("the fence", f"{move}: a lease was renewed by another than its holder")
+        _check_whole(move, found)
         lives.lease[move.run_id, after.claim] = after.wake_at
         lives.shortened.pop((move.run_id, after.claim), None)
+
+
+def _check_whole(move: Move, found: Found) -> None:
+    """Check that a lease is reckoned from when it is written, whatever its write had to wait for."""
+    world = move.actor.world
+    if world.timed_when_written:
+        whole = min(move.after.timeout_at, move.actor.now() + (world.timing.lease_ms or 0) - FRESH_MS)
+        if move.after.wake_at < whole:
+            found("a lease is whole", f"{move}: {whole - move.after.wake_at} ms too short")
 
 
 def _check_attempts(move: Move, event: str, found: Found) -> None:
@@ -151,6 +163,7 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
             found("suspects start alone", str(move))
     if not at < after.wake_at <= min(after.timeout_at, at + MAX_LEASE_MS):
         found("a lease within its timeout", f"{move}: {after.wake_at - at} ms")
+    _check_whole(move, found)
     if lives.under_way(move.actor) and not after.shared:
         found("a shared claim says so", f"{move}: beside others of {move.actor.name}")
     lives.started(move.actor, move.run_id, after.claim, at, TOLERANCE_MS)
@@ -162,6 +175,12 @@ def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     if move.actor.world.unharmed() and before.state not in STOPPING:
         found("nothing is lost without a fault", str(move))
     lives.lost(move.run_id, before.claim)
+    holder = lives.owner.get((move.run_id, before.claim))
+    if holder is not None and holder.alive and before.state not in STOPPING and at < before.timeout_at:
+        if not holder.harmed and holder.world.timed_when_written:
+            found("a healthy worker keeps its runs", f"{move}: {holder.name} is well")
+        if holder is move.actor and any(c.run_id == move.run_id for c in lives.under_way(holder)):
+            found("nobody takes his own run", str(move))
     if before.wake_at > at:
         found("leases hold", f"{move}: lost {before.wake_at - at} ms before its lease ran out")
     noted = before.shared and SPEC.has_role(after.state, Role.CLAIMABLE)

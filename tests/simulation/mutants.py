@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kumofire_fsm.embedded import _pool as pool
+from kumofire_fsm.embedded._lease_trust import LeaseTrust
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine import due, moves
+from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.schedules import changes as schedule_changes
@@ -24,12 +26,15 @@ from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.work import consumer, disposition
 from kumofire_fsm.work.attempt import Attempt
 from simulation.defects import (
+    always,
     always_alone,
     always_caught_up,
+    at_first,
     charged,
     effects_anyway,
     endless_lease,
     final,
+    holding_nothing,
     in_pieces,
     mixed_up,
     moved_away,
@@ -239,6 +244,17 @@ MUTANTS = (
     Mutant("bodies are mixed up", patches=((RunStatements, "insert_bodies", mixed_up),)),
     Mutant("all that was missed runs", patches=((occurrences, "decide", always_caught_up),)),
     Mutant("a change moves what is due", patches=((schedule_changes, "_keeps_its_recurrence", moved_away),)),
+    Mutant(
+        "a sweep after a standstill takes every lease",
+        patches=((LeaseTrust, "__call__", always),),
+        setting="embedded",
+    ),
+    Mutant(
+        "a worker takes its own runs", patches=((WorkerPool, "_held", holding_nothing),), setting="embedded"
+    ),
+    Mutant(
+        "a write has the time of its queueing", patches=((Timed, "__call__", at_first),), setting="embedded"
+    ),
     Mutant(
         "a worker ends without settling", patches=((WorkerPool, "drain", without_drain),), setting="embedded"
     ),

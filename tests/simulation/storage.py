@@ -96,9 +96,10 @@ class Database:
 
     def _one(self, statement: Statement) -> list[Row]:
         sql = statement.sql if self.rewrite is None else self.rewrite(statement)
-        if statement.argument is None:
+        argument = statement.given()
+        if argument is None:
             return self.db.execute(sql, statement.parameters).fetchall()
-        return self.db.execute(sql, {"1": statement.argument}).fetchall()
+        return self.db.execute(sql, {"1": argument}).fetchall()
 
 
 class ActorStorage:

@@ -26,6 +26,9 @@ class VirtualClock:
     def now(self) -> int:
         return self._now
 
+    def monotonic(self) -> float:
+        return self._now / 1000
+
     async def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         self._now += max(1, round(seconds * 1000))

@@ -1,0 +1,41 @@
+"""Tells when a lease that has run out is lost: not before its holder could have renewed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["LeaseTrust"]
+
+
+class LeaseTrust:
+    """What a worker's sweeps have seen of the database: whether it took writes lately.
+
+    While another connection holds the write lock, a disk hangs or this process stands still, no lease is
+    renewed, and all run out together; where the clock was set forward, too. So a lease counts as lost only
+    when sweeps, a quarter of a lease apart, have been written for half a lease without a gap and by a steady
+    clock. Whoever lives has renewed it by then: at the end of a lock the renewals are waiting already.
+
+    Args:
+        lease_ms: how long a lease holds; holders renew it three times in that.
+        wall: the clock by which leases are stored, in milliseconds.
+        monotonic: a clock that nobody sets, in seconds.
+    """
+
+    def __init__(self, lease_ms: int, wall: Callable[[], int], monotonic: Callable[[], float]) -> None:
+        self._lease_ms, self._wall, self._monotonic = lease_ms, wall, monotonic
+        self._steady_since: float | None = None
+        self._last = (0.0, 0.0)
+
+    def sweep_seconds(self) -> float:
+        """Return how often a sweep is to be written at least."""
+        return self._lease_ms / 4000
+
+    def __call__(self) -> bool:
+        """Note that a sweep is being written now; return whether leases that have run out are lost."""
+        now, wall = self._monotonic() * 1000, float(self._wall())
+        (before, wall_before), self._last = self._last, (now, wall)
+        passed = now - before
+        jumped = abs(wall - wall_before - passed) > self._lease_ms / 10
+        if self._steady_since is None or passed > self._lease_ms / 2 or jumped:
+            self._steady_since = now
+        return now - self._steady_since >= self._lease_ms / 2
