@@ -195,16 +195,16 @@ class WorkerPool:
     async def _settle(self, endings: Sequence[Ending]) -> None:
         self._settling += endings
         try:
-            why = (await settle(self._binding, endings)).why
+            _, failed, why = await settle(self._binding, endings)
         finally:
             done = set(map(id, endings))
             self._settling = [each for each in self._settling if id(each) not in done]
         if why is None:
             self._settles.over()
         elif self._at_once:
-            log.error("%d endings were not stored; their leases run out: %s", len(endings), why)
+            log.error("%d endings were not stored; their leases run out: %s", len(failed), why)
         else:
-            self._failed += endings
+            self._failed += failed
             self._settle_again.within(self._settles.failed(why))
 
     def _retry_settles(self) -> None:
