@@ -81,18 +81,16 @@ class OpenFile:
                         "file again; start another process"
                     )
 
-    def opened(self, db: sqlite3.Connection) -> None:
-        """Remember the file of the first connection; refuse another one for the next.
-
-        Args:
-            db: has read from the file, so that the write-ahead log exists.
+    def opened(self) -> None:
+        """Remember the file of the first connection, which has read from it, so that its log exists.
 
         Raises:
             FileReplaced: it is not the file that the first connection has.
         """
         if self._id is None:
-            behind_links: str = db.execute("PRAGMA database_list").fetchone()[2]
-            self._wal = f"{behind_links}-wal"
+            self._wal = (
+                f"{os.path.realpath(self._path)}-wal"  # where SQLite, too, finds the file behind links
+            )
             with suppress(FileNotFoundError):  # on a file system without shared memory there is none
                 self._wal_id = _identity(self._wal)
             self._id = _identity(self._path)

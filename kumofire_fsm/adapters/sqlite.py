@@ -172,7 +172,7 @@ class SqliteStorage:
             db.execute("PRAGMA foreign_keys = ON")
             if self.path != MEMORY:
                 patiently(lambda: db.execute("SELECT count(*) FROM sqlite_schema").fetchone())
-                self._file.opened(db)
+                self._file.opened()
         except sqlite3.Error as exc:
             db.close()
             raise translate(exc, self.path) from exc
