@@ -118,10 +118,14 @@ class OpenFile:
                 "again (docs/files.md)"
             )
 
-    def close(self, db: sqlite3.Connection) -> None:
-        """Close a connection; nothing is written back from a write-ahead log that is no longer the file's."""
+    def leave(self) -> None:
+        """Look a last time, before the connections are closed: the last of them removes the log itself."""
         with suppress(FileReplaced):
             self.check()
+        self._wal_id = None
+
+    def close(self, db: sqlite3.Connection) -> None:
+        """Close a connection; nothing is written back from a write-ahead log that is no longer the file's."""
         if not self._wal_lost:
             db.close()  # SQLite itself sees whether the file has moved
         elif hasattr(db, "setconfig"):
