@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sqlite3
 import time
@@ -132,6 +131,8 @@ class OpenFile:
             db.setconfig(_NO_CHECKPOINT, True)
             db.close()
         else:  # before Python 3.12 a close cannot be kept from writing: leave it open for ever
+            import ctypes  # not on every platform, and needed nowhere else
+
             assert self._id is not None
             _left_open.add(self._id)
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
