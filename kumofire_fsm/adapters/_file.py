@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sqlite3
 import time
@@ -81,18 +80,16 @@ class OpenFile:
                         "file again; start another process"
                     )
 
-    def opened(self, db: sqlite3.Connection) -> None:
-        """Remember the file of the first connection; refuse another one for the next.
-
-        Args:
-            db: has read from the file, so that the write-ahead log exists.
+    def opened(self) -> None:
+        """Remember the file of the first connection, which has read from it, so that its log exists.
 
         Raises:
             FileReplaced: it is not the file that the first connection has.
         """
         if self._id is None:
-            behind_links: str = db.execute("PRAGMA database_list").fetchone()[2]
-            self._wal = f"{behind_links}-wal"
+            self._wal = (
+                f"{os.path.realpath(self._path)}-wal"  # where SQLite, too, finds the file behind links
+            )
             with suppress(FileNotFoundError):  # on a file system without shared memory there is none
                 self._wal_id = _identity(self._wal)
             self._id = _identity(self._path)
@@ -120,16 +117,22 @@ class OpenFile:
                 "again (docs/files.md)"
             )
 
-    def close(self, db: sqlite3.Connection) -> None:
-        """Close a connection; nothing is written back from a write-ahead log that is no longer the file's."""
+    def leave(self) -> None:
+        """Look a last time, before the connections are closed: the last of them removes the log itself."""
         with suppress(FileReplaced):
             self.check()
+        self._wal_id = None
+
+    def close(self, db: sqlite3.Connection) -> None:
+        """Close a connection; nothing is written back from a write-ahead log that is no longer the file's."""
         if not self._wal_lost:
             db.close()  # SQLite itself sees whether the file has moved
         elif hasattr(db, "setconfig"):
             db.setconfig(_NO_CHECKPOINT, True)
             db.close()
         else:  # before Python 3.12 a close cannot be kept from writing: leave it open for ever
+            import ctypes  # not on every platform, and needed nowhere else
+
             assert self._id is not None
             _left_open.add(self._id)
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))

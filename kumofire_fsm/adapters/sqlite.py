@@ -93,6 +93,8 @@ class SqliteStorage:
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
+        if self._closed:
+            raise StoreError("the database is closed")
         thread = self._reader if statement.reads else self._writer
         rows: list[Row] = await thread.submit(lambda db: _run(db, statement))
         return rows
@@ -141,6 +143,8 @@ class SqliteStorage:
         if self._owner.forked:
             return
         self._owner.here()
+        if not self._closed:
+            self._file.leave()
         self._closed = True
         await self._writer.stop()
         if self._reader is not self._writer:
@@ -172,7 +176,7 @@ class SqliteStorage:
             db.execute("PRAGMA foreign_keys = ON")
             if self.path != MEMORY:
                 patiently(lambda: db.execute("SELECT count(*) FROM sqlite_schema").fetchone())
-                self._file.opened(db)
+                self._file.opened()
         except sqlite3.Error as exc:
             db.close()
             raise translate(exc, self.path) from exc
