@@ -5,10 +5,11 @@ Nothing is written here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.definitions import Definition
@@ -26,6 +27,8 @@ from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
 
 __all__ = ["Claim", "Ending"]
 
+_PANIC: Final = "PanicException"
+"""What a library written in Rust raises when it panics, through PyO3; pydantic's core is one."""
 _NOTE_LENGTH = 80
 _NOTE_BYTES = 160
 """In ASCII JSON at most six times that, and so within `kumofire_fsm.values.limits.FACTS_BYTES`."""
@@ -56,6 +59,8 @@ class Claim:
     definition: Definition
     hint_ms: int | None = None
     """After how long its message counts as lost, which goes on with the run; None where it has no message."""
+    shared_platform: bool = True
+    """Whether the platform ends this home by an exception that it raises in whatever runs, as Workers do."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -72,7 +77,9 @@ class Claim:
         """Store what the handler returned, together with the SQL that it registered."""
         try:
             text = self.definition.encode_result(value)
-        except Exception as exc:  # also what the application's own types raise
+        except BaseException as exc:  # also what the application's own types raise
+            if self.ends_worker(exc):
+                raise
             return self.final(exc)
         most = most_statements(self.binding.storage)
         if most is not None and len(effects) > most - AROUND_EFFECTS:
@@ -121,7 +128,9 @@ class Claim:
         """Fire ``retry``, whose edges know whether it is tried again; ``fail`` when the policy says never."""
         try:
             wait = 0 if self._settles("retry") else self._wait_ms(exc)  # asked only if somebody waits
-        except Exception as broken:
+        except BaseException as broken:
+            if self.ends_worker(broken):
+                raise
             log.exception("the retry policy of job %r failed", self.run.job)
             return self.final(broken)
         if wait is None:
@@ -136,6 +145,20 @@ class Claim:
         told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, failed, why
         log.warning("run %s of job %r: attempt %d of %d %s: %s", *told)
         return ending
+
+    def ends_worker(self, exc: BaseException) -> bool:
+        """Return whether what the application raised is meant for its worker, and is no failure of its own.
+
+        On Workers an exception that is none of Python's own may be the platform's, which ends the invocation
+        at its CPU limit; whoever goes on then is killed in the middle. An embedded worker is ended by a
+        person or by its loop alone. Some libraries exit where they should raise, and Rust's panics are no ends.
+        """
+        if isinstance(exc, BaseExceptionGroup):
+            return any(map(self.ends_worker, exc.exceptions))
+        if isinstance(exc, KeyboardInterrupt | GeneratorExit):
+            return True
+        known = isinstance(exc, Exception | SystemExit | asyncio.CancelledError)
+        return self.shared_platform and not known and type(exc).__name__ != _PANIC
 
     def _settles(self, event: str, **given: Any) -> bool | None:
         """Return whether the event will settle the run; None if its claim and ``given`` do not tell."""
