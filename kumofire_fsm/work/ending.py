@@ -19,7 +19,7 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Fire, Retry, Snooze
 from kumofire_fsm.store.rows import ClaimedRun, Move
-from kumofire_fsm.values.jsontext import cut, first_line, json_facts
+from kumofire_fsm.values.jsontext import argument_bytes, cut, first_line, json_facts
 from kumofire_fsm.values.limits import INLINE_BYTES
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
 from kumofire_fsm.work._error_text import error_text
@@ -29,6 +29,8 @@ __all__ = ["Claim", "Ending"]
 
 _PANIC: Final = "PanicException"
 """What a library written in Rust raises when it panics, through PyO3; pydantic's core is one."""
+_OVERHEAD: Final = 400
+"""About how many bytes a move adds beside what it carries."""
 _NOTE_LENGTH = 80
 _NOTE_BYTES = 160
 """In ASCII JSON at most six times that, and so within `kumofire_fsm.values.limits.FACTS_BYTES`."""
@@ -48,6 +50,11 @@ class Ending(NamedTuple):
     body: str | None = None
     effects: Sequence[Statement] = ()
     refused: Callable[[Exception], Ending] | None = None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it adds to the argument of a statement, at most of two."""
+        return _OVERHEAD + argument_bytes(self.move.value or "") + argument_bytes(self.body or "")
 
 
 @dataclass(slots=True, eq=False)
@@ -151,7 +158,8 @@ class Claim:
 
         On Workers an exception that is none of Python's own may be the platform's, which ends the invocation
         at its CPU limit; whoever goes on then is killed in the middle. An embedded worker is ended by a
-        person or by its loop alone. Some libraries exit where they should raise, and Rust's panics are no ends.
+        person or by its loop alone. Some libraries exit where they should raise, and a panic of Rust ends
+        nothing.
         """
         if isinstance(exc, BaseExceptionGroup):
             return any(map(self.ends_worker, exc.exceptions))
