@@ -5,7 +5,6 @@ Nothing is written here.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.engine.ends import ends_worker
 from kumofire_fsm.errors import InvalidArgument, KumofireError, TooLarge
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
@@ -27,8 +27,6 @@ from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
 
 __all__ = ["Claim", "Ending"]
 
-_PANIC: Final = "PanicException"
-"""What a library written in Rust raises when it panics, through PyO3; pydantic's core is one."""
 _OVERHEAD: Final = 400
 """About how many bytes a move adds beside what it carries."""
 _NOTE_LENGTH = 80
@@ -154,19 +152,8 @@ class Claim:
         return ending
 
     def ends_worker(self, exc: BaseException) -> bool:
-        """Return whether what the application raised is meant for its worker, and is no failure of its own.
-
-        On Workers an exception that is none of Python's own may be the platform's, which ends the invocation
-        at its CPU limit; whoever goes on then is killed in the middle. An embedded worker is ended by a
-        person or by its loop alone. Some libraries exit where they should raise, and a panic of Rust ends
-        nothing.
-        """
-        if isinstance(exc, BaseExceptionGroup):
-            return any(map(self.ends_worker, exc.exceptions))
-        if isinstance(exc, KeyboardInterrupt | GeneratorExit):
-            return True
-        known = isinstance(exc, Exception | SystemExit | asyncio.CancelledError)
-        return self.shared_platform and not known and type(exc).__name__ != _PANIC
+        """Return whether what the application raised is meant for its worker; see `ends_worker`."""
+        return ends_worker(exc, shared_platform=self.shared_platform)
 
     def _settles(self, event: str, **given: Any) -> bool | None:
         """Return whether the event will settle the run; None if its claim and ``given`` do not tell."""

@@ -121,6 +121,21 @@ async def test_on_workers_what_may_be_the_platform_s_ends_the_invocation(kit: Ki
         assert await w.state(run_id) == "running"
 
 
+@pytest.mark.parametrize("kind", FAILURES)
+async def test_a_hook_that_panics_costs_no_run_its_outcome(kit: Kit, kind: str) -> None:
+    @kit.job("job", max_attempts=1)
+    async def job(ctx: Any, number: int) -> int:
+        return number
+
+    @kit.app.on("succeed")
+    def hook(transition: Any) -> None:
+        raise FAILURES[kind]
+
+    async with kit.bound() as w:
+        ids = await w.create_in_order("job", range(3))
+        assert await w.deliver(*ids, settle="each") == ["ack"] * 3
+
+
 # -- a task that handlers share ---------------------------------------------------------------------
 
 
