@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.ends import ends_worker
 from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.errors import DefinitionError, StoreError
 from kumofire_fsm.jobs import Jobs
@@ -120,7 +121,9 @@ async def _call_for(binding: Binding, run: RunStatus, state: str, at: datetime) 
             answer = hook.function(transition)
             if inspect.isawaitable(answer):
                 await answer
-        except (Exception, asyncio.CancelledError) as exc:
+        except BaseException as exc:
+            if ends_worker(exc, shared_platform=binding.queue is not None):
+                raise
             task = asyncio.current_task()
             if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # we are cancelled ourselves, or out of time

@@ -223,7 +223,9 @@ class WorkerPool:
         finally:
             self._claiming = False
         self._claims.over()
-        attempts = [Attempt(binding, run, binding.registry.get(run.job)) for run in runs]
+        attempts = [
+            Attempt(binding, run, binding.registry.get(run.job), shared_platform=False) for run in runs
+        ]
         if self._stopped.is_set():  # it was on its way when the end began
             self._endings += [attempt.released() for attempt in attempts]
             self._set_turn()  # at once: nothing renews their leases

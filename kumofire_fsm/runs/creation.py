@@ -16,6 +16,7 @@ from kumofire_fsm.store.caller_sql import SqlValue
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.values.checks import attempts, check_key, tags
 from kumofire_fsm.values.ids import new_id
+from kumofire_fsm.values.jsontext import argument_bytes
 from kumofire_fsm.values.limits import INLINE_BYTES
 from kumofire_fsm.values.times import duration_ms, instant_ms, moment
 
@@ -64,7 +65,7 @@ class NewRow(NamedTuple):
     def size(self) -> int:
         """About how many bytes it adds to a statement's argument."""
         payload: str = self.columns["payload"]
-        return _OVERHEAD + len(payload) * 2 + len(self.body or "") * 2
+        return _OVERHEAD + argument_bytes(payload) + argument_bytes(self.body or "")
 
 
 class RowMaker:

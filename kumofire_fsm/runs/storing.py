@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import enqueued, follow
@@ -12,12 +12,10 @@ from kumofire_fsm.errors import InvalidArgument, RowRefused, SchemaMismatch
 from kumofire_fsm.models import Created
 from kumofire_fsm.runs.creation import NewRow
 from kumofire_fsm.store.diagnosis import REGISTER, lacks_edge
-from kumofire_fsm.values.limits import STATEMENT_BYTES
+from kumofire_fsm.values.jsontext import chunks
 from kumofire_fsm.values.owner import Owner
 
-__all__ = ["RunStore", "chunks"]
-
-T = TypeVar("T")
+__all__ = ["RunStore"]
 
 
 class _Waiting(NamedTuple):
@@ -135,17 +133,3 @@ def _tell(created: asyncio.Future[Created], answer: Created | Exception) -> None
         created.set_exception(answer)
     else:
         created.set_result(answer)
-
-
-def chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:
-    """Cut items so that the argument of one statement stays near its limit."""
-    parts: list[list[T]] = []
-    total = STATEMENT_BYTES
-    for item in items:
-        size = size_of(item)
-        if total + size > STATEMENT_BYTES:
-            parts.append([])
-            total = 0
-        parts[-1].append(item)
-        total += size
-    return parts

@@ -9,11 +9,11 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import Conflict, InvalidArgument, InvalidSchedule
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import NewSchedule, SyncReport
-from kumofire_fsm.runs.storing import chunks
 from kumofire_fsm.schedules._moves import RETRIES, fenced, store
 from kumofire_fsm.schedules.changes import declare, new_row, over
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
+from kumofire_fsm.values.jsontext import chunks
 
 __all__ = ["sync"]
 

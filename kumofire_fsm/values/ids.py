@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.ports import Entropy
 from kumofire_fsm.values.jsontext import storable
 
-__all__ = ["check_id", "first_id_at", "new_id", "new_token"]
+__all__ = ["check_id", "first_id_at", "is_id", "new_id", "new_token"]
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def new_id(now: int, entropy: Entropy) -> str:
@@ -26,6 +31,11 @@ def first_id_at(at: int) -> str:
 def new_token(entropy: Entropy) -> str:
     """Return a claim token: 16 hexadecimal digits."""
     return entropy.token(8).hex()
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text is written as our ids are; a UUID of any version is."""
+    return _ID.fullmatch(text) is not None
 
 
 def check_id(run_id: object) -> str:

@@ -7,15 +7,28 @@ round integers beyond 2**53. Each of these would change a payload on its way.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
-from kumofire_fsm.values.limits import JSON_DEPTH, SAFE_INTEGER
+from kumofire_fsm.values.limits import JSON_DEPTH, SAFE_INTEGER, STATEMENT_BYTES
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["cut", "decode", "encode", "encode_typed", "first_line", "json_facts", "storable"]
+__all__ = [
+    "argument_bytes",
+    "chunks",
+    "cut",
+    "decode",
+    "encode",
+    "encode_typed",
+    "first_line",
+    "json_facts",
+    "storable",
+]
+
+T = TypeVar("T")
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -38,6 +51,25 @@ def encode(value: Any, what: str, limit: int) -> str:
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidArgument(f"{what} is not JSON: {exc}") from exc
     return _sized(text, what, limit)
+
+
+def argument_bytes(text: str) -> int:
+    """Return how many bytes a JSON text has as a value inside a statement's JSON argument."""
+    return len(text.encode(errors="surrogatepass")) + text.count('"') + text.count("\\")
+
+
+def chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:
+    """Cut items so that the argument of one statement stays near its limit."""
+    parts: list[list[T]] = []
+    total = STATEMENT_BYTES
+    for item in items:
+        size = size_of(item)
+        if total + size > STATEMENT_BYTES:
+            parts.append([])
+            total = 0
+        parts[-1].append(item)
+        total += size
+    return parts
 
 
 def encode_typed(value: Any, adapter: TypeAdapter[Any] | None, what: str, limit: int) -> str:

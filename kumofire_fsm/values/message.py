@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final, Protocol
 
-from kumofire_fsm.errors import InvalidArgument, InvalidMessage, UnsupportedMessageVersion
-from kumofire_fsm.values.ids import check_id
+from kumofire_fsm.errors import InvalidMessage, UnsupportedMessageVersion
+from kumofire_fsm.values.ids import is_id
 
 __all__ = ["VERSION", "QueueMessage", "message_body", "read_message"]
 
@@ -51,11 +51,12 @@ def read_message(body: object) -> str:
     version, run_id = body["version"], body.get("kumofireJobRunId")
     if isinstance(version, bool) or not isinstance(version, (int, float)) or version != VERSION:
         raise UnsupportedMessageVersion(
-            f"this code reads messages of version {VERSION}; found {version!r}; deploy code that knows it"
+            f"this code reads messages of version {VERSION}; found {version!r:.80}; deploy code that knows it"
         )
     if not isinstance(run_id, str) or not run_id:
         raise InvalidMessage(f"a message needs a kumofireJobRunId; found {body!r:.200}")
-    try:
-        return check_id(run_id)
-    except InvalidArgument as exc:
-        raise InvalidMessage(str(exc)) from exc
+    if not is_id(run_id):
+        raise InvalidMessage(
+            f"a message's kumofireJobRunId must be an id of ours, a UUID; found {run_id!r:.80}"
+        )
+    return run_id

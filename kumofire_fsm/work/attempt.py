@@ -7,6 +7,7 @@ must neither run the handler again in this process nor count as the handler's fa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Generator
@@ -78,19 +79,23 @@ class Attempt(Claim):
 
         self.task = asyncio.current_task()
         try:
-            return await self._ended(begin_to_wait, executor)
+            ending = await self._ended(begin_to_wait, executor)
         except KumofireError:
             log.exception("run %s: the attempt broke; its lease will run out", self.run.id)
-            return None
+            ending = None
         finally:
             self.task = None
             for timer in timers:
                 timer.cancel()
+        await self._calm()
+        return ending
 
     async def _ended(self, suspended: Callable[[], None], executor: Executor | None) -> Ending | None:
         try:
             payload = self.definition.decode_payload(self.run.body)
-        except Exception as exc:
+        except BaseException as exc:
+            if self.ends_worker(exc):
+                raise
             return self.failed(exc)  # a later deploy may mend it, so it is retried
         try:
             value = await _drive(self._call(payload, executor), suspended)
@@ -104,10 +109,10 @@ class Attempt(Claim):
             return self.ending("stop", value=cut(text_of(signal), ERROR_BYTES) or None)
         except Fail as signal:
             return self.final(signal)
-        except (Exception, SystemExit) as exc:  # some libraries exit where they should raise
+        except BaseException as exc:
+            if self.ends_worker(exc):
+                raise
             return self.failed(exc)
-        finally:
-            self._forget_cancellation()
         return self.succeeded(value, self.context.close())
 
     def stop(self, reason: str) -> None:
@@ -164,13 +169,19 @@ class Attempt(Claim):
             return self.failed(TimeoutError(f"the handler took longer than its timeout of {seconds:g} s"))
         return self.released() if self.stop_reason == "shutdown" else None
 
-    def _forget_cancellation(self) -> None:
-        """Take back our own request to cancel, so that the task can go on with other runs."""
-        if self.stop_reason is None:
-            return
+    async def _calm(self) -> None:
+        """Take back every request to cancel this task: ours, and what the handler asked for and swallowed.
+
+        The task goes on with other runs, whose handlers would be taken for cancelled. Some errors that a
+        `asyncio.TaskGroup` handles leave a request behind as well, up to Python 3.12.
+        """
         task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if task is None or not task.cancelling():
+            return
+        while task.cancelling():
             task.uncancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # before Python 3.13 a request that was not delivered yet still comes
 
 
 def _without_stop_iteration(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.values.limits import STATEMENT_BYTES
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.budget import MOVE_AND_CHECK, Budget
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, after_settle
@@ -42,6 +43,7 @@ class Batch:
         self._held: list[Ending] = []
         self._covered = 0  # until when the leases of what is held back hold
         self._under_way = 0  # handlers that have begun
+        self._bytes = 0  # how many bytes it adds to a statement
         self._waiting = 0  # handlers that wait for something
         self._settling: asyncio.Task[None] | None = None
         self._begun = False  # one run is worked on whatever the budget, so that there is progress
@@ -100,7 +102,10 @@ class Batch:
             return
         given_back = bool(ending.effects)
         ending = attempt.released() if given_back else ending
+        if self._held and self._bytes + ending.size > STATEMENT_BYTES:
+            await self._settle_now()  # else it would take several statements, which nobody has counted
         until = attempt.run.timeout_at
+        self._bytes = ending.size + (self._bytes if self._held else 0)
         self._covered = min(self._covered, until) if self._held else until
         self._held.append(ending)
         if (self._each and not given_back) or len(self._held) >= SETTLE_EVERY:

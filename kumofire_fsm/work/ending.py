@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.engine.ends import ends_worker
 from kumofire_fsm.errors import InvalidArgument, KumofireError, TooLarge
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Fire, Retry, Snooze
 from kumofire_fsm.store.rows import ClaimedRun, Move
-from kumofire_fsm.values.jsontext import cut, first_line, json_facts
+from kumofire_fsm.values.jsontext import argument_bytes, cut, first_line, json_facts
 from kumofire_fsm.values.limits import INLINE_BYTES
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
 from kumofire_fsm.work._error_text import error_text
@@ -26,6 +27,8 @@ from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
 
 __all__ = ["Claim", "Ending"]
 
+_OVERHEAD: Final = 400
+"""About how many bytes a move adds beside what it carries."""
 _NOTE_LENGTH = 80
 _NOTE_BYTES = 160
 """In ASCII JSON at most six times that, and so within `kumofire_fsm.values.limits.FACTS_BYTES`."""
@@ -46,6 +49,11 @@ class Ending(NamedTuple):
     effects: Sequence[Statement] = ()
     refused: Callable[[Exception], Ending] | None = None
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it adds to the argument of a statement, at most of two."""
+        return _OVERHEAD + argument_bytes(self.move.value or "") + argument_bytes(self.body or "")
+
 
 @dataclass(slots=True, eq=False)
 class Claim:
@@ -56,6 +64,8 @@ class Claim:
     definition: Definition
     hint_ms: int | None = None
     """After how long its message counts as lost, which goes on with the run; None where it has no message."""
+    shared_platform: bool = True
+    """Whether the platform ends this home by an exception that it raises in whatever runs, as Workers do."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -72,7 +82,9 @@ class Claim:
         """Store what the handler returned, together with the SQL that it registered."""
         try:
             text = self.definition.encode_result(value)
-        except Exception as exc:  # also what the application's own types raise
+        except BaseException as exc:  # also what the application's own types raise
+            if self.ends_worker(exc):
+                raise
             return self.final(exc)
         most = most_statements(self.binding.storage)
         if most is not None and len(effects) > most - AROUND_EFFECTS:
@@ -123,7 +135,9 @@ class Claim:
         """Fire ``retry``, whose edges know whether it is tried again; ``fail`` when the policy says never."""
         try:
             wait = 0 if self._settles("retry") else self._wait_ms(exc)  # asked only if somebody waits
-        except Exception as broken:
+        except BaseException as broken:
+            if self.ends_worker(broken):
+                raise
             log.exception("the retry policy of job %r failed", self.run.job)
             return self.final(broken)
         if wait is None:
@@ -138,6 +152,10 @@ class Claim:
         told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, failed, why
         log.warning("run %s of job %r: attempt %d of %d %s: %s", *told)
         return ending
+
+    def ends_worker(self, exc: BaseException) -> bool:
+        """Return whether what the application raised is meant for its worker; see `ends_worker`."""
+        return ends_worker(exc, shared_platform=self.shared_platform)
 
     def _settles(self, event: str, **given: Any) -> bool | None:
         """Return whether the event will settle the run; None if its claim and ``given`` do not tell."""

@@ -24,6 +24,7 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.diagnosis import lacks_edge
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.rows import Move, Moved, RunRow
+from kumofire_fsm.values.jsontext import chunks
 from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.ending import Ending
 
@@ -45,16 +46,22 @@ async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
     """Fire the endings' events; one that has effects comes alone.
 
     An ending whose attempt no longer owns its run moves nothing: the run was lost and goes on without
-    it. An ending that the database refuses is left to the lease.
+    it. An ending that the database refuses is left to the lease. Large results go in several statements.
     """
     first, *others = endings
     assert not (others and any(ending.effects for ending in endings))
-    try:
-        if not first.effects:
-            return await _settle_together(binding, endings)
-        return await _commit(binding, first)
-    except StoreError as exc:
-        return Settled({}, list(endings), exc)
+    moved: dict[str, Moved] = {}
+    failed: list[Ending] = []
+    why: StoreError | None = None
+    for part in [[first]] if first.effects else chunks(endings, lambda each: each.size):
+        try:
+            done = await (_commit(binding, first) if first.effects else _settle_together(binding, part))
+        except StoreError as exc:
+            done = Settled({}, list(part), exc)
+        moved |= done.moved
+        failed += done.failed
+        why = done.why or why
+    return Settled(moved, failed, why)
 
 
 async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> Settled:

@@ -101,7 +101,7 @@ class HandlerTasks:
         clean = contextvars.copy_context()
         while True:
             try:
-                while self.ready:
+                while self.ready and not self._ending:
                     await self._burst(clean)
                     if contextvars.copy_context() != clean:
                         return  # the handler changed context variables: a fresh task goes on

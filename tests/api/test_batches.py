@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from fakes import FakeBatch, FakeMessage
 from harness import Bound, Kit, echo, nothing
 
 from kumofire_fsm import InvalidArgument, NewRun
+from kumofire_fsm.ports import Row, Statement
 
 
 async def create_many(w: Bound, name: str, number: int) -> list[str]:
@@ -95,6 +98,49 @@ async def test_a_settle_that_fails_beside_a_waiting_handler_retries_its_messages
         w.storage.fail_once("runs.succeed", "before")
         assert await w.deliver(*ids) == [10, "ack"]
         assert [await w.state(i) for i in ids] == ["running", "succeeded"]
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "\\", "é", "\U0001f600"])
+async def test_no_statement_grows_beyond_what_d1_takes(kit: Kit, letter: str) -> None:
+    """D1 takes 2 MB a value; local runtimes do not enforce it."""
+    largest: list[int] = []
+
+    @kit.job("large")
+    async def large(ctx: Any, number: int) -> str:
+        return letter * (250_000 // len(json.dumps(letter, ensure_ascii=False)[1:-1].encode()))
+
+    async with kit.bound(max_statements=45) as w:
+        ids = await create_many(w, "large", 25)
+        batch = w.storage.batch
+
+        async def measured(statements: Sequence[Statement]) -> list[list[Row]]:
+            largest.extend(len((each.argument or "").encode()) for each in statements)
+            return await batch(statements)
+
+        w.storage.batch = measured  # type: ignore[method-assign]
+        dispositions = await w.deliver(*ids)
+        assert max(largest) < 1_500_000
+        assert len(w.storage.names) <= 45
+        assert set(dispositions) <= {"ack", 1}
+        done = [i for i, disposition in zip(ids, dispositions, strict=True) if disposition == "ack"]
+        assert len(done) > 10
+        assert len((await w.status(done[-1])).result) > 20_000
+
+
+@pytest.mark.parametrize("letter", ["x", "\U0001f600", '"'])
+async def test_many_large_payloads_are_created_by_statements_that_d1_takes(kit: Kit, letter: str) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        largest: list[int] = []
+        batch = w.storage.batch
+
+        async def measured(statements: Sequence[Statement]) -> list[list[Row]]:
+            largest.extend(len((each.argument or "").encode()) for each in statements)
+            return await batch(statements)
+
+        w.storage.batch = measured  # type: ignore[method-assign]
+        await w.jobs.create_many([NewRun("echo", letter * 60_000)] * 30)
+        assert max(largest) < 1_500_000
 
 
 # -- concurrency ------------------------------------------------------------------------------------
@@ -197,6 +243,20 @@ async def test_what_the_statements_do_not_suffice_for_is_given_back(kit: Kit) ->
         rest = [i for i, disposition in zip(ids, dispositions, strict=True) if disposition == 1]
         assert await work_off(w, rest, 20) > 1
         assert {(await w.status(i)).result for i in ids} == {1}, "no attempt was spent"
+
+
+@pytest.mark.parametrize("runs", [10, 11, 12])
+async def test_ten_runs_with_a_statement_of_their_own_fit_one_invocation(kit: Kit, runs: int) -> None:
+    @kit.job("job", max_attempts=1)
+    async def job(ctx: Any, payload: int) -> None:
+        ctx.commit([("INSERT INTO effects VALUES (?)", (payload,))])
+
+    async with kit.bound(max_statements=45) as w:
+        await w.sql("CREATE TABLE effects (n)")
+        ids = await w.create_in_order("job", range(runs))
+        w.storage.clear()
+        assert await w.deliver(*ids) == ["ack"] * runs
+        assert len(w.storage.names) == 1 + 3 * runs
 
 
 async def test_effects_that_the_statements_do_not_suffice_for_wait_with_their_run(kit: Kit) -> None:

@@ -26,6 +26,12 @@ MALFORMED: dict[str, Any] = {
     "id None": {"version": 1, "kumofireJobRunId": None},
     "id empty": {"version": 1, "kumofireJobRunId": ""},
     "id number": {"version": 1, "kumofireJobRunId": 5},
+    "id of 5,000 letters": {"version": 1, "kumofireJobRunId": "x" * 5_000},
+    "id without hyphens": {"version": 1, "kumofireJobRunId": ID.replace("-", "")},
+    "id in capitals": {"version": 1, "kumofireJobRunId": ID.upper()},
+    "id with more": {"version": 1, "kumofireJobRunId": f"{ID}\n"},
+    "id with a null character": {"version": 1, "kumofireJobRunId": f"{ID[:-1]}\0"},
+    "id of other digits": {"version": 1, "kumofireJobRunId": ID.replace("0", "\u0660")},
     "id list": {"version": 1, "kumofireJobRunId": [ID]},
     "id surrogate": {"version": 1, "kumofireJobRunId": "\ud800"},
     "id surrogate in JSON": '{"version": 1, "kumofireJobRunId": "\\ud800"}',
@@ -58,6 +64,15 @@ async def test_a_bad_message_is_retried_into_the_dead_letters_and_its_neighbours
         assert (bad.dispositions, good.dispositions) == ([0], ["ack"])
         assert (dispositions[0].run_id, dispositions[0].ack) == (None, False)
         assert await w.state(run_id) == "succeeded"
+
+
+@pytest.mark.parametrize("kind", BAD)
+async def test_a_bad_message_is_logged_cut(kit: Kit, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with kit.bound() as w:
+        (disposition,) = await w.jobs.consume_batch(FakeBatch([FakeMessage(BAD[kind])]))
+        assert len(disposition.reason) < 400
+        assert max(len(record.getMessage()) for record in caplog.records) < 400
+        assert w.storage.names == [], "nothing is asked for what no run can have"
 
 
 @pytest.mark.parametrize("kind", MALFORMED)

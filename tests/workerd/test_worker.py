@@ -23,7 +23,7 @@ BINDINGS = Bindings(
     },
     variables={"GREETING": "hello"},
 )
-UNKNOWN_ID = "0" * 32
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,26 @@
+"""Tells what an application's code raised to end its worker from what is a failure of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+__all__ = ["ends_worker"]
+
+_PANIC: Final = "PanicException"
+"""What a library written in Rust raises when it panics, through PyO3; pydantic's core is one."""
+
+
+def ends_worker(exc: BaseException, *, shared_platform: bool) -> bool:
+    """Return whether what the application raised is meant for its worker, and is no failure of its own.
+
+    On Workers an exception that is none of Python's own may be the platform's, which ends the invocation at
+    its CPU limit; whoever goes on then is killed in the middle. An embedded worker is ended by a person or by
+    its loop alone. Some libraries exit where they should raise, and a panic of Rust ends nothing.
+    """
+    if isinstance(exc, BaseExceptionGroup):
+        return any(ends_worker(each, shared_platform=shared_platform) for each in exc.exceptions)
+    if isinstance(exc, KeyboardInterrupt | GeneratorExit):
+        return True
+    known = isinstance(exc, Exception | SystemExit | asyncio.CancelledError)
+    return shared_platform and not known and type(exc).__name__ != _PANIC
