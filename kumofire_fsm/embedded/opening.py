@@ -60,6 +60,14 @@ class EmbeddedJobs(BoundJobs):
                 self._pool = None
                 self._ended.set()
 
+    @property
+    def stuck_handlers(self) -> int:
+        """How many handlers go on although their runs are gone: cancelled in vain, and out of their slots.
+
+        An async handler must not swallow `asyncio.CancelledError`; a plain one that hangs holds its thread.
+        """
+        return 0 if self._pool is None else self._pool.stuck
+
     async def close(self) -> None:
         """End `run` if it goes on, and wait until its runs are released."""
         self.stop(at_once=True)

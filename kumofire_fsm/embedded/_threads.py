@@ -1,0 +1,70 @@
+"""The threads of plain handlers: daemons, so that one that hangs does not keep its process from ending."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+__all__ = ["HandlerThreads"]
+
+T = TypeVar("T")
+_Work = tuple["Future[Any]", Callable[[], Any]]
+
+
+class HandlerThreads(Executor):
+    """Calls functions in up to ``most`` threads.
+
+    Those of `concurrent.futures.ThreadPoolExecutor` are waited for when the interpreter ends: for ever if one
+    hangs.
+
+    Attributes:
+        busy: how many threads call a function now.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = self._waiting = self.busy = 0
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Have a function called."""
+        future: Future[T] = Future()
+        with self._lock:
+            self._waiting += 1
+            more = self._threads - self.busy < self._waiting and self._threads < self._most
+            self._threads += more
+        self._work.put((future, lambda: fn(*args, **kwargs)))
+        if more:
+            threading.Thread(target=self._main, name="kumofire-handler", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Let the threads end once they are idle; nobody waits for them."""
+        for _ in range(self._most):
+            self._work.put(None)
+
+    def _main(self) -> None:
+        while (work := self._work.get()) is not None:
+            future, function = work
+            with self._lock:
+                self._waiting -= 1
+                self.busy += 1
+            try:
+                _call(future, function)
+            finally:
+                with self._lock:
+                    self.busy -= 1
+            del work, future, function  # nothing of a call outlives it
+
+
+def _call(future: Future[Any], function: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function())
+    except BaseException as exc:
+        future.set_exception(exc)
