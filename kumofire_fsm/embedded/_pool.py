@@ -148,7 +148,7 @@ class WorkerPool:
 
     def _held(self) -> list[str]:
         unsettled = (ending.move.id for ending in (*self._failed, *self._endings, *self._settling))
-        return [*(run_id for run_id, _ in self.in_flight), *unsettled]
+        return [*(attempt.run.id for attempt in self.in_flight.values()), *unsettled]
 
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone; one that was stopped, and goes on, is left behind."""
