@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from kumofire_fsm.embedded._alarm import Alarm
@@ -56,6 +55,9 @@ class WorkerPool:
         self._settling: list[Ending] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._executor = self._threads()
+        self._left_threads: list[HandlerThreads] = []
+        self._gone_since: dict[Attempt, float] = {}
+        self._left_behind: set[Attempt] = set()
         self._stopped = asyncio.Event()
         self._quiet = asyncio.Event()
         self._claim_wanted, self._claiming, self._exclusive, self._at_once = True, False, False, False
@@ -70,8 +72,13 @@ class WorkerPool:
         self._settle_again = Alarm(self._loop, self._retry_settles)
         self._handlers = HandlerTasks(self._call, concurrency)
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _threads(self) -> HandlerThreads:
         return HandlerThreads(self._concurrency, lambda: self.stop(at_once=True))
+
+    @property
+    def stuck(self) -> int:
+        """How many handlers go on although their run is gone, as far as it is known."""
+        return len(self._left_behind) + sum(threads.busy for threads in self._left_threads)
 
     async def run(self) -> None:
         """Work until `stop` or a cancellation."""
@@ -123,8 +130,8 @@ class WorkerPool:
                 await asyncio.sleep(LOOK_SECONDS)
         await asyncio.gather(*self._upkeep.end(), return_exceptions=True)  # it kept the leases until now
         self._binding.held = tuple
-        await self._handlers.end(patient=self._loop.time() <= patience)
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        await self._handlers.end(patient=self._loop.time() <= patience and not self._left_behind)
+        self._executor.shutdown()
         log.info("a worker has stopped; nothing of its own is under way")
 
     def make_room(self) -> None:
@@ -146,17 +153,29 @@ class WorkerPool:
 
     def _held(self) -> list[str]:
         unsettled = (ending.move.id for ending in (*self._failed, *self._endings, *self._settling))
-        return [*(run_id for run_id, _ in self.in_flight), *unsettled]
+        return [*(attempt.run.id for attempt in self.in_flight.values()), *unsettled]
 
     def lost(self, attempt: Attempt) -> None:
-        """Stop an attempt whose lease is gone."""
+        """Stop an attempt whose lease is gone; one that was stopped, and goes on, is left behind."""
+        since = self._gone_since.setdefault(attempt, self._loop.time())
         if attempt.stop_reason is None:
             log.warning("run %s: its lease is gone; its handler is stopped", attempt.run.id)
         if attempt in self._handlers.ready:
             self._handlers.ready.remove(attempt)
             self._finish(attempt, None)
+        elif self._loop.time() - since > CANCEL_SECONDS:
+            self._leave_behind(attempt)
         else:
             attempt.stop("lost")
+
+    def _leave_behind(self, attempt: Attempt) -> None:
+        """Count out the slot of a handler that ignores its cancellation, as its run is gone."""
+        self._left_behind.add(attempt)
+        told = attempt.run.id, attempt.definition.name, self.stuck
+        log.error("run %s: the handler of %r ignores its cancellation; %d are left behind now", *told)
+        self._finish(attempt, None)
+        self._handlers.allow(+1)
+        self.wake()
 
     # -- turns ----------------------------------------------------------------------------------
 
@@ -262,11 +281,17 @@ class WorkerPool:
         finally:
             if attempt.stop_reason and not attempt.definition.is_async:
                 # Its thread cannot be stopped; in its place others would wait until their own timeout.
-                self._executor.shutdown(wait=False)
+                self._executor.shutdown()
+                self._left_threads = [each for each in (*self._left_threads, self._executor) if each.busy]
                 self._executor = self._threads()
             self._finish(attempt, ending)
+            if attempt in self._left_behind:
+                self._left_behind.discard(attempt)
+                self._handlers.allow(-1)
+                log.warning("run %s: its handler, which was left behind, has ended", attempt.run.id)
 
     def _finish(self, attempt: Attempt, ending: Ending | None) -> None:
+        self._gone_since.pop(attempt, None)
         if self.in_flight.pop(attempt.key, None) is None:
             return  # it was left behind, and released
         if ending is not None:

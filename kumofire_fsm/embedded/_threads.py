@@ -1,36 +1,90 @@
-"""The threads in which plain handlers run."""
+"""The threads of plain handlers: daemons, so that one that hangs does not keep its process from ending."""
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
 
 from kumofire_fsm.engine.binding import log
 
 __all__ = ["HandlerThreads"]
 
+T = TypeVar("T")
+_Work = tuple["Future[Any]", Callable[[], Any]]
 
-class HandlerThreads(ThreadPoolExecutor):
-    """Threads for handlers; when none can begin any more, the worker ends and gives its runs back.
 
-    Once the main thread has ended, Python starts nothing in an executor. That is no handler's fault, and
-    must cost no attempt.
+class HandlerThreads(Executor):
+    """Calls functions in up to ``most`` threads.
+
+    Those of `concurrent.futures.ThreadPoolExecutor` are waited for when the interpreter ends: for ever if one
+    hangs.
+
+    When no thread can begin, and none is there, the worker ends and gives its runs back. That is no handler's
+    fault, and costs no attempt.
 
     Args:
         most: how many there may be.
         give_up: ends the worker, at once.
+
+    Attributes:
+        busy: how many threads call a function now.
     """
 
     def __init__(self, most: int, give_up: Callable[[], None]) -> None:
-        super().__init__(most, thread_name_prefix="kumofire-handler")
-        self._give_up = give_up
+        self._most, self._give_up = most, give_up
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = self._waiting = self.busy = 0
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call a function in a thread; without one the future never resolves."""
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Have a function called; without a thread the future never resolves."""
+        future: Future[T] = Future()
+        with self._lock:
+            self._waiting += 1
+            more = self._threads - self.busy < self._waiting and self._threads < self._most
+            self._threads += more
+        self._work.put((future, lambda: fn(*args, **kwargs)))
+        if more:
+            self._begin()
+        return future
+
+    def _begin(self) -> None:
         try:
-            return super().submit(function, *args, **kwargs)
+            threading.Thread(target=self._main, name="kumofire-handler", daemon=True).start()
         except RuntimeError as exc:
-            log.error("no thread can be had for a plain handler: %s; the worker ends, its runs go back", exc)
-            self._give_up()
-            return Future()
+            with self._lock:
+                self._threads -= 1
+                alone = self._threads == 0
+            log.error("no thread can be had for a plain handler: %s", exc)
+            if alone:
+                self._give_up()
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Let the threads end once they are idle; nobody waits for them."""
+        for _ in range(self._most):
+            self._work.put(None)
+
+    def _main(self) -> None:
+        while (work := self._work.get()) is not None:
+            future, function = work
+            with self._lock:
+                self._waiting -= 1
+                self.busy += 1
+            try:
+                _call(future, function)
+            finally:
+                with self._lock:
+                    self.busy -= 1
+            del work, future, function  # nothing of a call outlives it
+
+
+def _call(future: Future[Any], function: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function())
+    except BaseException as exc:
+        future.set_exception(exc)

@@ -92,6 +92,14 @@ class EmbeddedJobs(BoundJobs):
             raise InvalidArgument(f"backup() needs a new file's path; found {to!r:.200}")
         await self._storage.backup(to)
 
+    @property
+    def stuck_handlers(self) -> int:
+        """How many handlers go on although their runs are gone: cancelled in vain, and out of their slots.
+
+        An async handler must not swallow `asyncio.CancelledError`; a plain one that hangs holds its thread.
+        """
+        return 0 if self._pool is None else self._pool.stuck
+
     async def close(self) -> None:
         """End `run` if it goes on, and wait until its runs are released; in a child process do nothing."""
         if self._born == forks():

@@ -64,6 +64,11 @@ class HandlerTasks:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
+    def allow(self, more: int) -> None:
+        """Change how many handlers may be under way at once."""
+        self._most += more
+        self.next()
+
     async def done(self) -> None:
         """Return when all handlers have ended; raise what a handler raised to end its worker."""
         if self.ready or self.busy:

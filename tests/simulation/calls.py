@@ -12,7 +12,7 @@ from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import Actor as Firing
 from kumofire_fsm.ports import Hint, Statement
 from simulation.actors import Actor
-from simulation.faults import SENDING, SLEEPING, STORAGE, Fault, Faults
+from simulation.faults import RENEWAL, SENDING, SLEEPING, STORAGE, Fault, Faults
 
 if TYPE_CHECKING:
     from simulation.invariants import Monitor
@@ -147,6 +147,8 @@ class Calls:
             call = Call(actor, number, what, act, answered, kinds=kinds, writes=writes)
             weight = 4.0 if any(event in what for event in _OUTCOMES) else self.strikes
             call.fault = self.faults.strike(kinds, actor.key, number, weight=weight)
+            if call.fault is None and self.timed_when_written and what == "runs.heartbeat":
+                call.fault = self.faults.strike(RENEWAL, actor.key, number)
             actor.harmed = actor.harmed or call.fault is not None
             delay = self.pace.landing(actor.key, number)
             if call.fault is Fault.SLOW:
@@ -212,7 +214,7 @@ class Calls:
 
 _OUTCOMES: Final = RunMachine.spec.events_by(Firing.CONSUMER)
 """What settles an attempt, or renews its lease: here a failure hurts most, so there are more of them."""
-_BEFORE: Final = (Fault.ERROR_BEFORE, Fault.REFUSED)
+_BEFORE: Final = (Fault.ERROR_BEFORE, Fault.UNRENEWED, Fault.REFUSED)
 
 
 def _lost(fault: Fault | None) -> Exception:

@@ -91,6 +91,8 @@ class EmbeddedWorld(World):
         """Begin a client that creates many runs at once, more than may be under way at once."""
         dice = self.faults.dice
         acts = [ACTS[dice.below(len(ACTS), 709, number, i)] for i in range(4 + dice.below(5, 710, number))]
+        # Long enough for another worker to take one over, and for this one to get it back meanwhile.
+        acts += ["hang", "hang"]
         new = [NewRun("work", {"acts": [act, "ok"]}) for act in acts]
 
         async def create(jobs: Any, _: Actor) -> None:

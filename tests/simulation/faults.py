@@ -37,6 +37,7 @@ class Fault(StrEnum):
     DOUBLE_TICK = "a tick comes twice"
     OLD_CODE = "an actor knows fewer jobs"
     LOCKED = "another program holds the write lock"
+    UNRENEWED = "leases are not renewed"
 
 
 STORAGE = (
@@ -51,12 +52,13 @@ MESSAGE = (Fault.DROP, Fault.DOUBLE, Fault.DELAY)
 TICK = (Fault.MISSED, Fault.LATE_TICK, Fault.DOUBLE_TICK)
 ACTOR = (Fault.OLD_CODE,)
 LOCK = (Fault.LOCKED,)
+RENEWAL = (Fault.UNRENEWED,)
 _WEIGHTS = {
     **dict.fromkeys((Fault.REFUSED, Fault.PARTLY), 3.0),
     **dict.fromkeys((*MESSAGE, *TICK), 4.0),
 }
 """What is seldom asked happens more often when it is."""
-_PLACES = {STORAGE: 1, SENDING: 2, SLEEPING: 3, MESSAGE: 4, TICK: 5, ACTOR: 6, LOCK: 7}
+_PLACES = {STORAGE: 1, SENDING: 2, SLEEPING: 3, MESSAGE: 4, TICK: 5, ACTOR: 6, LOCK: 7, RENEWAL: 8}
 
 
 class Dice:
@@ -110,6 +112,8 @@ class Faults:
         }
         # Whatever else goes wrong, and also where nothing does: a lock harms nobody.
         self.rates[Fault.LOCKED] = (0.0, 0.4, 0.8)[dice.below(3, 104)]
+        # Often enough that a lease runs out whose holder lives, and that he gets the run back.
+        self.rates[Fault.UNRENEWED] = (0.0, 0.0, 0.5, 0.9)[dice.below(4, 105)]
 
     def strike(self, kinds: tuple[Fault, ...], *key: int, weight: float = 1.0) -> Fault | None:
         """Return what goes wrong at this place, if anything; ``weight`` makes it more likely."""

@@ -220,7 +220,7 @@ MUTANTS = (
         "two attempts of one run are confused",
         patches=((Attempt, "key", lambda _: property(lambda attempt: attempt.run.id)),),
         setting="embedded",
-        first=159,
+        first=36,
     ),
     Mutant("a message is acknowledged unread", patches=((consumer, "read_runs", unread),)),
     Mutant("the first error is final", patches=((Attempt, "failed", final),)),
