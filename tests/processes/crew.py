@@ -44,7 +44,7 @@ async def quick(ctx: RunContext) -> None:
     note("ran", ctx)
 
 
-@app.job("nap", timeout=60)
+@app.job("nap", timeout=3600)
 async def nap(ctx: RunContext, seconds: float) -> int:
     """Sleep, and return the process's id."""
     note("began", ctx)
@@ -67,7 +67,7 @@ async def flaky(ctx: RunContext, seconds: float) -> None:
     note("ended", ctx)
 
 
-@app.job("plain")
+@app.job("plain", timeout=3600)
 def plain(ctx: RunContext, seconds: float) -> None:
     """Sleep in a thread."""
     note("began", ctx)
@@ -113,7 +113,7 @@ async def gate(ctx: RunContext, path: str) -> int:
     return os.getpid()
 
 
-@app.job("stubborn", timeout=60)
+@app.job("stubborn", timeout=3600)
 async def stubborn(ctx: RunContext) -> None:
     """Go on in spite of any cancellation."""
     note("began", ctx)

@@ -15,24 +15,24 @@ from kumofire_fsm import NewRun
 HERE = Path(__file__).parent
 
 
-def end(worker: subprocess.Popen[bytes], within: float) -> None:
+LONG = 600.0
+"""Seconds that a handler or a grace period lasts which nobody is to wait for: longer than `end` waits."""
+
+
+def end(worker: subprocess.Popen[bytes]) -> None:
     """Check that a worker that was told to end does, with exit code 0."""
-    began = time.monotonic()
-    try:
-        assert worker.wait(timeout=within) == 0
-    except subprocess.TimeoutExpired:
-        pytest.fail(f"the worker still runs after {time.monotonic() - began:.1f} s")
+    assert worker.wait(timeout=60) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_running_handlers_finish_and_starts_no_others(site, number):
     with site.jobs() as jobs:
         created = jobs.create_many([NewRun("nap", 0.6), NewRun("plain", 0.6)])
-        worker = site.worker(cli=True, concurrency=2, grace=5)
+        worker = site.worker(cli=True, concurrency=2, grace=LONG)
         site.until(lambda: len(site.notes("began")) == 2, 60, "two handlers have begun")
         created.append(jobs.create("nap", 0.01))
         worker.send_signal(number)
-    end(worker, 4)
+    end(worker)
     first, second, third = (site.row(each.kumofire_job_run_id) for each in created)
     assert (first["state"], second["state"]) == ("succeeded", "succeeded")
     assert (third["state"], third["attempt"], third["starts"]) == ("queued", 0, 0)
@@ -43,11 +43,11 @@ def test_what_is_not_finished_within_the_grace_period_is_released_and_starts_els
     site, events_of
 ):
     with site.jobs() as jobs:
-        runs = jobs.create_many([NewRun("nap", 30, max_attempts=1), NewRun("plain", 4, max_attempts=1)])
+        runs = jobs.create_many([NewRun("nap", LONG, max_attempts=1), NewRun("plain", LONG, max_attempts=1)])
     worker = site.worker(cli=True, grace=0.3, lease=15)
     site.until(lambda: len(site.notes("began")) == 2, 60, "both handlers have begun")
     worker.terminate()
-    end(worker, 3)
+    end(worker)
     now = time.time() * 1000
     for each in runs:
         row = site.row(each.kumofire_job_run_id)
@@ -61,14 +61,12 @@ def test_what_is_not_finished_within_the_grace_period_is_released_and_starts_els
 
 def test_a_second_signal_stops_at_once_and_releases(site):
     with site.jobs() as jobs:
-        run = jobs.create("nap", 30).kumofire_job_run_id
-    worker = site.worker(cli=True, grace=60)
+        run = jobs.create("nap", LONG).kumofire_job_run_id
+    worker = site.worker(cli=True, grace=LONG)
     site.until(lambda: site.notes("began"), 60, "the handler has begun")
     worker.terminate()
-    time.sleep(0.3)
-    assert worker.poll() is None, "it waits for the handler"
-    worker.terminate()
-    end(worker, 2)
+    worker.send_signal(signal.SIGINT)  # another kind: two of one kind may arrive as one
+    end(worker)
     row = site.row(run)
     assert (row["state"], row["attempt"]) == ("queued", 0)
 
@@ -77,13 +75,12 @@ def test_a_second_signal_stops_at_once_and_releases(site):
 def test_a_handler_that_ignores_its_cancellation_does_not_hold_the_worker(site, signals):
     with site.jobs() as jobs:
         run = jobs.create("stubborn").kumofire_job_run_id
-    worker = site.worker(cli=True, grace=0.3 if signals == 1 else 60)
+    worker = site.worker(cli=True, grace=0.3 if signals == 1 else LONG)
     site.until(lambda: site.notes("began"), 60, "the handler has begun")
     worker.terminate()
     if signals == 2:
-        time.sleep(0.2)
-        worker.terminate()
-    end(worker, 5)
+        worker.send_signal(signal.SIGINT)
+    end(worker)
     row = site.row(run)
     assert (row["state"], row["attempt"]) == ("queued", 0)
 
@@ -91,7 +88,7 @@ def test_a_handler_that_ignores_its_cancellation_does_not_hold_the_worker(site, 
 def test_an_idle_worker_ends_at_once(site):
     worker = site.worker(cli=True)
     worker.terminate()
-    end(worker, 2)
+    end(worker)
     assert "Traceback" not in site.log(worker)
 
 
@@ -120,7 +117,7 @@ def test_what_the_command_cannot_use_is_one_line_and_exit_code_2(tmp_path):
     }
     try:
         for says, process in started.items():
-            error = process.communicate(timeout=30)[1]
+            error = process.communicate(timeout=60)[1]
             lines = [line for line in error.splitlines() if line]
             assert process.returncode == 2, (says, error)
             assert len(lines) == 1, (says, error)
@@ -148,5 +145,5 @@ def test_a_signal_while_the_hooks_still_start_lets_them_finish_and_ends(tmp_path
         assert worker.stdout is not None
         assert worker.stdout.readline() == "begins\n"
         worker.terminate()
-        assert worker.communicate(timeout=10)[0] == "began\nended\n"
+        assert worker.communicate(timeout=60)[0] == "began\nended\n"
         assert worker.returncode == 0

@@ -409,7 +409,7 @@ def test_suspect_runs_that_cannot_start_now_do_not_hold_up_the_others(tmp_path):
             await asyncio.sleep(0.4)
             others = await jobs.create_many([NewRun("quick")] * 6)
             try:
-                states = [status.state for status in await settled(jobs, others, timeout=3)]
+                states = [status.state for status in await settled(jobs, others)]
             finally:
                 ended.set()
             return states + [status.state for status in await settled(jobs, [long_run, *suspects])]
@@ -479,8 +479,8 @@ def test_a_handler_that_cancels_its_own_task_is_left_to_its_lease_and_holds_up_n
         async with app.open(tmp_path / "jobs.db", lease=0.3) as jobs, working(jobs, concurrency=3) as worker:
             bad = await jobs.create_many([NewRun("cancel")] * 3)
             fine = await jobs.create_many([NewRun("fine")] * 6)
-            states = {"fine": {s.state for s in await settled(jobs, fine, timeout=3)}}
-            states["cancel"] = {s.state for s in await settled(jobs, bad, timeout=5)}
+            states = {"fine": {s.state for s in await settled(jobs, fine)}}
+            states["cancel"] = {s.state for s in await settled(jobs, bad)}
             assert not worker.done()
             return states
 
@@ -664,7 +664,7 @@ def test_a_failed_look_at_the_file_does_not_end_the_workers_duties(tmp_path, cap
             jobs._storage.data_version = data_version
             async with working(jobs):
                 created = [await jobs.create("long"), await jobs.create("long", delay=0.3)]
-                statuses = await settled(jobs, created, timeout=5)
+                statuses = await settled(jobs, created)
             return looks, [(s.state, s.result) for s in statuses]
 
     looks, outcomes = asyncio.run(scenario())
