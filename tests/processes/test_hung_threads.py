@@ -64,7 +64,7 @@ def test_a_worker_that_gets_no_thread_ends_and_gives_its_run_back(tmp_path: Path
         async with app.open(tmp_path / "jobs.db") as jobs:
             run_id = (await jobs.create("plain")).kumofire_job_run_id
             await jobs.run(concurrency=1)
-            status = await jobs.get(run_id)
+            status = await jobs.get_status(run_id)
             return status.state, status.attempt, status.history[-1].event
 
     assert asyncio.run(scenario()) == ("queued", 0, "release")
