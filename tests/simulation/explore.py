@@ -26,7 +26,7 @@ WORLDS = {
     "calm": SmallWorld(),
     "one crash": SmallWorld(crashes=1),
     "one error": SmallWorld(errors=1),
-    "a retry": SmallWorld(acts=("error", "ok"), cancels=()),
+    "a retry": SmallWorld(acts=("error", "ok")),
     "a late worker": _LATE,
     "a late worker and a cancel": replace(_LATE, cancels=(1_000,)),
     "a late worker and a crash": replace(_LATE, crashes=1),

@@ -31,7 +31,7 @@ def run_statements(jobs):
     """Return [method, statements that it gives] of every way to call each method."""
     runs = RunStatements([RUN])
     row = RowMaker(jobs._binding).make(NewRun("echo", 1, dedupe_key="k", tags=["a"])).columns
-    move = [row["id"], "", 0, None, 1, None, None, None, 1, 1, 1, 1, 1]
+    move = [row["id"], "", 0, None, 1, None, None, None, 1, 1, 1, 1, 1, 1]
     claim = {"now": 1, "token": "t", "alone": False, "jobs": {"echo": (1, 1)}, "limit": 5}
     sweep = {"timing": WORKERS.columns(), "now": 1, "limit": 5, "jobs": ["echo"]}
     # A start is a claim.
@@ -43,6 +43,7 @@ def run_statements(jobs):
         ],
         "find_holders": [runs.find_holders([("echo", "k")])],
         "read": [runs.read([row["id"]])],
+        "states": [runs.states([row["id"]])],
         "find": [runs.find(FILTERS)],
         "count": [runs.count("echo"), runs.count(None)],
         "due_ids": [
