@@ -224,16 +224,16 @@ async def test_runs_of_a_machine_unknown_here_are_left_alone(kit: Kit) -> None:
         await w.sql(
             "INSERT INTO kumofire_edges SELECT 'later', source, target, wakes FROM kumofire_edges WHERE machine = 'run'"
         )
-        run_id = await w.create("none", delay=100)
+        run_id, other = await w.create("none", delay=100), "019b76da-a800-7000-8000-000000000000"
         columns = ", ".join(
             c[1] for c in await w.sql("PRAGMA table_info(kumofire_runs)") if c[1] not in ("id", "machine")
         )
         await w.sql(
-            f"INSERT INTO kumofire_runs (id, machine, {columns}) SELECT 'x', 'later', {columns} FROM kumofire_runs"
+            f"INSERT INTO kumofire_runs (id, machine, {columns}) SELECT '{other}', 'later', {columns} FROM kumofire_runs"
         )
         kit.clock.advance(100)
         assert await w.jobs.dispatch() == DispatchReport(moved=1, sent=1)
         assert w.queue.sent == [(run_id, 0)]
-        assert await w.deliver("x") == [60]
-        assert (await w.status("x")).state == "ready"
+        assert await w.deliver(other) == [60]
+        assert (await w.status(other)).state == "ready"
         assert await w.jobs.count_runs() == {"queued": 1, "ready": 1}

@@ -130,7 +130,7 @@ async def test_an_update_that_loses_the_race_against_a_tick_looks_again(kit: Kit
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, every=60)
         kit.clock.advance(60)
-        read = w.jobs._binding.storage.execute
+        read = w.storage.execute
         ticks = iter([True])
 
         async def execute(statement: Any) -> Any:
@@ -148,7 +148,7 @@ async def test_who_loses_every_race_is_told_of_the_conflict(kit: Kit) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, every=60, schedule_key="k")
-        read = w.jobs._binding.storage.execute
+        read = w.storage.execute
 
         async def execute(statement: Any) -> Any:
             rows = await read(statement)

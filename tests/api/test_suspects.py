@@ -20,7 +20,7 @@ def poison(kit: Kit, called: list[int]) -> None:
     async def work(ctx: Any, payload: int) -> None:
         called.append(payload)
         if payload == 1:
-            ctx.jobs._binding.storage.dead = True  # nothing that had ended before is stored any more
+            ctx.jobs._binding.storage._inner.dead = True  # nothing that had ended before is stored any more
             raise WorkerKilled
 
 
