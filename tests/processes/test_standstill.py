@@ -173,6 +173,9 @@ def test_a_clock_that_is_set_forward_takes_no_run_from_a_healthy_worker(tmp_path
         def now(self) -> int:
             return time.time_ns() // 1_000_000 + Set.ahead_ms
 
+        def monotonic(self) -> float:
+            return time.monotonic()
+
         async def sleep(self, seconds: float) -> None:
             await asyncio.sleep(seconds)
 

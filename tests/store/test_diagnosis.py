@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.errors import SchemaMismatch, StoreError
+from kumofire_fsm.errors import SchemaMismatch, StatementRefused, StoreError
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.schema import migrate
@@ -67,7 +67,7 @@ async def test_a_schema_that_serves_only_newer_code_wants_newer_code(file: Sqlit
 
 async def test_what_is_missing_although_the_schema_fits_is_the_applications_own(file: SqliteStorage) -> None:
     await file.call(migrate)
-    text = await told(file, StoreError)
+    text = await told(file, StatementRefused)
     assert "a statement does not fit the database" in text
     assert "a_column_to_come" in text
 

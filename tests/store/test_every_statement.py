@@ -42,6 +42,7 @@ def calls() -> dict[str, list[Statement]]:
             for hints in ("all", "moves", "none")
         ],
         "RunStatements.read": [RUNS.read(["1"])],
+        "RunStatements.states": [RUNS.states(["1"])],
         "RunStatements.find": [RUNS.find(FILTERS), RUNS.find({"before": "x", "limit": 1})],
         "RunStatements.count": [RUNS.count("resize"), RUNS.count(None)],
         "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1, jobs=["resize"])],
