@@ -702,3 +702,33 @@ def test_a_database_that_fails_for_a_while_delays_outcomes_and_loses_none(tmp_pa
 
     assert asyncio.run(scenario()) == [("succeeded", "done", 1)] * 10
     assert len(calls) == 10
+
+
+def test_a_former_attempt_that_ends_late_does_not_end_the_one_that_took_over(tmp_path):
+    app, calls, first_may_end, second_may_end = Kumofire(), [], asyncio.Event(), asyncio.Event()
+    first_ended = asyncio.Event()
+
+    @app.job("slow", timeout=5, max_attempts=2, retry=FAST)
+    async def slow(ctx) -> str:
+        calls.append(ctx.attempt)
+        if len(calls) > 1:
+            await second_may_end.wait()
+            return "second"
+        while not first_may_end.is_set():
+            with suppress(asyncio.CancelledError):
+                await first_may_end.wait()
+        asyncio.get_running_loop().call_later(0.1, first_ended.set)
+        return "first"
+
+    async def scenario() -> tuple[str, str, int]:
+        async with app.open(tmp_path / "jobs.db", lease=0.5) as jobs, working(jobs, concurrency=2):
+            run = await jobs.create("slow")
+            while len(calls) < 2:
+                await asyncio.sleep(0.01)
+            first_may_end.set()
+            await first_ended.wait()
+            second_may_end.set()
+            (status,) = await settled(jobs, [run])
+            return status.state, status.result, len(calls)
+
+    assert asyncio.run(scenario()) == ("succeeded", "second", 2)

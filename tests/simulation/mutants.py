@@ -216,12 +216,6 @@ MUTANTS = (
         r"schedules\.advance",
         ((r"r\.skipped \+ m\.passed", "r.skipped"),),
     ),
-    Mutant(
-        "two attempts of one run are confused",
-        patches=((Attempt, "key", lambda _: property(lambda attempt: attempt.run.id)),),
-        setting="embedded",
-        first=36,
-    ),
     Mutant("a message is acknowledged unread", patches=((consumer, "read_runs", unread),)),
     Mutant("the first error is final", patches=((Attempt, "failed", final),)),
     Mutant("a loss in company is not noted", r"runs\.sweep", ((r"r\.suspect \+ 1", "r.suspect"),)),
