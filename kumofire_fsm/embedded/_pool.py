@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from kumofire_fsm.embedded._alarm import Alarm
@@ -52,7 +53,7 @@ class WorkerPool:
         self._endings: list[Ending] = []
         self._failed: list[Ending] = []
         """Endings that the database failed to store; nothing is settled until they are tried again."""
-        self._settling: list[Ending] = []
+        self._settling: list[Sequence[Ending]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._executor = self._threads()
         self._left_threads: list[HandlerThreads] = []
@@ -152,8 +153,8 @@ class WorkerPool:
         return self._failed
 
     def _held(self) -> list[str]:
-        unsettled = (ending.move.id for ending in (*self._failed, *self._endings, *self._settling))
-        return [*(attempt.run.id for attempt in self.in_flight.values()), *unsettled]
+        unsettled = chain(self._failed, self._endings, *self._settling)
+        return [*(each.run.id for each in self.in_flight.values()), *(each.move.id for each in unsettled)]
 
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone; one that was stopped, and goes on, is left behind."""
@@ -199,10 +200,8 @@ class WorkerPool:
                 self._start(self._settle([ending]))
         free = self._concurrency - len(self.in_flight)
         closed = self._claiming or self._exclusive or self._stopped.is_set() or self._claim_again.is_set
-        open_ = not closed
-        if self.in_flight and self._loop.time() < self._room_until:
-            open_ = False
-        if self._claim_wanted and free > 0 and open_:
+        makes_room = self.in_flight and self._loop.time() < self._room_until
+        if self._claim_wanted and free > 0 and not closed and not makes_room:
             self._claiming, self._claim_wanted = True, False
             self._start(self._claim(free, alone=not self.in_flight))
 
@@ -212,12 +211,11 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _settle(self, endings: Sequence[Ending]) -> None:
-        self._settling += endings
+        self._settling.append(endings)
         try:
             _, failed, why = await settle(self._binding, endings)
         finally:
-            done = set(map(id, endings))
-            self._settling = [each for each in self._settling if id(each) not in done]
+            self._settling.remove(endings)
         if why is None:
             self._settles.over()
         elif self._at_once:

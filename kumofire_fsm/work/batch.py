@@ -42,8 +42,8 @@ class Batch:
         self._tasks = HandlerTasks(self._call, concurrency)
         self._held: list[Ending] = []
         self._covered = 0  # until when the leases of what is held back hold
+        self._bytes = 0  # how many bytes what is held back adds to a statement
         self._under_way = 0  # handlers that have begun
-        self._bytes = 0  # how many bytes it adds to a statement
         self._waiting = 0  # handlers that wait for something
         self._settling: asyncio.Task[None] | None = None
         self._begun = False  # one run is worked on whatever the budget, so that there is progress

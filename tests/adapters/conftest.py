@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -66,3 +68,13 @@ def stored(other: sqlite3.Connection) -> Callable[[], list[str]]:
 def things() -> SimpleNamespace:
     """The statements, and a way to open a file."""
     return SimpleNamespace(put=put, names=names, opened=opened, table=TABLE)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that ordinary users can reach, unlike tmp_path."""
+    folder = Path(tempfile.mkdtemp(prefix="kumofire-"))
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import kumofire
+from users import as_ordinary_user
 
 from kumofire_fsm import InvalidArgument, Kumofire, NewRun
 from kumofire_fsm.errors import StoreError
-
-NOBODY = 65534
 
 
 def make_app() -> Kumofire:
@@ -112,28 +108,6 @@ def test_the_command_on_no_database_is_one_line(tmp_path: Path) -> None:
 
 
 # -- reading without the right to write -------------------------------------------------------------
-
-
-@contextmanager
-def as_ordinary_user() -> Iterator[None]:
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that ordinary users can reach, unlike tmp_path."""
-    folder = Path(tempfile.mkdtemp(prefix="kumofire-"))
-    folder.chmod(0o755)
-    yield folder
-    folder.chmod(0o755)
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("in_use", [False, True], ids=["closed", "in use"])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sqlite3
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from users import as_ordinary_user
 
 from kumofire_fsm import Kumofire
 from kumofire_fsm.adapters.sqlite import SqliteStorage
@@ -22,7 +21,6 @@ from kumofire_fsm.store import schema
 from kumofire_fsm.store.schema import VERSION, migrate
 
 PAGE = "x" * 4096
-NOBODY = 65534
 
 
 async def open_app(path: Path) -> None:
@@ -36,29 +34,6 @@ def tables(path: Path) -> set[str]:
 
 
 # -- read-only ------------------------------------------------------------------------------------
-
-
-@contextmanager
-def as_ordinary_user() -> Iterator[None]:
-    """Give up root's right to write everywhere."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that ordinary users can reach, unlike tmp_path."""
-    folder = Path(tempfile.mkdtemp(prefix="kumofire-"))
-    folder.chmod(0o755)
-    yield folder
-    folder.chmod(0o755)
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
