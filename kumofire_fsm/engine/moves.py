@@ -160,7 +160,9 @@ async def follow(
         return Hints()
     moved = list(moved)
     if binding.waiters:
-        binding.tell_settled(run.id for run in moved if is_settled(binding, run.machine, run.state))
+        binding.tell_settled(
+            run.id for run in moved if is_settled(binding, run.machine, run.state, run.wake_at)
+        )
     hints = Hints()
     if hint is not None and hinting:
         hints = await send_hints(binding, [(run.id, run.run_at) for run in moved if hint(binding, run)])
@@ -196,10 +198,10 @@ async def read_runs(binding: Binding, ids: Sequence[str]) -> dict[str, RunRow]:
     return {row[0]: RunRow(*row) for row in rows}
 
 
-def is_settled(binding: Binding, machine: str, state: str) -> bool:
-    """Return whether a state of a known machine is settled."""
+def is_settled(binding: Binding, machine: str, state: str, wake_at: int | None) -> bool:
+    """Return whether a run is settled; one of a machine unknown here is if no deadline is to come."""
     spec = binding.runs.specs.get(machine)
-    return spec is not None and spec.has_role(state, Role.SETTLED)
+    return wake_at is None if spec is None else spec.has_role(state, Role.SETTLED)
 
 
 # -- why a run did not move --------------------------------------------------------------------------

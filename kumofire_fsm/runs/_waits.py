@@ -103,8 +103,7 @@ class Waits:
         open_: set[str] = set()
         with suppress(StoreError):
             for run_id, machine, state, wake_at in await binding.storage.execute(binding.runs.states(ids)):
-                known = machine in binding.runs.specs
-                if not (is_settled(binding, machine, state) if known else wake_at is None):
+                if not is_settled(binding, machine, state, wake_at):
                     open_.add(run_id)
         binding.tell_settled(run_id for run_id in ids if run_id not in open_)
         now = binding.clock.monotonic()

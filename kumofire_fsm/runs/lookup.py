@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.moves import read_runs
+from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
-from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import RunPage, RunStatus, history_entries
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
-from kumofire_fsm.values.ids import check_id, first_id_at
+from kumofire_fsm.values.ids import check_id, first_id_at, is_id
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.times import duration_ms, instant, instant_ms, moment
 
 __all__ = ["RunLookup", "run_status"]
 
-_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LAST_ID: Final = "g"
 """Sorts after every id, which are hexadecimal."""
 
@@ -78,7 +75,7 @@ class RunLookup:
                 raise InvalidArgument(
                     f"no machine has a state {each!r}; states are {', '.join(sorted(known))}"
                 )
-        if cursor is not None and not _ID.fullmatch(str(cursor)):
+        if cursor is not None and not is_id(str(cursor)):
             raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
         before = cursor or _LAST_ID
         if created_before is not None:
@@ -145,13 +142,12 @@ class RunLookup:
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
     """Return a run as the API shows it."""
-    spec, tags = binding.runs.specs.get(row.machine), _stored(row, "tags", row.tags)
-    settled = row.wake_at is None if spec is None else spec.has_role(row.state, Role.SETTLED)
+    tags = _stored(row, "tags", row.tags)
     return RunStatus(
         kumofire_job_run_id=row.id,
         name=row.job,
         state=row.state,
-        settled=settled,
+        settled=is_settled(binding, row.machine, row.state, row.wake_at),
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         run_at=moment(row.run_at),

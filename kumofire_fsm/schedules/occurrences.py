@@ -165,16 +165,9 @@ def _run(
 
 
 def _unsettled(binding: Binding, latest: str | None) -> list[str]:
-    """Return which of a job's latest runs are not settled.
-
-    One whose lifecycle is not known here any more is settled when nothing will happen to it by itself.
-    """
-    found = []
-    for run_id, machine, state, wake_at in json.loads(latest) if latest else []:
-        known = machine in binding.runs.specs
-        if not (is_settled(binding, machine, state) if known else wake_at is None):
-            found.append(run_id)
-    return found
+    """Return which of a job's latest runs are not settled."""
+    runs = json.loads(latest) if latest else []
+    return [run_id for run_id, *stands in runs if not is_settled(binding, *stands)]
 
 
 def _is_behind(move: Mapping[str, Any], now: int) -> bool:
