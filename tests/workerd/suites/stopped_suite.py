@@ -120,7 +120,10 @@ async def test_what_was_settled_before_the_kill_stays_settled(env):
 async def poison_among_ten(env, **options):
     """Deliver ten runs, one of them poison, until all are settled; return the shop and the poison's id."""
     shop = shop_with_poison(env, times=99, max_attempts=2)
-    ids = [await shop.create("work", number == 4) for number in range(10)]
+    ids = []
+    for number in range(10):
+        ids.append(await shop.create("work", number == 4))
+        shop.clock.advance(0.001)  # so that their order is certain: within one millisecond ids are random
     waiting = list(ids)
     for _ in range(10):
         with suppress(Killed, BaseExceptionGroup):  # a killed invocation has its messages delivered again
