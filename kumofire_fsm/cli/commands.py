@@ -90,7 +90,7 @@ def diagram_command(
         Path | None, typer.Option("--output", "-o", help="The file; the standard output without it.")
     ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="svg, png, dot, mermaid or md; else the file's suffix.")
+        str | None, typer.Option("--format", help="svg, png, dot, mmd or md; else the file's suffix.")
     ] = None,
     db: Annotated[Path | None, typer.Option(help="The SQLite file to count in; it is only read.")] = None,
     counts: Annotated[
@@ -107,7 +107,7 @@ def diagram_command(
         raise InvalidArgument("--counts reads a database; say which with --db")
     found = load_machine(machine)
     numbers = read_counts(db, found.spec) if db is not None else None
-    options: dict[str, Any] = {"format": form or format_of(output), "theme": theme, "direction": direction}
+    options: dict[str, Any] = {"format": format_of(output, form), "theme": theme, "direction": direction}
     options |= {"counts": numbers, "title": title, "legend": legend, "engine": engine}
     write_output(diagram(found, **options), output)
 

@@ -27,28 +27,33 @@ __all__ = ["backup_command", "format_of", "read_counts", "read_run", "read_sched
 T = TypeVar("T")
 
 _FORMATS: Final = {
-    ".svg": "svg",
-    ".png": "png",
-    ".dot": "dot",
-    ".gv": "dot",
-    ".mmd": "mermaid",
-    ".mermaid": "mermaid",
-    ".md": "md",
+    "svg": "svg",
+    "png": "png",
+    "dot": "dot",
+    "gv": "dot",
+    "mmd": "mermaid",
+    "mermaid": "mermaid",
+    "md": "md",
 }
+"""A diagram's formats by what a file's name ends in, and ``--format`` takes."""
 
 
-def format_of(output: Path | None) -> str:
-    """Return the diagram's format that a file's name asks for; SVG for the standard output.
+def format_of(output: Path | None, named: str | None = None) -> str:
+    """Return the diagram's format that is named, or else that a file's name asks for; SVG without either.
 
     Raises:
-        InvalidArgument: the name ends in none of the known suffixes.
+        InvalidArgument: none is known by this name.
     """
-    if output is None:
+    if named is None and output is None:
         return "svg"
-    found = _FORMATS.get(output.suffix.lower())
+    word = named if named is not None else output.suffix if output is not None else ""
+    found = _FORMATS.get(word.lower().removeprefix("."))
+    if found is None and named is not None:
+        raise InvalidArgument(f"--format must be {', '.join(_FORMATS)}; found {named!r}")
     if found is None:
+        suffixes = ", ".join(f".{name}" for name in _FORMATS)
         raise InvalidArgument(
-            f"no format is known for {str(output)!r}; end it in {', '.join(_FORMATS)}, or give --format"
+            f"no format is known for {str(output)!r}; end it in {suffixes}, or give --format"
         )
     return found
 

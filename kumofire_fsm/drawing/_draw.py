@@ -81,7 +81,7 @@ def diagram(
         format: "svg", "png" (bytes), "dot", "mermaid", or "md", a page of tables.
         path: the history of a run; its steps are numbered, all else is dimmed. Not for "mermaid" and "md".
         counts: how many rows are in each state, shown as badges. Not for "mermaid" and "md".
-        title: stands above the picture; an empty text for none.
+        title: stands above the picture; an empty text for none. Mermaid has none but a given one.
         legend: whether a legend stands under it.
         theme: "auto" is light, and an SVG turns dark where its reader prefers dark.
         direction: "TB" from top to bottom, "LR" from left to right.
@@ -102,7 +102,9 @@ def diagram(
     if format in ("mermaid", "md"):
         if path is not None or counts is not None:
             raise InvalidArgument(f"{format!r} shows neither a path nor counts; use svg, png or dot")
-        return mermaid(spec) if format == "mermaid" else page(spec, title=name)
+        if format == "mermaid":
+            return mermaid(spec, title=title or "", direction=direction)
+        return page(spec, title=name)
     palette = DARK if theme == "dark" else LIGHT
     picture = picture_of(spec, path=path, counts=counts)
     source = dot_source(picture, palette, title=name, with_legend=legend, direction=direction)

@@ -86,12 +86,23 @@ def test_a_built_in_lifecycle_is_drawn_on_the_standard_output(call, name, machin
 
 @pytest.mark.parametrize(
     ("suffix", "form"),
-    [("svg", "svg"), ("PNG", "png"), ("dot", "dot"), ("gv", "dot"), ("mmd", "mermaid"), ("md", "md")],
+    [
+        ("svg", "svg"),
+        ("PNG", "png"),
+        ("dot", "dot"),
+        ("gv", "dot"),
+        ("mmd", "mermaid"),
+        ("mermaid", "mermaid"),
+        ("md", "md"),
+    ],
 )
-def test_the_format_follows_the_files_suffix(call, folder, suffix, form):
-    assert call("diagram", "RunMachine", "-o", f"out.{suffix}") == ""
+def test_the_format_follows_the_files_suffix_and_the_same_word_names_it(call, folder, suffix, form):
     made = diagram(RunMachine, format=form)
-    assert (folder / f"out.{suffix}").read_bytes() == (made if form == "png" else made.encode())
+    data = made if form == "png" else made.encode()
+    assert call("diagram", "RunMachine", "-o", f"out.{suffix}") == ""
+    assert (folder / f"out.{suffix}").read_bytes() == data
+    assert call("diagram", "RunMachine", "-o", "named", "--format", suffix) == ""
+    assert (folder / "named").read_bytes() == data
 
 
 def test_a_lifecycle_of_ones_own_is_drawn(call, folder):
@@ -132,7 +143,11 @@ def test_the_title_is_the_machines_name_in_words(call, texts):
         (["shop_machines:number"], "'shop_machines:number' is 3, and not a lifecycle"),
         (["no_such_module:X"], "'no_such_module' cannot be imported"),
         (["RunMachine", "-o", "x.gif"], "no format is known for 'x.gif'; end it in .svg, .png,"),
-        (["RunMachine", "--format", "gif"], "format must be svg or png or dot or mermaid or md; found 'gif'"),
+        (
+            ["RunMachine", "--format", "gif"],
+            "--format must be svg, png, dot, gv, mmd, mermaid, md; found 'gif'",
+        ),
+        (["RunMachine", "--format", ""], "--format must be svg, png, dot, gv, mmd, mermaid, md; found ''"),
         (["RunMachine", "-o", "no/such/x.svg"], "no/such/x.svg cannot be written: No such file or directory"),
         (["RunMachine", "--counts"], "--counts reads a database; say which with --db"),
         (["RunMachine", "--counts", "--db", "no.db"], "there is no database 'no.db'"),
