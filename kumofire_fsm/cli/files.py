@@ -44,18 +44,17 @@ def format_of(output: Path | None, named: str | None = None) -> str:
     Raises:
         InvalidArgument: none is known by this name.
     """
-    if named is None and output is None:
-        return "svg"
-    word = named if named is not None else output.suffix if output is not None else ""
-    found = _FORMATS.get(word.lower().removeprefix("."))
-    if found is None and named is not None:
-        raise InvalidArgument(f"--format must be {', '.join(_FORMATS)}; found {named!r}")
-    if found is None:
+    if named is not None:
+        word, refused = named, f"--format must be {', '.join(_FORMATS)}; found {named!r}"
+    elif output is not None:
         suffixes = ", ".join(f".{name}" for name in _FORMATS)
-        raise InvalidArgument(
-            f"no format is known for {str(output)!r}; end it in {suffixes}, or give --format"
-        )
-    return found
+        word = output.suffix.removeprefix(".")
+        refused = f"no format is known for {str(output)!r}; end it in {suffixes}, or give --format"
+    else:
+        return "svg"
+    if word.lower() not in _FORMATS:
+        raise InvalidArgument(refused)
+    return _FORMATS[word.lower()]
 
 
 def write_output(data: str | bytes, output: Path | None) -> None:
