@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 
-from kumofire_fsm.drawing._labels import CLOCK, plain
+from kumofire_fsm.drawing._labels import plain
 from kumofire_fsm.drawing._picture import picture_of
 from kumofire_fsm.drawing._theme import LIGHT
 from kumofire_fsm.machines.spec import MachineSpec, Role
 
 __all__ = ["mermaid"]
+
+_CLOCK = "\N{ALARM CLOCK}"
+"""Marks what a deadline fires."""
 
 _STROKES = {Role.SETTLED: ",stroke-width:3px", Role.LEASED: ",stroke-dasharray:4"}
 
@@ -19,7 +22,7 @@ _TAKEN = re.compile(r"[^\w ,]|(?<![^\W_])_|_(?![^\W_])|(?i:d(?=irection ))")
 "direction TB", which Mermaid's grammar finds anywhere in a line."""
 
 
-def mermaid(spec: MachineSpec, *, title: str = "", direction: str = "TB") -> str:
+def mermaid(spec: MachineSpec, *, title: str = "", direction: str = "TB", detail: bool = False) -> str:
     """Return a ``stateDiagram-v2`` of the machine; the same spec gives the same bytes.
 
     A deadline's event is marked with a clock. Only borders are coloured, so that it reads on a light
@@ -29,6 +32,7 @@ def mermaid(spec: MachineSpec, *, title: str = "", direction: str = "TB") -> str
         spec: what is drawn.
         title: stands above it; an empty text for none.
         direction: "TB" from top to bottom, or "LR" from left to right.
+        detail: whether what the package does for itself is shown.
     """
     names = _names(spec)
     lines = ["---", f"title: {_quoted(title)}", "---"] if plain(title) else []
@@ -36,9 +40,9 @@ def mermaid(spec: MachineSpec, *, title: str = "", direction: str = "TB") -> str
     lines += [f"    direction {direction}"] if direction != "TB" else []
     lines += [f'    state "{_text(state)}" as {name}' for state, name in names.items()]
     lines.append(f"    [*] --> {names[spec.initial.id]}")
-    for arrow in picture_of(spec, grouped=False).arrows:
+    for arrow in picture_of(spec, grouped=False, detail=detail).arrows:
         labels = dict.fromkeys(
-            f"{_text(line.event)} {CLOCK}" if line.timed else _text(line.event) for line in arrow.lines
+            f"{_text(line.event)} {_CLOCK}" if line.timed else _text(line.event) for line in arrow.lines
         )
         lines.append(f"    {names[arrow.source]} --> {names[arrow.target]}: {', '.join(labels)}")
     for kind in dict.fromkeys(state.outcome or state.role for state in spec.states):

@@ -113,6 +113,23 @@ def test_a_lifecycle_of_ones_own_is_drawn(call, folder):
     assert "prefers-color-scheme" not in shown
 
 
+def test_every_detail_is_shown_if_asked_for(call):
+    for form in ("svg", "dot", "mermaid"):
+        shown = call("diagram", "RunMachine", "--detail", "--format", form)
+        assert shown == diagram(RunMachine, format=form, detail=True) != diagram(RunMachine, format=form)
+
+
+def test_what_a_png_shows_as_boxes_is_said_on_the_standard_error(folder):
+    command = [sys.executable, "-m", "kumofire_fsm.cli", "diagram", "RunMachine", "--title", "運行"]
+    done = subprocess.run([*command, "-o", "out.png"], capture_output=True, text=True, check=True)
+    said = "kumofire: warning: the bundled engine has no font for 運 行, and shows boxes in this PNG; draw an SVG,"
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+    assert (folder / "out.png").read_bytes().startswith(b"\x89PNG")
+    done = subprocess.run([*command, "-o", "out.svg"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_counts_are_read_from_a_database(call, stored):
     shown = call("diagram", "RunMachine", "--db", "jobs.db", "--counts")
     expected = dict.fromkeys((s.id for s in RunMachine.spec.states), 0) | {"ready": 1, "failed": 1}

@@ -107,7 +107,7 @@ def test_no_text_does(ask: Ask, spec_of: SpecOf, names: list[str], event: str, t
 @pytest.mark.parametrize("machine", [RunMachine, JobMachine])
 def test_a_lifecycle_is_read_as_it_is_declared(ask: Ask, machine: type[RunMachine]) -> None:
     spec = machine.spec
-    read = shown(ask, diagram(machine, format="mermaid", title="A: title"))
+    read = shown(ask, diagram(machine, format="mermaid", title="A: title", detail=True))
     assert read["type"] == "stateDiagram"
     assert read["states"] == {START, *(state.id for state in spec.states)}
     moves = {
