@@ -48,8 +48,8 @@ class Finding:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the nearest other name, or an empty text when none is near."""
+    """Return `` (did you mean 'x'?)`` for the nearest known name, or an empty text when none is near."""
     import difflib
 
-    near = difflib.get_close_matches(name, sorted(set(known) - {name}), n=1)
+    near = difflib.get_close_matches(name, sorted(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -19,7 +19,7 @@ from kumofire_fsm.drawing import _engines as engines
 from kumofire_fsm.drawing._labels import plain
 from kumofire_fsm.drawing._theme import DARK, LIGHT
 from kumofire_fsm.errors import DrawingError, MissingPackage
-from kumofire_fsm.machines import Role
+from kumofire_fsm.machines import Actor, Event, Role
 
 BOTH = pytest.mark.parametrize("machine", [RunMachine, JobMachine])
 SVG = "{http://www.w3.org/2000/svg}"
@@ -125,6 +125,16 @@ def test_what_the_package_does_for_itself_is_shown_if_asked_for(texts):
     assert {"[attempt < max_attempts]", "reschedule", "redrive", "start", "expire"} <= set(short)
     mermaid = diagram(RunMachine, format="mermaid")
     assert not any(event in mermaid for event in internal)
+
+
+class Remarked(RunMachine):
+    """A run on which a person may remark without moving it."""
+
+    remark = Event(RunMachine.ready.to.itself(), by=Actor.PERSON)
+
+
+def test_what_a_person_fires_is_always_shown(texts):
+    assert "remark" in texts(diagram(Remarked))
 
 
 def test_a_lifecycle_without_internals_is_the_same_with_every_detail(spec_of):

@@ -108,6 +108,20 @@ def test_every_10_minutes_is_said_of_equal_gaps_alone_clock_changes_included(zon
     assert claimed or seconds in {"*/7", "5,6,7,40", "0-59"}
 
 
+def test_so_it_is_of_every_step_from_every_minute() -> None:
+    """4/8 names 52 as its last minute, 12 before the next hour's first."""
+    after = milliseconds(datetime(2026, 1, 1, tzinfo=UTC))
+    claimed = set()
+    for first in range(60):
+        for step in range(2, 31):
+            expression = f"{first}/{step} * * * *"
+            if gap := read(describe(parse_crontab(expression))).gap:
+                found = preview(Cron(expression), after, 61)
+                assert {b - a for a, b in pairwise(found)} == {gap * 1000}
+                claimed.add(step)
+    assert claimed == {2, 3, 4, 5, 6, 10, 12, 15, 20, 30}
+
+
 @given(st.sampled_from([*SECONDS, *TIMES]), st.sampled_from(HOURS))
 @settings(max_examples=100, deadline=None)
 def test_within_the_hours_that_it_names_the_gaps_are_equal_too(minute: str, hour: str) -> None:
