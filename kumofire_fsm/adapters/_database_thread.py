@@ -11,7 +11,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from kumofire_fsm.adapters._group_commit import HandOver, Work
 from kumofire_fsm.adapters._turns import STEPS, Turns
@@ -21,12 +21,18 @@ from kumofire_fsm.values.owner import Owner
 __all__ = ["DatabaseThread"]
 
 
+class GroupWork(Protocol):
+    """Does a group's work; raises `HandOver` where it may not be patient and would have to be."""
+
+    def __call__(self, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None: ...
+
+
 class _Submitted(Work):
     """Work whose answer goes to a future; a short one may be tried in the event loop."""
 
     __slots__ = ("future", "short")
 
-    def __init__(self, run: Callable[[sqlite3.Connection], Any], short: bool) -> None:
+    def __init__(self, run: Callable[[sqlite3.Connection], Any], *, short: bool) -> None:
         super().__init__(run)
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.short = short
@@ -39,7 +45,7 @@ class DatabaseThread:
 
     Args:
         connect, close: make and end the connection.
-        work: does a group's work; it raises `HandOver` where it may not be patient and would have to be.
+        work: does a group's work.
         name: the thread's.
         owner: whose event loop submits.
 
@@ -50,7 +56,7 @@ class DatabaseThread:
     def __init__(
         self,
         connect: Callable[[], sqlite3.Connection],
-        work: Callable[[sqlite3.Connection, Sequence[Work], bool], None],
+        work: GroupWork,
         name: str,
         owner: Owner,
         close: Callable[[sqlite3.Connection], None],
@@ -69,9 +75,7 @@ class DatabaseThread:
         self._turns = Turns()
         self.groups = 0
 
-    def submit(
-        self, run: Callable[[sqlite3.Connection], Any], *, short: bool = False
-    ) -> asyncio.Future[Any]:
+    def submit(self, run: Callable[[sqlite3.Connection], Any], *, short: bool = False) -> asyncio.Future[Any]:
         """Queue a function; the future resolves after the commit.
 
         Args:
@@ -87,7 +91,7 @@ class DatabaseThread:
         if self._thread is None:
             self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
             self._thread.start()
-        work = _Submitted(run, short)
+        work = _Submitted(run, short=short)
         self._turn.append(work)
         if len(self._turn) == 1:
             # Two turns later, so that who is woken by this call can submit into the same commit.
@@ -106,7 +110,7 @@ class DatabaseThread:
         return await self.submit(run)
 
     def ask(self, question: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Ask the connection at once, in the caller's thread; None while it is in use, or before its first use.
+        """Ask the connection at once, in the caller's thread; None before its first use and while it is used.
 
         Args:
             question: it takes microseconds, and no transaction.
@@ -167,7 +171,7 @@ class DatabaseThread:
     def _do(self, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
         before = db.total_changes
         try:
-            self._work(db, group, patient)
+            self._work(db, group, patient=patient)
         except HandOver:
             raise
         except BaseException as exc:

@@ -20,7 +20,7 @@ BUSY_SECONDS: Final = 60.0
 """How long another process may hold the write lock before a caller hears of it."""
 
 
-class HandOver(Exception):  # noqa: N818 - a request, and no error
+class HandOver(Exception):
     """What may not wait would have to, or took too long: nothing of it was done."""
 
 
@@ -40,7 +40,7 @@ class Work:
         self.error: BaseException | None = None
 
 
-def commit_group(db: sqlite3.Connection, group: Sequence[Work], patient: bool) -> None:
+def commit_group(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
     """Run a group in one transaction; when the transaction itself fails, each in its own.
 
     Args:
@@ -52,7 +52,7 @@ def commit_group(db: sqlite3.Connection, group: Sequence[Work], patient: bool) -
         HandOver: the transaction failed, and it may not be patient; nothing was done.
     """
     try:
-        _in_transaction(db, group, patient)
+        _in_transaction(db, group, patient=patient)
     except sqlite3.Error as exc:
         if not patient:
             raise HandOver from exc
@@ -61,13 +61,13 @@ def commit_group(db: sqlite3.Connection, group: Sequence[Work], patient: bool) -
         for each in group:
             each.error = None
             try:
-                _in_transaction(db, [each], patient)
+                _in_transaction(db, [each], patient=True)
             except sqlite3.Error as alone:
                 each.error = translate(alone)
 
 
-def _in_transaction(db: sqlite3.Connection, group: Sequence[Work], patient: bool) -> None:
-    _do(db, "BEGIN IMMEDIATE", patient)
+def _in_transaction(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
+    _do(db, "BEGIN IMMEDIATE", patient=patient)
     try:
         for each in group:
             try:
@@ -81,14 +81,14 @@ def _in_transaction(db: sqlite3.Connection, group: Sequence[Work], patient: bool
                 each.error = StoreError(str(exc))
             except Exception as exc:
                 each.error = exc
-        _do(db, "COMMIT", patient)
+        _do(db, "COMMIT", patient=patient)
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
 
 
-def read_each(db: sqlite3.Connection, group: Sequence[Work], patient: bool) -> None:
+def read_each(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
     """Read for each caller by itself.
 
     Raises:
@@ -126,7 +126,7 @@ def in_savepoint(db: sqlite3.Connection, function: Callable[[sqlite3.Connection]
     return answer
 
 
-def _do(db: sqlite3.Connection, sql: str, patient: bool) -> None:
+def _do(db: sqlite3.Connection, sql: str, *, patient: bool) -> None:
     if patient:
         patiently(lambda: db.execute(sql))
     else:

@@ -1,10 +1,10 @@
 """The storage port on an embedded SQLite file, with group commit.
 
-One connection writes. What concurrent callers submit in one turn of the event loop, or while the connection is
-busy, shares the next transaction, so that a hundred callers wait for one fsync and not for a hundred; each
-resumes only after the commit. A caller's statements fail alone: a single statement is atomic by itself, several
-stand in a savepoint. A second connection reads, from snapshots that no writer disturbs. Each has a thread; what is
-short is done in the event loop, without it.
+One connection writes. What concurrent callers submit in one turn of the event loop, or while the connection
+is busy, shares the next transaction, so that a hundred callers wait for one fsync and not for a hundred; each
+resumes only after the commit. A caller's statements fail alone: a single statement is atomic by itself,
+several stand in a savepoint. A second connection reads, from snapshots that no writer disturbs. Each has a
+thread; what is short is done in the event loop, without it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from kumofire_fsm.adapters._backup import copy_database, open_to_read
-from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute
 from kumofire_fsm.adapters._database_thread import DatabaseThread
+from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute
 from kumofire_fsm.adapters._group_commit import (
     Work,
     commit_group,
@@ -153,13 +153,13 @@ class SqliteStorage:
         if self._reader is not self._writer:
             await self._reader.stop()
 
-    def _commit(self, db: sqlite3.Connection, group: Sequence[Work], patient: bool) -> None:
+    def _commit(self, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
         self._file.look()
-        commit_group(db, group, patient)
+        commit_group(db, group, patient=patient)
 
-    def _read(self, db: sqlite3.Connection, group: Sequence[Work], patient: bool) -> None:
+    def _read(self, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
         self._file.look()
-        read_each(db, group, patient)
+        read_each(db, group, patient=patient)
 
     def _connect(self) -> sqlite3.Connection:
         if self._read_only:

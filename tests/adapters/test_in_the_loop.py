@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -149,7 +150,7 @@ def test_what_takes_long_is_left_to_the_thread_ever_longer_and_forgiven_slowly(m
             turns.begin()
             turns.end(handed_over=True)
             tried.append(number)
-    gaps = [b - a - 1 for a, b in zip(tried, tried[1:], strict=False)]
+    gaps = [b - a - 1 for a, b in itertools.pairwise(tried)]
     assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, MOST_SKIPPED, MOST_SKIPPED]
     monkeypatch.setattr(_turns, "SHORT_SECONDS", 3600.0)
     allowed = 0
