@@ -99,8 +99,9 @@ class DatabaseThread:
         return work.future
 
     async def now(self, run: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Do a short work by itself: at once and in the event loop, or as `submit` does it."""
+        """Do a short work by itself: in the event loop at its next turn, or as `submit` does it."""
         loop = self._owner.here()
+        await asyncio.sleep(0)  # who asks again and again lets others have their turn
         if self._loop is loop and not self._closed and not self._turn:
             work = Work(run)
             if self._done_here([work]):

@@ -161,3 +161,21 @@ def test_what_takes_long_is_left_to_the_thread_ever_longer_and_forgiven_slowly(m
             turns.end(handed_over=False)
             allowed += 1
     assert allowed > MOST_SKIPPED  # one quick group, and those that follow are tried at once
+
+
+def test_who_reads_again_and_again_lets_others_have_their_turn(storage, things):
+    async def scenario() -> list[tuple[str]]:
+        async with storage() as opened:
+            ended = asyncio.Event()
+
+            async def put() -> None:
+                await opened.execute(things.put("theirs"))
+                ended.set()
+
+            writing = asyncio.ensure_future(put())
+            while not ended.is_set():
+                rows = await opened.execute(things.names())
+            await writing
+            return rows
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 60)) == [("theirs",)]
