@@ -18,6 +18,7 @@ __all__ = [
     "SCHEDULES",
     "SCHEMA",
     "STARTS_ALONE",
+    "VERSION",
     "ClaimedRun",
     "Move",
     "Moved",
@@ -31,6 +32,8 @@ BODIES: Final = "kumofire_bodies"
 SCHEDULES: Final = "kumofire_schedules"
 EDGES: Final = "kumofire_edges"
 SCHEMA: Final = "kumofire_schema"
+VERSION: Final = 1
+"""The schema this code is written for: the number of the newest migration."""
 
 STARTS_ALONE: Final = f"d.suspect >= {SUSPECT}"
 """The condition on a run ``d`` that it may only start where nothing else is under way."""
