@@ -21,7 +21,19 @@ RESERVED = frozenset(
     {name for name in dir(statemachine.StateMachine) if not name.startswith("_")}
     | {"machine_name", "on_transition", "role_sets", "validate_trap_states"}
     | {"validate_final_reachability", "validate_disconnected_states"}
-    | {"create", "truncated", "state", "model", "send", "spec", "table", "fields", "parameters", "row"}
+    | {
+        "create",
+        "truncated",
+        "state",
+        "model",
+        "send",
+        "spec",
+        "table",
+        "fields",
+        "parameters",
+        "texts",
+        "row",
+    }
     | {"events", "states", "name", "id", "is_terminated", "configuration", "current_state_value"}
 )
 """Names that a state or event may not have: attributes of the machine, or marks in the history."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
 import statemachine
@@ -97,6 +98,8 @@ class Lifecycle(StateMachine, metaclass=LifecycleMeta):
     machine_name: ClassVar[str] = ""
     fields: ClassVar[Mapping[str, Scalar]] = {}
     parameters: ClassVar[Mapping[str, Scalar]] = {}
+    texts: ClassVar[AbstractSet[str]] = frozenset()
+    """The columns and parameters that hold texts; all others hold integers."""
     role_sets: ClassVar[Mapping[Role, Mapping[str, str]]] = {}
     """What is assigned whenever a state of a role is entered from another state, before its own ``sets``."""
     spec: ClassVar[MachineSpec]

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
-from kumofire_fsm.machines.expression import Expression, Scalar
+from kumofire_fsm.machines.expression import Expression, Scalar, Type
 
 __all__ = ["Actor", "DeadlineSpec", "EdgeSpec", "EventSpec", "MachineSpec", "Outcome", "Role", "StateSpec"]
 
@@ -126,12 +126,17 @@ class EventSpec:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """A whole lifecycle, detached from python-statemachine."""
+    """A whole lifecycle, detached from python-statemachine.
+
+    ``fields`` and ``parameters`` give the defaults of columns and parameters, ``types`` what each holds. A
+    column whose default is not None never holds None.
+    """
 
     name: str
     table: str
     fields: Mapping[str, Scalar]
     parameters: Mapping[str, Scalar]
+    types: Mapping[str, Type] = field(repr=False)
     states: tuple[StateSpec, ...]
     events: tuple[EventSpec, ...]
     edges: tuple[EdgeSpec, ...] = field(repr=False)
@@ -151,6 +156,11 @@ class MachineSpec:
         columns = sorted(self.fields.items()), sorted(self.parameters.items())
         text = json.dumps([self.name, self.table, columns, states, events, edges])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """The columns and parameters that hold texts."""
+        return frozenset(name for name, held in self.types.items() if held is Type.TEXT)
 
     @cached_property
     def initial(self) -> StateSpec:

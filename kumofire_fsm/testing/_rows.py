@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import NoneType
 
 from kumofire_fsm.engine.binding import WORKERS
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines import MachineSpec
-from kumofire_fsm.machines.expression import Scalar
+from kumofire_fsm.machines.expression import Scalar, Type
 from kumofire_fsm.machines.finding import did_you_mean
 
 __all__ = ["NOW", "check_event", "check_state", "defaults", "parts", "told"]
@@ -65,7 +64,8 @@ def parts(
     Raises:
         InvalidArgument: a name is neither, or a value cannot stand in a column.
     """
-    _check_given(spec, given)
+    for name, value in given.items():
+        _check_given(spec, name, value)
     full = {**defaults(spec), **before, **given, "state": state}
     row = {name: full[name] for name in spec.fields}
     deadline = (found := spec.state(state)) and found.deadline
@@ -75,21 +75,19 @@ def parts(
     return row, {name: full[name] for name in spec.parameters}
 
 
-def _check_given(spec: MachineSpec, given: Mapping[str, object]) -> None:
-    known = [*spec.fields, *spec.parameters]
-    for name, value in given.items():
-        if name == "state":
-            raise InvalidArgument("the state is the second argument, not a column to give")
-        if name not in known:
-            raise InvalidArgument(
-                f"{name!r} is neither a column nor a parameter of {spec.name}{did_you_mean(name, known)}; "
-                f"known are {', '.join(sorted(known))}"
-            )
-        if isinstance(value, bool) or not isinstance(value, (int, str, NoneType)):
-            raise InvalidArgument(
-                f"{name}={value!r}: a column holds an integer (instants and durations in milliseconds), a "
-                "text or None"
-            )
+def _check_given(spec: MachineSpec, name: str, value: object) -> None:
+    if name == "state":
+        raise InvalidArgument("the state is the second argument, not a column to give")
+    if name not in spec.types:
+        raise InvalidArgument(
+            f"{name!r} is neither a column nor a parameter of {spec.name}{did_you_mean(name, spec.types)}; "
+            f"known are {', '.join(sorted(spec.types))}"
+        )
+    holds = spec.types[name]
+    fits = isinstance(value, str) if holds is Type.TEXT else type(value) is int
+    if not fits and value is not None:
+        unit = " (instants and durations in milliseconds)" if holds is Type.INTEGER else ""
+        raise InvalidArgument(f"{name}={value!r}: {name} holds {holds.value}{unit}, or None")
 
 
 def told(full: Mapping[str, Scalar], names: Iterable[str]) -> str:

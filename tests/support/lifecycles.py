@@ -71,6 +71,7 @@ class Ticket(Lifecycle, table="kumofire_runs", machine="ticket"):
 
     fields = dict(RunMachine.fields)
     parameters = dict(RunMachine.parameters)
+    texts = RunMachine.texts
 
     opened = State("Somebody asked.", role=Role.WAITING, waits=True, initial=True)
     closed = State("It is answered.", role=Role.SETTLED)
