@@ -13,16 +13,12 @@ __all__ = ["guard_function", "guard_text", "parsed"]
 ALWAYS = "always"
 
 
-def parsed(text: object, where: str) -> Expression:
+def parsed(text: str, where: str) -> Expression:
     """Return the expression that a declaration spells.
 
     Raises:
-        DefinitionError: it is no text, or not an expression; the message says where it stands.
+        DefinitionError: the text is not an expression; the message says where it stands.
     """
-    if not isinstance(text, str):
-        raise DefinitionError(
-            f"{where}: an expression is a text, such as {str(text)!r:.80}; found {text!r:.80}"
-        )
     try:
         return parse(text)
     except ExpressionError as exc:

@@ -216,7 +216,8 @@ def test_no_initial_state_is_refused(declare):
 
 
 def test_a_role_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="'sleeping' is not a valid Role"):
+    message = "State(''): no Role 'sleeping'; there are claimable, leased, waiting, settled"
+    with pytest.raises(DefinitionError, match=f"^{re.escape(message)}$"):
         State(role="sleeping")
 
 
