@@ -1,4 +1,4 @@
-"""Arguments of declarations: what is misspelled, or of another kind, is refused with what to write instead."""
+"""Arguments of declarations: what is misspelled, or of another kind, is refused with what to write."""
 
 from __future__ import annotations
 

@@ -135,6 +135,7 @@ class State(BaseState):
         waits: says out loud that a row may stay for ever (for a person's approval, say).
         sets: what is assigned whenever the state is entered from another.
         outcome: how it ended, for diagrams; of settled states only.
+        retired: says that nothing enters it any more: rows that older code left in it go on by its edges.
     """
 
     @checked("State")
@@ -148,6 +149,7 @@ class State(BaseState):
         waits: bool = False,
         sets: Mapping[str, str] | None = None,
         outcome: Outcome | None = None,
+        retired: bool = False,
     ) -> None:
         where = f"State({doc!r:.60})"
         super().__init__(initial=of_kind(bool, initial, where, "initial"))
@@ -160,6 +162,7 @@ class State(BaseState):
         self.waits = of_kind(bool, waits, where, "waits")
         self.sets = mapping(sets, where, "sets")
         self.outcome = None if outcome is None else member(Outcome, outcome, where)
+        self.retired = of_kind(bool, retired, where, "retired")
 
     @property
     def to(self) -> Any:
@@ -181,6 +184,7 @@ class State(BaseState):
             waits=self.waits,
             sets=self.sets,
             outcome=self.outcome,
+            retired=self.retired,
         )
 
 

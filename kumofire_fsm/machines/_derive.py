@@ -76,7 +76,9 @@ def _state(cls: Any, types: Types, state: Any) -> StateSpec:
         _check(
             types, where, deadline.text, deadline.at, Type.INTEGER, "a time is an integer, in milliseconds"
         )
-    return StateSpec(state.id, state.role, state.initial, state.waits, deadline, state.doc, state.outcome)
+    return StateSpec(
+        state.id, state.role, state.initial, state.waits, deadline, state.doc, state.outcome, state.retired
+    )
 
 
 def _edge(cls: Any, types: Types, event_id: str, event: Event, edge: Any) -> EdgeSpec:

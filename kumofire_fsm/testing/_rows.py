@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from kumofire_fsm.engine.binding import WORKERS
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines import MachineSpec
-from kumofire_fsm.machines.expression import Scalar, Type
+from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.finding import did_you_mean
 
 __all__ = ["NOW", "check_event", "check_state", "defaults", "parts", "told"]
@@ -83,11 +83,7 @@ def _check_given(spec: MachineSpec, name: str, value: object) -> None:
             f"{name!r} is neither a column nor a parameter of {spec.name}{did_you_mean(name, spec.types)}; "
             f"known are {', '.join(sorted(spec.types))}"
         )
-    holds = spec.types[name]
-    fits = isinstance(value, str) if holds is Type.TEXT else type(value) is int
-    if not fits and value is not None:
-        unit = " (instants and durations in milliseconds)" if holds is Type.INTEGER else ""
-        raise InvalidArgument(f"{name}={value!r}: {name} holds {holds.value}{unit}, or None")
+    spec.check_value(name, value)
 
 
 def told(full: Mapping[str, Scalar], names: Iterable[str]) -> str:

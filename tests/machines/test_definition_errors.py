@@ -40,7 +40,8 @@ def test_a_state_that_cannot_be_reached_is_refused(refused):
     a, b, c = begin(), settled(), begin(waits=True)
     c._initial = False
     refused(
-        "small: state 'c' cannot be reached from 'a'; add an edge to it",
+        "small: state 'c' cannot be reached from 'a'; add an edge to it, or say retired=True if only older code "
+        "entered it",
         a=a,
         b=b,
         c=c,
