@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.machines._given import parameters_given
 from kumofire_fsm.machines._verbs import VERBS, unanswered
 from kumofire_fsm.machines.finding import Broken, Finding, Severity, did_you_mean
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
@@ -22,7 +24,7 @@ def check(spec: MachineSpec) -> None:
 
 def findings(spec: MachineSpec) -> Iterator[Finding]:
     """Yield every broken rule of a lifecycle; a class that exists breaks none."""
-    for rule in (_names, unanswered, _roles, _deadlines, _retired, _reachable, _settles, _consumer_events):
+    for rule in _RULES:
         for name, what, mend, place in rule(spec):
             yield Finding(name, Severity.ERROR, spec.name, what, mend, **place)
 
@@ -131,3 +133,9 @@ def _consumer_events(spec: MachineSpec) -> Iterable[Broken]:
                 f"{', '.join(missing)}, so its outcome would be lost"
             )
             yield "consumer-event", what, "add one", {"event": event}
+
+
+_RULES: Final = (
+    _names, unanswered, _roles, _deadlines, _retired, _reachable, _settles, _consumer_events,
+    parameters_given,
+)  # fmt: skip

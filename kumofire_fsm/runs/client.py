@@ -199,7 +199,7 @@ class RunClient(RunLookup):
         *,
         by: str | None = None,
         note: str | None = None,
-        next_at: int | None = None,
+        next_at: int = 0,
         repeatable: bool = False,
     ) -> RunStatus:
         binding = self._binding

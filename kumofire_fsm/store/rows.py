@@ -51,7 +51,7 @@ class Move(NamedTuple):
     Attributes:
         starts, claim: the fence of an attempt; None where a person or a deadline fires.
         value: a result, an error's text, progress: whatever the event carries.
-        next_at: when the run is due next, as far as the event says so.
+        next_at: when the run is due next; 0, as the machine's default says, where the event does not say.
         hint_ms: after how long the hint that goes along with the move counts as lost; None where none does.
         facts: what the history's entry says beside event, state and time, as JSON.
     """
@@ -62,7 +62,7 @@ class Move(NamedTuple):
     claim: str | None = None
     now: int = 0
     value: str | None = None
-    next_at: int | None = None
+    next_at: int = 0
     facts: str | None = None
     horizon_ms: int = 0
     redeliver_ms: int = 0

@@ -195,7 +195,7 @@ class Claim:
         *,
         value: str | None = None,
         error: BaseException | None = None,
-        next_at: int | None = None,
+        next_at: int = 0,
     ) -> Ending:
         """Return the ending that fires an event, with an error as its value if there is one."""
         facts = None
