@@ -125,7 +125,7 @@ async def test_the_old_states_go_in_the_end_and_not_before_their_rows(kit: Kit, 
         assert await contract(new, Newest) == "3 edges of payment"
     async with kit.bound(file, app=app(kit, Newest)) as newest:
         assert await newest.state(await newest.create("pay")) == "review"
-        assert await contract(newest, Newest) == ""
+        assert await contract(newest, Newest) == "0 edge of "
 
 
 LEASE = {"role": Role.LEASED, "deadline": Deadline("least(now + lease_ms, timeout_at)", "lose")}
