@@ -137,13 +137,23 @@ INSERT INTO kumofire_edges (machine, source, target, wakes) VALUES
   ('job', 'suspended', 'ended', 0);
 
 -- Each trigger stands on one line, with its predicate in WHEN: D1's migration tool splits naively.
+-- Moves and creations: along the edges alone.
 CREATE TRIGGER kumofire_runs_insert BEFORE INSERT ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
 CREATE TRIGGER kumofire_runs_move BEFORE UPDATE OF state ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
 CREATE TRIGGER kumofire_runs_wake BEFORE UPDATE OF wake_at ON kumofire_runs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
-CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, machine, created_at, schedule_id, scheduled_for ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine, created_at, schedule_id and scheduled_for never change'); END;
 CREATE TRIGGER kumofire_schedules_insert BEFORE INSERT ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
 CREATE TRIGGER kumofire_schedules_move BEFORE UPDATE OF state ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
 CREATE TRIGGER kumofire_schedules_wake BEFORE UPDATE OF wake_at ON kumofire_schedules WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
-CREATE TRIGGER kumofire_schedules_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_schedules BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+CREATE TRIGGER kumofire_schedules_fixed BEFORE UPDATE OF id, machine, created_at, schedule_key ON kumofire_schedules BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine, created_at and schedule_key never change'); END;
+-- Nothing replaces a row: INSERT OR REPLACE and UPDATE OR REPLACE delete the row in their way without asking a
+-- trigger. A creation that is repeated, or whose key or occurrence another row holds, changes nothing.
+CREATE TRIGGER kumofire_runs_replace BEFORE INSERT ON kumofire_runs WHEN EXISTS (SELECT 1 FROM kumofire_runs WHERE id = NEW.id AND (created_at <> NEW.created_at OR NEW.starts > 0 OR NEW.finished_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the row exists, and changes along its edges alone'); END;
+CREATE TRIGGER kumofire_runs_repeat BEFORE INSERT ON kumofire_runs WHEN EXISTS (SELECT 1 FROM kumofire_runs WHERE id = NEW.id AND created_at = NEW.created_at AND NEW.starts = 0 AND NEW.finished_at IS NULL) OR EXISTS (SELECT 1 FROM kumofire_runs WHERE job = NEW.job AND dedupe_slot = NEW.dedupe_slot AND id <> NEW.id) OR EXISTS (SELECT 1 FROM kumofire_runs WHERE schedule_id = NEW.schedule_id AND scheduled_for = NEW.scheduled_for AND id <> NEW.id) BEGIN SELECT RAISE(IGNORE); END;
+CREATE TRIGGER kumofire_runs_slot BEFORE UPDATE OF job, dedupe_slot ON kumofire_runs WHEN NEW.dedupe_slot IS NOT NULL AND (NEW.dedupe_slot IS NOT OLD.dedupe_slot OR NEW.job <> OLD.job) AND EXISTS (SELECT 1 FROM kumofire_runs WHERE job = NEW.job AND dedupe_slot = NEW.dedupe_slot AND id <> NEW.id) BEGIN SELECT RAISE(ABORT, 'kumofire: another run has this dedupe_slot'); END;
+CREATE TRIGGER kumofire_schedules_replace BEFORE INSERT ON kumofire_schedules WHEN EXISTS (SELECT 1 FROM kumofire_schedules WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'kumofire: the row exists, and changes along its edges alone'); END;
+CREATE TRIGGER kumofire_schedules_repeat BEFORE INSERT ON kumofire_schedules WHEN EXISTS (SELECT 1 FROM kumofire_schedules WHERE schedule_key = NEW.schedule_key AND id <> NEW.id) BEGIN SELECT RAISE(IGNORE); END;
+-- What a settled run says stays, unless its machine has an edge from the state to itself.
+CREATE TRIGGER kumofire_runs_settled BEFORE UPDATE ON kumofire_runs WHEN OLD.finished_at IS NOT NULL AND NEW.state = OLD.state AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = OLD.machine AND source = OLD.state AND target = OLD.state) BEGIN SELECT RAISE(ABORT, 'kumofire: the run is settled, and changes along its edges alone'); END;
 
 INSERT INTO kumofire_schema (version, serves) VALUES (1, 1);

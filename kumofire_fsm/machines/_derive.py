@@ -32,7 +32,9 @@ __all__ = ["edge_of", "machine_spec"]
 
 Types = Mapping[str, Type]
 
-_KEPT = frozenset({"id", "machine", "state", "created_at", "history"})
+_KEPT = frozenset(
+    {"id", "machine", "state", "created_at", "history", "schedule_id", "scheduled_for", "schedule_key"}
+)
 
 
 def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:

@@ -191,6 +191,7 @@ async def test_a_run_of_a_lifecycle_that_is_gone_is_in_the_way_only_while_someth
         if settled:
             await finish(w)
         await w.sql("DROP TRIGGER kumofire_runs_fixed")
+        await w.sql("DROP TRIGGER kumofire_runs_settled")
         await w.sql("UPDATE kumofire_runs SET machine = 'gone'")
         assert (await look(kit, w, minutes=10)).made == int(settled)
 
