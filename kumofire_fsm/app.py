@@ -143,7 +143,9 @@ class Kumofire:
         """Register the decorated function to be called after each transition that an event made.
 
         It is called with a `Transition` once the transition is committed, at most once, by the process that
-        made it; creating a run counts, as the event "create". What it raises is logged, and undoes nothing.
+        made it. Creating a run counts, as the event "create" into its first state; a run that is due is
+        enqueued at once, which is told next. (What `prepare_create` gives is committed by the caller, and told
+        to no hook.) What it raises is logged, and undoes nothing.
         Work that must not be lost belongs in a job. Hooks cost one statement for each set of transitions
         they are called for, and may take 5 s together; a plain function holds up everything.
 
@@ -151,11 +153,11 @@ class Kumofire:
         events lead to ``failed`` too; see `on_enter`.
 
         Args:
-            event: an event that changes a run's state.
+            event: an event that changes a run's state, or "create".
             job: only for runs of this job.
 
         Raises (when the application is bound or opened):
-            DefinitionError: there is no such event or job, or the event changes no state.
+            DefinitionError: there is no such job, or no job has the event, or the event changes no state.
         """
         return self._hook(event, None, job)
 
@@ -304,7 +306,8 @@ class Kumofire:
         if self._statements is None or self._statements[0] != registered:
             machines = {RunMachine.spec.name: RunMachine.spec}
             machines |= {spec.name: spec for spec in self.registry.machines()}
-            check_hooks(self.registry.hooks, machines.values(), self.registry.jobs)
+            of_jobs = {name: job.machine for name, job in self.registry.jobs.items()}
+            check_hooks(self.registry.hooks, of_jobs)
             made = RunStatements(list(machines.values())), ScheduleStatements(JobMachine.spec)
             self._statements = registered, made
         return self._statements[1]

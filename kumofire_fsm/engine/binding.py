@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from kumofire_fsm.store.schedules import ScheduleStatements
 __all__ = ["EMBEDDED", "WORKERS", "Binding", "Timing", "log"]
 
 log = logging.getLogger("kumofire_fsm")
+
+OnMoved = Callable[[Sequence[Moved], int | Mapping[str, int], Container[str]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,8 @@ class Binding:
     schedules: ScheduleStatements
     jobs: Any = None
     """The API on this binding, for handlers and hooks."""
-    on_moved: Callable[[Sequence[Moved], int | Mapping[str, int]], Awaitable[None]] | None = None
-    """Calls the application's hooks for runs that were moved, and when."""
+    on_moved: OnMoved | None = None
+    """Calls the application's hooks for runs that were moved, when, and which of them were created."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
     held: Callable[[], Sequence[str]] = tuple
