@@ -21,10 +21,9 @@ from kumofire_fsm.hooks import Hook, HookFunction, call_hooks, check_hooks
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
-from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.retry import Backoff, RetryPolicy
-from kumofire_fsm.schedules.changes import ScheduleOptions
+from kumofire_fsm.schedules.changes import ScheduleOptions, declared
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
@@ -129,12 +128,15 @@ class Kumofire:
         Args:
             key: its schedule_key; default the job's name, which serves for one schedule a handler.
             payload: what each run is called with.
-            options: as for `create_schedule`; they are checked when they are stored.
+            options: as for `create_schedule`; what they say is checked when it is stored.
+
+        Raises:
+            InvalidArgument: a schedule has no such option.
         """
-        declared = NewSchedule("", payload, key, **options)
+        new = declared("", payload, key, options)
 
         def declare(handler: Handler) -> Handler:
-            self.registry.add_schedule(handler, declared)
+            self.registry.add_schedule(handler, new)
             return handler
 
         return declare
@@ -144,8 +146,8 @@ class Kumofire:
 
         It is called with a `Transition` once the transition is committed, at most once, by the process that
         made it. Creating a run counts, as the event "create" into its first state; a run that is due is
-        enqueued at once, which is told next. (What `prepare_create` gives is committed by the caller, and told
-        to no hook.) What it raises is logged, and undoes nothing.
+        enqueued at once, which is told next. (What `prepare_create` gives is committed by the caller, and no
+        hook is told.) What it raises is logged, and undoes nothing.
         Work that must not be lost belongs in a job. Hooks cost one statement for each set of transitions
         they are called for, and may take 5 s together; a plain function holds up everything.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import fire_one, read_runs, send_hints, startable
@@ -15,6 +16,7 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
+from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.spec import Actor
 from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
 from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
@@ -27,6 +29,8 @@ from kumofire_fsm.values.limits import FACTS_BYTES
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
 __all__ = ["RunClient"]
+
+_OPTIONS: Final = frozenset({each.name for each in fields(NewRun)} - {"name", "payload"})
 
 
 class RunClient(RunLookup):
@@ -108,6 +112,9 @@ class RunClient(RunLookup):
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: what was given cannot become a run.
         """
+        if unknown := sorted(options.keys() - _OPTIONS):
+            near, known = did_you_mean(unknown[0], _OPTIONS), ", ".join(sorted(_OPTIONS))
+            raise InvalidArgument(f"prepare_create has no option {unknown[0]!r}{near}; it has {known}")
         return prepare(self._binding, self._rows.make(NewRun(name, payload, **options), enqueue=False))
 
     async def send_hint(self, run: PreparedRun) -> None:
