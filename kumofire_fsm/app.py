@@ -21,6 +21,7 @@ from kumofire_fsm.hooks import Hook, HookFunction, call_hooks, check_hooks
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.retry import Backoff, RetryPolicy
 from kumofire_fsm.schedules.changes import ScheduleOptions, declared
@@ -96,12 +97,7 @@ class Kumofire:
         if callable(name):
             raise DefinitionError("write @app.job('name'), with the job's name in parentheses")
         _check_retry(retry, f"job {name!r}")
-        given: object = machine
-        if not (isinstance(given, type) and issubclass(given, Lifecycle)) or (
-            machine.spec.table != RunMachine.spec.table
-        ):
-            called = getattr(machine, "__name__", repr(machine))
-            raise DefinitionError(f"job {name!r}: {called} is not a lifecycle of runs")
+        _check_machine(name, machine)
 
         def register(handler: Handler) -> Handler:
             self.registry.add(
@@ -313,6 +309,26 @@ class Kumofire:
             made = RunStatements(list(machines.values())), ScheduleStatements(JobMachine.spec)
             self._statements = registered, made
         return self._statements[1]
+
+
+def _check_machine(job: str, machine: object) -> None:
+    """Refuse what is no lifecycle of runs, or goes by the name or the columns of another."""
+    called = f"job {job!r}: {getattr(machine, '__name__', repr(machine))}"
+    usual, spec = RunMachine.spec, getattr(machine, "spec", None)
+    lifecycle = isinstance(machine, type) and issubclass(machine, Lifecycle)
+    if not (lifecycle and isinstance(spec, MachineSpec) and spec.table == usual.table):
+        raise DefinitionError(f"{called} is not a lifecycle of runs")
+    if spec is not usual and spec.name in (usual.name, JobMachine.spec.name):
+        raise DefinitionError(
+            f"{called} goes by the name {spec.name!r}, as a built-in lifecycle does; give it another: "
+            "class ...(RunMachine, machine='...')"
+        )
+    if (spec.fields.keys(), spec.parameters, spec.types) != (
+        usual.fields.keys(),
+        usual.parameters,
+        usual.types,
+    ):
+        raise DefinitionError(f"{called} has other columns or parameters than RunMachine; inherit from it")
 
 
 def _check_retry(retry: object, what: str) -> None:
