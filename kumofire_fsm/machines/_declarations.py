@@ -213,15 +213,19 @@ class Event(statemachine.Event):
         sets: Mapping[str, str] | None = None,
         hints: bool = False,
         doc: str = "",
-        _name: str = "event",
     ) -> Self:
         """Make the event; python-statemachine's own is a text with edges."""
         where = f"Event({doc!r:.60})"
-        # An id is always given: without one the library calls uuid4, which Workers refuse at import.
-        self: Self = super().__new__(cls, EdgeList(edges_of(edges)), id=_name)
+        self = cls._called("event", edges_of(edges))
         self.by, self.sets = member(Actor, by, where), mapping(sets, where, "sets")
         self.hints, self.doc = of_kind(bool, hints, where, "hints"), of_kind(str, doc, where, "doc")
         return self
+
+    @classmethod
+    def _called(cls, name: str, edges: Iterable[Transition]) -> Self:
+        # An id is always given: without one the library calls uuid4, which Workers refuse at import.
+        made: Self = super().__new__(cls, EdgeList(edges), id=name)
+        return made
 
     def __or__(self, other: Any) -> EdgeList:
         return EdgeList([*edges_of(self), *edges_of(other)])
@@ -232,7 +236,9 @@ class Event(statemachine.Event):
 
     def renewed(self, name: str, edges: Iterable[Transition]) -> Event:
         """Return the same declaration under a name, with other edges."""
-        return type(self)(edges, by=self.by, sets=self.sets, hints=self.hints, doc=self.doc, _name=name)
+        made = self._called(name, edges)
+        made.by, made.sets, made.hints, made.doc = self.by, self.sets, self.hints, self.doc
+        return made
 
 
 def edges_of(value: object) -> list[Transition]:

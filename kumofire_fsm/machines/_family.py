@@ -106,6 +106,6 @@ def _check_apart(cls: type, what: str, bases: list[type], mend: str) -> None:
 def _joined(name: str, bases: list[type]) -> str:
     """Return how a class may say what a name means."""
     if isinstance(_own(bases[0])[name], State):
-        return f"{name} = State(...)"
+        return f"{name} = {bases[0].__name__}.{name}"
     apart = [base for base in bases if base is bases[0] or not issubclass(bases[0], base)]
     return f"{name} = {' | '.join(f'{base.__name__}.{name}' for base in apart)}"

@@ -165,7 +165,8 @@ class _Mover:
         self._states = states
         self._keys = {id(state): key for key, state in own.items()}
         self._moved: dict[int, Edge] = {}
-        self._made = [edge for state in own.values() for edge in state.transitions]
+        fresh = [state for state in own.values() if not isinstance(state.transitions, SealedEdges)]
+        self._made = [edge for state in fresh for edge in state.transitions]
         for state in states.values():
             state.transitions = EdgeList()  # attached again below, in one way for all
 
@@ -196,9 +197,14 @@ class _Mover:
 
 
 def _states(cls: type, known: Mapping[str, Declared], own: Mapping[str, Any]) -> dict[str, State]:
-    """Return the states of a class: its own, and copies of those that it inherits."""
-    inherited = {key: own.get(key) or each.clone() for key, each in known.items() if isinstance(each, State)}
-    states: dict[str, State] = {**inherited, **own}
+    """Return the states of a class: its own, and copies of those that it inherits or takes from another."""
+    if len({id(state) for state in own.values()}) < len(own):
+        raise DefinitionError(f"{cls.__name__}: one State has two names in the class; declare two")
+    declared = {**{key: each for key, each in known.items() if isinstance(each, State)}, **own}
+    states: dict[str, State] = {
+        key: each.clone() if isinstance(each.transitions, SealedEdges) else each
+        for key, each in declared.items()
+    }
     begun = family.first_states(cls, own)
     for key, state in states.items():
         state._initial = state.initial and key in begun

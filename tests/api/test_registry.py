@@ -175,7 +175,7 @@ def test_a_lifecycle_with_columns_that_the_table_does_not_have_is_refused(kit: K
         go = Event(a.to(b))
 
     with pytest.raises(
-        DefinitionError, match="^job 'job': Small has other columns or parameters than RunMachine"
+        DefinitionError, match=r"^job 'job': Small has other columns or parameters than RunMachine"
     ):
         kit.job("job", machine=Small)
 

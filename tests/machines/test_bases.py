@@ -112,7 +112,7 @@ def test_a_state_that_two_bases_declare_apart_is_refused(declare):
 
     cancel = Approved.cancel
     with pytest.raises(
-        DefinitionError, match=r"'approval' is declared by Approved and by Other.*= State\(\.\.\.\)$"
+        DefinitionError, match=r"'approval' is declared by Approved and by Other.*= Approved\.approval$"
     ):
         type(RunMachine)("Both", (Approved, Other), {"cancel": cancel})
 
@@ -147,6 +147,30 @@ def test_a_name_that_is_a_state_in_one_base_and_an_event_in_another_is_refused()
             DefinitionError, match=r"^Both: 'approve' names both a state and an event in its bases$"
         ):
             type(RunMachine)("Both", (Approved, Named), dict(body))
+
+
+def test_a_state_of_another_class_is_taken_as_a_copy_under_this_name_or_another():
+    before = (RunMachine.spec.digest, Approved.spec.digest, len(Approved.approval.transitions))
+
+    class Taken(RunMachine):
+        approval = Approved.approval
+        held = Reviewed.reviewing
+        approve = Approved.approve
+        hold = Event(approval.to(held) | Reviewed.reviewing.to(RunMachine.ready))
+        cancel = Approved.cancel | held.to(RunMachine.canceled)
+        redrive = Approved.redrive
+
+    assert Taken.spec.initial.id == "approval"
+    assert pairs(Taken.spec, "hold") == [("approval", "held"), ("held", "ready")]
+    assert (RunMachine.spec.digest, Approved.spec.digest, len(Approved.approval.transitions)) == before
+    assert Taken.approval is not Approved.approval
+
+
+def test_one_state_has_one_name():
+    held = State("Waits.", role=Role.WAITING, waits=True)
+    body = {"held": held, "kept": held, "hold": Event(RunMachine.ready.to(held) | held.to(RunMachine.ready))}
+    with pytest.raises(DefinitionError, match=r"^Both: one State has two names in the class; declare two$"):
+        type(RunMachine)("Both", (RunMachine,), body)
 
 
 def test_lifecycles_of_different_tables_are_refused():
