@@ -17,6 +17,7 @@ __all__ = [
     "HistoryEntry",
     "NewRun",
     "NewSchedule",
+    "RunCounts",
     "RunPage",
     "RunStatus",
     "SyncReport",
@@ -129,9 +130,38 @@ class RunStatus:
     history: tuple[HistoryEntry, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RunCounts(Mapping[str, int]):
+    """How many runs are in each state that has any: a mapping.
+
+    Attributes:
+        numbers: by state.
+        at_least: the states of which there may be more than that, as counting stops at a bound.
+    """
+
+    numbers: Mapping[str, int]
+    at_least: frozenset[str] = frozenset()
+
+    def __getitem__(self, state: str) -> int:
+        return self.numbers[state]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __str__(self) -> str:
+        shown = (f"{state} {n:,}{'+' * (state in self.at_least)}" for state, n in self.numbers.items())
+        return ", ".join(shown) or "none"
+
+
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Some runs, newest first, and the cursor for the next page (None at the end)."""
+    """Some runs, newest first, and the cursor for the next page (None at the end).
+
+    A page whose filters match few runs may hold fewer than were asked for, even none, before the end.
+    """
 
     runs: tuple[RunStatus, ...]
     cursor: str | None

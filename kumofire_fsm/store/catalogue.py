@@ -81,7 +81,7 @@ def _of_runs(specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     yield from _reading(runs)
     for spec in specs:
         yield _entry(count_rows(spec), "Counts the rows in each state: a diagram with counts.")
-    bodies, pruned = runs.prune(below="", before=0, limit=0)
+    bodies, pruned = runs.prune(below="", also="", before=0, limit=0)
     yield _entry(bodies, "Deletes what runs settled long ago stored apart: prune().")
     yield _entry(pruned, "Deletes those runs: prune(), in the same batch.")
 
@@ -162,7 +162,9 @@ def _mending(runs: RunStatements) -> Iterator[Entry]:
     yield _entry(
         runs.due_suspect(now=0, jobs=()), "Finds a run that may only start alone: a busy embedded worker."
     )
-    yield _entry(runs.next_wake(), "Finds the earliest deadlines: an embedded worker, before it sleeps.")
+    yield _entry(
+        runs.next_wake(jobs=[]), "Finds the earliest deadlines: an embedded worker, before it sleeps."
+    )
 
 
 def _reading(runs: RunStatements) -> Iterator[Entry]:
@@ -190,7 +192,7 @@ def _of_schedules(spec: MachineSpec) -> Iterator[Entry]:
     yield _entry(runs, "Creates the runs of the occurrences: after that, in the same batch.")
     yield _entry(bodies, "Stores their payloads where they are too large for a run's row: in the same batch.")
     yield _entry(
-        schedules.next_wake(), "Finds the earliest occurrence: an embedded worker, before it sleeps."
+        schedules.next_wake(jobs=[]), "Finds the earliest occurrence: an embedded worker, before it sleeps."
     )
     yield _entry(
         schedules.defer([], 0), "Sets refused rows aside until later: a dispatch, once a row was refused."

@@ -124,7 +124,7 @@ def catch(mutant: Mutant, seeds: int = SEEDS) -> Result | None:
 
 _FIRES = r"runs\.[a-z+]*(succeed|retry|fail|snooze|release|stop|heartbeat)[a-z+]*"
 _DROP_TRIGGERS = "DROP TRIGGER kumofire_runs_move; DROP TRIGGER kumofire_runs_wake;"
-_LIMIT = r"\s+LIMIT \?1 ->> '\$\.limit'( \+ 1)?"
+_NO_LIMIT = (r"\?1 ->> '\$\.limit'", "1000000")
 _NO_DEADLINE = (r"\n  wake_at = CASE\n(    .*\n)+  END,", "\n  wake_at = NULL,")
 
 MUTANTS = (
@@ -162,7 +162,7 @@ MUTANTS = (
         ),
     ),
     Mutant("a start is not counted", r"runs\.claim", ((r"r\.attempt \+ 1", "r.attempt"),)),
-    Mutant("a lost hint is never sent again", r"runs\.sweep", ((r',"queued"\]', "]"),)),
+    Mutant("a lost hint is never sent again", r"runs\.sweep", ((r',\s*\["queued","run"\]\]', "]"),)),
     Mutant("a create sends, and does not store", patches=((ActorStorage, "batch", unstored),)),
     Mutant(
         "a schedule's move is not fenced",
@@ -221,8 +221,8 @@ MUTANTS = (
     Mutant("a loss in company is not noted", r"runs\.sweep", ((r"r\.suspect \+ 1", "r.suspect"),)),
     Mutant("no claim says that it is shared", r"runs\.claim", ((r"1 - a\.alone", "0"),)),
     Mutant("no recurring job is found due", r"schedules\.due", ((r"WHERE ", "WHERE 0 AND "),)),
-    Mutant("a sweep has no limit", r"runs\.sweep", ((_LIMIT, ""),)),
-    Mutant("a worker claims beyond its concurrency", r"runs\.claim", ((_LIMIT, ""),), setting="embedded"),
+    Mutant("a sweep has no limit", r"runs\.sweep", (_NO_LIMIT,)),
+    Mutant("a worker claims beyond its concurrency", r"runs\.claim", (_NO_LIMIT,), setting="embedded"),
     Mutant("a worker renews no leases", patches=((Upkeep, "keep_leases", never),), setting="embedded"),
     Mutant("a worker fires no deadlines", patches=((Upkeep, "_keep_deadlines", never),), setting="embedded"),
     Mutant(

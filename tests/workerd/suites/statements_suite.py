@@ -51,9 +51,9 @@ def run_statements(jobs):
             runs.due_ids(now=1, limit=5, jobs=["echo"], roles=[Role.LEASED]),
         ],
         "due_suspect": [runs.due_suspect(now=1, jobs=["echo"])],
-        "next_wake": [runs.next_wake()],
+        "next_wake": [runs.next_wake(jobs=[])],
         "defer": [runs.defer([row["id"]], row["wake_at"])],
-        "prune": runs.prune(below="~", before=1, limit=5),
+        "prune": runs.prune(below="~", also="~", before=1, limit=5),
         "fire": [
             runs.fire(some, [[*move[:1], some[0], *move[2:]]], fenced=fenced)
             for some in (*([event] for event in events), events)
@@ -89,7 +89,7 @@ def schedule_statements(jobs):
         "find": [schedules.find(after="", limit=5)],
         "declared": [schedules.declared(origin="code", keys=["k"])],
         "due": [schedules.due(now=9, limit=5, jobs=["echo"])],
-        "next_wake": [schedules.next_wake()],
+        "next_wake": [schedules.next_wake(jobs=[])],
         "defer": [schedules.defer(["j"], 9)],
         "fire": [
             schedules.fire(some, [{"id": "j", "event": some[0], "revision": 99, "now": 1}])
