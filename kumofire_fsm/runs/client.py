@@ -182,7 +182,8 @@ class RunClient(RunLookup):
     async def prune(self, *, older_than: timedelta | float, limit: int = 1000) -> int:
         """Delete runs that settled longer ago than that; return how many, at most ``limit``.
 
-        The oldest go first. A pruned run's dedupe key is free again. One call looks at 30,000 runs at most.
+        The oldest go first. A pruned run's dedupe key is free again. A run that many
+        unsettled ones hide, more than 1,000 beside each other, may have to wait for a later call.
         """
         whole_number(limit, "limit", 10_000)
         before = self._binding.now() - duration_ms(older_than, "older_than")

@@ -19,6 +19,8 @@ __all__ = ["count_sql", "find_failed_sql", "find_sql", "prunable_sql"]
 
 _BEFORE: Final = "?1 ->> '$.before'"
 _MOST: Final = f"LIMIT {LOOK_ROWS}"
+_IN_THE_WAY: Final = 1_000
+"""How many runs that stay a prune looks at, in each place, beside those that it may delete."""
 
 
 def find_sql(columns: Sequence[str]) -> str:
@@ -151,7 +153,9 @@ def prunable_sql(settled: str, machines: str) -> str:
     fit = where(f"o.state IN ({settled})", f"o.machine IN ({machines})", "o.finished_at < ?1 ->> '$.before'")
     columns = ["id", "state", "machine", "finished_at"]
     places = [
-        select(columns, f"FROM {RUNS}", f"WHERE id < {below}", f"ORDER BY {order}", _MOST)
+        select(
+            columns, f"FROM {RUNS}", f"WHERE id < {below}", f"ORDER BY {order}", f"{LIMIT} + {_IN_THE_WAY}"
+        )
         for below, order in (
             ("?1 ->> '$.below'", "id"),
             ("?1 ->> '$.below'", "id DESC"),
