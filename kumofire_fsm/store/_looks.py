@@ -127,7 +127,7 @@ def count_sql(*, named: bool) -> str:
         "WHERE number > 0",
     )
     rest = select(
-        ["state", "count(*)", f"(SELECT count(*) FROM n) > {LOOK_ROWS}"],
+        ["state", f"min(count(*), {LOOK_ROWS})", f"(SELECT count(*) FROM n) > {LOOK_ROWS}"],
         "FROM n AS d",
         where("d.rests", f"d.state <> {quoted(FAILED)}", job),
         "GROUP BY state",

@@ -32,7 +32,9 @@ def test_rows_read(worker: Server, test: str, record_property: Callable[[str, ob
             counts = found.setdefault(label, {})
             counts[int(number)] = counts.get(int(number), 0) + call["rows_read"]
     for label, counts in found.items():
-        record_property("workerd", f"{test.removeprefix('test_').replace('_', ' ')}: {label}: rows read {counts}")
+        record_property(
+            "workerd", f"{test.removeprefix('test_').replace('_', ' ')}: {label}: rows read {counts}"
+        )
     assert all(len(set(counts.values())) == 1 for counts in found.values()), found
     assert found.keys() == READS.keys()
     assert all(max(counts.values()) <= READS[label] for label, counts in found.items()), found
