@@ -15,6 +15,7 @@ __all__ = [
     "Created",
     "DispatchReport",
     "HistoryEntry",
+    "JobStatus",
     "NewRun",
     "NewSchedule",
     "RunCounts",
@@ -128,6 +129,32 @@ class RunStatus:
     progress: Any
     tags: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
+    paused: bool = False
+    """Whether it waits because its job is paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A job by its name, and what people say of it.
+
+    Attributes:
+        registered: whether this application knows it.
+        paused_at: since when it is paused; None where it is not.
+        limit: how many of its runs may be under way at once; None for any number.
+        leased: how many are.
+        waiting: how many runs wait for their start or their time; counted up to 10,000, as `leased`.
+        by, note, changed_at: who said something of it last, why, and when.
+    """
+
+    name: str
+    registered: bool
+    paused_at: datetime | None
+    limit: int | None
+    leased: int
+    waiting: int
+    by: str | None
+    note: str | None
+    changed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,11 +102,13 @@ async def sweep(
         leases_end: asked when the sweep is executed, whether leases that have run out are lost.
     """
     timed, known, held = Timed(binding.now), list(binding.registry.jobs), binding.held()
-    timing, ended, turn = binding.timing.columns(), True, binding.turns.get("sweep", "")
+    timing, ended = binding.timing.columns(), True
+    limits, turn = binding.limits(), binding.turns.get("sweep", "")
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
-        window: dict[str, Any] = {"now": now, "limit": limit, "hints": hints, "jobs": known, "turn": turn}
-        return binding.runs.sweep(ids, timing=timing, held=held, leases_end=ended, **window)
+        window: dict[str, Any] = {"now": now, "limit": limit, "hints": hints, "jobs": known}
+        window |= {"limits": limits, "turn": turn, "held": held, "leases_end": ended}
+        return binding.runs.sweep(ids, timing=timing, **window)
 
     def before() -> None:
         nonlocal ended

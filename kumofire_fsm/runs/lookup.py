@@ -10,6 +10,7 @@ from typing import Any, Final
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
+from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import RunCounts, RunPage, RunStatus, history_entries
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
@@ -170,7 +171,13 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         progress=_stored(row, "progress", row.progress),
         tags=tuple(tags) if isinstance(tags, list) else (),
         history=history_entries(row.history),
+        paused=row.slots == 0 and _is_claimable(binding, row),
     )
+
+
+def _is_claimable(binding: Binding, row: RunRow) -> bool:
+    spec = binding.runs.specs.get(row.machine)
+    return spec is not None and spec.has_role(row.state, Role.CLAIMABLE)
 
 
 def _stored(row: RunRow, what: str, text: str | None) -> Any:

@@ -1,8 +1,6 @@
 """The SQL of a claim: it starts due runs, by the hints for them or by looking for them.
 
-Either asks the controls of each job that it could start: a paused job has no slots, and a limited one has as
-many as its limit leaves beside the runs that are leased. They are counted where they stand, in the index of
-deadlines, so no counter can be wrong.
+Either leaves paused jobs alone, and keeps the limits of others: see `kumofire_fsm.store._slots`.
 """
 
 from __future__ import annotations
@@ -10,26 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kumofire_fsm.machines.expression import Call, Name, quoted
+from kumofire_fsm.machines.expression import Call, Name
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._branches import Branch
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import FREE, LIMIT, merged_sql, places_of, present_sql, states_with
-from kumofire_fsm.store._layout import indented, lines, quoted_list, select, where
+from kumofire_fsm.store._due import FREE, LIMIT, merged_sql, places_of, states_with
+from kumofire_fsm.store._layout import indented, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
-from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun, body_sql, dump
+from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql
+from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun, body_sql
 
-__all__ = ["claim_by_hint", "claim_by_scan", "groups_sql"]
+__all__ = ["claim_by_hint", "claim_by_scan"]
 
 _GIVEN: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms")
 _RETURNING: Final = (*ClaimedRun._fields[:-1], body_sql("payload", "id", "body"))
 _ALONE: Final = "?1 ->> '$.alone'"
-_MOST: Final = (
-    "CASE WHEN c.paused_at IS NULL\n"
-    "  THEN coalesce(c.slots, (SELECT value FROM json_each(?1 -> '$.limits') WHERE key = {job}))\n"
-    "  ELSE 0\nEND"
-)
-"""How many runs of a job may be leased at once; NULL for any number."""
 
 
 def claim_by_hint(specs: Sequence[MachineSpec]) -> str:
@@ -69,7 +62,7 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
         edges,
         parameters=_GIVEN,
         source={
-            **groups_sql(specs, places),
+            **groups_sql(specs, places, named="key"),
             "u": _suspect(),
             **merged_sql(RUNS, [unlike], order=order, most=most, begin=begin, limited=True),
             "w": _window(),
@@ -78,32 +71,6 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
         match=["r.job = a.job", "r.id IN (SELECT id FROM w)"],
         returning=_RETURNING,
     )
-
-
-def groups_sql(specs: Sequence[MachineSpec], places: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return ``p`` and ``g``: the groups of jobs known here, with ``most`` and ``free`` slots of each job."""
-    limited = select(
-        ["p.urgency", "p.state", "p.job", "p.machine", f"{_MOST.format(job='p.job')} AS most"],
-        f"FROM p LEFT JOIN {CONTROLS} AS c ON c.job = p.job",
-        "WHERE p.job IN (SELECT key FROM json_each(?1, '$.jobs'))",
-    )
-    free = f"{_free(specs, 'p.job', 'p.most')} AS free"
-    groups = select(
-        ["p.urgency", "p.state", "p.job", "p.machine", "p.most", free],
-        f"FROM (\n  {indented(limited)}\n) AS p",
-    )
-    return {**present_sql(RUNS, places), "g": groups}
-
-
-def _free(specs: Sequence[MachineSpec], job: str, most: str) -> str:
-    """Return the SQL for how many more runs of a job may be leased; NULL for any number."""
-    leased = quoted(dump(states_with(specs, Role.LEASED)))
-    busy = lines(
-        "SELECT count(*)",
-        f"FROM json_each({leased}) AS s",
-        f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.job = {job} AND d.wake_at IS NOT NULL",
-    )
-    return f"CASE WHEN {most} > 0 THEN {most} - (\n  {indented(busy)}\n) ELSE {most} END"
 
 
 def _suspect() -> str:
@@ -140,11 +107,11 @@ def _hinted_jobs(specs: Sequence[MachineSpec]) -> str:
     """Return a SELECT of a row for each job known here, with its times and its free slots."""
     columns = ["key AS job", "value ->> 0 AS timeout_ms", "value ->> 1 AS lease_ms"]
     limited = select(
-        [*columns, f"{_MOST.format(job='j.key')} AS most"],
+        [*columns, f"{most_sql('j.key')} AS most"],
         f"FROM json_each(?1, '$.jobs') AS j LEFT JOIN {CONTROLS} AS c ON c.job = j.key",
     )
     return select(
-        ["job", "timeout_ms", "lease_ms", *_shared(_ALONE), f"{_free(specs, 'l.job', 'most')} AS free"],
+        ["job", "timeout_ms", "lease_ms", *_shared(_ALONE), f"{free_sql(specs, 'l.job', 'most')} AS free"],
         f"FROM (\n  {indented(limited)}\n) AS l",
     )
 

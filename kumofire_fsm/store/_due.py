@@ -14,12 +14,12 @@ here are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
-from kumofire_fsm.store._layout import indented, listed, quoted_list, select, where
+from kumofire_fsm.store._layout import indented, listed, select, where
 from kumofire_fsm.store._selection import states_by_urgency
 from kumofire_fsm.store.rows import CONTROLS, dump
 
@@ -27,7 +27,6 @@ __all__ = [
     "FREE",
     "LIMIT",
     "Places",
-    "claimable_sql",
     "due_sql",
     "merged_sql",
     "open_sql",
@@ -62,20 +61,9 @@ def places_of(specs: Sequence[MachineSpec], states: Iterable[str]) -> list[tuple
     return [(state, spec.name) for state in order for spec in specs if state in mine[spec.name]]
 
 
-def claimable_sql(specs: Sequence[MachineSpec]) -> str:
-    """Return the condition on a place that leaves out what waits for a job unknown or paused here."""
-    claimable = quoted_list(states_with(specs, Role.CLAIMABLE))
-    return f"(\n  p.state NOT IN ({claimable})\n  OR {open_sql('p.job')}\n)"
-
-
-def open_sql(job: str, named: str = "value") -> str:
-    """Return the condition that a job is known here, and not paused.
-
-    Args:
-        job: the SQL for its name.
-        named: "value" where ``jobs`` is a list of names, "key" where it is an object by name.
-    """
-    return f"{job} IN (SELECT {named} FROM json_each(?1, '$.jobs'))\n  AND NOT {paused_sql(job)}"
+def open_sql(job: str) -> str:
+    """Return the condition that a job is known here, and not paused."""
+    return f"{job} IN (SELECT value FROM json_each(?1, '$.jobs'))\n  AND NOT {paused_sql(job)}"
 
 
 def paused_sql(job: str) -> str:
@@ -152,24 +140,21 @@ def merged_sql(
     return {f"q({columns})": f"{first}\nUNION ALL\n{step}\n{ends}"}
 
 
-def due_sql(table: str, places: Places, keep: str, extra: Sequence[str], *, more: str = "") -> dict[str, str]:
+def due_sql(
+    table: str, groups: Mapping[str, str], extra: Sequence[str] = (), *, more: str = "", limited: bool = False
+) -> dict[str, str]:
     """Return ``p``, ``g`` and ``q`` for a sweep: places by urgency, fairly among jobs within each.
 
     Args:
         table: where the rows stand.
-        places: where to look, the most urgent first.
-        keep: the condition on a place and job of ``p``.
+        groups: ``p`` and ``g``.
         extra: conditions on a due row ``d``.
         more: SQL to add to the limit.
+        limited: as for `merged_sql`.
     """
-    groups = select(["urgency", "state", "job", "machine"], "FROM p", where("p.job IS NOT NULL", keep))
     most = f"?1 ->> '$.limit'{more} + (SELECT count(*) FROM g)"
     order = "urgency, place, turn, job, wake_at"
-    return {
-        **present_sql(table, places),
-        "g": groups,
-        **merged_sql(table, extra, order=order, most=most),
-    }
+    return {**groups, **merged_sql(table, extra, order=order, most=most, limited=limited)}
 
 
 def window(more: str = "") -> str:

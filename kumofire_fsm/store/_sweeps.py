@@ -7,9 +7,10 @@ from typing import Final
 
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import LIMIT, claimable_sql, due_sql, places_of, states_with, window
+from kumofire_fsm.store._due import LIMIT, due_sql, places_of, states_with, window
 from kumofire_fsm.store._layout import indented, quoted_list, select
 from kumofire_fsm.store._selection import deadline_edges
+from kumofire_fsm.store._slots import groups_sql
 from kumofire_fsm.store.rows import RUNS, Moved
 
 __all__ = ["sweep_sql"]
@@ -30,7 +31,8 @@ def sweep_sql(specs: Sequence[MachineSpec], *, skip: Sequence[str], by_ids: bool
     else:
         places = places_of(specs, {edge.source for each in edges.values() for edge in each})
         # One row more, to learn whether more is due.
-        source = due_sql(RUNS, places, claimable_sql(specs), [fit], more=" + 1")
+        groups = groups_sql(specs, places, named="value", others=True)
+        source = due_sql(RUNS, groups, [fit], more=" + 1", limited=True)
         source, most = {**source, "w": window(" + 1")}, f" {LIMIT}"
     return compare_and_set(
         specs,

@@ -14,9 +14,10 @@ from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._claims import claim_by_hint, claim_by_scan
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import claimable_sql, due_sql, open_sql, places_of, states_with, window
+from kumofire_fsm.store._due import due_sql, open_sql, places_of, states_with, window
 from kumofire_fsm.store._layout import common, lines, picked, quoted_list, select, where
 from kumofire_fsm.store._selection import event_edges, hinted_states, start_events
+from kumofire_fsm.store._slots import groups_sql
 from kumofire_fsm.store._sweeps import sweep_sql
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
 
@@ -179,7 +180,8 @@ class RunMoves:
     ) -> Statement:
         """Find due runs in states of these roles, to move them one by one."""
         places = places_of(self._list, states_with(self._list, *roles))
-        sql = lines(common(due_sql(RUNS, places, claimable_sql(self._list), [])), window())
+        groups = groups_sql(self._list, places, named="value", others=True)
+        sql = lines(common(due_sql(RUNS, groups, limited=True)), window())
         argument = dump({"now": now, "limit": limit, "jobs": jobs})
         return Statement("runs.due_ids", sql, argument, ("id",), reads=True)
 
@@ -192,6 +194,7 @@ class RunMoves:
         limit: int,
         hints: str,
         jobs: Sequence[str],
+        limits: Mapping[str, int] | None = None,
         turn: str = "",
         held: Sequence[str] = (),
         leases_end: bool = True,
@@ -206,14 +209,22 @@ class RunMoves:
             hints: "all" where a queue takes hints; "moves" to leave out mere reminders; "none" where
                 a worker claims due runs itself.
             jobs: the jobs known here; no hint is sent for others.
-            turn: as for `claim`.
+            limits, turn: as for `claim`; no more hints are sent for a job than may start.
             held: runs whose leases are renewed in this process; without a queue only.
             leases_end: whether any leases that have run out are lost; without a queue only.
         """
         skip, by_ids, renewed = self.skipped[hints], ids is not None, hints != "all"
         key = ("sweep", hints, by_ids)
         sql = self._compiled(key, lambda: sweep_sql(self._list, skip=skip, by_ids=by_ids, renewed=renewed))
-        argument = {**timing, "now": now, "limit": limit, "jobs": jobs, "turn": turn, "ids": ids}
+        argument = {
+            **timing,
+            "now": now,
+            "limit": limit,
+            "jobs": jobs,
+            "limits": limits or None,
+            "turn": turn,
+            "ids": ids,
+        }
         if renewed:
             argument |= {"held": list(held), "leases_end": int(leases_end)}
         return Statement("runs.sweep", sql, dump(argument), (*Moved._fields, "seen"))

@@ -117,6 +117,8 @@ class RunRow(NamedTuple):
     progress: str | None
     tags: str | None
     history: str
+    slots: int | None
+    """How many of its job people let run at once; 0 where it is paused."""
 
     @property
     def starts_alone(self) -> bool:

@@ -9,13 +9,14 @@ from typing import Any, Final
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._claims import groups_sql
 from kumofire_fsm.store._due import FREE, places_of, present_sql, states_with
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select
 from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
+from kumofire_fsm.store._slots import groups_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
     BODIES,
+    CONTROLS,
     FAILED,
     INSERT_COLUMNS,
     KIND_COLUMNS,
@@ -44,8 +45,15 @@ _INSERT: Final = lines(
     "ON CONFLICT DO NOTHING",
     "RETURNING id",
 )
+_SLOTS: Final = (
+    f"(\n  SELECT iif(c.paused_at IS NULL, c.slots, 0) FROM {CONTROLS} AS c WHERE c.job = r.job\n) AS slots"
+)
 _READ: Final = [
-    body_sql("result", "r.id", "result") if column == "result" else f"r.{column}" for column in RunRow._fields
+    *(
+        body_sql("result", "r.id", "result") if each == "result" else f"r.{each}"
+        for each in RunRow._fields[:-1]
+    ),
+    _SLOTS,
 ]
 _EARLIEST: Final = (
     f"(\n  SELECT min(d.wake_at) FROM {RUNS} AS d\n"
@@ -137,7 +145,7 @@ class RunStatements(RunMoves):
         waking = {state.id for spec in self._list for state in spec.states if state.wakes}
         others = places_of(self._list, waking - {state for state, _ in claimable})
         return lines(
-            common({**groups_sql(self._list, claimable), **present_sql(RUNS, others, "o")}),
+            common({**groups_sql(self._list, claimable, named="key"), **present_sql(RUNS, others, "o")}),
             select(
                 [
                     f"(SELECT min({_EARLIEST.format(row='g')}) FROM g WHERE {FREE}) AS start",

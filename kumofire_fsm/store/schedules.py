@@ -119,9 +119,10 @@ class ScheduleStatements:
         )
         asked = "instr(j.schedule, '\"overlap\"')"
         beside = f"CASE WHEN {asked} THEN (\n  {indented(runs)}\n) END AS latest"
-        known = "p.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
+        known = "WHERE p.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
+        groups = select(["urgency", "state", "job", "machine"], "FROM p", known)
         sql = lines(
-            common(due_sql(SCHEDULES, self._waking, known, [])),
+            common(due_sql(SCHEDULES, {**present_sql(SCHEDULES, self._waking), "g": groups})),
             select(
                 [*(f"j.{column}" for column in ScheduleRow._fields), beside],
                 f"FROM q CROSS JOIN {SCHEDULES} AS j ON j.id = q.id",

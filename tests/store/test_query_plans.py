@@ -82,10 +82,10 @@ WINDOWS = [name for name in STATEMENTS if re.match(r"claim by scan|due ids|sweep
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_window_of_due_rows_steps_from_job_to_job_and_from_row_to_row(store, name):
     found = [step.replace("COVERING ", "") for step in store.plan(STATEMENTS[name]) if " d " in step]
-    if name.startswith("claim"):
-        leased = "SEARCH d USING INDEX kumofire_runs_wake (state=? AND job=?)"
-        assert (found.count(leased), found.count(SUSPECTS)) == (1, 1)
-        found = [step for step in found if step not in (leased, SUSPECTS)]
+    leased = "SEARCH d USING INDEX kumofire_runs_wake (state=? AND job=?)"
+    assert found.count(leased) == (not name.startswith("sweep none"))
+    assert found.count(SUSPECTS) == name.startswith("claim")
+    found = [step for step in found if step not in (leased, SUSPECTS)]
     index, place = "SEARCH d USING INDEX kumofire_runs_wake", "state=? AND job=? AND machine=?"
     merged = f"{index} ({place} AND (wake_at,id)>(?,?) AND wake_at<?)"
     assert found == [f"{index} (state=?)", f"{index} (state=? AND job>?)", merged]
@@ -183,7 +183,7 @@ def test_a_statement_is_laid_out_to_be_read(name):
     lines = STATEMENTS[name].sql.splitlines()
     assert max(map(len, lines)) <= 110
     assert [line for line in lines if line != line.rstrip()] == []
-    assert len(lines) <= 190
+    assert len(lines) <= 210
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
