@@ -62,7 +62,7 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
         edges,
         parameters=_GIVEN,
         source={
-            **groups_sql(specs, places, named="key"),
+            **groups_sql(specs, places),
             "u": _suspect(),
             **merged_sql(RUNS, [unlike], order=order, most=most, begin=begin, limited=True),
             "w": _window(),

@@ -15,7 +15,10 @@ from kumofire_fsm.store._due import Places, present_sql, states_with
 from kumofire_fsm.store._layout import indented, lines, quoted_list, select, where
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
 
-__all__ = ["free_sql", "groups_sql", "most_sql"]
+__all__ = ["free_sql", "groups_sql", "most_sql", "swept_sql"]
+
+SOON: Final = 20
+"""For how many runs a slot of a limited job one sweep sends hints: as many as one invocation may get to."""
 
 _MOST: Final = (
     "CASE WHEN c.paused_at IS NULL\n"
@@ -40,42 +43,37 @@ def free_sql(specs: Sequence[MachineSpec], job: str, most: str) -> str:
     return f"CASE WHEN {most} > 0 THEN {most} - (\n  {indented(busy)}\n) ELSE {most} END"
 
 
-def groups_sql(
-    specs: Sequence[MachineSpec], places: Places, *, named: str, others: bool = False
-) -> dict[str, str]:
-    """Return ``p`` and ``g``: the groups of jobs known here, with ``most`` and ``free`` slots of each job.
-
-    Args:
-        specs: the machines.
-        places: where to look.
-        named: "value" where the parameter ``jobs`` is a list of names, "key" where it is an object by name.
-        others: whether ``places`` are also such that nothing starts there, and all jobs have a group there.
-    """
-    claims = set(states_with(specs, Role.CLAIMABLE))
-    if others and claims.isdisjoint(state for state, _ in places):
-        groups = select(
-            ["urgency", "state", "job", "machine", "NULL AS free"], "FROM p", "WHERE job IS NOT NULL"
-        )
-        return {**present_sql(RUNS, places), "g": groups}
-    most, known = most_sql("p.job"), f"p.job IN (SELECT {named} FROM json_each(?1, '$.jobs'))"
-    if others:
-        claimable = quoted_list(sorted(claims))
-        most = f"CASE WHEN p.state IN ({claimable}) THEN\n  {indented(most)}\nEND"
-        known = f"(\n  p.state NOT IN ({claimable})\n  OR {known}\n)"
-    limited = select(
-        ["p.urgency", "p.state", "p.job", "p.machine", f"{most} AS most"],
-        f"FROM p LEFT JOIN {CONTROLS} AS c ON c.job = p.job",
-        where("p.job IS NOT NULL" if others else "", known),
-    )
+def groups_sql(specs: Sequence[MachineSpec], places: Places) -> dict[str, str]:
+    """Return ``p`` and ``g`` for starts: groups of jobs known here, with ``most`` and ``free`` slots."""
+    known = "p.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
+    free = f"{free_sql(specs, 'p.job', 'p.most')} AS free"
     groups = select(
-        [
-            "p.urgency",
-            "p.state",
-            "p.job",
-            "p.machine",
-            "p.most",
-            f"{free_sql(specs, 'p.job', 'p.most')} AS free",
-        ],
-        f"FROM (\n  {indented(limited)}\n) AS p",
+        ["p.urgency", "p.state", "p.job", "p.machine", "p.most", free],
+        f"FROM (\n  {indented(_limited(most_sql('p.job'), 'most', known))}\n) AS p",
     )
     return {**present_sql(RUNS, places), "g": groups}
+
+
+def swept_sql(specs: Sequence[MachineSpec], places: Places) -> dict[str, str]:
+    """Return ``p`` and ``g`` for a sweep: of all jobs, but where runs wait for a start of those known here.
+
+    There it takes no more runs of a job than could start soon: ``free`` is a multiple of its limit.
+    """
+    claimable = set(states_with(specs, Role.CLAIMABLE))
+    if claimable.isdisjoint(state for state, _ in places):
+        columns = ["urgency", "state", "job", "machine", "NULL AS free"]
+        groups = select(columns, "FROM p", "WHERE job IS NOT NULL")
+    else:
+        waits = f"p.state IN ({quoted_list(sorted(claimable))})"
+        free = f"CASE WHEN {waits} THEN {SOON} * {indented(most_sql('p.job'))} END"
+        known = f"(\n  NOT {waits}\n  OR p.job IN (SELECT value FROM json_each(?1, '$.jobs'))\n)"
+        groups = _limited(free, "free", "p.job IS NOT NULL", known)
+    return {**present_sql(RUNS, places), "g": groups}
+
+
+def _limited(value: str, name: str, *conditions: str) -> str:
+    return select(
+        ["p.urgency", "p.state", "p.job", "p.machine", f"{value} AS {name}"],
+        f"FROM p LEFT JOIN {CONTROLS} AS c ON c.job = p.job",
+        where(*conditions),
+    )

@@ -10,7 +10,7 @@ from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import LIMIT, due_sql, places_of, states_with, window
 from kumofire_fsm.store._layout import indented, quoted_list, select
 from kumofire_fsm.store._selection import deadline_edges
-from kumofire_fsm.store._slots import groups_sql
+from kumofire_fsm.store._slots import swept_sql
 from kumofire_fsm.store.rows import RUNS, Moved
 
 __all__ = ["sweep_sql"]
@@ -31,8 +31,7 @@ def sweep_sql(specs: Sequence[MachineSpec], *, skip: Sequence[str], by_ids: bool
     else:
         places = places_of(specs, {edge.source for each in edges.values() for edge in each})
         # One row more, to learn whether more is due.
-        groups = groups_sql(specs, places, named="value", others=True)
-        source = due_sql(RUNS, groups, [fit], more=" + 1", limited=True)
+        source = due_sql(RUNS, swept_sql(specs, places), [fit], more=" + 1", limited=True)
         source, most = {**source, "w": window(" + 1")}, f" {LIMIT}"
     return compare_and_set(
         specs,

@@ -17,7 +17,7 @@ from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import due_sql, open_sql, places_of, states_with, window
 from kumofire_fsm.store._layout import common, lines, picked, quoted_list, select, where
 from kumofire_fsm.store._selection import event_edges, hinted_states, start_events
-from kumofire_fsm.store._slots import groups_sql
+from kumofire_fsm.store._slots import swept_sql
 from kumofire_fsm.store._sweeps import sweep_sql
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
 
@@ -180,8 +180,7 @@ class RunMoves:
     ) -> Statement:
         """Find due runs in states of these roles, to move them one by one."""
         places = places_of(self._list, states_with(self._list, *roles))
-        groups = groups_sql(self._list, places, named="value", others=True)
-        sql = lines(common(due_sql(RUNS, groups, limited=True)), window())
+        sql = lines(common(due_sql(RUNS, swept_sql(self._list, places), limited=True)), window())
         argument = dump({"now": now, "limit": limit, "jobs": jobs})
         return Statement("runs.due_ids", sql, argument, ("id",), reads=True)
 
@@ -209,7 +208,7 @@ class RunMoves:
             hints: "all" where a queue takes hints; "moves" to leave out mere reminders; "none" where
                 a worker claims due runs itself.
             jobs: the jobs known here; no hint is sent for others.
-            limits, turn: as for `claim`; no more hints are sent for a job than may start.
+            limits, turn: as for `claim`; hints are sent for as many runs of a job as may start soon.
             held: runs whose leases are renewed in this process; without a queue only.
             leases_end: whether any leases that have run out are lost; without a queue only.
         """

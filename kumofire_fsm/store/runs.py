@@ -145,7 +145,7 @@ class RunStatements(RunMoves):
         waking = {state.id for spec in self._list for state in spec.states if state.wakes}
         others = places_of(self._list, waking - {state for state, _ in claimable})
         return lines(
-            common({**groups_sql(self._list, claimable, named="key"), **present_sql(RUNS, others, "o")}),
+            common({**groups_sql(self._list, claimable), **present_sql(RUNS, others, "o")}),
             select(
                 [
                     f"(SELECT min({_EARLIEST.format(row='g')}) FROM g WHERE {FREE}) AS start",

@@ -83,7 +83,7 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
         await batch.work(claimed)
         waiting = {each: waiting[each] for each in _without(waiting, claimed)}
     for place, (run_id, limit) in enumerate(waiting.items()):
-        batch.dispositions[run_id] = full(run_id, place // limit)
+        batch.dispositions[run_id] = full(binding, rows[run_id], place // limit)
     for run_id in rest:
         row = rows.get(run_id)
         if row is not None and row.starts_alone and _is_startable(binding, row):

@@ -17,6 +17,7 @@ UNKNOWN_JOB_S: Final = 60
 FULL_S: Final = 10
 """After how many seconds a message is delivered again whose job has as many runs under way as it may."""
 FULL_MAX_S: Final = 60
+LEAST_MS: Final = 1000
 STORE_ERROR_S: Final = 10
 """After how many seconds a message is delivered again that met a failing database."""
 
@@ -80,15 +81,23 @@ def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposit
     return Disposition(run_id, ack=False, delay_s=_seconds(row.run_at - now), reason="not due", goes_on=True)
 
 
-def full(run_id: str, place: int) -> Disposition:
+def full(binding: Binding, row: RunRow, place: int) -> Disposition:
     """Return the disposition on a message whose run waits for others of its job to end.
 
+    It comes back until the row's deadline says that it is lost; then a dispatcher sends another. So messages
+    do not multiply.
+
     Args:
-        run_id: the run.
-        place: how many times the job's limit waits before it in this batch; so they come back in turn.
+        binding: the application.
+        row: the run.
+        place: how many times the job's limit wait before it in this batch: they come back in turn.
     """
-    delay_s = min(FULL_S * (1 + place), FULL_MAX_S)
-    return Disposition(run_id, ack=False, delay_s=delay_s, reason="its job's limit is reached", goes_on=True)
+    left = (row.wake_at or 0) - binding.now()
+    if left < LEAST_MS:
+        reason = "its job's limit is reached; the dispatcher sends another"
+        return Disposition(row.id, ack=True, reason=reason)
+    delay_s = min(FULL_S * (1 + place), FULL_MAX_S, left // LEAST_MS)
+    return Disposition(row.id, ack=False, delay_s=delay_s, reason="its job's limit is reached", goes_on=True)
 
 
 def _hinted(run: Moved | RunRow) -> bool:
