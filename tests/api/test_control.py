@@ -14,7 +14,6 @@ from kumofire_fsm import InvalidArgument, Kumofire, NewRun
 from kumofire_fsm.errors import TooLarge
 from kumofire_fsm.values.limits import LIMIT_MAX
 
-
 _RUNNING = "UPDATE kumofire_runs SET state = 'running', wake_at = wake_at + 10000000 WHERE id <= ?"
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from kumofire_fsm import Fail, KumofireError, Retry, RunMachine, Snooze
 from kumofire_fsm.machines import Actor, JobMachine, Role
+from kumofire_fsm.store.controls import read_controls, set_control
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
@@ -95,6 +96,8 @@ def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
         jobs.declared(origin="code", keys=[]),
         runs.fire_for_tick("cancel", "t", []),
         *jobs.insert_occurrences("t", [row]),
+        *(set_control(what, {}) for what in ("pause", "resume", "limit")),
+        *(read_controls([RunMachine.spec], [], others=others) for others in (False, True)),
         MOVED_ONE,
     ]
     return {statement.sql for statement in made}

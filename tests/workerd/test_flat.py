@@ -19,7 +19,7 @@ READS = {
     "status": 2,
     "newest": 12,
     "failed": 8,
-    "prune": 12_010,
+    "prune": 12_005,
 }
 
 
