@@ -52,7 +52,7 @@ def set_control(what: str, values: Mapping[str, Any]) -> Statement:
     sql = lines(
         f"INSERT INTO {CONTROLS} ({listed(_COLUMNS)})",
         columns,
-        f"ON CONFLICT (job) DO UPDATE SET {_SETS[what]}, {told}",
+        f"ON CONFLICT (job) DO UPDATE SET\n  {_SETS[what]},\n  {told}",
     )
     return Statement(f"controls.{what}", sql, dump(dict(values)), idempotent=True)
 
