@@ -12,7 +12,7 @@ from workerd_suites import suite_tests
 # Rows that D1 may read for each piece of work, beside three thousand rows or twenty thousand.
 READS = {
     "create": 7,
-    "idle tick": 51,
+    "idle tick": 53,
     "consume": 17,
     "claim": 112,
     "next wake": 36,
