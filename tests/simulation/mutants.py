@@ -174,6 +174,7 @@ MUTANTS = (
         r"runs\.(retry|snooze)",
         ((r"[am]\.hint_ms IS NULL", "1"),),
         patches=((disposition, "_hinted", lambda _: lambda _: True),),
+        first=220,
     ),
     Mutant("a worn message is sent twice", patches=((consumer, "renewed", sent_twice),)),
     Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),)),
