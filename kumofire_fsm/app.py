@@ -29,7 +29,7 @@ from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.checks import attempts, whole_number
-from kumofire_fsm.values.limits import D1_STATEMENTS
+from kumofire_fsm.values.limits import D1_STATEMENTS, LIMIT_MAX
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
@@ -78,6 +78,7 @@ class Kumofire:
         timeout: timedelta | float | None = None,
         retry: RetryPolicy | None = None,
         machine: type[Lifecycle] = RunMachine,
+        limit: int | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register the decorated function as the handler of a job.
 
@@ -90,6 +91,8 @@ class Kumofire:
             timeout: how long one call may take (timedelta or seconds), at least 1 ms.
             retry: a `Backoff`, or a function of attempt and error that gives the wait, or None.
             machine: the lifecycle of its runs.
+            limit: how many of its runs may be under way at once, over all processes; None for any number.
+                `limit_job` sets another at run time.
 
         Raises:
             DefinitionError: the name is taken, or the handler cannot be called that way.
@@ -108,6 +111,7 @@ class Kumofire:
                     max_attempts=attempts(max_attempts, self._max_attempts),
                     timeout_ms=duration_ms(self._timeout if timeout is None else timeout, "timeout", least=1),
                     retry=retry or self._retry,
+                    limit=None if limit is None else whole_number(limit, "limit", LIMIT_MAX),
                 )
             )
             return handler

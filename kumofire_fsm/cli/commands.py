@@ -13,6 +13,7 @@ import typer
 
 from kumofire_fsm import __version__
 from kumofire_fsm.cli.files import backup_command, format_of, read_counts, read_run, write_output
+from kumofire_fsm.cli.jobs import jobs
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.machine_sql import machine_sql_command
@@ -44,6 +45,7 @@ cli.add_typer(runs, name="runs")
 Database = Annotated[Path, typer.Option(help="The SQLite file; it is only read.")]
 Machine = Annotated[str, typer.Option(help="The lifecycle of the run: RunMachine, or MODULE:CLASS.")]
 cli.add_typer(schedules, name="schedules")
+cli.add_typer(jobs, name="jobs")
 
 
 def run() -> None:

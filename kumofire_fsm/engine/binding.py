@@ -91,6 +91,8 @@ class Binding:
     """Calls the application's hooks for runs that were moved, when, and which of them were created."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
+    turns: dict[str, str] = field(default_factory=dict)
+    """For claims and sweeps, the job that was served last: the next look begins with its successor."""
     held: Callable[[], Sequence[str]] = tuple
     """Gives the runs that a worker in this process owns: no sweep of this process takes them."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
@@ -111,6 +113,11 @@ class Binding:
     def leases(self) -> dict[str, tuple[int, int]]:
         """Return for each job (how long an attempt may last, how long its lease is)."""
         return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.jobs.items()}
+
+    def limits(self) -> dict[str, int]:
+        """Return for each job that declares a limit how many of its runs may be leased at once."""
+        jobs = self.registry.jobs.items()
+        return {name: job.limit for name, job in jobs if job.limit is not None}
 
     def definition(self, name: str) -> Definition | None:
         """Return the job of that name, or None where it is not known here."""

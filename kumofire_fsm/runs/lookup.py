@@ -10,7 +10,8 @@ from typing import Any, Final
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
-from kumofire_fsm.models import RunPage, RunStatus, history_entries
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import RunCounts, RunPage, RunStatus, history_entries
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
@@ -55,6 +56,9 @@ class RunLookup:
     ) -> RunPage:
         """Return runs, newest first.
 
+        A page looks at 10,000 runs at most (of those that failed, if these alone are asked for): where
+        filters match few, it may hold fewer runs than ``limit``, even none, and its cursor leads on.
+
         Args:
             name, state, tag, schedule_id: what to filter by; several states may be given.
             created_before: an aware datetime.
@@ -89,19 +93,23 @@ class RunLookup:
             "limit": limit + 1,
         }
         rows = await self._binding.storage.execute(self._binding.runs.find(filters))
-        page = [RunRow(*row) for row in rows]
-        more = len(page) > limit
-        page = page[:limit]
-        return RunPage(tuple(run_status(self._binding, row) for row in page), page[-1].id if more else None)
+        page = [RunRow(*row) for row in rows[:limit]]
+        more = page[-1].id if len(rows) > limit else None
+        if page and page[-1].job is None:  # no run: the last one that was looked at
+            more = page.pop().id
+        return RunPage(tuple(run_status(self._binding, row) for row in page), more)
 
-    async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
-        """Return how many runs are in each state that has any, of one job or of all; reads every run."""
+    async def count_runs(self, *, name: str | None = None) -> RunCounts:
+        """Return how many runs are in each state that has any, of one job or of all.
+
+        What waits or runs, and what failed, is counted up to 10,000 a state; what settled otherwise, among
+        the newest 10,000 runs. `RunCounts.at_least` names the states of which there may be more.
+        """
         if name is not None:
             storable(name, "name")
-        counts: dict[str, int] = {}
-        for _, state, number in await self._binding.storage.execute(self._binding.runs.count(name)):
-            counts[state] = counts.get(state, 0) + number
-        return counts
+        rows = await self._binding.storage.execute(self._binding.runs.count(name))
+        numbers = {state: number for state, number, _ in rows}
+        return RunCounts(numbers, frozenset(state for state, _, more in rows if more))
 
     async def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus:
         """Return the status of a run once it is settled.
@@ -163,7 +171,13 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         progress=_stored(row, "progress", row.progress),
         tags=tuple(tags) if isinstance(tags, list) else (),
         history=history_entries(row.history),
+        paused=row.slots == 0 and _is_claimable(binding, row),
     )
+
+
+def _is_claimable(binding: Binding, row: RunRow) -> bool:
+    spec = binding.runs.specs.get(row.machine)
+    return spec is not None and spec.has_role(row.state, Role.CLAIMABLE)
 
 
 def _stored(row: RunRow, what: str, text: str | None) -> Any:

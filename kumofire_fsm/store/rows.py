@@ -6,11 +6,14 @@ import json
 from typing import Final, NamedTuple
 
 from kumofire_fsm.machines.expression import quoted
-from kumofire_fsm.machines.run import SUSPECT
+from kumofire_fsm.machines.run import SUSPECT, RunMachine
+from kumofire_fsm.machines.spec import Outcome
 
 __all__ = [
     "BODIES",
+    "CONTROLS",
     "EDGES",
+    "FAILED",
     "INSERT_COLUMNS",
     "KIND_COLUMNS",
     "OWN_COLUMNS",
@@ -29,11 +32,15 @@ __all__ = [
 RUNS: Final = "kumofire_runs"
 BODIES: Final = "kumofire_bodies"
 SCHEDULES: Final = "kumofire_schedules"
+CONTROLS: Final = "kumofire_controls"
 EDGES: Final = "kumofire_edges"
 SCHEMA: Final = "kumofire_schema"
 
 STARTS_ALONE: Final = f"d.suspect >= {SUSPECT}"
 """The condition on a run ``d`` that it may only start where nothing else is under way."""
+
+FAILED: Final = next(each.id for each in RunMachine.spec.states if each.outcome is Outcome.FAILURE)
+"""The state whose runs stand in an index of their own."""
 
 KIND_COLUMNS: Final = (
     "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts", "shared",
@@ -110,6 +117,8 @@ class RunRow(NamedTuple):
     progress: str | None
     tags: str | None
     history: str
+    slots: int | None
+    """How many of its job people let run at once; 0 where it is paused."""
 
     @property
     def starts_alone(self) -> bool:

@@ -36,7 +36,7 @@ EXPECTED = (
 """What a caller may be told in a world that fails; anything else is a defect."""
 VERBS = (
     *("create",) * 9, *("create_many",) * 2, "cancel", "cancel", "cancel", *("redrive",) * 4, "reschedule",
-    "prune", "every", "cron", "pause", "resume", "revise",
+    "prune", "every", "cron", "pause", "resume", "revise", "pause_job", "resume_job", "limit_job", "limit_job",
 )  # fmt: skip
 _PADDING = "x" * 600
 """Makes a payload so large that it stands in a row of its own."""
@@ -147,6 +147,12 @@ async def perform(world: World, jobs: Jobs, action: Action) -> None:
         case "resume":
             for each in await jobs.list_schedules():
                 await jobs.resume_schedule(each.id, missed=action.policy["misfire"])
+        case "pause_job":
+            await jobs.pause_job(action.options["name"], by="the script")
+        case "resume_job":
+            await jobs.resume_job(action.options["name"])
+        case "limit_job":
+            await jobs.limit_job(action.options["name"], action.number % 3 or None)
         case "revise":
             await jobs.update_schedule(schedule_key="s", every=timedelta(seconds=25))
 

@@ -158,6 +158,6 @@ def test_an_application_of_one_machine_leaves_the_other_alone(store, move, fille
     store.run(alone.claim(others, now=NOW, token="t", alone=False, jobs=jobs))
     store.run(alone.claim(None, now=NOW, token="t", alone=False, jobs=jobs, limit=99))
     store.run(alone.sweep(timing=TIMING, now=NOW, limit=99, hints="all", jobs=["resize"]))
-    for statement in alone.prune(below="x", before=NOW * 2, limit=99):
+    for statement in alone.prune(below="x", also="x", before=NOW * 2, limit=99):
         store.run(statement)
     assert [store.get(row_id) for row_id in others] == before

@@ -9,6 +9,14 @@ CREATE TABLE kumofire_bodies (
 INSERT INTO "kumofire_bodies" VALUES('019b76de-9fa3-7676-ae61-16c6e9c9bf35','payload','"large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large "');
 INSERT INTO "kumofire_bodies" VALUES('019b76de-9fa3-7676-ae61-16c6e9c9bf35','result','"large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large "');
 INSERT INTO "kumofire_bodies" VALUES('019b76de-9fa4-79f3-83e6-93114351d407','payload','"large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large large "');
+CREATE TABLE kumofire_controls (
+  job TEXT PRIMARY KEY NOT NULL,
+  paused_at INTEGER,
+  slots INTEGER,
+  said_by TEXT,
+  note TEXT,
+  updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE kumofire_edges (
   machine TEXT NOT NULL,
   source TEXT NOT NULL,
@@ -175,10 +183,12 @@ CREATE TABLE kumofire_schema (
   serves INTEGER NOT NULL
 ) STRICT;
 INSERT INTO "kumofire_schema" VALUES(1,1);
-CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, job, machine, wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX kumofire_runs_failed ON kumofire_runs (state, job) WHERE state = 'failed';
+CREATE INDEX kumofire_runs_suspect ON kumofire_runs (wake_at) WHERE suspect >= 2;
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
-CREATE INDEX kumofire_schedules_wake ON kumofire_schedules (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX kumofire_schedules_wake ON kumofire_schedules (state, job, machine, wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_schedules_key ON kumofire_schedules (schedule_key) WHERE schedule_key IS NOT NULL;
 CREATE INDEX kumofire_schedules_origin ON kumofire_schedules (origin) WHERE origin IS NOT NULL;
 CREATE TRIGGER kumofire_runs_insert BEFORE INSERT ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
