@@ -252,6 +252,52 @@ async def test_a_run_that_stood_in_line_for_too_long_is_given_back_and_claimed_a
         assert [(await w.row(run_id))["attempt"] for run_id in ids] == [1, 1]
 
 
+@pytest.mark.parametrize(("timeout", "lease_s"), [(60, 15), (5, 15), (4, 14)])
+async def test_a_lease_is_short_although_its_handler_may_take_long(
+    kit: Kit, timeout: int, lease_s: int
+) -> None:
+    """The runs of a worker that was killed are taken over when their leases end; here these are renewed."""
+    leases: list[tuple[int, int]] = []
+
+    @kit.job("job", timeout=timeout)
+    async def job(ctx: Any) -> None:
+        row = await w.row(ctx.run.id)
+        leases.append((row["wake_at"] - kit.clock.now(), row["timeout_at"] - kit.clock.now()))
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        run_id = await w.create("job")
+        async with working(w, 1):
+            await until(w, run_id, "succeeded")
+    assert leases == [(lease_s * 1000, (timeout + 10) * 1000)]
+
+
+@pytest.mark.parametrize(("late_ms", "starts"), [(2_999, 1), (3_000, 2)])
+async def test_a_claim_that_is_answered_when_its_lease_has_ended_is_given_back(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, late_ms: int, starts: int
+) -> None:
+    """Another worker may have taken the run meanwhile."""
+    called: list[int] = []
+
+    @kit.job("job", timeout=60, max_attempts=1)
+    async def job(ctx: Any) -> None:
+        called.append((await w.row(ctx.run.id))["starts"])
+
+    async with kit.bound(with_queue=False, timing=replace(EMBEDDED, lease_ms=3_000)) as w:
+        pass_on, late = w.storage._pass, [late_ms]
+
+        async def answered_late(statements: Sequence[Statement], act: Any) -> Any:
+            answers = await pass_on(statements, act)
+            if statements[0].name == "runs.claim" and answers[0] and late:
+                kit.clock.advance(milliseconds=late.pop())
+            return answers
+
+        monkeypatch.setattr(w.storage, "_pass", answered_late)
+        run_id = await w.create("job")
+        async with working(w, 1):
+            await until(w, run_id, "succeeded")
+        assert called == [starts]
+
+
 async def test_while_room_is_made_nothing_else_is_claimed_until_the_suspect_has_started(kit: Kit) -> None:
     begun: list[str] = []
     gates = {name: asyncio.Event() for name in ("first", "second", "suspect", "other")}
