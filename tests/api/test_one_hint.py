@@ -135,6 +135,22 @@ async def test_copies_of_a_message_become_one(kit: Kit) -> None:
         assert await w.deliver(run_id, run_id) == [30, "ack"]
 
 
+async def test_worn_copies_of_a_message_are_replaced_by_one(kit: Kit) -> None:
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        raise Snooze(30)
+
+    async with kit.bound() as w:
+        run_id = await w.create("job")
+        w.queue.clear()
+        messages = [FakeMessage.of(run_id) for _ in range(3)]
+        for message in messages:
+            message.attempts = 3
+        await w.jobs.consume_batch(FakeBatch(messages))
+        assert [message.disposition for message in messages] == ["ack"] * 3
+        assert w.queue.sent == [(run_id, 30)]
+
+
 async def test_a_message_whose_loss_is_noticed_is_sent_again_once(kit: Kit) -> None:
     @kit.job("job")
     async def job(ctx: Any) -> None:
