@@ -187,6 +187,7 @@ MUTANTS = (
         r"(runs|bodies)\.prune",
         ((r"state IN \('canceled', 'failed', 'succeeded'\)", "state <> ''"), ("finished_at", "created_at")),
     ),
+    Mutant("a prune asks when a run was created", r"(runs|bodies)\.prune", (("finished_at", "created_at"),)),
     Mutant("a refusing queue fails the create", patches=((moves, "send_hints", refusing),)),
     Mutant("a handler is called twice", patches=((Attempt, "perform", twice),)),
     Mutant("a consumer does not watch its lease", patches=((ActorStorage, "batch", endless_lease),)),
@@ -201,6 +202,20 @@ MUTANTS = (
     ),
     Mutant("a run expires early", r"runs\.sweep", ((r"r\.expires_at <= a\.now", "r.expires_at > 0"),)),
     Mutant("a redrive keeps the attempts", r"runs\.redrive", ((r"attempt = 0", "attempt = r.attempt"),)),
+    Mutant(
+        "a redrive keeps the expiry",
+        r"runs\.redrive",
+        ((r"expires_at = NULL", "expires_at = r.expires_at"),),
+        first=95,
+    ),
+    Mutant("a success keeps the error", r"runs\.succeed", ((r"error = NULL", "error = r.error"),)),
+    Mutant(
+        "a retry keeps the suspicion",
+        r"runs\.retry",
+        ((r"(suspect = CASE[\s\S]*?THEN) 0", r"\1 r.suspect"),),
+        first=45,
+    ),
+    Mutant("every loss is in company", r"runs\.sweep", ((r"r\.shared = 1", "1"),)),
     Mutant("all claims carry one token", patches=((due, "new_token", lambda _: lambda _: "token"),)),
     Mutant(
         "a retry leaves no history",

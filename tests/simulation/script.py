@@ -21,7 +21,7 @@ from kumofire_fsm.errors import (
     UnknownSchedule,
 )
 from simulation.faults import Dice
-from simulation.handlers import ACTS, JOBS
+from simulation.handlers import ACTS, JOBS, KEPT_MS
 
 if TYPE_CHECKING:
     from kumofire_fsm.jobs import Jobs
@@ -139,7 +139,7 @@ async def perform(world: World, jobs: Jobs, action: Action) -> None:
             world.monitor.moved_by_hand.add(target)
             await jobs.reschedule(target, delay=20)
         case "prune":
-            await jobs.prune(older_than=timedelta(seconds=30))
+            await jobs.prune(older_than=timedelta(milliseconds=KEPT_MS))
         case "every" | "cron":
             await _schedule(jobs, action)
         case "pause":
