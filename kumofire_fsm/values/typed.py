@@ -156,10 +156,9 @@ def _pairs(value: Any, back: Any) -> Iterator[tuple[Any, Any, Any]]:
         yield from ((key, value[key], back[key]) for key in value if key in back)
     elif isinstance(value, (list, tuple)) and isinstance(back, (list, tuple)):
         yield from ((place, *each) for place, each in enumerate(zip(value, back, strict=False)))
-    elif isinstance(value, (set, frozenset)) and isinstance(back, (set, frozenset)):
-        if any(_fields(each) is not None for each in value):  # only models have anything to lose
-            ordered = zip(sorted(value, key=repr), sorted(back, key=repr), strict=False)
-            yield from (("in it", *each) for each in ordered)
+    elif isinstance(value, (set, frozenset)) and any(_fields(each) is not None for each in value):
+        ordered = zip(sorted(value, key=repr), sorted(back, key=repr), strict=False)
+        yield from (("in it", *each) for each in ordered)
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
