@@ -53,6 +53,11 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
     if name.startswith("SQLITE_CANTOPEN"):
         folder = os.path.dirname(path) or "."  # noqa: PTH120
         effective = os.access in os.supports_effective_ids
+        if os.path.isfile(path) and not os.access(path, os.R_OK, effective_ids=effective):  # noqa: PTH113
+            return StoreError(
+                f"the database cannot be opened{where}: this user may not read it; a new file is its owner's "
+                "alone, unless its rights are changed (docs/files.md)"
+            )
         if path and os.path.isdir(folder) and not os.access(folder, os.W_OK, effective_ids=effective):  # noqa: PTH112
             return DatabaseReadOnly(f"the database cannot be made{where}: make its directory writable")
         why = "it is a directory" if path and os.path.isdir(path) else "does its directory exist?"  # noqa: PTH112
