@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +19,7 @@ from kumofire_fsm.errors import (
 )
 from kumofire_fsm.machines.spec import Actor
 from kumofire_fsm.schedules.changes import next_occurrence
+from kumofire_fsm.schedules.rows import stored_object
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.ids import check_id
@@ -139,7 +139,7 @@ async def fire_person(binding: Binding, place: Place, event: str, missed: str = 
 
 def _resumption(row: ScheduleRow, missed: str, now: int) -> dict[str, Any]:
     """Return where a job goes on, and what is passed over or to be caught up."""
-    recurrence = recurrence_from_json(json.loads(row.schedule))
+    recurrence = recurrence_from_json(stored_object(row.schedule))
     if missed != "skip" and row.next_at is not None and row.next_at <= now:
         return {"occurrence": row.next_at, "new_catch_up": missed}
     # A clock that is behind must not go back to what was left behind already.

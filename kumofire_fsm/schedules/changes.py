@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
@@ -16,9 +15,10 @@ from kumofire_fsm.calendar.options import (
 )
 from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, recurrence_from_json
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.errors import InvalidArgument, InvalidSchedule
+from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.errors import InvalidArgument, InvalidPayload, InvalidSchedule
 from kumofire_fsm.models import NewSchedule
-from kumofire_fsm.schedules.rows import stored_object, template
+from kumofire_fsm.schedules.rows import stored_object, stored_template, template
 from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
@@ -106,20 +106,29 @@ def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> di
     if unknown := changes.keys() - _CHANGES:
         raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(_CHANGES)}")
     recurrence = changed_recurrence(stored_object(row.schedule), changes, binding.now())
-    common = stored_object(row.template)
     name = changes.get("name", row.job)
     definition = binding.registry.get(name)
     payload = row.payload
     if "payload" in changes:
         payload = definition.encode_payload(changes["payload"])
     elif name != row.job:
-        payload = definition.encode_payload(json.loads(row.payload or "null"))
-    shared = template(
-        changes.get("max_attempts", common.get("max_attempts")), changes.get("tags", common.get("tags"))
-    )
+        payload = _payload_for(definition, row)
+    both = {"max_attempts", "tags"} <= changes.keys()
+    most, tags = (None, ()) if both else stored_template(row)
+    shared = template(changes.get("max_attempts", most), changes.get("tags", tags))
     return _move(
         binding, row, recurrence, _Wanted(name, dump(recurrence.to_json()), shared, payload, row.origin)
     )
+
+
+def _payload_for(definition: Definition, row: ScheduleRow) -> str:
+    """Return a schedule's payload for the handler of another job."""
+    try:
+        value = definition.decode_payload(row.payload or "null")
+    except (ValueError, RecursionError) as exc:
+        said = f"the payload of schedule {row.id} does not fit {definition.name!r}; give one with the change"
+        raise InvalidPayload(said) from exc
+    return definition.encode_payload(value)
 
 
 def next_occurrence(recurrence: Recurrence, made: int, now: int) -> int:
