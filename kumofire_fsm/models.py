@@ -64,6 +64,7 @@ class NewSchedule:
     overlap: Overlap | None = None
     max_attempts: int | None = None
     tags: Sequence[str] | None = None
+    enabled: bool | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.tags, Iterator):  # it is read more than once

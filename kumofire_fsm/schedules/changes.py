@@ -24,7 +24,7 @@ from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.ids import new_id
 
-__all__ = ["ScheduleOptions", "change", "declare", "new_row", "next_occurrence", "over"]
+__all__ = ["ScheduleOptions", "change", "declare", "is_enabled", "new_row", "next_occurrence", "over"]
 
 _CHANGES: Final = frozenset({field.name for field in fields(NewSchedule)} - {"schedule_key"})
 
@@ -34,6 +34,7 @@ class ScheduleOptions(RecurrenceOptions, total=False):
 
     max_attempts: int | None
     tags: Sequence[str] | None
+    enabled: bool | None
 
 
 class _Wanted(NamedTuple):
@@ -47,7 +48,7 @@ class _Wanted(NamedTuple):
 
 
 def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) -> dict[str, Any]:
-    """Return the row of a new recurring job.
+    """Return the row of a new recurring job; one that is not enabled has as ``then`` the move that pauses it.
 
     Raises:
         UnknownJob, InvalidPayload, InvalidArgument, TooLarge: it cannot be stored.
@@ -58,7 +59,7 @@ def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) ->
     key = None if new.schedule_key is None else check_key(new.schedule_key, "schedule_key")
     wanted = _wanted(binding, new, recurrence, origin)
     first = next_occurrence(recurrence, 0, now)
-    return {
+    row = {
         **spec.fields,
         **wanted._asdict(),
         "id": new_id(now, binding.entropy),
@@ -70,6 +71,20 @@ def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) ->
         "updated_at": now,
         "history": dump([["create", spec.initial.id, now]]),
     }
+    if is_enabled(new.enabled) is False:
+        row["then"] = {"id": row["id"], "event": "pause", "revision": row["revision"], "now": now}
+    return row
+
+
+def is_enabled(given: object) -> bool | None:
+    """Return whether a job is to be enabled; None where that is not said.
+
+    Raises:
+        InvalidArgument: it is something else.
+    """
+    if given is not None and not isinstance(given, bool):
+        raise InvalidArgument(f"enabled must be True or False; found {given!r:.200}")
+    return given
 
 
 def over(binding: Binding, new: NewSchedule) -> bool:
