@@ -27,6 +27,7 @@ PUBLIC = {
     "kumofire_fsm.testing": """
         assert_transition Moved assert_refused Refused NOW
         transition_cases TransitionCase Way paths_to Path event_sequences lint
+        MemoryStorage RecordingQueue RecordedMessage VirtualClock
     """,
     "kumofire_fsm.errors": """
         KumofireError DefinitionError DrawingError MissingPackage BindingError
