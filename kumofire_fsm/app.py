@@ -200,11 +200,12 @@ class Kumofire:
         env: Any = None,
         timing: Timing | None = None,
         max_statements: int | None = None,
+        clock: Clock | None = None,
     ) -> BoundJobs:
         """Return the API on a database and a queue, for the length of one event.
 
         Args:
-            db: a D1 binding, or a storage such as `SqliteStorage`.
+            db: a D1 binding, or a storage such as `kumofire_fsm.testing.MemoryStorage`.
             queue: a Queue binding, or anything that satisfies `kumofire_fsm.ports.Queue`; without one
                 no hint is sent, and a run starts only where `consume` is called for it.
             env: what handlers find in ``ctx.env``.
@@ -212,6 +213,7 @@ class Kumofire:
             max_statements: how many statements one `consume_batch` or `dispatch` may send before it leaves
                 the rest to the next; default 45 on D1, whose free plan allows 50 an invocation (the paid
                 plan 1,000), and any number elsewhere.
+            clock: another source of time than the application's, for tests.
 
         Raises:
             BindingError: a binding is missing, or is something else.
@@ -227,7 +229,8 @@ class Kumofire:
         sends: Queue | None = queue
         if queue is not None and (hasattr(queue, "sendBatch") or not hasattr(queue, "send")):
             sends = CloudflareQueue(queue)
-        return BoundJobs(self.binding(storage, sends, env, timing or (WORKERS if sends else EMBEDDED)))
+        usual = WORKERS if sends else EMBEDDED
+        return BoundJobs(self.binding(storage, sends, env, timing or usual, clock))
 
     def open(
         self,
@@ -282,14 +285,16 @@ class Kumofire:
         """
         return InThread(self.open(path, **options))
 
-    def binding(self, db: Storage, queue: Queue | None, env: Any, timing: Timing) -> Binding:
+    def binding(
+        self, db: Storage, queue: Queue | None, env: Any, timing: Timing, clock: Clock | None = None
+    ) -> Binding:
         """Return what `bind` and `open` share."""
         runs, schedules = self.statements()
         binding = Binding(
             registry=self.registry,
             storage=db,
             queue=queue,
-            clock=self._clock,
+            clock=clock or self._clock,
             entropy=self._entropy,
             timing=timing,
             env=env,

@@ -34,6 +34,7 @@ __all__ = [
     "OpenedElsewhere",
     "QueueError",
     "RowRefused",
+    "RowUnreadable",
     "SchemaMismatch",
     "StatementRefused",
     "StoreError",
@@ -188,6 +189,10 @@ class DailyLimitReached(StoreError):
 
 class RowRefused(StoreError):
     """A constraint or guard trigger refused a row; nothing of the statement was kept."""
+
+
+class RowUnreadable(StoreError):
+    """A row holds what none of ours can, such as an instant beyond the calendar; another writer left it."""
 
 
 class StatementRefused(StoreError):

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from kumofire_fsm.calendar.recurrence import Misfire, Overlap
+from kumofire_fsm.values.columns import BROKEN
 from kumofire_fsm.values.times import instant
 
 __all__ = [
+    "UNREADABLE",
     "Created",
     "DispatchReport",
     "HistoryEntry",
@@ -22,6 +24,7 @@ __all__ = [
     "RunPage",
     "RunStatus",
     "SyncReport",
+    "entries",
     "history_entries",
 ]
 
@@ -63,6 +66,7 @@ class NewSchedule:
     overlap: Overlap | None = None
     max_attempts: int | None = None
     tags: Sequence[str] | None = None
+    enabled: bool | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.tags, Iterator):  # it is read more than once
@@ -108,7 +112,12 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run as it is now. Instants are aware UTC datetimes."""
+    """A run as it is now. Instants are aware UTC datetimes.
+
+    Attributes:
+        unreadable: the columns of its row that hold what cannot be shown, as another writer may leave them:
+            an instant is the nearest that can, a history one entry that says so, and all else is empty.
+    """
 
     kumofire_job_run_id: str
     name: str
@@ -129,6 +138,7 @@ class RunStatus:
     progress: Any
     tags: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
+    unreadable: tuple[str, ...] = ()
     paused: bool = False
     """Whether it waits because its job is paused."""
 
@@ -217,16 +227,29 @@ class DispatchReport:
     complete: bool = True
 
 
+UNREADABLE: Final = (HistoryEntry("unreadable", None, None),)
+"""What stands for a history that cannot be read."""
+
+
 def history_entries(text: str) -> tuple[HistoryEntry, ...]:
     """Return the entries of a stored history; one that says so where it cannot be read."""
     try:
-        return _entries(text)
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        return (HistoryEntry("unreadable", None, None),)
+        return entries(text)
+    except BROKEN:
+        return UNREADABLE
 
 
-def _entries(text: str) -> tuple[HistoryEntry, ...]:
-    return tuple(
-        HistoryEntry(event, state, instant(at), facts[0] if facts else {})
-        for event, state, at, *facts in json.loads(text)
-    )
+def entries(text: str) -> tuple[HistoryEntry, ...]:
+    """Return the entries of a stored history.
+
+    Raises:
+        TypeError, ValueError, OverflowError, RecursionError: it is none.
+    """
+    return tuple(_entry(*stored) for stored in json.loads(text))
+
+
+def _entry(event: object, state: object, at: Any, facts: object = None) -> HistoryEntry:
+    facts = {} if facts is None else facts
+    if not isinstance(event, str) or not isinstance(state, str | None) or not isinstance(facts, dict):
+        raise TypeError("an entry is an event, a state, an instant, and facts")
+    return HistoryEntry(event, state, instant(at), facts)

@@ -47,8 +47,11 @@ class Backoff:
     def __post_init__(self) -> None:
         try:
             first, cap = duration_ms(self.first, "first"), duration_ms(self.cap, "cap")
+            for wait in self.on.values():
+                if isinstance(wait, timedelta):
+                    duration_ms(wait, "a wait of on=")
         except InvalidArgument as exc:
-            raise DefinitionError(f"a backoff's {exc}") from exc
+            raise DefinitionError(f"of a backoff, {exc}") from exc
         factor: object = self.factor
         if cap < first or not isinstance(factor, (int, float)) or not factor >= 1:
             raise DefinitionError(
@@ -61,11 +64,12 @@ class Backoff:
         for kind, rule in self.on.items():
             if isinstance(error, kind):
                 if isinstance(rule, timedelta):
-                    return rule // timedelta(milliseconds=1)
+                    return duration_ms(rule, "a wait of on=")
                 return backoff_ms(rule, attempt, error, entropy)
         ceiling = float(duration_ms(self.cap, "cap"))
         try:
-            wait = duration_ms(self.first, "first") * self.factor ** (attempt - 1)
+            # As floats: a power of integers grows without an end, and a row may hold any attempt.
+            wait = duration_ms(self.first, "first") * float(self.factor) ** (attempt - 1)
         except OverflowError:
             wait = ceiling
         wait = min(wait, ceiling)

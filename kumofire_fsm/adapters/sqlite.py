@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from kumofire_fsm.adapters._backup import copy_database, open_to_read
 from kumofire_fsm.adapters._database_thread import DatabaseThread
-from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute
+from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute, make_private
 from kumofire_fsm.adapters._group_commit import (
     Work,
     commit_group,
@@ -42,7 +42,7 @@ class SqliteStorage:
     """A SQLite file, shared safely with other processes.
 
     Args:
-        path: the file, or ``":memory:"``. Its directory must exist.
+        path: the file, or ``":memory:"``. Its directory must exist; a new file is its owner's alone (0600).
         synchronous: "FULL" survives a power cut; "NORMAL" may then lose the last commits, never
             consistency; "OFF" is for tests.
         read_only: change nothing, not even the file's journal mode; the file must exist.
@@ -165,6 +165,8 @@ class SqliteStorage:
         if self._read_only:
             return open_to_read(self.path)
         self._file.before_opening()
+        if self.path != MEMORY:
+            make_private(self.path)
         try:
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
         except sqlite3.Error as exc:

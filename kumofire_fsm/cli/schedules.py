@@ -63,7 +63,9 @@ def list_command(db: Database) -> None:
         next_at = "-" if each.next_at is None else f"{each.next_at:%Y-%m-%d %H:%M:%S}"
         rule = each.cron or each.every or each.at
         zone = f" {each.timezone}" if each.timezone else ""
-        typer.echo(f"{each.state:<10}{next_at:<21}{each.schedule_key or each.id}  {each.name}  {rule}{zone}")
+        broken = f"  (unreadable: {', '.join(each.unreadable)})" if each.unreadable else ""
+        named = f"{each.schedule_key or each.id}  {each.name}"
+        typer.echo(f"{each.state:<10}{next_at:<21}{named}  {rule}{zone}{broken}")
 
 
 @schedules.command("sync")

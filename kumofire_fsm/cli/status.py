@@ -38,6 +38,7 @@ def _facts(status: RunStatus) -> Iterator[tuple[str, Any]]:
     yield "scheduled for", _when(status.scheduled_for)
     yield "schedule", status.schedule_id
     yield "dedupe key", status.dedupe_key
+    yield "unreadable", ", ".join(status.unreadable)
     yield "tags", ", ".join(status.tags)
     yield "progress", _json(status.progress)
     yield "result", _json(status.result)

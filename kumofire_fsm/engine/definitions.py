@@ -21,8 +21,8 @@ from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.retry import RetryPolicy
 from kumofire_fsm.values.checks import check_key
-from kumofire_fsm.values.jsontext import encode_typed
 from kumofire_fsm.values.limits import PAYLOAD_BYTES, RESULT_BYTES
+from kumofire_fsm.values.typed import encode_typed
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -100,7 +100,7 @@ class Definition:
                 value = self.result.validate_python(value)
             if value is None:
                 return None
-            return encode_typed(value, self.result, what, RESULT_BYTES)
+            return encode_typed(value, self.result, what, RESULT_BYTES, exact=False)
         except ValueError as exc:  # ours and pydantic's
             raise InvalidResult(f"{what} cannot be stored: {exc}") from exc
 

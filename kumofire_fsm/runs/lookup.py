@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.models import RunCounts, RunPage, RunStatus, history_entries
+from kumofire_fsm.models import UNREADABLE, RunCounts, RunPage, RunStatus, entries
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
 from kumofire_fsm.values.jsontext import storable
-from kumofire_fsm.values.times import duration_ms, instant, instant_ms, moment
+from kumofire_fsm.values.times import duration_ms, instant_ms
 
 __all__ = ["RunLookup", "run_status"]
 
-_LAST_ID: Final = "g"
-"""Sorts after every id, which are hexadecimal."""
+_LAST_ID: Final = "\U0010ffff"
+"""Sorts after every id, also after one that is none of ours."""
+_FOREIGN: Final = "="
+"""What a cursor begins with where a page ends with a run whose id is none of ours."""
 
 
 def _texts(given: object) -> list[object]:
     if not isinstance(given, Iterable):
         raise InvalidArgument(f"state must be a text or a list of texts; found {given!r}")
     return list(given)
+
+
+def _cursor(last_id: str) -> str:
+    """Return where the page after this run begins."""
+    return last_id if is_id(last_id) else _FOREIGN + last_id
+
+
+def _position(cursor: str) -> str:
+    """Return the id after which a page begins."""
+    if not is_id(cursor) and not cursor.startswith(_FOREIGN):
+        raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
+    return cursor.removeprefix(_FOREIGN)
 
 
 class RunLookup:
@@ -79,9 +93,7 @@ class RunLookup:
                 raise InvalidArgument(
                     f"no machine has a state {each!r}; states are {', '.join(sorted(known))}"
                 )
-        if cursor is not None and not is_id(str(cursor)):
-            raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
-        before = cursor or _LAST_ID
+        before = _LAST_ID if cursor is None else _position(cursor)
         if created_before is not None:
             before = min(before, first_id_at(instant_ms(created_before, "created_before")))
         filters = {
@@ -97,7 +109,8 @@ class RunLookup:
         more = page[-1].id if len(rows) > limit else None
         if page and page[-1].job is None:  # no run: the last one that was looked at
             more = page.pop().id
-        return RunPage(tuple(run_status(self._binding, row) for row in page), more)
+        cursor = None if more is None else _cursor(more)
+        return RunPage(tuple(run_status(self._binding, row) for row in page), cursor)
 
     async def count_runs(self, *, name: str | None = None) -> RunCounts:
         """Return how many runs are in each state that has any, of one job or of all.
@@ -149,41 +162,36 @@ class RunLookup:
 
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
-    """Return a run as the API shows it."""
-    tags = _stored(row, "tags", row.tags)
-    return RunStatus(
+    """Return a run as the API shows it; what of its row cannot be shown is named in ``unreadable``."""
+    columns = Columns(row)
+    status = RunStatus(
         kumofire_job_run_id=row.id,
         name=row.job,
         state=row.state,
         settled=is_settled(binding, row.machine, row.state, row.wake_at),
         attempt=row.attempt,
         max_attempts=row.max_attempts,
-        run_at=moment(row.run_at),
-        created_at=moment(row.created_at),
-        started_at=instant(row.started_at),
-        finished_at=instant(row.finished_at),
-        expires_at=instant(row.expires_at),
-        scheduled_for=instant(row.scheduled_for),
+        run_at=columns.moment("run_at"),
+        created_at=columns.moment("created_at"),
+        started_at=columns.instant("started_at"),
+        finished_at=columns.instant("finished_at"),
+        expires_at=columns.instant("expires_at"),
+        scheduled_for=columns.instant("scheduled_for"),
         schedule_id=row.schedule_id,
         dedupe_key=row.dedupe_key,
         last_error=row.error,
-        result=_stored(row, "result", row.result),
-        progress=_stored(row, "progress", row.progress),
-        tags=tuple(tags) if isinstance(tags, list) else (),
-        history=history_entries(row.history),
+        result=columns.json("result"),
+        progress=columns.json("progress"),
+        tags=columns.texts("tags"),
+        history=columns.read("history", entries, UNREADABLE),
+        unreadable=tuple(columns.unreadable),
         paused=row.slots == 0 and _is_claimable(binding, row),
     )
+    if status.unreadable:
+        log.error("run %s cannot be read in: %s; it is shown without", row.id, ", ".join(status.unreadable))
+    return status
 
 
 def _is_claimable(binding: Binding, row: RunRow) -> bool:
     spec = binding.runs.specs.get(row.machine)
     return spec is not None and spec.has_role(row.state, Role.CLAIMABLE)
-
-
-def _stored(row: RunRow, what: str, text: str | None) -> Any:
-    """Return a stored value; one broken row must not hide the others from a list."""
-    try:
-        return None if text is None else json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        log.error("the %s of run %s cannot be read: %s", what, row.id, exc)
-        return None

@@ -9,8 +9,8 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import Conflict, InvalidArgument, InvalidSchedule
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import NewSchedule, SyncReport
-from kumofire_fsm.schedules._moves import RETRIES, fenced, store
-from kumofire_fsm.schedules.changes import declare, new_row, over
+from kumofire_fsm.schedules._moves import RETRIES, fenced, store, switched
+from kumofire_fsm.schedules.changes import declare, is_enabled, new_row, over
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.jsontext import chunks
@@ -84,6 +84,7 @@ def _plan(
             continue
         try:
             move = declare(binding, row, new, origin=origin)
+            move = switched(binding, row, move, enabled=is_enabled(new.enabled))
         except InvalidSchedule:  # well-formed, as was seen above: it has no occurrence left
             gone[key] = row
             continue

@@ -20,6 +20,7 @@ from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.ids import new_token
 from kumofire_fsm.values.jsontext import cut
 from kumofire_fsm.values.limits import ERROR_BYTES
+from kumofire_fsm.values.times import LAST_MS
 
 __all__ = ["ScheduleReport", "advance_due_schedules"]
 
@@ -158,7 +159,7 @@ def _run(
     binding: Binding, makers: RowMaker, job: ScheduleRow, recurrence: Recurrence, at: int, now: int
 ) -> dict[str, Any]:
     """Return the run of one occurrence."""
-    run_at = at + jitter_delay_ms(job.id, at, recurrence.jitter_ms)
+    run_at = min(at + jitter_delay_ms(job.id, at, recurrence.jitter_ms), LAST_MS)
     row = run_row(makers, binding.registry.get(job.job), job, run_at, now)
     row["scheduled_for"] = at
     return row

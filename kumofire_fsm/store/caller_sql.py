@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Any, Final, TypeAlias
 
 from kumofire_fsm.errors import InvalidArgument
@@ -18,9 +18,11 @@ SqlValue: TypeAlias = str | int | float | bool | None
 SqlStatement: TypeAlias = str | tuple[str, Sequence[SqlValue]]
 """SQL, or SQL with the values of its parameters (``?``), in order."""
 
-_BEGINS: Final = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(insert|update|delete|replace|with|select)\b", re.IGNORECASE | re.DOTALL
-)
+_VERBS: Final = ("insert", "update", "delete", "replace", "with", "select")
+_BLANKS: Final = " \t\n\f\r"
+"""What SQLite takes for white space."""
+_COMMENTS: Final = {"--": "\n", "/*": "*/"}
+_LONGEST: Final = max(map(len, _VERBS))
 
 
 def checked_statements(given: Iterable[SqlStatement]) -> list[Statement]:
@@ -41,7 +43,7 @@ def _checked(given: Any, place: int) -> Statement:
     sql, values = given if isinstance(given, tuple) and len(given) == 2 else (given, ())
     if not isinstance(sql, str):
         raise InvalidArgument(f"statement {place} must be SQL or (SQL, values); found {given!r:.200}")
-    if not _BEGINS.match(sql):
+    if _first_word(storable(sql, f"the SQL of statement {place}")) not in _VERBS:
         raise InvalidArgument(
             f"statement {place} must be one INSERT, UPDATE, DELETE, REPLACE, WITH or SELECT, because it runs "
             f"inside a transaction with the run's own row; found {sql!r:.200}"
@@ -49,6 +51,21 @@ def _checked(given: Any, place: int) -> Statement:
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise InvalidArgument(f"statement {place}: the values must be a list or tuple; found {values!r:.200}")
     return Statement("application", sql, parameters=tuple(_value(each, place) for each in values))
+
+
+def _first_word(sql: str) -> str:
+    """Return the first word that is no comment, in lower case; each character is looked at once."""
+    at = 0
+    while at < len(sql):
+        if sql[at] in _BLANKS:
+            at += 1
+        elif (ends := _COMMENTS.get(sql[at : at + 2])) is not None:
+            found = sql.find(ends, at + 2)
+            at = len(sql) if found < 0 else found + len(ends)
+        else:
+            break
+    letters = takewhile(lambda each: each.isalnum() or each == "_", sql[at : at + _LONGEST + 1])
+    return "".join(letters).lower()
 
 
 def _value(value: Any, place: int) -> str | int | float | None:

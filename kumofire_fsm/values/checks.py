@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
 from kumofire_fsm.values.jsontext import json_facts, storable
 from kumofire_fsm.values.limits import FACTS_BYTES, KEY_LENGTH, TAG_COUNT, TAG_LENGTH
 
-__all__ = ["attempts", "check_key", "facts", "tags", "whole_number"]
+__all__ = ["attempts", "check_key", "facts", "is_whole", "tags", "whole_number"]
+
+
+def is_whole(value: object, least: int, most: int) -> TypeGuard[int]:
+    """Return whether a value is an integer of that range; a boolean is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def whole_number(value: object, what: str, most: int) -> int:
@@ -18,7 +23,7 @@ def whole_number(value: object, what: str, most: int) -> int:
     Raises:
         InvalidArgument: it is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+    if not is_whole(value, 1, most):
         raise InvalidArgument(f"{what} must be an integer from 1 to {most}; found {value!r}")
     return value
 
@@ -31,7 +36,7 @@ def attempts(value: object, default: int) -> int:
     """
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
+    if not is_whole(value, 1, 1_000_000):
         raise InvalidArgument(f"max_attempts must be an integer from 1 on; found {value!r}")
     return value
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from kumofire_fsm.errors import InvalidArgument
 
-__all__ = ["LAST_MS", "brief", "duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
+__all__ = ["LAST_MS", "LONGEST_MS", "brief", "duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_LONGEST_MS: Final = 1_000 * 365 * 86_400_000  # so that a time from now stays below LAST_MS
+LONGEST_MS: Final = 1_000 * 365 * 86_400_000  # so that a time from now stays below LAST_MS
 LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, beyond which datetime ends
 
 
@@ -58,7 +58,7 @@ def duration_ms(value: object, what: str, *, least: int = 0) -> int:
         raise InvalidArgument(f"{what} must be a timedelta or seconds; found {value!r}")
     if milliseconds < least:
         raise InvalidArgument(f"{what} must be at least {least} ms; found {value!r}")
-    if milliseconds > _LONGEST_MS:
+    if milliseconds > LONGEST_MS:
         raise InvalidArgument(f"{what} is longer than 1,000 years: {value!r}")
     return milliseconds
 

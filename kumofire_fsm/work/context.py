@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.errors import InvalidArgument, RowUnreadable
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlStatement, checked_statements
 from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.owner import forks
-from kumofire_fsm.values.times import instant, moment
+from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.sync import FarJobs, NotedJobs, SyncJobs, far, running_loop, wait_for
 
 __all__ = ["PlainContext", "RunContext", "RunFacts"]
@@ -89,18 +89,26 @@ class RunContext:
 
     @property
     def run(self) -> RunFacts:
-        """The run's facts."""
-        run = self._run
-        return RunFacts(
+        """The run's facts.
+
+        Raises:
+            RowUnreadable: its row holds what no run can have, such as an instant beyond the calendar.
+        """
+        run, columns = self._run, Columns(self._run)
+        facts = RunFacts(
             id=run.id,
             name=run.job,
-            run_at=moment(run.run_at),
-            created_at=moment(run.created_at),
-            scheduled_for=instant(run.scheduled_for),
+            run_at=columns.moment("run_at"),
+            created_at=columns.moment("created_at"),
+            scheduled_for=columns.instant("scheduled_for"),
             schedule_id=run.schedule_id,
             max_attempts=run.max_attempts,
-            tags=tuple(json.loads(run.tags)) if run.tags else (),
+            tags=columns.texts("tags"),
         )
+        if columns.unreadable:
+            what = ", ".join(columns.unreadable)
+            raise RowUnreadable(f"run {run.id}: its row holds what cannot be read in {what}; mend the row")
+        return facts
 
     def now(self) -> datetime:
         """Return the time, aware and in UTC, by the clock that the whole package uses."""

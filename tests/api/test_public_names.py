@@ -27,6 +27,7 @@ PUBLIC = {
     "kumofire_fsm.testing": """
         assert_transition Moved assert_refused Refused NOW
         transition_cases TransitionCase Way paths_to Path event_sequences lint
+        MemoryStorage RecordingQueue RecordedMessage VirtualClock
     """,
     "kumofire_fsm.errors": """
         KumofireError DefinitionError DrawingError MissingPackage BindingError
@@ -34,7 +35,7 @@ PUBLIC = {
         NotFound UnknownJob UnknownRun UnknownSchedule
         TransitionError TransitionNotAllowed GuardFailed Conflict LeaseLost DedupeConflict
         InvalidMessage UnsupportedMessageVersion QueueError WaitTimeout
-        StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused
+        StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused RowUnreadable
         StatementRefused UnknownStoreError
         CommitRefused SchemaMismatch MigrationConflict WranglerError
         FileReplaced OpenedElsewhere

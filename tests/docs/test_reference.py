@@ -68,6 +68,15 @@ FUNCTIONS: list[tuple[str, Any]] = [
         (each.__name__, each.__init__)
         for each in (kumofire_fsm.Retry, kumofire_fsm.Snooze, kumofire_fsm.Fire)
     ),
+    *(
+        (each.__name__, each.__init__)
+        for each in (
+            testing.MemoryStorage,
+            testing.RecordingQueue,
+            testing.RecordedMessage,
+            testing.VirtualClock,
+        )
+    ),
     *((each.__name__, each.__init__) for each in (machines.State, machines.Edge, machines.Deadline)),
     ("Event", machines.Event.__new__),
 ]

@@ -23,7 +23,19 @@ METHODS = sorted(
 )
 NEW_RUN = [parameter for parameter in inspect.signature(NewRun).parameters if parameter != "name"]
 KEYWORDS = {
-    "update_schedule": ["payload", "cron", "timezone", "every", "start_at", "max_attempts", "tags", "name"],
+    "update_schedule": [
+        "payload",
+        "cron",
+        "timezone",
+        "every",
+        "start_at",
+        "max_attempts",
+        "tags",
+        "name",
+        "enabled",
+    ],
+    "create_schedule": ["enabled", "every"],
+    "upsert_schedule": ["enabled", "every"],
     "prepare_create": NEW_RUN,
 }
 
@@ -47,6 +59,7 @@ async def scene(w: Bound) -> dict[str, Any]:
         "dedupe": ["active", "forever"],
         "expires_at": [START + timedelta(hours=2)],
         "tags": [["a", "b"]],
+        "enabled": [True, False],
         "runs": [[new, new]],
         "run": [w.jobs.prepare_create("echo", 1)],
         "run_id": [echo, settled],
