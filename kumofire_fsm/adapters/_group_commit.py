@@ -73,8 +73,8 @@ def _in_transaction(db: sqlite3.Connection, group: Sequence[Work], *, patient: b
             try:
                 each.rows = each.run(db)
             except sqlite3.Error as exc:
-                # A full disk or an I/O error has rolled everything back; what was broken off is done anew; what
-                # was written without an answer, because that cannot be read, must not stay.
+                # A full disk or an I/O error has rolled everything back; what was broken off is done anew;
+                # what was written without an answer, because that cannot be read, must not stay.
                 broken_off = _code(exc) == sqlite3.SQLITE_INTERRUPT
                 if not db.in_transaction or broken_off or _is_undecodable(exc):
                     raise
