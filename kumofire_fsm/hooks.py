@@ -19,6 +19,7 @@ from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import HistoryEntry, RunStatus
 from kumofire_fsm.runs.lookup import run_status
 from kumofire_fsm.store.rows import Moved
+from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.times import moment
 
 __all__ = ["Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
@@ -114,7 +115,8 @@ async def _call_for(binding: Binding, run: RunStatus, state: str, at: datetime) 
     entry, before = run.history[place], run.history[place - 1].state if place else None
     transition = Transition(entry.event, before, state, entry.facts, run, binding.jobs, binding.env)
     for hook in binding.registry.hooks:
-        asked = hook.job or run.name, hook.event or entry.event, hook.state or state
+        job = run.name if hook.job is None else binding.registry.name_of(hook.job)
+        asked = job, hook.event or entry.event, hook.state or state
         if asked != (run.name, entry.event, state):
             continue
         try:
@@ -127,8 +129,8 @@ async def _call_for(binding: Binding, run: RunStatus, state: str, at: datetime) 
             task = asyncio.current_task()
             if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # we are cancelled ourselves, or out of time
-            said = run.kumofire_job_run_id, entry.event
-            log.exception("a hook on run %s failed; its transition %r stands", *said)
+            said = run.kumofire_job_run_id, entry.event, logged(exc)
+            log.error("a hook on run %s failed; its transition %r stands: %s", *said)
 
 
 def _place(history: Sequence[HistoryEntry], state: str, at: datetime) -> int | None:
@@ -138,7 +140,10 @@ def _place(history: Sequence[HistoryEntry], state: str, at: datetime) -> int | N
 
 
 def _may_match(binding: Binding, hook: Hook, run: Moved) -> bool:
-    if hook.job not in (None, run.job) or hook.state not in (None, run.state):
+    name_of = binding.registry.name_of
+    if hook.job is not None and name_of(hook.job) != name_of(run.job):
+        return False
+    if hook.state not in (None, run.state):
         return False
     definition = binding.definition(run.job)
     if hook.event is None or definition is None:

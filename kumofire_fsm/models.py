@@ -106,7 +106,12 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run as it is now. Instants are aware UTC datetimes."""
+    """A run as it is now. Instants are aware UTC datetimes.
+
+    Attributes:
+        last_error: the latest error: one line, then its traceback.
+        error_type: the name of that exception's class; None where no exception was raised.
+    """
 
     kumofire_job_run_id: str
     name: str
@@ -123,6 +128,7 @@ class RunStatus:
     schedule_id: str | None
     dedupe_key: str | None
     last_error: str | None
+    error_type: str | None
     result: Any
     progress: Any
     tags: tuple[str, ...]
@@ -170,6 +176,6 @@ def history_entries(text: str) -> tuple[HistoryEntry, ...]:
 
 def _entries(text: str) -> tuple[HistoryEntry, ...]:
     return tuple(
-        HistoryEntry(event, state, instant(at), facts[0] if facts else {})
+        HistoryEntry(event, state, instant(at), facts[0] if facts and isinstance(facts[0], dict) else {})
         for event, state, at, *facts in json.loads(text)
     )

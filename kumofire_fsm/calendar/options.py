@@ -10,6 +10,7 @@ from typing import Any, Final, TypedDict, get_args
 from kumofire_fsm.calendar.recurrence import GRACE_MS, Misfire, Overlap, Recurrence
 from kumofire_fsm.calendar.rules import Cron, Every, Once, Rule
 from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms, moment
 
 __all__ = [
@@ -161,9 +162,11 @@ def _rule(options: Mapping[str, Any], now: int) -> Rule:
     if at is not None:
         return Once(instant_ms(at, "at"))
     if not isinstance(cron, str):
-        raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {cron!r}")
+        raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {shown(cron)}")
     if timezone is not None and not isinstance(timezone, str):
-        raise InvalidSchedule(f"timezone must be an IANA name such as 'Europe/Berlin'; found {timezone!r}")
+        raise InvalidSchedule(
+            f"timezone must be an IANA name such as 'Europe/Berlin'; found {shown(timezone)}"
+        )
     rule = Cron(cron, "UTC" if timezone is None else timezone)
     rule.check()
     return rule
@@ -181,7 +184,7 @@ def _duration(options: Mapping[str, Any], name: str, usual: int) -> int:
 
 def _count(value: Any) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InvalidSchedule(f"max_occurrences must be an integer from 1 on; found {value!r}")
+        raise InvalidSchedule(f"max_occurrences must be an integer from 1 on; found {shown(value)}")
     return value
 
 
@@ -189,5 +192,5 @@ def _choice(options: Mapping[str, Any], name: str, known: Any, usual: str) -> An
     value = options.get(name)
     if value is not None and value not in get_args(known):
         names = ", ".join(map(repr, get_args(known)))
-        raise InvalidSchedule(f"{name} must be one of {names}; found {value!r}")
+        raise InvalidSchedule(f"{name} must be one of {names}; found {shown(value)}")
     return usual if value is None else value

@@ -150,7 +150,7 @@ class Upkeep:
         """See to it that suspect runs, which start alone, get their turn where work never ends."""
         await asyncio.sleep(OVERDUE_SECONDS)
         if self._pool.in_flight:
-            jobs = list(self._binding.registry.jobs)
+            jobs = list(self._binding.registry.names)
             statement = self._binding.runs.due_suspect(now=self._binding.now(), jobs=jobs)
             if await self._binding.storage.execute(statement):
                 self._pool.make_room()

@@ -14,6 +14,7 @@ from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.store.rows import Move, Moved
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["EMBEDDED", "WORKERS", "Binding", "Timing", "log"]
 
@@ -48,7 +49,7 @@ class Timing:
             least = 1 if name == "lease_ms" else 0
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
             if not whole and not (name == "lease_ms" and value is None):
-                raise InvalidArgument(f"{name} must be a whole number of milliseconds; found {value!r:.50}")
+                raise InvalidArgument(f"{name} must be a whole number of milliseconds; found {shown(value)}")
 
     def columns(self) -> dict[str, int]:
         """Return what deadlines may name, as the statements want it."""
@@ -103,12 +104,12 @@ class Binding:
         return Move(run_id, event, now=at, **{**self.timing.columns(), **what})
 
     def leases(self) -> dict[str, tuple[int, int]]:
-        """Return for each job (how long an attempt may last, how long its lease is)."""
-        return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.jobs.items()}
+        """Return for each name of a job (how long an attempt may last, how long its lease is)."""
+        return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.names.items()}
 
     def definition(self, name: str) -> Definition | None:
         """Return the job of that name, or None where it is not known here."""
-        return self.registry.jobs.get(name)
+        return self.registry.names.get(name)
 
     def tell_settled(self, run_ids: Iterable[str]) -> None:
         """Wake whoever waits in this process for these runs."""

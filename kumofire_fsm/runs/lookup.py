@@ -10,12 +10,14 @@ from typing import Any, Final
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
-from kumofire_fsm.models import RunPage, RunStatus, history_entries
+from kumofire_fsm.models import HistoryEntry, RunPage, RunStatus, history_entries
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
-from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.jsontext import first_line, storable
+from kumofire_fsm.values.limits import KEY_LENGTH
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant, instant_ms, moment
 
 __all__ = ["RunLookup", "run_status"]
@@ -26,7 +28,7 @@ _LAST_ID: Final = "g"
 
 def _texts(given: object) -> list[object]:
     if not isinstance(given, Iterable):
-        raise InvalidArgument(f"state must be a text or a list of texts; found {given!r}")
+        raise InvalidArgument(f"state must be a text or a list of texts; found {shown(given)}")
     return list(given)
 
 
@@ -71,18 +73,18 @@ class RunLookup:
         states = [state] if isinstance(state, str) else None if state is None else _texts(state)
         known = {s.id for spec in self._binding.runs.specs.values() for s in spec.states}
         for each in states or ():
-            if each not in known:
+            if not isinstance(each, str) or each not in known:
                 raise InvalidArgument(
-                    f"no machine has a state {each!r}; states are {', '.join(sorted(known))}"
+                    f"no machine has a state {shown(each)}; states are {', '.join(sorted(known))}"
                 )
         if cursor is not None and not is_id(str(cursor)):
-            raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
+            raise InvalidArgument(f"cursor must be what the page before gave; found {shown(cursor)}")
         before = cursor or _LAST_ID
         if created_before is not None:
             before = min(before, first_id_at(instant_ms(created_before, "created_before")))
         filters = {
             "before": before,
-            "name": name,
+            "names": None if name is None else self._binding.registry.names_of(name),
             "states": states,
             "tag": tag,
             "schedule": schedule_id,
@@ -98,8 +100,9 @@ class RunLookup:
         """Return how many runs are in each state that has any, of one job or of all; reads every run."""
         if name is not None:
             storable(name, "name")
+        names = None if name is None else self._binding.registry.names_of(name)
         counts: dict[str, int] = {}
-        for _, state, number in await self._binding.storage.execute(self._binding.runs.count(name)):
+        for _, state, number in await self._binding.storage.execute(self._binding.runs.count(names)):
             counts[state] = counts.get(state, 0) + number
         return counts
 
@@ -142,10 +145,10 @@ class RunLookup:
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
     """Return a run as the API shows it."""
-    tags = _stored(row, "tags", row.tags)
+    tags, history = _stored(row, "tags", row.tags), history_entries(row.history)
     return RunStatus(
         kumofire_job_run_id=row.id,
-        name=row.job,
+        name=binding.registry.name_of(row.job),
         state=row.state,
         settled=is_settled(binding, row.machine, row.state, row.wake_at),
         attempt=row.attempt,
@@ -159,11 +162,21 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         schedule_id=row.schedule_id,
         dedupe_key=row.dedupe_key,
         last_error=row.error,
+        error_type=_error_type(row.error, history),
         result=_stored(row, "result", row.result),
         progress=_stored(row, "progress", row.progress),
         tags=tuple(tags) if isinstance(tags, list) else (),
-        history=history_entries(row.history),
+        history=history,
     )
+
+
+def _error_type(error: str | None, history: Sequence[HistoryEntry]) -> str | None:
+    """Return the exception's name with which an error begins, if the latest that is noted is this one."""
+    noted = next((entry.facts["error"] for entry in reversed(history) if "error" in entry.facts), None)
+    beginning = noted.removesuffix("\N{HORIZONTAL ELLIPSIS}") if isinstance(noted, str) else ""
+    if error is None or not beginning or not error.startswith(beginning):
+        return None
+    return first_line(error, KEY_LENGTH).partition(": ")[0]
 
 
 def _stored(row: RunRow, what: str, text: str | None) -> Any:

@@ -95,6 +95,11 @@ def _creation(runs: RunStatements) -> Iterator[Entry]:
     yield _entry(
         runs.find_holders([]), "Finds who holds a dedupe key already: in the same batch, where one is given."
     )
+    yield _entry(
+        runs.adopt_keys([]),
+        "Renames the job of who holds it under an earlier name: in the same batch, where a job has aliases.",
+    )
+    yield _entry(runs.adopt([], {}), "The same for runs that are to take a key back: redrive().")
 
 
 def _sweeps(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]:

@@ -49,7 +49,7 @@ _FIND: Final = select(
     f"FROM {RUNS} AS r",
     where(
         "r.id < ?1 ->> '$.before'",
-        "(?1 ->> '$.name' IS NULL OR r.job = ?1 ->> '$.name')",
+        "(?1 ->> '$.names' IS NULL OR r.job IN (SELECT value FROM json_each(?1, '$.names')))",
         "(?1 ->> '$.schedule' IS NULL OR r.schedule_id = ?1 ->> '$.schedule')",
         "(?1 ->> '$.states' IS NULL OR r.state IN (SELECT value FROM json_each(?1, '$.states')))",
         "(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid(r.tags) THEN\n"
@@ -92,6 +92,29 @@ class RunStatements(RunMoves):
         columns = ("job", "dedupe_key", "id")
         return Statement("runs.find_holders", sql, dump(list(keys)), columns, reads=True)
 
+    def adopt_keys(self, keys: Sequence[tuple[str, str, str]]) -> Statement:
+        """Rename the job of the runs that hold slots under a job's earlier name: (earlier name, name, key).
+
+        In the batch that creates a run with one of these keys, before it: so each key has one holder.
+        """
+        sql = lines(
+            f"UPDATE OR IGNORE {RUNS} AS r",
+            "SET job = a.value ->> 1",
+            "FROM json_each(?1) AS a",
+            "WHERE r.job = a.value ->> 0 AND r.dedupe_slot = a.value ->> 2",
+        )
+        return Statement("runs.adopt_keys", sql, dump(keys), idempotent=True)
+
+    def adopt(self, ids: Sequence[str], renamed: Mapping[str, str]) -> Statement:
+        """Rename the job of these runs where it has an earlier name: before an event takes a key back."""
+        sql = lines(
+            f"UPDATE OR IGNORE {RUNS} AS r",
+            "SET job = a.value",
+            "FROM json_each(?1, '$.renamed') AS a",
+            "WHERE r.id IN (SELECT value FROM json_each(?1, '$.ids')) AND r.job = a.key",
+        )
+        return Statement("runs.adopt", sql, dump({"ids": ids, "renamed": renamed}), idempotent=True)
+
     # -- look -----------------------------------------------------------------------------------
 
     def read(self, ids: Sequence[str]) -> Statement:
@@ -109,19 +132,19 @@ class RunStatements(RunMoves):
         return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
 
     def find(self, filters: Mapping[str, Any]) -> Statement:
-        """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor."""
+        """Read runs, newest first, by names, states, tag, schedule, and ids below a cursor."""
         return Statement("runs.find", _FIND, dump(filters), RunRow._fields, reads=True)
 
-    def count(self, name: str | None) -> Statement:
-        """Count runs by machine and state, of one job or of all."""
+    def count(self, names: Sequence[str] | None) -> Statement:
+        """Count runs by machine and state, of one job, by all its names, or of all jobs."""
         sql = select(
             ["machine", "state", "count(*) AS number"],
             f"FROM {RUNS}",
-            "WHERE ?1 ->> '$' IS NULL OR job = ?1 ->> '$'",
+            "WHERE ?1 ->> '$' IS NULL OR job IN (SELECT value FROM json_each(?1))",
             "GROUP BY machine, state",
         )
         columns = ("machine", "state", "number")
-        return Statement("runs.count", sql, dump(name), columns, reads=True)
+        return Statement("runs.count", sql, dump(names), columns, reads=True)
 
     def next_wake(self) -> Statement:
         """Find the earliest deadline of runs that a consumer may start, and of all others."""

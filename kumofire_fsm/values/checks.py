@@ -8,6 +8,7 @@ from typing import Any
 from kumofire_fsm.errors import InvalidArgument, TooLarge
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.limits import KEY_LENGTH, TAG_COUNT, TAG_LENGTH
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["attempts", "check_key", "tags", "whole_number"]
 
@@ -19,7 +20,7 @@ def whole_number(value: object, what: str, most: int) -> int:
         InvalidArgument: it is something else.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InvalidArgument(f"{what} must be an integer from 1 to {most}; found {value!r}")
+        raise InvalidArgument(f"{what} must be an integer from 1 to {most}; found {shown(value)}")
     return value
 
 
@@ -32,7 +33,7 @@ def attempts(value: object, default: int) -> int:
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
-        raise InvalidArgument(f"max_attempts must be an integer from 1 on; found {value!r}")
+        raise InvalidArgument(f"max_attempts must be an integer from 1 on; found {shown(value)}")
     return value
 
 
@@ -43,7 +44,7 @@ def check_key(value: object, what: str) -> str:
         InvalidArgument: it is not a text, or it is empty, or longer than 255 characters.
     """
     if not isinstance(value, str) or not value:
-        raise InvalidArgument(f"{what} must be a text of 1 to {KEY_LENGTH} characters; found {value!r}")
+        raise InvalidArgument(f"{what} must be a text of 1 to {KEY_LENGTH} characters; found {shown(value)}")
     if len(value) > KEY_LENGTH:
         raise TooLarge(f"{what} has {len(value)} characters; the limit is {KEY_LENGTH}")
     return storable(value, what)
@@ -57,7 +58,7 @@ def tags(given: object) -> list[str]:
     """
     listed: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
     if not all(isinstance(tag, str) and tag for tag in listed):
-        raise InvalidArgument(f"tags must be a list of texts; found {given!r}")
+        raise InvalidArgument(f"tags must be a list of texts; found {shown(given)}")
     if len(listed) > TAG_COUNT or any(len(tag) > TAG_LENGTH for tag in listed):
-        raise TooLarge(f"at most {TAG_COUNT} tags of at most {TAG_LENGTH} characters; found {given!r:.200}")
+        raise TooLarge(f"at most {TAG_COUNT} tags of at most {TAG_LENGTH} characters; found {shown(given)}")
     return [storable(tag, "a tag") for tag in listed]

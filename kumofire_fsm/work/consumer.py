@@ -18,6 +18,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.message import read_message
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.batch import Batch, SettleMode
 from kumofire_fsm.work.budget import Budget
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, conclude, without_claim
@@ -54,7 +55,7 @@ async def consume_batch(
     check_options(concurrency, settle)
     listed = getattr(batch, "messages", batch)
     if not isinstance(listed, Iterable):
-        raise InvalidArgument(f"a batch has messages, or is a list of them; found {batch!r:.200}")
+        raise InvalidArgument(f"a batch has messages, or is a list of them; found {shown(batch)}")
     messages = list(listed)
     first = [_read(message) for message in messages]
     ids = list(dict.fromkeys(each.run_id for each in first if each.run_id is not None))
@@ -110,7 +111,7 @@ def check_options(concurrency: int, settle: SettleMode) -> None:
     """
     whole_number(concurrency, "concurrency", MOST_AT_ONCE)
     if settle not in ("grouped", "each"):
-        raise InvalidArgument(f'settle must be "grouped" or "each"; found {settle!r}')
+        raise InvalidArgument(f'settle must be "grouped" or "each"; found {shown(settle)}')
     if concurrency > 1 and sys.platform == "emscripten" and sys.version_info < (3, 14):
         raise InvalidArgument(
             "concurrency in a Worker needs CPython 3.14, where tasks of one event are safe; set "

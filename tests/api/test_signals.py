@@ -57,7 +57,11 @@ async def test_a_value_is_the_result(kit: Kit) -> None:
         (TimeoutError(), 2, "TimeoutError"),
         (StopIteration(3), 2, "RuntimeError: coroutine raised StopIteration"),
         (StopAsyncIteration(), 2, "StopAsyncIteration"),
-        (ExceptionGroup("two", [ValueError(), KeyError()]), 2, "ExceptionGroup: two (2 sub-exceptions)"),
+        (
+            ExceptionGroup("two", [ValueError(), KeyError()]),
+            2,
+            "ExceptionGroup: two (2 sub-exceptions): ValueError; KeyError",
+        ),
         (asyncio.CancelledError(), 2, "RuntimeError: the handler cancelled itself"),
         (Retry(), 2, "Retry: the handler asked for a retry"),
         (Retry("busy"), 2, "Retry: busy"),

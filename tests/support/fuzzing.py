@@ -70,6 +70,8 @@ def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
         runs.insert([row]),
         *(runs.insert_bodies(kind, []) for kind in ("payload", "result")),
         runs.find_holders([]),
+        runs.adopt_keys([]),
+        runs.adopt([], {}),
         *(runs.fire(events, [], fenced=fenced) for events in alone + several for fenced in (True, False)),
         *(runs.claim(ids, **claim) for ids in ([], None)),
         *(runs.sweep(ids, timing={}, now=1, limit=1, hints=hints, jobs=[]) for ids, hints in sweeps),

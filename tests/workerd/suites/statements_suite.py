@@ -45,7 +45,7 @@ def run_statements(jobs):
         "read": [runs.read([row["id"]])],
         "states": [runs.states([row["id"]])],
         "find": [runs.find(FILTERS)],
-        "count": [runs.count("echo"), runs.count(None)],
+        "count": [runs.count(["echo"]), runs.count(None)],
         "due_ids": [
             runs.due_ids(now=1, limit=5, jobs=["echo"]),
             runs.due_ids(now=1, limit=5, jobs=["echo"], roles=[Role.LEASED]),
