@@ -26,6 +26,7 @@ from kumofire_fsm.models import (
     RunPage,
     RunStatus,
     SyncReport,
+    UnknownWork,
 )
 from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.runs.creation import PreparedRun
@@ -77,6 +78,7 @@ __all__ = [
     "Transition",
     "TransitionNotAllowed",
     "UnknownRun",
+    "UnknownWork",
     "diagram",
 ]
 

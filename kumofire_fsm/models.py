@@ -20,6 +20,7 @@ __all__ = [
     "RunPage",
     "RunStatus",
     "SyncReport",
+    "UnknownWork",
     "history_entries",
 ]
 
@@ -111,6 +112,8 @@ class RunStatus:
     Attributes:
         last_error: the latest error: one line, then its traceback.
         error_type: the name of that exception's class; None where no exception was raised.
+        unknown: of a run that is not settled, what this application does not know of it, so that it leaves it
+            alone: the "job", the "machine" or the "state"; None where it knows all.
     """
 
     kumofire_job_run_id: str
@@ -133,6 +136,7 @@ class RunStatus:
     progress: Any
     tags: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
+    unknown: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,44 @@ class RunPage:
 
     runs: tuple[RunStatus, ...]
     cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownWork:
+    """Overdue runs or schedules that this application does not know, and so leaves alone.
+
+    Attributes:
+        kind: "runs" or "schedules".
+        why: what is not known: the "job", the "machine", or the "state" of that machine.
+        name: the job.
+        machine, state: where they stand.
+        number: how many there are, as far as was looked.
+        more: whether there may be more.
+        since: since when the first of them is due.
+    """
+
+    kind: str
+    why: str
+    name: str
+    machine: str
+    state: str
+    number: int
+    more: bool
+    since: datetime
+
+    def __str__(self) -> str:
+        number = f"at least {self.number}" if self.more else str(self.number)
+        many = self.kind if self.number > 1 else self.kind.removesuffix("s")
+        where = f"in {self.state!r}, due since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+        why = _WHYS[self.why].format(machine=self.machine)
+        return f"{number} {many} of job {self.name!r} {where}, will not go on here: {why}"
+
+
+_WHYS = {
+    "job": "no such job is registered; register it, or name it in aliases= of the job that replaced it",
+    "machine": "no job follows the machine {machine!r}; register one that does",
+    "state": "the machine {machine!r} has no such state any more; declare it again, until no run is in it",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,15 @@ from kumofire_fsm.schedules.rows import Schedule
 from kumofire_fsm.store.runs import count_rows
 from kumofire_fsm.values.ids import check_id
 
-__all__ = ["backup_command", "format_of", "read_counts", "read_run", "read_schedules", "write_output"]
+__all__ = [
+    "backup_command",
+    "format_of",
+    "read_counts",
+    "read_run",
+    "read_schedules",
+    "reading",
+    "write_output",
+]
 
 T = TypeVar("T")
 
@@ -85,7 +93,7 @@ def read_run(db: Path, run_id: str) -> tuple[RunStatus, str]:
             raise UnknownRun(run_id)
         return run_status(binding, row), row.machine
 
-    return _reading(db, read)
+    return reading(db, read)
 
 
 def read_counts(db: Path, spec: MachineSpec) -> dict[str, int]:
@@ -95,7 +103,7 @@ def read_counts(db: Path, spec: MachineSpec) -> dict[str, int]:
         found: dict[str, int] = dict(await storage.execute(count_rows(spec)))
         return {state.id: found.get(state.id, 0) for state in spec.states}
 
-    return _reading(db, read)
+    return reading(db, read)
 
 
 def read_schedules(db: Path) -> list[Schedule]:
@@ -107,7 +115,7 @@ def read_schedules(db: Path) -> list[Schedule]:
             found += page
         return found
 
-    return _reading(db, read)
+    return reading(db, read)
 
 
 def backup_command(
@@ -124,7 +132,13 @@ def _check_exists(db: Path) -> None:
         raise InvalidArgument(f"there is no database {str(db)!r}")
 
 
-def _reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
+def reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
+    """Return what is read of a database file, which is not written.
+
+    Raises:
+        InvalidArgument: there is no such file.
+        StoreError: the file is not a database of this package.
+    """
     _check_exists(db)
 
     async def inside() -> T:

@@ -117,6 +117,10 @@ class Registry:
         """The jobs by every name that they answer to."""
         self.hooks: list[Any] = []
         """What is called after transitions; see `kumofire_fsm.engine.hooks.Hook`."""
+        self.told: set[object] = set()
+        """What the log was told once, and is not told again by this process."""
+        self.looked_at: int | None = None
+        """When a dispatcher last looked for work that is not known here."""
         self._schedules: list[tuple[Callable[..., Any], NewSchedule]] = []
 
     def add(self, definition: Definition) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
+from kumofire_fsm.engine.unknown import unknown_why, unknown_work
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
-from kumofire_fsm.models import HistoryEntry, RunPage, RunStatus, history_entries
+from kumofire_fsm.models import HistoryEntry, RunPage, RunStatus, UnknownWork, history_entries
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
@@ -134,6 +135,14 @@ class RunLookup:
             finally:
                 waits.leave(told)
 
+    async def unknown_work(self) -> list[UnknownWork]:
+        """Return overdue runs and schedules that this application does not know, in groups.
+
+        Nothing here will go on with them: their job was renamed or removed, or their state or machine is
+        gone. At most 200 rows of each state are looked at; what is due for less than a minute is left out.
+        """
+        return await unknown_work(self._binding)
+
     # -- inside ---------------------------------------------------------------------------------
 
     async def _known(self, run_id: str) -> RunStatus:
@@ -146,11 +155,12 @@ class RunLookup:
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
     """Return a run as the API shows it."""
     tags, history = _stored(row, "tags", row.tags), history_entries(row.history)
+    settled = is_settled(binding, row.machine, row.state, row.wake_at)
     return RunStatus(
         kumofire_job_run_id=row.id,
         name=binding.registry.name_of(row.job),
         state=row.state,
-        settled=is_settled(binding, row.machine, row.state, row.wake_at),
+        settled=settled,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         run_at=moment(row.run_at),
@@ -167,6 +177,7 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         progress=_stored(row, "progress", row.progress),
         tags=tuple(tags) if isinstance(tags, list) else (),
         history=history,
+        unknown=None if settled else unknown_why(binding, row.job, row.machine, row.state),
     )
 
 

@@ -16,6 +16,7 @@ from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.rows import INSERT_COLUMNS, RUNS
 from kumofire_fsm.store.runs import RunStatements, count_rows
 from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.store.unknown import find_unknown
 
 __all__ = ["Entry", "catalogue", "entries_of"]
 
@@ -77,7 +78,7 @@ def _of_runs(specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     yield from _claims(runs)
     yield from _fires(runs, specs)
     yield from _settling(runs, specs)
-    yield from _mending(runs)
+    yield from _mending(runs, specs)
     yield from _reading(runs)
     for spec in specs:
         yield _entry(count_rows(spec), "Counts the rows in each state: a diagram with counts.")
@@ -161,11 +162,15 @@ def _settling(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Ent
     yield _entry(MOVED_ONE, "Undoes the batch unless the run moved: after the settle of a run with effects.")
 
 
-def _mending(runs: RunStatements) -> Iterator[Entry]:
+def _mending(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     yield _entry(runs.due_ids(**_DUE), "Finds due runs, to move them in halves: once a row was refused.")
     yield _entry(runs.defer([], 0), "Sets refused rows aside until later: after that.")
     yield _entry(
         runs.due_suspect(now=0, jobs=()), "Finds a run that may only start alone: a busy embedded worker."
+    )
+    yield _entry(
+        find_unknown([], specs[0], before=0, look=0, jobs=()),
+        "Counts overdue work that the code does not know: a worker once a minute, a dispatch once an hour.",
     )
     yield _entry(runs.next_wake(), "Finds the earliest deadlines: an embedded worker, before it sleeps.")
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.unknown import unknown_why
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import Moved, RunRow
 from kumofire_fsm.values.limits import QUEUE_DELAY_S
 
 __all__ = ["STORE_ERROR_S", "Disposition", "after_settle", "conclude", "without_claim"]
 
-UNKNOWN_JOB_S: Final = 60
-"""After how many seconds a message for a job that is not known here is delivered again."""
+UNKNOWN_S: Final = 60
+"""After how many seconds a message for a run is delivered again that is not known here."""
 STORE_ERROR_S: Final = 10
 """After how many seconds a message is delivered again that met a failing database."""
 
@@ -55,9 +56,13 @@ def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposit
         log.warning("a message names run %s, which does not exist", run_id)
         return Disposition(run_id, ack=True, reason="no such run")
     spec, now = binding.runs.specs.get(row.machine), binding.now()
-    if spec is None or binding.definition(row.job) is None:
-        log.warning("run %s is of job %r, which is not known here", run_id, row.job)
-        return Disposition(run_id, ack=False, delay_s=UNKNOWN_JOB_S, reason="unknown job")
+    why = unknown_why(binding, row.job, row.machine, row.state)
+    if spec is None or why is not None:
+        told = run_id, row.job, row.machine, row.state, why
+        if told[1:] not in binding.registry.told:
+            binding.registry.told.add(told[1:])
+            log.warning("run %s of job %r (machine %r, state %r): this %s is not known here", *told)
+        return Disposition(run_id, ack=False, delay_s=UNKNOWN_S, reason=f"unknown {why}")
     if spec.has_role(row.state, Role.SETTLED):
         return Disposition(run_id, ack=True, reason=f"{row.state} already")
     if spec.has_role(row.state, Role.WAITING):
