@@ -99,13 +99,13 @@ class Kumofire:
         """
         if callable(name):
             raise DefinitionError("write @app.job('name'), with the job's name in parentheses")
-        _check_retry(retry, f"job {name!r}")
+        _check_retry(retry, f"job {shown(name)}")
         given: object = machine
         if not (isinstance(given, type) and issubclass(given, Lifecycle)) or (
             machine.spec.table != RunMachine.spec.table
         ):
             called = getattr(machine, "__name__", shown(machine))
-            raise DefinitionError(f"job {name!r}: {called} is not a lifecycle of runs")
+            raise DefinitionError(f"job {shown(name)}: {called} is not a lifecycle of runs")
 
         def register(handler: Handler) -> Handler:
             self.registry.add(

@@ -213,6 +213,7 @@ def define(
         DefinitionError: the handler's signature cannot be called as ``handler(ctx, payload)``, or the aliases
             are not a list of names.
     """
+    check_key(name, "a job's name")
     plain = inspect.unwrap(handler)
     if not callable(handler):
         raise DefinitionError(f"job {name!r}: the handler must be a function; found {shown(handler)}")
@@ -231,7 +232,7 @@ def define(
     notes = inspect.get_annotations(plain)
     payload = parameters[1].name if len(parameters) == 2 else None
     return Definition(
-        name=check_key(name, "a job's name"),
+        name=name,
         handler=handler,
         is_async=any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__))),
         machine=machine,

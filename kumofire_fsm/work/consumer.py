@@ -7,7 +7,7 @@ A message is never acknowledged away while its run may still need it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -54,7 +54,7 @@ async def consume_batch(
     """
     check_options(concurrency, settle)
     listed = getattr(batch, "messages", batch)
-    if not isinstance(listed, Iterable):
+    if isinstance(listed, (str, bytes, bytearray, Mapping)) or not isinstance(listed, Iterable):
         raise InvalidArgument(f"a batch has messages, or is a list of them; found {shown(batch)}")
     messages = list(listed)
     first = [_read(message) for message in messages]
