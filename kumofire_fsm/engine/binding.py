@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.definitions import Definition, Registry
 from kumofire_fsm.errors import InvalidArgument
@@ -16,9 +17,11 @@ from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.printable import shown
 
-__all__ = ["EMBEDDED", "WORKERS", "Binding", "Timing", "log"]
+__all__ = ["EMBEDDED", "HANDLED", "WORKERS", "Binding", "Timing", "log"]
 
 log = logging.getLogger("kumofire_fsm")
+HANDLED: Final[ContextVar[str | None]] = ContextVar("kumofire_handled", default=None)
+"""The id of the run whose handler this code is called by; None outside of handlers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class Binding:
     """Calls the application's hooks for runs that were moved, and when."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
+    full: Callable[[], bool] = lambda: False
+    """Whether a worker in this process has no slot for another handler."""
     held: Callable[[], Sequence[str]] = tuple
     """Gives the runs that a worker in this process owns: no sweep of this process takes them."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)

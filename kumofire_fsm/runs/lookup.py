@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import HANDLED, Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.engine.unknown import unknown_why, unknown_work
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
+from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import HistoryEntry, RunPage, RunStatus, UnknownWork, history_entries
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
@@ -130,6 +131,7 @@ class RunLookup:
                     return status
                 if until is not None and until <= clock.monotonic():
                     raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
+                self._warn_of_a_handler(status)
                 waits.look()
                 await told
             finally:
@@ -144,6 +146,22 @@ class RunLookup:
         return await unknown_work(self._binding)
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _warn_of_a_handler(self, awaited: RunStatus) -> None:
+        """Say once in this process that a handler waits for a run for which its worker has no slot."""
+        specs, told = self._binding.runs.specs.values(), self._binding.registry.told
+        waits, key = HANDLED.get(), "a handler waits for a run"
+        if waits is None or key in told or not self._binding.full():
+            return
+        if not any(spec.has_role(awaited.state, Role.LEASED) for spec in specs):
+            told.add(key)
+            run_id = awaited.kumofire_job_run_id
+            log.warning(
+                "the handler of run %s waits for run %s, and its worker has no free slot for it: where all "
+                "handlers wait so, only their timeouts end that; see docs/jobs.md, Runs that wait for runs",
+                waits,
+                run_id,
+            )
 
     async def _known(self, run_id: str) -> RunStatus:
         status = await self.get_status(run_id)

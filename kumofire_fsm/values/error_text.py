@@ -16,6 +16,7 @@ from pathlib import Path
 from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
 from typing import Any, Final
 
+from kumofire_fsm.errors import StoreError
 from kumofire_fsm.signals import leaves
 from kumofire_fsm.values.jsontext import cut_middle
 from kumofire_fsm.values.limits import ERROR_BYTES, ERROR_LINE
@@ -103,6 +104,8 @@ def _traceback(exc: BaseException, *, ours: bool) -> Iterator[str]:
         node.stack = StackSummary.from_list(stack) if stack else None  # type: ignore[assignment]
         if _is_pydantics(of):
             node._str = text_of(of)  # type: ignore[attr-defined]
+        if isinstance(of, StoreError) and not ours:
+            node.__cause__ = None  # the driver's error, which ours has translated
         beneath = [(node.__cause__, of.__cause__), (node.__context__, of.__context__)]
         if isinstance(of, BaseExceptionGroup):
             beneath += zip(node.exceptions or (), of.exceptions, strict=False)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any
 
-from kumofire_fsm.engine.binding import log
+from kumofire_fsm.engine.binding import HANDLED, log
 from kumofire_fsm.engine.moves import fire_one
 from kumofire_fsm.errors import (
     Conflict,
@@ -98,6 +98,7 @@ class Attempt(Claim):
             if self.ends_worker(exc):
                 raise
             return self.failed(exc)  # a later deploy may mend it, so it is retried
+        handled = HANDLED.set(self.run.id)
         try:
             value = await _drive(self._call(payload, executor), suspended)
         except asyncio.CancelledError as exc:
@@ -106,6 +107,9 @@ class Attempt(Claim):
             if self.ends_worker(exc):
                 raise
             return self.raised(exc)
+        finally:
+            with contextlib.suppress(ValueError):  # what is left behind may be closed in another context
+                HANDLED.reset(handled)
         return self.succeeded(value, self.context.close())
 
     def stop(self, reason: str) -> None:

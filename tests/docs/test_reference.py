@@ -31,6 +31,7 @@ INSIDE = {
     "Kumofire.binding": "what bind and open share",
     "Kumofire.statements": "compiled once for all events",
     "RunContext.close": "called once the handler has ended",
+    "RunContext.progressed": "called once a heartbeat was stored",
     "Backoff.delay_ms": "asked by the worker",
     "Timing.columns": "asked by the statements",
     "Timing.lease_for": "asked by a claim",
