@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-__all__ = ["Cancel", "Fail", "Fire", "Retry", "Signal", "Snooze", "decisive", "leaves"]
+__all__ = ["Cancel", "Fail", "Fire", "Retry", "Signal", "Snooze"]
 
 
 class Signal(Exception):
@@ -64,37 +63,3 @@ class Fail(Signal):
 
 class Cancel(Signal):
     """Stop: the run ends canceled. The answer to ``ctx.canceled``, or the handler's own wish."""
-
-
-def leaves(exc: BaseException) -> Iterator[BaseException]:
-    """Yield what an exception group holds, at any depth, each once; else the exception itself."""
-    left, seen = [exc], set[int]()
-    while left:
-        each = left.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        if isinstance(each, BaseExceptionGroup):
-            left += reversed(each.exceptions)
-        else:
-            yield each
-
-
-def decisive(exc: BaseException) -> list[BaseException]:
-    """Return what counts of what a handler raised: in a group each `Fail`, else each error, else a signal.
-
-    So no signal hides an error beside it. Of different signals `Cancel` counts before `Fire`, and `Fire`
-    before `Snooze`; of equals the first.
-    """
-    found = list(leaves(exc)) or [exc]
-    first = min(map(_rank, found))
-    return [each for each in found if _rank(each) == first]
-
-
-def _rank(exc: BaseException) -> int:
-    if isinstance(exc, Fail):
-        return 0
-    for rank, kind in enumerate((Cancel, Fire, Snooze), start=2):
-        if isinstance(exc, kind):
-            return rank
-    return 1

@@ -49,7 +49,8 @@ _STATES: Final = lines(
     "WITH RECURSIVE s(state) AS (",
     f"  {_NEXT_STATE}",
     "  UNION ALL",
-    f"  SELECT ({_NEXT_STATE} AND state > s.state) FROM s WHERE s.state IS NOT NULL",
+    f"  SELECT ({_NEXT_STATE} AND state > s.state)",
+    "  FROM s WHERE s.state IS NOT NULL",
     ")",
     "SELECT state FROM s WHERE state IS NOT NULL",
 )

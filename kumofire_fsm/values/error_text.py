@@ -17,7 +17,7 @@ from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
 from typing import Any, Final
 
 from kumofire_fsm.errors import StoreError
-from kumofire_fsm.signals import leaves
+from kumofire_fsm.values.groups import leaves
 from kumofire_fsm.values.jsontext import cut_middle
 from kumofire_fsm.values.limits import ERROR_BYTES, ERROR_LINE
 from kumofire_fsm.values.printable import one_line, printable

@@ -17,13 +17,14 @@ from kumofire_fsm.errors import InvalidArgument, KumofireError, TooLarge
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
-from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze, decisive
+from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
 from kumofire_fsm.store.rows import ClaimedRun, Move
 from kumofire_fsm.values.error_text import error_text, text_of
 from kumofire_fsm.values.jsontext import argument_bytes, cut, cut_middle, first_line, json_facts
 from kumofire_fsm.values.limits import ERROR_BYTES, INLINE_BYTES
 from kumofire_fsm.values.printable import printable
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
+from kumofire_fsm.work._decisive import decisive
 from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
 
 __all__ = ["Claim", "Ending"]

@@ -24,7 +24,8 @@ from kumofire_fsm import (
     Snooze,
 )
 from kumofire_fsm.machines import Actor, Event, Role, State
-from kumofire_fsm.signals import decisive, leaves
+from kumofire_fsm.values.groups import leaves
+from kumofire_fsm.work._decisive import decisive
 
 
 class Parked(RunMachine):

@@ -225,6 +225,7 @@ def test_every_limit_is_there() -> None:
         "PAYLOAD_BYTES": f"{limits.PAYLOAD_BYTES // 1024} KB",
         "RESULT_BYTES": f"{limits.RESULT_BYTES // 1024} KB",
         "ERROR_BYTES": f"{limits.ERROR_BYTES // 1024} KB",
+        "ERROR_LINE": f"{limits.ERROR_LINE} characters",
         "PROGRESS_BYTES": f"{limits.PROGRESS_BYTES // 1024} KB",
         "FACTS_BYTES": f"{limits.FACTS_BYTES // 1024} KB",
         "HISTORY_CAP": f"{limits.HISTORY_CAP // 1024 + 2} KB",
