@@ -8,8 +8,8 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.models import JobStatus
 from kumofire_fsm.store.controls import ControlRow, read_controls, set_control
 from kumofire_fsm.values.checks import check_key, facts, whole_number
+from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.limits import LIMIT_MAX
-from kumofire_fsm.values.times import instant
 
 __all__ = ["JobControl"]
 
@@ -78,15 +78,15 @@ class JobControl:
 
 def _status(binding: Binding, row: ControlRow) -> JobStatus:
     job = binding.definition(row.job)
-    declared = job.limit if job else None
+    declared, columns = job.limit if job else None, Columns(row)
     return JobStatus(
         name=row.job,
         registered=job is not None,
-        paused_at=instant(row.paused_at),
+        paused_at=columns.instant("paused_at"),
         limit=declared if row.slots is None else row.slots,
         leased=row.leased,
         waiting=row.waiting,
         by=row.said_by,
         note=row.note,
-        changed_at=instant(row.updated_at),
+        changed_at=columns.instant("updated_at"),
     )

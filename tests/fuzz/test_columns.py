@@ -112,6 +112,7 @@ async def every_read(w: Bound) -> None:
         if run_id:  # no call takes an empty one
             await answered(w.jobs.get_status(run_id))
             await answered(w.jobs.wait(run_id, timeout=0))
+    await answered(w.jobs.list_jobs())
     listed, after = [], ""
     while page := await w.jobs.list_schedules(after=after, limit=2):
         listed += [each.id for each in page]
@@ -164,11 +165,14 @@ async def scenario(kit: Kit, broken: Sequence[tuple[Column, Any]], *, moves_firs
     async with kit.bound() as w:
         for number, (column, value) in enumerate(broken):
             tag = f"bad {number}" if number else "bad"
+            key = {"kumofire_bodies": "owner", "kumofire_controls": "job"}.get(column.table, "id")
             if column.table == "kumofire_schedules":
                 ids = await schedules_of(w, tag)
+            elif column.table == "kumofire_controls":
+                ids = [(await w.jobs.pause_job(tag, by="ana", note="why")).name]
+                await w.jobs.limit_job(tag, 3)
             else:
                 ids = [run_id for some in await runs_of(w, tag) for run_id in some]
-            key = "owner" if column.table == "kumofire_bodies" else "id"
             await put(w, column, value, f"{key} IN ({', '.join('?' * len(ids))})", *ids)
         good = await rows(w, "good")
         await every_read(w)
