@@ -21,15 +21,15 @@ from kumofire_fsm.hooks import Hook, HookFunction, call_hooks, check_hooks
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
-from kumofire_fsm.models import NewSchedule
+from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.retry import Backoff, RetryPolicy
-from kumofire_fsm.schedules.changes import ScheduleOptions
+from kumofire_fsm.schedules.changes import ScheduleOptions, declared
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.checks import attempts, whole_number
-from kumofire_fsm.values.limits import D1_STATEMENTS
+from kumofire_fsm.values.limits import D1_STATEMENTS, LIMIT_MAX
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
@@ -78,6 +78,7 @@ class Kumofire:
         timeout: timedelta | float | None = None,
         retry: RetryPolicy | None = None,
         machine: type[Lifecycle] = RunMachine,
+        limit: int | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register the decorated function as the handler of a job.
 
@@ -90,6 +91,8 @@ class Kumofire:
             timeout: how long one call may take (timedelta or seconds), at least 1 ms.
             retry: a `Backoff`, or a function of attempt and error that gives the wait, or None.
             machine: the lifecycle of its runs.
+            limit: how many of its runs may be under way at once, over all processes; None for any number.
+                `limit_job` sets another at run time.
 
         Raises:
             DefinitionError: the name is taken, or the handler cannot be called that way.
@@ -97,12 +100,7 @@ class Kumofire:
         if callable(name):
             raise DefinitionError("write @app.job('name'), with the job's name in parentheses")
         _check_retry(retry, f"job {name!r}")
-        given: object = machine
-        if not (isinstance(given, type) and issubclass(given, Lifecycle)) or (
-            machine.spec.table != RunMachine.spec.table
-        ):
-            called = getattr(machine, "__name__", repr(machine))
-            raise DefinitionError(f"job {name!r}: {called} is not a lifecycle of runs")
+        _check_machine(name, machine)
 
         def register(handler: Handler) -> Handler:
             self.registry.add(
@@ -113,6 +111,7 @@ class Kumofire:
                     max_attempts=attempts(max_attempts, self._max_attempts),
                     timeout_ms=duration_ms(self._timeout if timeout is None else timeout, "timeout", least=1),
                     retry=retry or self._retry,
+                    limit=None if limit is None else whole_number(limit, "limit", LIMIT_MAX),
                 )
             )
             return handler
@@ -129,12 +128,15 @@ class Kumofire:
         Args:
             key: its schedule_key; default the job's name, which serves for one schedule a handler.
             payload: what each run is called with.
-            options: as for `create_schedule`; they are checked when they are stored.
+            options: as for `create_schedule`; what they say is checked when it is stored.
+
+        Raises:
+            InvalidArgument: a schedule has no such option.
         """
-        declared = NewSchedule("", payload, key, **options)
+        new = declared("", payload, key, options)
 
         def declare(handler: Handler) -> Handler:
-            self.registry.add_schedule(handler, declared)
+            self.registry.add_schedule(handler, new)
             return handler
 
         return declare
@@ -143,7 +145,9 @@ class Kumofire:
         """Register the decorated function to be called after each transition that an event made.
 
         It is called with a `Transition` once the transition is committed, at most once, by the process that
-        made it; creating a run counts, as the event "create". What it raises is logged, and undoes nothing.
+        made it. Creating a run counts, as the event "create" into its first state; a run that is due is
+        enqueued at once, which is told next. (What `prepare_create` gives is committed by the caller, and no
+        hook is told.) What it raises is logged, and undoes nothing.
         Work that must not be lost belongs in a job. Hooks cost one statement for each set of transitions
         they are called for, and may take 5 s together; a plain function holds up everything.
 
@@ -151,11 +155,11 @@ class Kumofire:
         events lead to ``failed`` too; see `on_enter`.
 
         Args:
-            event: an event that changes a run's state.
+            event: an event that changes a run's state, or "create".
             job: only for runs of this job.
 
         Raises (when the application is bound or opened):
-            DefinitionError: there is no such event or job, or the event changes no state.
+            DefinitionError: there is no such job, or no job has the event, or the event changes no state.
         """
         return self._hook(event, None, job)
 
@@ -309,10 +313,31 @@ class Kumofire:
         if self._statements is None or self._statements[0] != registered:
             machines = {RunMachine.spec.name: RunMachine.spec}
             machines |= {spec.name: spec for spec in self.registry.machines()}
-            check_hooks(self.registry.hooks, machines.values(), self.registry.jobs)
+            of_jobs = {name: job.machine for name, job in self.registry.jobs.items()}
+            check_hooks(self.registry.hooks, of_jobs)
             made = RunStatements(list(machines.values())), ScheduleStatements(JobMachine.spec)
             self._statements = registered, made
         return self._statements[1]
+
+
+def _check_machine(job: str, machine: object) -> None:
+    """Refuse what is no lifecycle of runs, or goes by the name or the columns of another."""
+    called = f"job {job!r}: {getattr(machine, '__name__', repr(machine))}"
+    usual, spec = RunMachine.spec, getattr(machine, "spec", None)
+    lifecycle = isinstance(machine, type) and issubclass(machine, Lifecycle)
+    if not (lifecycle and isinstance(spec, MachineSpec) and spec.table == usual.table):
+        raise DefinitionError(f"{called} is not a lifecycle of runs")
+    if spec is not usual and spec.name in (usual.name, JobMachine.spec.name):
+        raise DefinitionError(
+            f"{called} goes by the name {spec.name!r}, as a built-in lifecycle does; give it another: "
+            "class ...(RunMachine, machine='...')"
+        )
+    if (spec.fields.keys(), spec.parameters, spec.types) != (
+        usual.fields.keys(),
+        usual.parameters,
+        usual.types,
+    ):
+        raise DefinitionError(f"{called} has other columns or parameters than RunMachine; inherit from it")
 
 
 def _check_retry(retry: object, what: str) -> None:

@@ -17,8 +17,10 @@ __all__ = [
     "Created",
     "DispatchReport",
     "HistoryEntry",
+    "JobStatus",
     "NewRun",
     "NewSchedule",
+    "RunCounts",
     "RunPage",
     "RunStatus",
     "SyncReport",
@@ -136,12 +138,67 @@ class RunStatus:
     progress: Any
     tags: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
+    paused: bool = False
+    """Whether it waits because its job is paused."""
     unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A job by its name, and what people say of it.
+
+    Attributes:
+        registered: whether this application knows it.
+        paused_at: since when it is paused; None where it is not.
+        limit: how many of its runs may be under way at once; None for any number.
+        leased: how many are.
+        waiting: how many runs wait for their start or their time; counted up to 10,000, as `leased`.
+        by, note, changed_at: who said something of it last, why, and when.
+    """
+
+    name: str
+    registered: bool
+    paused_at: datetime | None
+    limit: int | None
+    leased: int
+    waiting: int
+    by: str | None
+    note: str | None
+    changed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunCounts(Mapping[str, int]):
+    """How many runs are in each state that has any: a mapping.
+
+    Attributes:
+        numbers: by state.
+        at_least: the states of which there may be more than that, as counting stops at a bound.
+    """
+
+    numbers: Mapping[str, int]
+    at_least: frozenset[str] = frozenset()
+
+    def __getitem__(self, state: str) -> int:
+        return self.numbers[state]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __str__(self) -> str:
+        shown = (f"{state} {n:,}{'+' * (state in self.at_least)}" for state, n in self.numbers.items())
+        return ", ".join(shown) or "none"
+
+
+@dataclass(frozen=True, slots=True)
 class RunPage:
-    """Some runs, newest first, and the cursor for the next page (None at the end)."""
+    """Some runs, newest first, and the cursor for the next page (None at the end).
+
+    A page whose filters match few runs may hold fewer than were asked for, even none, before the end.
+    """
 
     runs: tuple[RunStatus, ...]
     cursor: str | None

@@ -18,6 +18,7 @@ __all__ = [
     "RECURRENCE_OPTIONS",
     "RecurrenceOptions",
     "changed_recurrence",
+    "described",
     "keep_anchor",
     "recurrence_from_options",
     "stored_options",
@@ -163,6 +164,13 @@ def stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
         except BROKEN:
             continue
     return found
+
+
+def described(recurrence: Recurrence) -> str:
+    """Return a recurrence as a message names it: the options with which a caller would give it."""
+    given = stored_options(recurrence.to_json())
+    shown = {n: v.isoformat(" ") if isinstance(v, datetime) else v for n, v in given.items()}
+    return ", ".join(f"{n}={v}" if n in (*_BOUNDS, "at", "every") else f"{n}={v!r}" for n, v in shown.items())
 
 
 def _rule(options: Mapping[str, Any], now: int) -> Rule:

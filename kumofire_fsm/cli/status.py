@@ -27,7 +27,7 @@ def status_text(status: RunStatus) -> str:
 
 def _facts(status: RunStatus) -> Iterator[tuple[str, Any]]:
     yield "run", status.kumofire_job_run_id
-    yield "job", status.name
+    yield "job", f"{status.name}{' (paused)' if status.paused else ''}"
     yield "state", f"{status.state}{' (settled)' if status.settled else ''}"
     yield "attempt", f"{status.attempt} of {status.max_attempts}"
     yield "created", _when(status.created_at)

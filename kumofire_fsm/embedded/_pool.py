@@ -294,6 +294,7 @@ class WorkerPool:
             return  # it was left behind, and released
         if ending is not None:
             self._endings.append(ending)
+        self._claim_wanted = self._claim_wanted or self._upkeep.full  # it made room for another of its job
         if self._exclusive and not self.in_flight:
             self._exclusive, self._claim_wanted = False, True
         if not self.in_flight:

@@ -59,6 +59,8 @@ class Upkeep:
         self._lease_ms = binding.timing.lease_ms or 15_000
         self._trust = LeaseTrust(self._lease_ms, binding.now, self._loop.time)
         self._attention = asyncio.Event()
+        self.full = False
+        """Whether runs wait for others of their job to end, whose number is limited."""
         self._planning = False
         self._overdue: tuple[int | None, int | None] = None, None
         self._plan_timer: asyncio.TimerHandle | None = None
@@ -169,15 +171,18 @@ class Upkeep:
     async def _plan(self) -> None:
         self._planning = False  # what is stored from here on may make another plan necessary
         try:
-            runs = await self._binding.storage.execute(self._binding.runs.next_wake())
-            jobs = await self._binding.storage.execute(self._binding.schedules.next_wake())
+            known, limits = list(self._binding.registry.jobs), self._binding.limits()
+            execute = self._binding.storage.execute
+            runs = await execute(self._binding.runs.next_wake(jobs=known, limits=limits))
+            jobs = await execute(self._binding.schedules.next_wake(jobs=known))
         except StoreError as exc:
             pause = self._plans.failed(exc)
             if not self._planning:
                 self._plan_after(pause)
             return
         self._plans.over()
-        start, others = runs[0]
+        start, others, full = runs[0]
+        self.full = bool(full)
         fire_at = min((at for at in (others, jobs[0][0]) if at is not None), default=None)
         self._set(self._start_alarm, start, self._overdue[0])
         self._set(self._fire_alarm, fire_at, self._overdue[1])

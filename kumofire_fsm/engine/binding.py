@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from kumofire_fsm.store.schedules import ScheduleStatements
 __all__ = ["EMBEDDED", "WORKERS", "Binding", "Timing", "log"]
 
 log = logging.getLogger("kumofire_fsm")
+
+OnMoved = Callable[[Sequence[Moved], int | Mapping[str, int], Container[str]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,19 @@ class Binding:
     schedules: ScheduleStatements
     jobs: Any = None
     """The API on this binding, for handlers and hooks."""
-    on_moved: Callable[[Sequence[Moved], int | Mapping[str, int]], Awaitable[None]] | None = None
-    """Calls the application's hooks for runs that were moved, and when."""
+    on_moved: OnMoved | None = None
+    """Calls the application's hooks for runs that were moved, when, and which of them were created."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
+    turns: dict[str, str] = field(default_factory=dict)
+    """For claims and sweeps, the job that was served last: the next look begins with its successor."""
     held: Callable[[], Sequence[str]] = tuple
     """Gives the runs that a worker in this process owns: no sweep of this process takes them."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
+    _durations: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._durations = self.timing.columns()
 
     def now(self) -> int:
         """Return the time in milliseconds since 1970."""
@@ -100,11 +108,16 @@ class Binding:
     def move(self, run_id: str, event: str, *, now: int | None = None, **what: Any) -> Move:
         """Return an event to fire on a run at this time, with the durations that deadlines read."""
         at = self.now() if now is None else now
-        return Move(run_id, event, now=at, **{**self.timing.columns(), **what})
+        return Move(run_id, event, now=at, **self._durations, **what)  # type: ignore[arg-type]
 
     def leases(self) -> dict[str, tuple[int, int]]:
         """Return for each job (how long an attempt may last, how long its lease is)."""
         return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.jobs.items()}
+
+    def limits(self) -> dict[str, int]:
+        """Return for each job that declares a limit how many of its runs may be leased at once."""
+        jobs = self.registry.jobs.items()
+        return {name: job.limit for name, job in jobs if job.limit is not None}
 
     def definition(self, name: str) -> Definition | None:
         """Return the job of that name, or None where it is not known here."""

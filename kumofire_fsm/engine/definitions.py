@@ -36,6 +36,7 @@ class Definition:
 
     Attributes:
         timeout_ms: how long one attempt may take.
+        limit: how many of its runs may be leased at once over all processes; None for any number.
         takes_payload: whether the handler has a second parameter.
         payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
     """
@@ -50,6 +51,7 @@ class Definition:
     takes_payload: bool
     payload: TypeAdapter[Any] | None
     result: TypeAdapter[Any] | None
+    limit: int | None = None
 
     def encode_payload(self, value: Any) -> str:
         """Validate a payload and return it as JSON text.
@@ -174,6 +176,7 @@ def define(
     max_attempts: int,
     timeout_ms: int,
     retry: RetryPolicy,
+    limit: int | None = None,
 ) -> Definition:
     """Return the definition of a handler, with adapters for its annotations.
 
@@ -205,6 +208,7 @@ def define(
         max_attempts=max_attempts,
         timeout_ms=timeout_ms,
         retry=retry,
+        limit=limit,
         takes_payload=payload is not None,
         payload=_adapter(plain, notes.get(payload, Any), name) if payload else None,
         result=_adapter(plain, notes.get("return", Any), name),

@@ -84,6 +84,10 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "value": None,
         "hint_ms": None,
     }
+    texts = {
+        "id", "job", "machine", "state", "claim", "dedupe", "dedupe_key", "dedupe_slot", "schedule_id",
+        "payload", "result", "error", "progress", "tags", "history", "facts", "token", "value",
+    }  # fmt: skip
     role_sets = {
         Role.CLAIMABLE: _OPEN,
         Role.WAITING: {**_OPEN, "finished_at": "None"},

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import fire_one, read_runs, send_hints, startable
 from kumofire_fsm.errors import (
     InvalidArgument,
     KumofireError,
-    TooLarge,
     TransitionNotAllowed,
     UnknownRun,
 )
+from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.spec import Actor
 from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
 from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
 from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.runs.storing import RunStore
-from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.checks import facts, whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at
-from kumofire_fsm.values.jsontext import json_facts, storable
-from kumofire_fsm.values.limits import FACTS_BYTES
+from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
 __all__ = ["RunClient"]
+
+_OPTIONS: Final = frozenset({each.name for each in fields(NewRun)} - {"name", "payload"})
 
 
 class RunClient(RunLookup):
@@ -108,6 +110,9 @@ class RunClient(RunLookup):
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: what was given cannot become a run.
         """
+        if unknown := sorted(options.keys() - _OPTIONS):
+            near, known = did_you_mean(unknown[0], _OPTIONS), ", ".join(sorted(_OPTIONS))
+            raise InvalidArgument(f"prepare_create has no option {unknown[0]!r}{near}; it has {known}")
         return prepare(self._binding, self._rows.make(NewRun(name, payload, **options), enqueue=False))
 
     async def send_hint(self, run: PreparedRun) -> None:
@@ -182,11 +187,16 @@ class RunClient(RunLookup):
     async def prune(self, *, older_than: timedelta | float, limit: int = 1000) -> int:
         """Delete runs that settled longer ago than that; return how many, at most ``limit``.
 
-        A pruned run's dedupe key is free again.
+        The oldest go first. A pruned run's dedupe key is free again. A run that many
+        unsettled ones hide, more than 1,000 beside each other, may have to wait for a later call.
         """
         whole_number(limit, "limit", 10_000)
         before = self._binding.now() - duration_ms(older_than, "older_than")
-        statements = self._binding.runs.prune(below=first_id_at(max(before, 0)), before=before, limit=limit)
+        below = max(before, 0)
+        # Any age, from a second to all: so that whatever stands in the way hides nothing for ever.
+        also = first_id_at(below - int(min(1000 * 2 ** (32 * self._binding.entropy.random()), below)))
+        below_id = first_id_at(below)
+        statements = self._binding.runs.prune(below=below_id, also=also, before=before, limit=limit)
         answers = await self._binding.storage.batch(statements)
         return len(answers[1])
 
@@ -199,7 +209,7 @@ class RunClient(RunLookup):
         *,
         by: str | None = None,
         note: str | None = None,
-        next_at: int | None = None,
+        next_at: int = 0,
         repeatable: bool = False,
     ) -> RunStatus:
         binding = self._binding
@@ -207,7 +217,7 @@ class RunClient(RunLookup):
         binding.wake()
         # Whether one follows is for `startable` to say, and for the deadline of the state that is entered.
         hint_ms = None if binding.queue is None else binding.timing.redeliver_ms
-        move = binding.move(run_id, event, next_at=next_at, hint_ms=hint_ms, facts=_facts(by=by, note=note))
+        move = binding.move(run_id, event, next_at=next_at, hint_ms=hint_ms, facts=facts(by=by, note=note))
         try:
             await fire_one(binding, move, startable)
         except TransitionNotAllowed as exc:
@@ -240,15 +250,3 @@ class RunClient(RunLookup):
         """Return whether a state is what the event leads to, so that firing it again asks for nothing."""
         specs = self._binding.runs.specs.values()
         return any(edge.target == state for spec in specs for edge in spec.edges_of(event))
-
-
-def _facts(**given: str | None) -> str | None:
-    facts: Mapping[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if not facts:
-        return None
-    if not all(isinstance(value, str) for value in facts.values()):
-        raise InvalidArgument(f"by and note must be texts; found {dict(facts)!r:.200}")
-    text = json_facts(**facts)
-    if len(text) > FACTS_BYTES:
-        raise TooLarge(f"by and note have {len(text):,} bytes of JSON; the limit is {FACTS_BYTES:,}")
-    return text

@@ -9,7 +9,8 @@ from typing import Final
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
-from kumofire_fsm.models import UNREADABLE, RunPage, RunStatus, entries
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import UNREADABLE, RunCounts, RunPage, RunStatus, entries
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
@@ -69,6 +70,9 @@ class RunLookup:
     ) -> RunPage:
         """Return runs, newest first.
 
+        A page looks at 10,000 runs at most (of those that failed, if these alone are asked for): where
+        filters match few, it may hold fewer runs than ``limit``, even none, and its cursor leads on.
+
         Args:
             name, state, tag, schedule_id: what to filter by; several states may be given.
             created_before: an aware datetime.
@@ -101,21 +105,24 @@ class RunLookup:
             "limit": limit + 1,
         }
         rows = await self._binding.storage.execute(self._binding.runs.find(filters))
-        page = [RunRow(*row) for row in rows]
-        more = len(page) > limit
-        page = page[:limit]
-        return RunPage(
-            tuple(run_status(self._binding, row) for row in page), _cursor(page[-1].id) if more else None
-        )
+        page = [RunRow(*row) for row in rows[:limit]]
+        more = page[-1].id if len(rows) > limit else None
+        if page and page[-1].job is None:  # no run: the last one that was looked at
+            more = page.pop().id
+        runs = tuple(run_status(self._binding, row) for row in page)
+        return RunPage(runs, None if more is None else _cursor(more))
 
-    async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
-        """Return how many runs are in each state that has any, of one job or of all; reads every run."""
+    async def count_runs(self, *, name: str | None = None) -> RunCounts:
+        """Return how many runs are in each state that has any, of one job or of all.
+
+        What waits or runs, and what failed, is counted up to 10,000 a state; what settled otherwise, among
+        the newest 10,000 runs. `RunCounts.at_least` names the states of which there may be more.
+        """
         if name is not None:
             storable(name, "name")
-        counts: dict[str, int] = {}
-        for _, state, number in await self._binding.storage.execute(self._binding.runs.count(name)):
-            counts[state] = counts.get(state, 0) + number
-        return counts
+        rows = await self._binding.storage.execute(self._binding.runs.count(name))
+        numbers = {state: number for state, number, _ in rows}
+        return RunCounts(numbers, frozenset(state for state, _, more in rows if more))
 
     async def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus:
         """Return the status of a run once it is settled.
@@ -177,8 +184,14 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         progress=columns.json("progress"),
         tags=columns.texts("tags"),
         history=columns.read("history", entries, UNREADABLE),
+        paused=row.slots == 0 and _is_claimable(binding, row),
         unreadable=tuple(columns.unreadable),
     )
     if status.unreadable:
         log.error("run %s cannot be read in: %s; it is shown without", row.id, ", ".join(status.unreadable))
     return status
+
+
+def _is_claimable(binding: Binding, row: RunRow) -> bool:
+    spec = binding.runs.specs.get(row.machine)
+    return spec is not None and spec.has_role(row.state, Role.CLAIMABLE)

@@ -111,7 +111,7 @@ class RunStore:
         fresh = {each.kumofire_job_run_id for each in created if each.is_new}
         made = [row for row in rows if row.id in fresh]
         at = {row.id: row.columns["created_at"] for row in made}
-        await follow(binding, (row.created for row in made), at, enqueued)
+        await follow(binding, (row.created for row in made), at, enqueued, created=at)
         return created
 
 

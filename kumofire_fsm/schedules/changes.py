@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +10,7 @@ from kumofire_fsm.calendar.options import (
     RECURRENCE_OPTIONS,
     RecurrenceOptions,
     changed_recurrence,
+    described,
     keep_anchor,
     recurrence_from_options,
 )
@@ -17,6 +18,7 @@ from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, recurrence_fro
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.errors import InvalidArgument, InvalidPayload, InvalidSchedule
+from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.schedules.rows import stored_object, stored_template, template
 from kumofire_fsm.store.rows import dump
@@ -24,7 +26,16 @@ from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.ids import new_id
 
-__all__ = ["ScheduleOptions", "change", "declare", "is_enabled", "new_row", "next_occurrence", "over"]
+__all__ = [
+    "ScheduleOptions",
+    "change",
+    "declare",
+    "declared",
+    "is_enabled",
+    "new_row",
+    "next_occurrence",
+    "over",
+]
 
 _CHANGES: Final = frozenset({field.name for field in fields(NewSchedule)} - {"schedule_key"})
 
@@ -45,6 +56,28 @@ class _Wanted(NamedTuple):
     template: str
     payload: str | None
     origin: str | None
+
+
+def declared(name: str, payload: Any, schedule_key: str | None, options: Mapping[str, Any]) -> NewSchedule:
+    """Return what a call declares.
+
+    Raises:
+        InvalidArgument: a schedule has no such option.
+    """
+    check_options(options)
+    return NewSchedule(name, payload, schedule_key, **options)
+
+
+def check_options(given: Iterable[str]) -> None:
+    """Refuse what is no option of a schedule.
+
+    Raises:
+        InvalidArgument: it says which is meant, perhaps.
+    """
+    if unknown := sorted(set(given) - _CHANGES):
+        near = did_you_mean(unknown[0], _CHANGES)
+        known = ", ".join(sorted(_CHANGES))
+        raise InvalidArgument(f"a schedule has no option {unknown[0]!r}{near}; it has {known}")
 
 
 def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) -> dict[str, Any]:
@@ -118,8 +151,7 @@ def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> di
         InvalidArgument, InvalidSchedule: a schedule has no such option, or an option is out of range.
         UnknownJob, InvalidPayload, TooLarge: the job is not registered, or its payload does not fit.
     """
-    if unknown := changes.keys() - _CHANGES:
-        raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(_CHANGES)}")
+    check_options(changes)
     recurrence = changed_recurrence(stored_object(row.schedule), changes, binding.now())
     name = changes.get("name", row.job)
     definition = binding.registry.get(name)
@@ -154,7 +186,7 @@ def next_occurrence(recurrence: Recurrence, made: int, now: int) -> int:
     """
     following = None if recurrence.left(made) == 0 else recurrence.next_after(now)
     if following is None:
-        raise InvalidSchedule(f"{dump(recurrence.to_json())} has no occurrence after now; change it first")
+        raise InvalidSchedule(f"{described(recurrence)} has no occurrence after now; change it first")
     return following
 
 

@@ -16,7 +16,7 @@ from kumofire_fsm.runs.creation import NewRow, RowMaker
 from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.schedules._moves import Place, fire_person, place_of, read_row, revise, store
 from kumofire_fsm.schedules._sync import sync
-from kumofire_fsm.schedules.changes import ScheduleOptions, change, declare, new_row
+from kumofire_fsm.schedules.changes import ScheduleOptions, change, declare, declared, new_row
 from kumofire_fsm.schedules.rows import Schedule, run_row, schedule, stored_object
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key, whole_number
@@ -66,7 +66,7 @@ class ScheduleClient:
             UnknownJob, InvalidPayload, TooLarge: nothing was stored.
             InvalidArgument: the key is taken, or an option cannot be used; nothing was stored.
         """
-        row = new_row(self._binding, NewSchedule(name, payload, schedule_key, **options))
+        row = new_row(self._binding, declared(name, payload, schedule_key, options))
         if not await store(self._binding, [row]):
             raise InvalidArgument(
                 f"a schedule with the key {schedule_key!r} exists; use upsert_schedule to change it"
@@ -119,7 +119,7 @@ class ScheduleClient:
             UnknownJob, InvalidPayload, InvalidSchedule, InvalidArgument, TooLarge: nothing was changed.
             Conflict: others changed the same schedule all the time.
         """
-        new = NewSchedule(name, payload, schedule_key, **options)
+        new = declared(name, payload, schedule_key, options)
         place, binding = place_of(None, schedule_key), self._binding
         try:
             if await store(binding, [new_row(binding, new)]):

@@ -105,7 +105,7 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
     inserted = {row[0] for row in answers[1]} if runs.rows else set()
     fresh = [NewRow(row, None).created for row in runs.rows if row["id"] in inserted]
     canceled = [Moved(*row) for row in answers[-1]] if runs.cancels else []
-    hints = await follow(binding, [*canceled, *fresh], now, enqueued)
+    hints = await follow(binding, [*canceled, *fresh], now, enqueued, created=inserted)
     advanced = [moves[row[0]] for row in answers[0]]
     return [
         ScheduleReport(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._due import LIMIT, states_with
-from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
+from kumofire_fsm.store._due import FREE, places_of, present_sql, states_with
+from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select
+from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
+from kumofire_fsm.store._slots import groups_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
     BODIES,
+    CONTROLS,
+    FAILED,
     INSERT_COLUMNS,
     KIND_COLUMNS,
     OWN_COLUMNS,
@@ -41,22 +45,20 @@ _INSERT: Final = lines(
     "ON CONFLICT DO NOTHING",
     "RETURNING id",
 )
+_SLOTS: Final = (
+    f"(\n  SELECT iif(c.paused_at IS NULL, c.slots, 0) FROM {CONTROLS} AS c WHERE c.job = r.job\n) AS slots"
+)
 _READ: Final = [
-    body_sql("result", "r.id", "result") if column == "result" else f"r.{column}" for column in RunRow._fields
-]
-_FIND: Final = select(
-    _READ,
-    f"FROM {RUNS} AS r",
-    where(
-        "r.id < ?1 ->> '$.before'",
-        "(?1 ->> '$.name' IS NULL OR r.job = ?1 ->> '$.name')",
-        "(?1 ->> '$.schedule' IS NULL OR r.schedule_id = ?1 ->> '$.schedule')",
-        "(?1 ->> '$.states' IS NULL OR r.state IN (SELECT value FROM json_each(?1, '$.states')))",
-        "(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid(r.tags) THEN\n"
-        "  EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = ?1 ->> '$.tag')\nEND)",
+    *(
+        body_sql("result", "r.id", "result") if each == "result" else f"r.{each}"
+        for each in RunRow._fields[:-1]
     ),
-    "ORDER BY r.id DESC",
-    LIMIT,
+    _SLOTS,
+]
+_EARLIEST: Final = (
+    f"(\n  SELECT min(d.wake_at) FROM {RUNS} AS d\n"
+    "  WHERE d.state = {row}.state AND d.job = {row}.job AND d.machine = {row}.machine\n"
+    "    AND d.wake_at IS NOT NULL\n)"
 )
 
 
@@ -109,26 +111,49 @@ class RunStatements(RunMoves):
         return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
 
     def find(self, filters: Mapping[str, Any]) -> Statement:
-        """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor."""
-        return Statement("runs.find", _FIND, dump(filters), RunRow._fields, reads=True)
+        """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor.
+
+        A last row that is NULL but for its id says that so many runs were looked at, down to that one.
+        """
+        if filters.get("states") == [FAILED]:
+            named = filters.get("name") is not None
+            key, make = ("find failed", named), lambda: find_failed_sql(_READ, named=named)
+        else:
+            key, make = ("find", False), lambda: find_sql(_READ)
+        sql = self._compiled(key, make)
+        return Statement("runs.find", sql, dump(filters), RunRow._fields, reads=True)
 
     def count(self, name: str | None) -> Statement:
-        """Count runs by machine and state, of one job or of all."""
-        sql = select(
-            ["machine", "state", "count(*) AS number"],
-            f"FROM {RUNS}",
-            "WHERE ?1 ->> '$' IS NULL OR job = ?1 ->> '$'",
-            "GROUP BY machine, state",
-        )
-        columns = ("machine", "state", "number")
-        return Statement("runs.count", sql, dump(name), columns, reads=True)
+        """Count runs of one job or of all by state; ``more`` says where there may be more than counted."""
+        named = name is not None
+        sql = self._compiled(("count", named), lambda: count_sql(named=named))
+        columns = ("state", "number", "more")
+        argument = dump(name) if named else None
+        return Statement("runs.count", sql, argument, columns, reads=True)
 
-    def next_wake(self) -> Statement:
-        """Find the earliest deadline of runs that a consumer may start, and of all others."""
-        claimable = states_with(self._list, Role.CLAIMABLE)
-        others = sorted({s.id for spec in self._list for s in spec.states if s.wakes} - set(claimable))
-        sql = select([_earliest(claimable, "start"), _earliest(others, "fire")])
-        return Statement("runs.next_wake", sql, None, ("start", "fire"), reads=True)
+    def next_wake(self, *, jobs: Iterable[str], limits: Mapping[str, int] | None = None) -> Statement:
+        """Find the earliest deadlines: of runs that a consumer here may start, and of all others.
+
+        ``full`` is 1 where runs of a job wait for others of it to end, as its limit is reached.
+        """
+        sql = self._compiled("next wake", self._compile_next_wake)
+        argument = dump({"jobs": dict.fromkeys(jobs), "limits": limits or None})
+        return Statement("runs.next_wake", sql, argument, ("start", "fire", "full"), reads=True)
+
+    def _compile_next_wake(self) -> str:
+        claimable = places_of(self._list, states_with(self._list, Role.CLAIMABLE))
+        waking = {state.id for spec in self._list for state in spec.states if state.wakes}
+        others = places_of(self._list, waking - {state for state, _ in claimable})
+        return lines(
+            common({**groups_sql(self._list, claimable), **present_sql(RUNS, others, "o")}),
+            select(
+                [
+                    f"(SELECT min({_EARLIEST.format(row='g')}) FROM g WHERE {FREE}) AS start",
+                    f"(SELECT min({_EARLIEST.format(row='o')}) FROM o) AS fire",
+                    "EXISTS (SELECT 1 FROM g WHERE most > 0 AND free <= 0) AS full",
+                ]
+            ),
+        )
 
     # -- mend -----------------------------------------------------------------------------------
 
@@ -142,22 +167,14 @@ class RunStatements(RunMoves):
         argument = dump({"ids": ids, "wake_at": wake_at})
         return Statement("runs.defer", sql, argument, idempotent=True)
 
-    def prune(self, *, below: str, before: int, limit: int) -> list[Statement]:
-        """Delete runs that settled before an instant and whose id lies below one, with their bodies."""
+    def prune(self, *, below: str, also: str, before: int, limit: int) -> list[Statement]:
+        """Delete runs that settled before an instant and whose id lies below one, with their bodies.
+
+        ``also`` is another id below that, to look from as well.
+        """
         settled = quoted_list(states_with(self._list, Role.SETTLED))
-        old = select(
-            ["id"],
-            f"FROM {RUNS}",
-            where(
-                "id < ?1 ->> '$.below'",
-                f"state IN ({settled})",
-                f"machine IN ({quoted_list(self.specs)})",
-                "finished_at < ?1 ->> '$.before'",
-            ),
-            "ORDER BY id",
-            LIMIT,
-        )
-        argument = dump({"below": below, "before": before, "limit": limit})
+        old = prunable_sql(settled, quoted_list(self.specs))
+        argument = dump({"below": below, "also": also, "before": before, "limit": limit})
         bodies = f"DELETE FROM {BODIES} WHERE owner IN (\n  {indented(old)}\n)"
         runs = f"DELETE FROM {RUNS} WHERE id IN (\n  {indented(old)}\n)\nRETURNING id"
         return [
@@ -176,10 +193,3 @@ def count_rows(spec: MachineSpec) -> Statement:
         "ORDER BY state",
     )
     return Statement(f"{spec.name}.count", sql, dump(spec.name), ("state", "number"), reads=True)
-
-
-def _earliest(states: Sequence[str], name: str) -> str:
-    """Return the SQL for the earliest deadline in these states, each read from the index alone."""
-    first = f"SELECT min(d.wake_at) FROM {RUNS} AS d WHERE d.state = s.value AND d.wake_at IS NOT NULL"
-    listing = quoted(dump(list(states)))
-    return f"(\n  SELECT min((\n    {first}\n  )) FROM json_each({listing}) AS s\n) AS {name}"

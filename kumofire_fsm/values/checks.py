@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
-from kumofire_fsm.values.jsontext import storable
-from kumofire_fsm.values.limits import KEY_LENGTH, TAG_COUNT, TAG_LENGTH
+from kumofire_fsm.values.jsontext import json_facts, storable
+from kumofire_fsm.values.limits import FACTS_BYTES, KEY_LENGTH, TAG_COUNT, TAG_LENGTH
 
-__all__ = ["attempts", "check_key", "is_whole", "tags", "whole_number"]
+__all__ = ["attempts", "check_key", "facts", "is_whole", "tags", "whole_number"]
 
 
 def is_whole(value: object, least: int, most: int) -> TypeGuard[int]:
@@ -66,3 +66,20 @@ def tags(given: object) -> list[str]:
     if len(listed) > TAG_COUNT or any(len(tag) > TAG_LENGTH for tag in listed):
         raise TooLarge(f"at most {TAG_COUNT} tags of at most {TAG_LENGTH} characters; found {given!r:.200}")
     return [storable(tag, "a tag") for tag in listed]
+
+
+def facts(**given: str | None) -> str | None:
+    """Return who says something and why as JSON for a history; None where nothing is said.
+
+    Raises:
+        InvalidArgument, TooLarge: something is not a text, or is too long.
+    """
+    said: Mapping[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if not said:
+        return None
+    if not all(isinstance(value, str) for value in said.values()):
+        raise InvalidArgument(f"by and note must be texts; found {dict(said)!r:.200}")
+    text = json_facts(**said)
+    if len(text) > FACTS_BYTES:
+        raise TooLarge(f"by and note have {len(text):,} bytes of JSON; the limit is {FACTS_BYTES:,}")
+    return text

@@ -14,6 +14,8 @@ __all__ = [
     "INLINE_BYTES",
     "JSON_DEPTH",
     "KEY_LENGTH",
+    "LIMIT_MAX",
+    "LOOK_ROWS",
     "PAYLOAD_BYTES",
     "PROGRESS_BYTES",
     "QUEUE_DELAY_S",
@@ -38,6 +40,10 @@ INLINE_BYTES = 512
 """A payload or result over this is stored in a row of its own: every move rewrites the run's row."""
 KEY_LENGTH = 255
 """Characters of a job's name, a dedupe key or a schedule key."""
+LIMIT_MAX = 1_000_000
+"""Runs of a job that a limit lets be under way at once."""
+LOOK_ROWS = 10_000
+"""Runs that one list or count looks at; what it leaves out, it says."""
 TAG_COUNT = 20
 TAG_LENGTH = 64
 JSON_DEPTH = 150

@@ -77,7 +77,7 @@ class Attempt(Claim):
             timers.append(loop.call_later(timeout_ms / 1000, self.stop, "timeout"))
             suspended()
 
-        self.task = asyncio.current_task()
+        self.task = task = asyncio.current_task()
         try:
             ending = await self._ended(begin_to_wait, executor)
         except KumofireError:
@@ -87,7 +87,8 @@ class Attempt(Claim):
             self.task = None
             for timer in timers:
                 timer.cancel()
-        await self._calm()
+        if task is not None and task.cancelling():
+            await _calm(task)
         return ending
 
     async def _ended(self, suspended: Callable[[], None], executor: Executor | None) -> Ending | None:
@@ -169,19 +170,17 @@ class Attempt(Claim):
             return self.failed(TimeoutError(f"the handler took longer than its timeout of {seconds:g} s"))
         return self.released() if self.stop_reason == "shutdown" else None
 
-    async def _calm(self) -> None:
-        """Take back every request to cancel this task: ours, and what the handler asked for and swallowed.
 
-        The task goes on with other runs, whose handlers would be taken for cancelled. Some errors that a
-        `asyncio.TaskGroup` handles leave a request behind as well, up to Python 3.12.
-        """
-        task = asyncio.current_task()
-        if task is None or not task.cancelling():
-            return
-        while task.cancelling():
-            task.uncancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0)  # before Python 3.13 a request that was not delivered yet still comes
+async def _calm(task: asyncio.Task[Any]) -> None:
+    """Take back every request to cancel this task: ours, and what the handler asked for and swallowed.
+
+    The task goes on with other runs, whose handlers would be taken for cancelled. Some errors that a
+    `asyncio.TaskGroup` handles leave a request behind as well, up to Python 3.12.
+    """
+    while task.cancelling():
+        task.uncancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # before Python 3.13 a request that was not delivered yet still comes
 
 
 def _without_stop_iteration(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

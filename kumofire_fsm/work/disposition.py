@@ -10,10 +10,14 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import Moved, RunRow
 from kumofire_fsm.values.limits import QUEUE_DELAY_S
 
-__all__ = ["STORE_ERROR_S", "Disposition", "after_settle", "conclude", "without_claim"]
+__all__ = ["STORE_ERROR_S", "Disposition", "after_settle", "conclude", "full", "without_claim"]
 
 UNKNOWN_JOB_S: Final = 60
 """After how many seconds a message for a job that is not known here is delivered again."""
+FULL_S: Final = 10
+"""After how many seconds a message is delivered again whose job has as many runs under way as it may."""
+FULL_MAX_S: Final = 60
+LEAST_MS: Final = 1000
 STORE_ERROR_S: Final = 10
 """After how many seconds a message is delivered again that met a failing database."""
 
@@ -70,9 +74,30 @@ def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposit
             return Disposition(run_id, ack=True, reason="its lease ran out; the dispatcher sends another")
         why = "another attempt holds its lease"
         return Disposition(run_id, ack=False, delay_s=_seconds(row.wake_at - now), reason=why)
+    if row.slots == 0:
+        return Disposition(run_id, ack=True, reason="its job is paused; the dispatcher sends another")
     if row.wake_at is not None and now < row.wake_at and not _hinted(row):
         return Disposition(run_id, ack=True, reason="not due; the dispatcher sends another in time")
     return Disposition(run_id, ack=False, delay_s=_seconds(row.run_at - now), reason="not due", goes_on=True)
+
+
+def full(binding: Binding, row: RunRow, place: int) -> Disposition:
+    """Return the disposition on a message whose run waits for others of its job to end.
+
+    It comes back until the row's deadline says that it is lost; then a dispatcher sends another. So messages
+    do not multiply.
+
+    Args:
+        binding: the application.
+        row: the run.
+        place: how many times the job's limit wait before it in this batch: they come back in turn.
+    """
+    left = (row.wake_at or 0) - binding.now()
+    if left < LEAST_MS:
+        reason = "its job's limit is reached; the dispatcher sends another"
+        return Disposition(row.id, ack=True, reason=reason)
+    delay_s = min(FULL_S * (1 + place), FULL_MAX_S, left // LEAST_MS)
+    return Disposition(row.id, ack=False, delay_s=delay_s, reason="its job's limit is reached", goes_on=True)
 
 
 def _hinted(run: Moved | RunRow) -> bool:

@@ -52,7 +52,8 @@ class Ending(NamedTuple):
     @property
     def size(self) -> int:
         """About how many bytes it adds to the argument of a statement, at most of two."""
-        return _OVERHEAD + argument_bytes(self.move.value or "") + argument_bytes(self.body or "")
+        text = self.body or self.move.value
+        return _OVERHEAD + argument_bytes(text) if text else _OVERHEAD
 
 
 @dataclass(slots=True, eq=False)
@@ -75,8 +76,9 @@ class Claim:
     def move(self, event: str, **what: Any) -> Move:
         """Return an event to fire on the run, fenced by this attempt's claim."""
         run = self.run
-        what |= {"starts": run.starts, "claim": run.claim, "hint_ms": self.hint_ms}
-        return self.binding.move(run.id, event, **what)
+        return self.binding.move(
+            run.id, event, starts=run.starts, claim=run.claim, hint_ms=self.hint_ms, **what
+        )
 
     def succeeded(self, value: Any, effects: Sequence[Statement]) -> Ending:
         """Store what the handler returned, together with the SQL that it registered."""
@@ -195,7 +197,7 @@ class Claim:
         *,
         value: str | None = None,
         error: BaseException | None = None,
-        next_at: int | None = None,
+        next_at: int = 0,
     ) -> Ending:
         """Return the ending that fires an event, with an error as its value if there is one."""
         facts = None

@@ -15,7 +15,7 @@ PUBLIC = {
     "kumofire_fsm": """
         Kumofire Jobs BoundJobs EmbeddedJobs SyncJobs RunContext PlainContext Transition Disposition Timing
         RunMachine JobMachine diagram
-        NewRun NewSchedule PreparedRun Created RunStatus RunPage HistoryEntry Schedule SyncReport DispatchReport
+        NewRun NewSchedule PreparedRun Created RunStatus RunCounts JobStatus RunPage HistoryEntry Schedule SyncReport DispatchReport
         Backoff NEVER RetryPolicy Cancel Fail Fire Retry Snooze
         KumofireError DefinitionError InvalidArgument TransitionNotAllowed UnknownRun
     """,

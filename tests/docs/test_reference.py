@@ -238,6 +238,8 @@ def test_every_limit_is_there() -> None:
         "HISTORY_CAP": f"{limits.HISTORY_CAP // 1024 + 2} KB",
         "INLINE_BYTES": f"{limits.INLINE_BYTES} bytes",
         "KEY_LENGTH": f"{limits.KEY_LENGTH} characters",
+        "LIMIT_MAX": f"1 to {limits.LIMIT_MAX:,}",
+        "LOOK_ROWS": f"| {limits.LOOK_ROWS:,} |",
         "TAG_COUNT": f"| {limits.TAG_COUNT}, of {limits.TAG_LENGTH} characters each",
         "TAG_LENGTH": f"of {limits.TAG_LENGTH} characters each",
         "JSON_DEPTH": f"| {limits.JSON_DEPTH} |",

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from kumofire_fsm import Fail, KumofireError, Retry, RunMachine, Snooze
 from kumofire_fsm.machines import Actor, JobMachine, Role
+from kumofire_fsm.store.controls import read_controls, set_control
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
@@ -75,25 +76,28 @@ def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
         *(runs.sweep(ids, timing={}, now=1, limit=1, hints=hints, jobs=[]) for ids, hints in sweeps),
         runs.read([]),
         runs.find({}),
-        runs.count(None),
+        *(runs.find({"states": ["failed"], "name": name}) for name in (None, "a")),
+        *(runs.count(name) for name in (None, "a")),
         runs.due_ids(now=1, limit=1, jobs=[]),
         runs.due_ids(now=1, limit=1, jobs=[], roles=(Role.CLAIMABLE,)),
         runs.due_suspect(now=1, jobs=[]),
-        runs.next_wake(),
+        runs.next_wake(jobs=[]),
         runs.defer([], 1),
-        *runs.prune(below="", before=1, limit=1),
+        *runs.prune(below="", also="", before=1, limit=1),
         jobs.insert([dict(JobMachine.spec.fields)]),
         *(jobs.read(column=column, value="") for column in ("id", "schedule_key")),
         jobs.find(after="", limit=1),
         jobs.due(now=1, limit=1, jobs=[]),
         jobs.defer([], 1),
-        jobs.next_wake(),
+        jobs.next_wake(jobs=[]),
         *(jobs.fire([event.id], []) for event in JobMachine.spec.events),
         *(jobs.fire(events, []) for events in permutations(TOGETHER)),
         *(jobs.fire(events, []) for events in (["end", "revise"], ["revise", "end"])),
         jobs.declared(origin="code", keys=[]),
         runs.fire_for_tick("cancel", "t", []),
         *jobs.insert_occurrences("t", [row]),
+        *(set_control(what, {}) for what in ("pause", "resume", "limit")),
+        *(read_controls([RunMachine.spec], [], others=others) for others in (False, True)),
         MOVED_ONE,
     ]
     return {statement.sql for statement in made}
