@@ -74,8 +74,8 @@ def _in_transaction(db: sqlite3.Connection, group: Sequence[Work], *, patient: b
             try:
                 each.rows = each.run(db)
             except sqlite3.Error as exc:
-                # A full disk or an I/O error has rolled everything back. What was broken off is done anew, and
-                # so is what was written without an answer, because that could not be read.
+                # A full disk or an I/O error has rolled everything back. What was broken off is done anew,
+                # and so is what was written without an answer, because that could not be read.
                 undone = _code(exc) == sqlite3.SQLITE_INTERRUPT or _is_undecodable(exc)
                 if not db.in_transaction or undone:
                     raise
