@@ -144,10 +144,10 @@ class RunStatus:
     progress: Any
     tags: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
-    unreadable: tuple[str, ...] = ()
     unknown: str | None = None
     paused: bool = False
     """Whether it waits because its job is paused."""
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +161,7 @@ class JobStatus:
         leased: how many are.
         waiting: how many runs wait for their start or their time; counted up to 10,000, as `leased`.
         by, note, changed_at: who said something of it last, why, and when.
+        unreadable: the columns of its row that hold what cannot be shown; see `RunStatus`.
     """
 
     name: str
@@ -172,6 +173,7 @@ class JobStatus:
     by: str | None
     note: str | None
     changed_at: datetime | None
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.models import JobStatus
 from kumofire_fsm.store.controls import ControlRow, read_controls, set_control
 from kumofire_fsm.values.checks import check_key, facts, whole_number
@@ -78,15 +78,25 @@ class JobControl:
 
 def _status(binding: Binding, row: ControlRow) -> JobStatus:
     job = binding.definition(row.job)
-    declared, columns = job.limit if job else None, Columns(row)
-    return JobStatus(
+    declared = job.limit if job else None
+    columns = Columns(row)
+    status = JobStatus(
         name=row.job,
         registered=job is not None,
         paused_at=columns.instant("paused_at"),
-        limit=declared if row.slots is None else row.slots,
+        limit=declared if row.slots is None else columns.read("slots", _limit, row.slots),
         leased=row.leased,
         waiting=row.waiting,
         by=row.said_by,
         note=row.note,
         changed_at=columns.instant("updated_at"),
+        unreadable=tuple(columns.unreadable),
     )
+    if status.unreadable:
+        what = ", ".join(status.unreadable)
+        log.error("what is said of the job %r cannot be read in: %s; it is shown without", row.job, what)
+    return status
+
+
+def _limit(slots: int) -> int:
+    return whole_number(slots, "limit", LIMIT_MAX)

@@ -112,8 +112,8 @@ class RunLookup:
         more = page[-1].id if len(rows) > limit else None
         if page and page[-1].job is None:  # no run: the last one that was looked at
             more = page.pop().id
-        cursor = None if more is None else _cursor(more)
-        return RunPage(tuple(run_status(self._binding, row) for row in page), cursor)
+        runs = tuple(run_status(self._binding, row) for row in page)
+        return RunPage(runs, None if more is None else _cursor(more))
 
     async def count_runs(self, *, name: str | None = None) -> RunCounts:
         """Return how many runs are in each state that has any, of one job or of all.
