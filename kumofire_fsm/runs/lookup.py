@@ -125,7 +125,9 @@ class RunLookup:
             storable(name, "name")
         names = None if name is None else self._binding.registry.names_of(name)
         rows = await self._binding.storage.execute(self._binding.runs.count(names))
-        numbers = {state: number for state, number, _ in rows}
+        numbers: dict[str, int] = {}
+        for state, number, _ in rows:  # twice, where rows of a state wait and others, broken, do not
+            numbers[state] = numbers.get(state, 0) + number
         return RunCounts(numbers, frozenset(state for state, _, more in rows if more))
 
     async def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus:
