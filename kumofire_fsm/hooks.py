@@ -18,7 +18,7 @@ from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import HistoryEntry, RunStatus
 from kumofire_fsm.runs.lookup import run_status
-from kumofire_fsm.store.rows import Moved
+from kumofire_fsm.store.rows import LEFT_OUT, Moved
 from kumofire_fsm.values.times import moment
 
 __all__ = ["Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
@@ -95,9 +95,12 @@ async def call_hooks(binding: Binding, moved: Sequence[Moved], at: int | Mapping
         return
     try:
         async with asyncio.timeout(SECONDS):
-            rows = await read_runs(binding, [run.id for run in wanted])
+            rows = await read_runs(binding, [run.id for run in wanted], results=True)
             for run in wanted:
-                if (row := rows.get(run.id)) is not None:
+                row = rows.pop(run.id, None)
+                if row is not None and row.result == LEFT_OUT:
+                    row = (await read_runs(binding, [run.id], results=True)).get(run.id)
+                if row is not None:
                     when = moment(at if isinstance(at, int) else at[run.id])
                     await _call_for(binding, run_status(binding, row), run.state, when)
     except TimeoutError:

@@ -106,7 +106,12 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run as it is now. Instants are aware UTC datetimes."""
+    """A run as it is now. Instants are aware UTC datetimes.
+
+    Attributes:
+        result: what the handler returned; None also where there is none, or it was left out.
+        result_left_out: whether there is a result that a list was not asked for; `get_status` reads it.
+    """
 
     kumofire_job_run_id: str
     name: str
@@ -127,6 +132,7 @@ class RunStatus:
     progress: Any
     tags: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
+    result_left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

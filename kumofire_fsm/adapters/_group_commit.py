@@ -13,7 +13,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from kumofire_fsm.adapters.sqlite_errors import translate
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 BUSY_SECONDS: Final = 60.0
 """How long another process may hold the write lock before a caller hears of it."""
+TURN_SECONDS: Final = 0.005
+"""For how long a thread reads before it answers those whose rows it has: nobody waits for all the others."""
 
 
 class Work:
@@ -43,12 +45,19 @@ class DatabaseThread:
     """A thread with a connection of its own, that works off what an event loop submits.
 
     What is submitted during one turn of the loop reaches the thread together.
+
+    Args:
+        connect: opens its connection.
+        work: works off a group; gives, part by part, those that can be answered.
+        name: what the thread is called.
+        owner: says who may submit.
+        close: closes the connection.
     """
 
     def __init__(
         self,
         connect: Callable[[], sqlite3.Connection],
-        work: Callable[[sqlite3.Connection, list[Work]], None],
+        work: Callable[[sqlite3.Connection, list[Work]], Iterable[list[Work]]],
         name: str,
         owner: Owner,
         close: Callable[[sqlite3.Connection], None],
@@ -110,13 +119,11 @@ class DatabaseThread:
             if group:
                 try:
                     db = db or self._connect()
-                    before = db.total_changes
-                    self._work(db, group)
-                    self.groups += db.total_changes != before
+                    self._work_off(db, group)
                 except BaseException as exc:
                     for each in group:
                         each.error = each.error or exc
-                self._deliver(group)
+                    self._deliver(group)
             if last:
                 break
         if db is not None:
@@ -124,6 +131,15 @@ class DatabaseThread:
         if (ended := self._ended) is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 ended.get_loop().call_soon_threadsafe(_resolve_one, ended)
+
+    def _work_off(self, db: sqlite3.Connection, group: list[Work]) -> None:
+        """Work off a group; what has its answer is taken off it."""
+        before = db.total_changes
+        for part in self._work(db, group.copy()):
+            self.groups += db.total_changes != before
+            before = db.total_changes
+            del group[: len(part)]
+            self._deliver(part)
 
     def _next_group(self) -> tuple[list[Work], bool]:
         """Wait for work and take all there is; the flag says that nothing will follow."""
@@ -159,6 +175,7 @@ def _resolve(group: list[Work]) -> None:
             each.future.set_exception(each.error)
         else:
             each.future.set_result(each.rows)
+        each.rows = None  # it may be large, and others of its group may take long
 
 
 def commit_group(db: sqlite3.Connection, group: list[Work]) -> None:
@@ -197,12 +214,14 @@ def _in_transaction(db: sqlite3.Connection, group: list[Work]) -> None:
         raise
 
 
-def read_each(db: sqlite3.Connection, group: list[Work]) -> None:
-    """Read for each caller by itself."""
+def read_each(db: sqlite3.Connection, group: list[Work]) -> Iterator[list[Work]]:
+    """Read for each caller by itself; give those that have their rows, every few milliseconds."""
 
     def read(each: Work) -> None:
         each.rows = each.run(db)
 
+    done: list[Work] = []
+    ends = time.monotonic() + TURN_SECONDS
     for each in group:
         try:
             patiently(functools.partial(read, each))
@@ -210,6 +229,11 @@ def read_each(db: sqlite3.Connection, group: list[Work]) -> None:
             each.error = translate(exc)
         except StoreError as exc:
             each.error = exc
+        done.append(each)
+        if time.monotonic() > ends:
+            yield done
+            done, ends = [], time.monotonic() + TURN_SECONDS
+    yield done
 
 
 def in_savepoint(db: sqlite3.Connection, function: Callable[[sqlite3.Connection], T]) -> T:

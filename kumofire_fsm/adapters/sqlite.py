@@ -3,14 +3,15 @@
 One thread writes. What concurrent callers submit while it is busy shares the next transaction, so
 that a hundred callers wait for one fsync and not for a hundred; each resumes only after the commit.
 A caller's statements fail alone: a single statement is atomic by itself, several stand in a savepoint.
-A second thread reads, from snapshots that no writer disturbs.
+A second thread reads, from snapshots that no writer disturbs. A third reads what may walk over many rows,
+so that no status waits for a list.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -63,17 +64,18 @@ class SqliteStorage:
         self._file = OpenFile(self.path)
         self._synchronous, self._read_only = synchronous, read_only
         self._owner = Owner(f"the database {self.path!r}")
-        self._writer = DatabaseThread(
-            self._connect, self._commit, "kumofire-writer", self._owner, self._file.close
-        )
-        self._reader = (
-            self._writer
-            if self.path == MEMORY
-            else DatabaseThread(self._connect, self._read, "kumofire-reader", self._owner, self._file.close)
-        )
+        self._writer = self._thread(self._commit, "kumofire-writer")
+        alone = self.path == MEMORY
+        self._reader = self._writer if alone else self._thread(self._read, "kumofire-reader")
+        self._scanner = self._writer if alone else self._thread(self._read, "kumofire-scanner")
         self._watch: sqlite3.Connection | None = None
         self._version = 0
         self._closed = False
+
+    def _thread(
+        self, work: Callable[[sqlite3.Connection, list[Work]], Iterable[list[Work]]], name: str
+    ) -> DatabaseThread:
+        return DatabaseThread(self._connect, work, name, self._owner, self._file.close)
 
     @property
     def is_mine(self) -> bool:
@@ -95,7 +97,8 @@ class SqliteStorage:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
         if self._closed:
             raise StoreError("the database is closed")
-        thread = self._reader if statement.reads else self._writer
+        reader = self._scanner if statement.scans else self._reader
+        thread = reader if statement.reads else self._writer
         rows: list[Row] = await thread.submit(lambda db: _run(db, statement))
         return rows
 
@@ -146,20 +149,20 @@ class SqliteStorage:
         if not self._closed:
             self._file.leave()
         self._closed = True
-        await self._writer.stop()
-        if self._reader is not self._writer:
-            await self._reader.stop()
+        for thread in dict.fromkeys((self._writer, self._reader, self._scanner)):
+            await thread.stop()
         if self._watch is not None:
             self._file.close(self._watch)
             self._watch = None
 
-    def _commit(self, db: sqlite3.Connection, group: list[Work]) -> None:
+    def _commit(self, db: sqlite3.Connection, group: list[Work]) -> Iterable[list[Work]]:
         self._file.look()
         commit_group(db, group)
+        yield group
 
-    def _read(self, db: sqlite3.Connection, group: list[Work]) -> None:
+    def _read(self, db: sqlite3.Connection, group: list[Work]) -> Iterable[list[Work]]:
         self._file.look()
-        read_each(db, group)
+        yield from read_each(db, group)
 
     def _connect(self) -> sqlite3.Connection:
         if self._read_only:

@@ -192,9 +192,9 @@ async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> Hints
     return Hints(sent=len(hints))
 
 
-async def read_runs(binding: Binding, ids: Sequence[str]) -> dict[str, RunRow]:
-    """Return the runs that exist, by id."""
-    rows = await binding.storage.execute(binding.runs.read(ids))
+async def read_runs(binding: Binding, ids: Sequence[str], *, results: bool = False) -> dict[str, RunRow]:
+    """Return the runs that exist, by id; of several with results, those that are not too large together."""
+    rows = await binding.storage.execute(binding.runs.read(ids, results=results))
     return {row[0]: RunRow(*row) for row in rows}
 
 

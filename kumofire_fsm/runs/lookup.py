@@ -12,11 +12,13 @@ from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.models import RunPage, RunStatus, history_entries
 from kumofire_fsm.runs._waits import Waits
-from kumofire_fsm.store.rows import RunRow
+from kumofire_fsm.store.rows import LEFT_OUT, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
 from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.limits import ANSWER_BYTES
 from kumofire_fsm.values.times import duration_ms, instant, instant_ms, moment
+from kumofire_fsm.values.turns import in_turns
 
 __all__ = ["RunLookup", "run_status"]
 
@@ -39,7 +41,7 @@ class RunLookup:
 
     async def get_status(self, run_id: str) -> RunStatus | None:
         """Return a run as it is now, or None when no run has this id."""
-        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
+        row = (await read_runs(self._binding, [check_id(run_id)], results=True)).get(run_id)
         return None if row is None else run_status(self._binding, row)
 
     async def list_runs(
@@ -52,19 +54,27 @@ class RunLookup:
         created_before: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        results: bool = False,
     ) -> RunPage:
         """Return runs, newest first.
+
+        A page ends early with the run that fills it: about 4 MB of results, errors and histories. Go on while
+        there is a cursor.
 
         Args:
             name, state, tag, schedule_id: what to filter by; several states may be given.
             created_before: an aware datetime.
             cursor: what the page before gave.
             limit: 1 to 500 runs.
+            results: whether to read their results, which are left out otherwise.
 
         Raises:
             InvalidArgument: a state that no machine has, or a limit out of range.
         """
         whole_number(limit, "limit", 500)
+        given: object = results
+        if not isinstance(given, bool):
+            raise InvalidArgument(f"results must be True or False; found {results!r:.200}")
         for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
             if text is not None:
                 storable(text, what)
@@ -88,11 +98,13 @@ class RunLookup:
             "schedule": schedule_id,
             "limit": limit + 1,
         }
-        rows = await self._binding.storage.execute(self._binding.runs.find(filters))
-        page = [RunRow(*row) for row in rows]
-        more = len(page) > limit
-        page = page[:limit]
-        return RunPage(tuple(run_status(self._binding, row) for row in page), page[-1].id if more else None)
+        rows = await self._binding.storage.execute(self._binding.runs.find(filters, results=results))
+        page = [RunRow(*row) for *row, _ in rows[:limit]]
+        if not page:
+            return RunPage((), None)
+        more = len(rows) > limit or rows[-1][-1] >= ANSWER_BYTES
+        runs = await in_turns(page, lambda row: run_status(self._binding, row))
+        return RunPage(tuple(runs), page[-1].id if more else None)
 
     async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
         """Return how many runs are in each state that has any, of one job or of all; reads every run."""
@@ -142,7 +154,7 @@ class RunLookup:
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
     """Return a run as the API shows it."""
-    tags = _stored(row, "tags", row.tags)
+    tags, left_out = _stored(row, "tags", row.tags), row.result == LEFT_OUT
     return RunStatus(
         kumofire_job_run_id=row.id,
         name=row.job,
@@ -159,10 +171,11 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         schedule_id=row.schedule_id,
         dedupe_key=row.dedupe_key,
         last_error=row.error,
-        result=_stored(row, "result", row.result),
+        result=None if left_out else _stored(row, "result", row.result),
         progress=_stored(row, "progress", row.progress),
         tags=tuple(tags) if isinstance(tags, list) else (),
         history=history_entries(row.history),
+        result_left_out=left_out,
     )
 
 

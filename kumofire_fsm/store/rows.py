@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
-from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.run import SUSPECT
 
 __all__ = [
@@ -13,6 +12,7 @@ __all__ = [
     "EDGES",
     "INSERT_COLUMNS",
     "KIND_COLUMNS",
+    "LEFT_OUT",
     "OWN_COLUMNS",
     "RUNS",
     "SCHEDULES",
@@ -22,7 +22,6 @@ __all__ = [
     "Move",
     "Moved",
     "RunRow",
-    "body_sql",
     "dump",
 ]
 
@@ -34,6 +33,9 @@ SCHEMA: Final = "kumofire_schema"
 
 STARTS_ALONE: Final = f"d.suspect >= {SUSPECT}"
 """The condition on a run ``d`` that it may only start where nothing else is under way."""
+
+LEFT_OUT: Final = ""
+"""What stands in an answer for a payload or result that was not read; no JSON text is empty."""
 
 KIND_COLUMNS: Final = (
     "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts", "shared",
@@ -84,7 +86,7 @@ class Moved(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run as it is read: its columns but for the payload, with the result wherever it is stored."""
+    """A run as it is read: its columns but for the payload; the result may be `LEFT_OUT`."""
 
     id: str
     job: str
@@ -136,8 +138,8 @@ class ClaimedRun(NamedTuple):
     scheduled_for: int | None
     schedule_id: str | None
     tags: str | None
-    body: str
-    """The payload as JSON text."""
+    body: str | None
+    """The payload as JSON text, or `LEFT_OUT`; None where its row is gone."""
 
     @property
     def starts_alone(self) -> bool:
@@ -152,9 +154,3 @@ def dump(value: object) -> str:
 
 # Made once: `json.dumps` with options makes an encoder at every call.
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-
-
-def body_sql(column: str, owner: str, name: str) -> str:
-    """Return the SQL for a payload or result, which an empty text says is stored in a row of its own."""
-    apart = f"SELECT body FROM {BODIES} AS b WHERE b.owner = {owner} AND b.kind = {quoted(column)}"
-    return f"CASE {column} WHEN ''\n  THEN ({apart})\n  ELSE {column}\nEND AS {name}"

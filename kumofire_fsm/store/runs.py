@@ -9,8 +9,10 @@ from typing import Any, Final
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
 from kumofire_fsm.store._due import LIMIT, states_with
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
+from kumofire_fsm.store._pages import page_sql, size_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
     BODIES,
@@ -20,9 +22,9 @@ from kumofire_fsm.store.rows import (
     RUNS,
     ClaimedRun,
     RunRow,
-    body_sql,
     dump,
 )
+from kumofire_fsm.values.limits import ANSWER_BYTES
 
 __all__ = ["INSERT_COLUMNS", "ClaimedRun", "RunRow", "RunStatements", "count_rows", "dump"]
 
@@ -41,12 +43,23 @@ _INSERT: Final = lines(
     "ON CONFLICT DO NOTHING",
     "RETURNING id",
 )
-_READ: Final = [
-    body_sql("result", "r.id", "result") if column == "result" else f"r.{column}" for column in RunRow._fields
-]
-_FIND: Final = select(
-    _READ,
-    f"FROM {RUNS} AS r",
+
+
+def _shown(row: str) -> list[str]:
+    """Return the columns of a `RunRow`, the result wherever it is stored."""
+    return [result_sql(row, "result") if name == "result" else f"{row}.{name}" for name in RunRow._fields]
+
+
+_SIZE: Final = size_sql(
+    ("error", "progress", "tags", "history"),
+    f"CASE WHEN {MOST} IS NULL THEN 0 ELSE coalesce({bytes_sql('r.result')}, 0) + coalesce((\n"
+    f"  {indented(body_sql('b.bytes', 'r.id', 'result'))}\n"
+    "), 0) END",
+)
+_FIND: Final = page_sql(
+    RUNS,
+    RunRow._fields,
+    _SIZE,
     where(
         "r.id < ?1 ->> '$.before'",
         "(?1 ->> '$.name' IS NULL OR r.job = ?1 ->> '$.name')",
@@ -55,8 +68,8 @@ _FIND: Final = select(
         "(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid(r.tags) THEN\n"
         "  EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = ?1 ->> '$.tag')\nEND)",
     ),
-    "ORDER BY r.id DESC",
-    LIMIT,
+    order="r.id DESC",
+    shown=[*_shown("f"), "f.total"],
 )
 
 
@@ -75,10 +88,13 @@ class RunStatements(RunMoves):
     def insert_bodies(self, kind: str, bodies: Sequence[tuple[str, str, str | None]]) -> Statement:
         """Store (run id, body, claim) where the run exists and still carries the claim."""
         sql = lines(
-            f"INSERT INTO {BODIES} (owner, kind, body)",
-            select(["value ->> 0", quoted(kind), "value ->> 1"], "FROM json_each(?1)"),
+            f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
+            select(
+                ["value ->> 0", quoted(kind), bytes_sql("value ->> 1"), "value ->> 1"],
+                "FROM json_each(?1)",
+            ),
             f"WHERE EXISTS (SELECT 1 FROM {RUNS} WHERE id = value ->> 0 AND claim IS value ->> 2)",
-            "ON CONFLICT DO UPDATE SET body = excluded.body",
+            "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
         )
         return Statement(f"bodies.{kind}", sql, dump(bodies), idempotent=True)
 
@@ -94,10 +110,20 @@ class RunStatements(RunMoves):
 
     # -- look -----------------------------------------------------------------------------------
 
-    def read(self, ids: Sequence[str]) -> Statement:
-        """Read whole rows, results included."""
-        sql = select(_READ, f"FROM json_each(?1) AS i JOIN {RUNS} AS r ON r.id = i.value")
-        return Statement("runs.read", sql, dump(list(ids)), RunRow._fields, reads=True)
+    def read(self, ids: Sequence[str], *, results: bool) -> Statement:
+        """Read rows, and results if these are wanted; of many runs those that fit into an answer together."""
+        most = ANSWER_BYTES // max(1, len(ids)) if results else None
+        sql = select(_shown("r"), f"FROM json_each(?1, '$.ids') AS i JOIN {RUNS} AS r ON r.id = i.value")
+        argument = dump({"ids": list(ids), "most": most})
+        return Statement("runs.read", sql, argument, RunRow._fields, reads=True)
+
+    def payloads(self, ids: Sequence[str]) -> Statement:
+        """Read payloads that have a row of their own."""
+        sql = select(
+            ["b.owner AS id", "b.body AS body"],
+            f"FROM json_each(?1) AS i JOIN {BODIES} AS b ON b.owner = i.value AND b.kind = 'payload'",
+        )
+        return Statement("bodies.read", sql, dump(list(ids)), ("id", "body"), reads=True)
 
     def states(self, ids: Sequence[str]) -> Statement:
         """Read where runs stand, and nothing else of them."""
@@ -108,9 +134,14 @@ class RunStatements(RunMoves):
         )
         return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
 
-    def find(self, filters: Mapping[str, Any]) -> Statement:
-        """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor."""
-        return Statement("runs.find", _FIND, dump(filters), RunRow._fields, reads=True)
+    def find(self, filters: Mapping[str, Any], *, results: bool = False) -> Statement:
+        """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor.
+
+        The answer ends with the row that fills `ANSWER_BYTES`; its last column has the bytes so far.
+        """
+        bounds = {"bytes": ANSWER_BYTES, "most": ANSWER_BYTES if results else None}
+        columns = (*RunRow._fields, "total")
+        return Statement("runs.find", _FIND, dump({**filters, **bounds}), columns, reads=True, scans=True)
 
     def count(self, name: str | None) -> Statement:
         """Count runs by machine and state, of one job or of all."""
@@ -121,7 +152,7 @@ class RunStatements(RunMoves):
             "GROUP BY machine, state",
         )
         columns = ("machine", "state", "number")
-        return Statement("runs.count", sql, dump(name), columns, reads=True)
+        return Statement("runs.count", sql, dump(name), columns, reads=True, scans=True)
 
     def next_wake(self) -> Statement:
         """Find the earliest deadline of runs that a consumer may start, and of all others."""
@@ -175,7 +206,8 @@ def count_rows(spec: MachineSpec) -> Statement:
         "GROUP BY state",
         "ORDER BY state",
     )
-    return Statement(f"{spec.name}.count", sql, dump(spec.name), ("state", "number"), reads=True)
+    columns = ("state", "number")
+    return Statement(f"{spec.name}.count", sql, dump(spec.name), columns, reads=True, scans=True)
 
 
 def _earliest(states: Sequence[str], name: str) -> str:

@@ -8,12 +8,14 @@ from typing import Any, Final, NamedTuple
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._bodies import bytes_sql
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import LIMIT
 from kumofire_fsm.store._layout import indented, lines, listed, picked, quoted_list, select, where
+from kumofire_fsm.store._pages import page_sql, size_sql
 from kumofire_fsm.store._selection import event_edges
 from kumofire_fsm.store.rows import BODIES, INSERT_COLUMNS, RUNS, SCHEDULES, dump
-from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES
 
 __all__ = ["ScheduleRow", "ScheduleStatements"]
 
@@ -81,12 +83,9 @@ class ScheduleStatements:
         return Statement("schedules.read", sql, dump(value), ScheduleRow._fields, reads=True)
 
     def find(self, *, after: str, limit: int) -> Statement:
-        """Read jobs in the order of their ids."""
-        sql = select(
-            ScheduleRow._fields, f"FROM {SCHEDULES}", "WHERE id > ?1 ->> '$.after'", "ORDER BY id", LIMIT
-        )
-        argument = dump({"after": after, "limit": limit})
-        return Statement("schedules.find", sql, argument, ScheduleRow._fields, reads=True)
+        """Read jobs in the order of their ids; the answer ends once it has `ANSWER_BYTES`."""
+        argument = dump({"after": after, "limit": limit, "bytes": ANSWER_BYTES})
+        return Statement("schedules.find", _FIND, argument, ScheduleRow._fields, reads=True, scans=True)
 
     def declared(self, *, origin: str, keys: Sequence[str]) -> Statement:
         """Read the jobs of these keys, and all that an origin declared."""
@@ -103,7 +102,7 @@ class ScheduleStatements:
         """Find recurring jobs whose occurrence is due and whose handler is known here.
 
         For jobs that care about overlaps there are their latest runs beside, as JSON of (id, machine, state,
-        wake_at).
+        wake_at). Of a payload there is no more than tells whether it is a large one.
         """
         latest = select(
             ["p.id", "p.machine", "p.state", "p.wake_at"],
@@ -120,8 +119,10 @@ class ScheduleStatements:
         )
         asked = "instr(j.schedule, '\"overlap\"')"
         beside = f"CASE WHEN {asked} THEN (\n  {indented(runs)}\n) END AS latest"
+        begun = f"substr(j.payload, 1, {INLINE_BYTES + 1}) AS payload"
+        columns = [begun if name == "payload" else f"j.{name}" for name in ScheduleRow._fields]
         sql = select(
-            [*(f"j.{column}" for column in ScheduleRow._fields), beside],
+            [*columns, beside],
             f"FROM {SCHEDULES} AS j",
             where(
                 f"j.state IN ({self._waking})",
@@ -184,6 +185,14 @@ class ScheduleStatements:
         return statements
 
 
+_FIND: Final = page_sql(
+    SCHEDULES,
+    ScheduleRow._fields,
+    size_sql(("schedule", "template", "payload", "error", "history")),
+    "WHERE r.id > ?1 ->> '$.after'",
+    order="r.id",
+    shown=[f"f.{name}" for name in ScheduleRow._fields],
+)
 _MOVED: Final = ("id", "state", "next_at")
 _CARRIED: Final = (
     f"FROM json_each(?1) JOIN {SCHEDULES} AS j",
@@ -204,9 +213,11 @@ _OCCURRENCES: Final = lines(
     "RETURNING id",
 )
 _OCCURRENCE_BODIES: Final = lines(
-    f"INSERT INTO {BODIES} (owner, kind, body)",
+    f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
     select(
-        [f"value ->> {INSERT_COLUMNS.index('id')}", "'payload'", "j.payload"], *_CARRIED, f"WHERE {_LARGE}"
+        [f"value ->> {INSERT_COLUMNS.index('id')}", "'payload'", bytes_sql("j.payload"), "j.payload"],
+        *_CARRIED,
+        f"WHERE {_LARGE}",
     ),
     "ON CONFLICT DO NOTHING",
 )

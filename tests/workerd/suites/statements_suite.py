@@ -42,9 +42,10 @@ def run_statements(jobs):
             runs.insert_bodies(kind, [(row["id"], "1", None)]) for kind in ("payload", "result")
         ],
         "find_holders": [runs.find_holders([("echo", "k")])],
-        "read": [runs.read([row["id"]])],
+        "read": [runs.read([row["id"]], results=each) for each in (True, False)],
+        "payloads": [runs.payloads([row["id"]])],
         "states": [runs.states([row["id"]])],
-        "find": [runs.find(FILTERS)],
+        "find": [runs.find(FILTERS, results=each) for each in (True, False)],
         "count": [runs.count("echo"), runs.count(None)],
         "due_ids": [
             runs.due_ids(now=1, limit=5, jobs=["echo"]),
