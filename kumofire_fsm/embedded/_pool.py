@@ -19,6 +19,7 @@ from kumofire_fsm.engine.due import claim_due
 from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
+from kumofire_fsm.work.payloads import Payloads
 from kumofire_fsm.work.settle import settle
 from kumofire_fsm.work.sync import on_loop
 from kumofire_fsm.work.tasks import HandlerTasks
@@ -240,8 +241,10 @@ class WorkerPool:
         finally:
             self._claiming = False
         self._claims.over()
+        payloads = Payloads(binding, runs)
         attempts = [
-            Attempt(binding, run, binding.registry.get(run.job), shared_platform=False) for run in runs
+            Attempt(binding, run, binding.registry.get(run.job), shared_platform=False, payloads=payloads)
+            for run in runs
         ]
         if self._stopped.is_set():  # it was on its way when the end began
             self._endings += [attempt.released() for attempt in attempts]

@@ -32,6 +32,7 @@ from kumofire_fsm.values.limits import ERROR_BYTES, PROGRESS_BYTES
 from kumofire_fsm.work._error_text import text_of
 from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.ending import Claim, Ending
+from kumofire_fsm.work.payloads import Payloads
 
 __all__ = ["Attempt"]
 
@@ -41,10 +42,12 @@ class Attempt(Claim):
     """One call of a handler for one claimed run.
 
     Attributes:
+        payloads: gives its payload.
         stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
         task: the task that runs the handler, once it has begun.
     """
 
+    payloads: Payloads = field(kw_only=True)
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
     context: RunContext = field(init=False)
@@ -65,21 +68,25 @@ class Attempt(Claim):
         """Call the handler within its lease and its timeout; return how it ended, None if the run is lost.
 
         Args:
-            suspended: called when the handler first waits for something.
+            suspended: called when it has to wait: for its payload, or for what the handler waits for first.
             executor: where plain functions run; None to call them in the event loop.
         """
-        timeout_ms, loop = self.definition.timeout_ms, asyncio.get_running_loop()
-        if self.run.timeout_at < self.binding.now() + timeout_ms:
+        if self._is_late():
             return self.released()  # it has waited too long for its turn
+        timeout, loop = self.definition.timeout_ms / 1000, asyncio.get_running_loop()
         timers: list[asyncio.TimerHandle] = []
 
         def begin_to_wait() -> None:
-            timers.append(loop.call_later(timeout_ms / 1000, self.stop, "timeout"))
+            timers.append(loop.call_later(timeout, self.stop, "timeout"))
             suspended()
 
         self.task = asyncio.current_task()
         try:
-            ending = await self._ended(begin_to_wait, executor)
+            body = await _drive(self.payloads.of(self.run), suspended)
+            late = self.unread and self._is_late()
+            ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
+        except asyncio.CancelledError as exc:
+            ending = self._stopped(exc)
         except KumofireError:
             log.exception("run %s: the attempt broke; its lease will run out", self.run.id)
             ending = None
@@ -90,9 +97,15 @@ class Attempt(Claim):
         await self._calm()
         return ending
 
-    async def _ended(self, suspended: Callable[[], None], executor: Executor | None) -> Ending | None:
+    def _is_late(self) -> bool:
+        """Return whether its lease does not cover its timeout any more."""
+        return self.run.timeout_at < self.binding.now() + self.definition.timeout_ms
+
+    async def _ended(
+        self, body: str | None, suspended: Callable[[], None], executor: Executor | None
+    ) -> Ending | None:
         try:
-            payload = self.definition.decode_payload(self.run.body)
+            payload = self.definition.decode_payload(body)
         except BaseException as exc:
             if self.ends_worker(exc):
                 raise

@@ -13,6 +13,7 @@ from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.budget import MOVE_AND_CHECK, Budget
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, after_settle
 from kumofire_fsm.work.ending import Ending
+from kumofire_fsm.work.payloads import Payloads
 from kumofire_fsm.work.settle import settle
 from kumofire_fsm.work.tasks import HandlerTasks
 
@@ -51,10 +52,12 @@ class Batch:
 
     async def work(self, runs: Sequence[ClaimedRun]) -> None:
         """Call the handlers, one after the other or several at once, and settle how all ended."""
-        registry = self._binding.registry
+        registry, payloads = self._binding.registry, Payloads(self._binding, runs)
         try:
             hint_ms = self._binding.timing.redeliver_ms  # each came with a message
-            self._tasks.add(Attempt(self._binding, run, registry.get(run.job), hint_ms) for run in runs)
+            self._tasks.add(
+                Attempt(self._binding, run, registry.get(run.job), hint_ms, payloads=payloads) for run in runs
+            )
             for _ in runs:
                 self._tasks.next()  # side by side from the beginning, as far as may be
             await self._tasks.done()
@@ -67,7 +70,7 @@ class Batch:
         return self._budget.affords(self._owed() + beside)
 
     async def _call(self, attempt: Attempt) -> None:
-        if self._begun and not self.affords_more():
+        if self._begun and not self.affords_more(attempt.unread):
             rest = [attempt, *self._tasks.ready]
             log.info("%d runs are given back: the invocation's statements are spent", len(rest))
             self._tasks.ready.clear()

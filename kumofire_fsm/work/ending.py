@@ -18,7 +18,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Fire, Retry, Snooze
-from kumofire_fsm.store.rows import ClaimedRun, Move
+from kumofire_fsm.store.rows import LEFT_OUT, ClaimedRun, Move
 from kumofire_fsm.values.jsontext import argument_bytes, cut, first_line, json_facts
 from kumofire_fsm.values.limits import INLINE_BYTES
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
@@ -68,6 +68,11 @@ class Claim:
     """Whether the platform ends this home by an exception that it raises in whatever runs, as Workers do."""
 
     @property
+    def unread(self) -> bool:
+        """Whether its payload is to be read yet."""
+        return self.run.body == LEFT_OUT
+
+    @property
     def key(self) -> tuple[str, int]:
         """What tells it from every other attempt: its run, and which start of it."""
         return self.run.id, self.run.starts
@@ -92,7 +97,7 @@ class Claim:
             return self.final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
         large = text is not None and len(text) > INLINE_BYTES
         move = self.move("succeed", value="" if large else text)
-        return Ending(move, text if large else None, effects, self.failed)
+        return Ending(move, text if large else None, effects, self.failed if effects else None)
 
     def released(self) -> Ending:
         """Give the run back, with its attempt."""
