@@ -64,8 +64,7 @@ class NewRow(NamedTuple):
     @property
     def size(self) -> int:
         """About how many bytes it adds to a statement's argument."""
-        payload: str = self.columns["payload"]
-        return _OVERHEAD + argument_bytes(payload) + argument_bytes(self.body or "")
+        return _OVERHEAD + argument_bytes(self.body or self.columns["payload"])
 
 
 class RowMaker:

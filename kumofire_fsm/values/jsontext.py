@@ -55,7 +55,8 @@ def encode(value: Any, what: str, limit: int) -> str:
 
 def argument_bytes(text: str) -> int:
     """Return how many bytes a JSON text has as a value inside a statement's JSON argument."""
-    return len(text.encode(errors="surrogatepass")) + text.count('"') + text.count("\\")
+    size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    return size + text.count('"') + text.count("\\")
 
 
 def chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:

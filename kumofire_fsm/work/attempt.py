@@ -27,6 +27,7 @@ from kumofire_fsm.errors import (
     UnknownRun,
 )
 from kumofire_fsm.signals import Cancel, Fail, Fire, Snooze
+from kumofire_fsm.store.rows import LEFT_OUT
 from kumofire_fsm.values.jsontext import cut, encode
 from kumofire_fsm.values.limits import ERROR_BYTES, PROGRESS_BYTES
 from kumofire_fsm.work._error_text import text_of
@@ -80,10 +81,13 @@ class Attempt(Claim):
             timers.append(loop.call_later(timeout, self.stop, "timeout"))
             suspended()
 
-        self.task = asyncio.current_task()
+        self.task = task = asyncio.current_task()
         try:
-            body = await _drive(self.payloads.of(self.run), suspended)
-            late = self.unread and self._is_late()
+            body = self.run.body
+            unread = body == LEFT_OUT
+            if unread:
+                body = await _drive(self.payloads.of(self.run), suspended)
+            late = unread and self._is_late()
             ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
         except asyncio.CancelledError as exc:
             ending = self._stopped(exc)
@@ -94,7 +98,8 @@ class Attempt(Claim):
             self.task = None
             for timer in timers:
                 timer.cancel()
-        await self._calm()
+        if task is not None and task.cancelling():
+            await _calm(task)
         return ending
 
     def _is_late(self) -> bool:
@@ -182,19 +187,17 @@ class Attempt(Claim):
             return self.failed(TimeoutError(f"the handler took longer than its timeout of {seconds:g} s"))
         return self.released() if self.stop_reason == "shutdown" else None
 
-    async def _calm(self) -> None:
-        """Take back every request to cancel this task: ours, and what the handler asked for and swallowed.
 
-        The task goes on with other runs, whose handlers would be taken for cancelled. Some errors that a
-        `asyncio.TaskGroup` handles leave a request behind as well, up to Python 3.12.
-        """
-        task = asyncio.current_task()
-        if task is None or not task.cancelling():
-            return
-        while task.cancelling():
-            task.uncancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0)  # before Python 3.13 a request that was not delivered yet still comes
+async def _calm(task: asyncio.Task[Any]) -> None:
+    """Take back every request to cancel this task: ours, and what the handler asked for and swallowed.
+
+    The task goes on with other runs, whose handlers would be taken for cancelled. Some errors that a
+    `asyncio.TaskGroup` handles leave a request behind as well, up to Python 3.12.
+    """
+    while task.cancelling():
+        task.uncancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # before Python 3.13 a request that was not delivered yet still comes
 
 
 def _without_stop_iteration(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.store.rows import LEFT_OUT, ClaimedRun
 from kumofire_fsm.values.limits import STATEMENT_BYTES
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.budget import MOVE_AND_CHECK, Budget
@@ -70,7 +70,7 @@ class Batch:
         return self._budget.affords(self._owed() + beside)
 
     async def _call(self, attempt: Attempt) -> None:
-        if self._begun and not self.affords_more(attempt.unread):
+        if self._begun and not self.affords_more(attempt.run.body == LEFT_OUT):
             rest = [attempt, *self._tasks.ready]
             log.info("%d runs are given back: the invocation's statements are spent", len(rest))
             self._tasks.ready.clear()

@@ -18,7 +18,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Fire, Retry, Snooze
-from kumofire_fsm.store.rows import LEFT_OUT, ClaimedRun, Move
+from kumofire_fsm.store.rows import ClaimedRun, Move
 from kumofire_fsm.values.jsontext import argument_bytes, cut, first_line, json_facts
 from kumofire_fsm.values.limits import INLINE_BYTES
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
@@ -52,7 +52,8 @@ class Ending(NamedTuple):
     @property
     def size(self) -> int:
         """About how many bytes it adds to the argument of a statement, at most of two."""
-        return _OVERHEAD + argument_bytes(self.move.value or "") + argument_bytes(self.body or "")
+        text = self.body or self.move.value
+        return _OVERHEAD + argument_bytes(text) if text else _OVERHEAD
 
 
 @dataclass(slots=True, eq=False)
@@ -68,11 +69,6 @@ class Claim:
     """Whether the platform ends this home by an exception that it raises in whatever runs, as Workers do."""
 
     @property
-    def unread(self) -> bool:
-        """Whether its payload is to be read yet."""
-        return self.run.body == LEFT_OUT
-
-    @property
     def key(self) -> tuple[str, int]:
         """What tells it from every other attempt: its run, and which start of it."""
         return self.run.id, self.run.starts
@@ -80,8 +76,9 @@ class Claim:
     def move(self, event: str, **what: Any) -> Move:
         """Return an event to fire on the run, fenced by this attempt's claim."""
         run = self.run
-        what |= {"starts": run.starts, "claim": run.claim, "hint_ms": self.hint_ms}
-        return self.binding.move(run.id, event, **what)
+        return self.binding.move(
+            run.id, event, starts=run.starts, claim=run.claim, hint_ms=self.hint_ms, **what
+        )
 
     def succeeded(self, value: Any, effects: Sequence[Statement]) -> Ending:
         """Store what the handler returned, together with the SQL that it registered."""

@@ -31,13 +31,11 @@ class Payloads:
         self._reading = asyncio.Lock()
 
     async def of(self, run: ClaimedRun) -> str | None:
-        """Return a run's payload as JSON text; None where its row is gone.
+        """Return the payload of a run whose claim left it out, as JSON text; None where its row is gone.
 
         Raises:
             StoreError: the database failed.
         """
-        if run.body != LEFT_OUT:
-            return run.body
         async with self._reading:
             if run.id in self._unread:
                 await self._read_from(run.id)

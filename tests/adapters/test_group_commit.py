@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
 
 import pytest
 
@@ -373,6 +372,7 @@ def test_commits_are_durable_unless_an_option_relaxes_them(path, things, option,
 def test_data_version_changes_when_another_connection_commits_and_only_then(path, things, other):
     async def scenario() -> list[bool]:
         async with things.opened(path) as storage:
+            await storage.execute(things.put("ours"))
             changed, seen = [], storage.data_version()
             steps = [
                 lambda: None,
@@ -388,33 +388,36 @@ def test_data_version_changes_when_another_connection_commits_and_only_then(path
                 version = storage.data_version()
                 changed.append(version != seen)
                 seen = version
-            return changed
+            await storage.execute(things.put("ours again"))
+            return [*changed, storage.data_version() != seen]
 
-    assert asyncio.run(scenario()) == [False, True, False, False, False, False, True]
+    assert asyncio.run(scenario()) == [False, True, False, False, False, False, True, False]
 
 
-def test_a_failing_look_at_the_data_version_is_an_error_of_ours(tmp_path, things):
+def test_a_failing_look_at_the_data_version_is_an_error_of_ours(path, things):
     async def scenario() -> None:
-        async with things.opened(tmp_path / "nowhere" / "things.db") as storage:
+        async with things.opened(path) as storage:
+            await storage.execute(things.put("a"))
+            storage._writer._db.close()
             with pytest.raises(StoreError):
                 storage.data_version()
-        async with things.opened(tmp_path / "things.db") as storage:
-            storage.data_version()
-            storage._watch.close()
-            with pytest.raises(StoreError):
-                storage.data_version()
-            storage._watch = None
 
     asyncio.run(scenario())
 
 
-def test_data_version_costs_microseconds(path, things):
-    async def scenario() -> float:
+def test_while_the_writer_is_busy_the_data_version_is_the_last_one_seen(path, things, other):
+    async def scenario() -> tuple[bool, bool]:
         async with things.opened(path) as storage:
-            storage.data_version()
-            began = time.perf_counter()
-            for _ in range(1000):
-                storage.data_version()
-            return time.perf_counter() - began
+            await storage.execute(things.put("ours"))
+            other.execute("INSERT INTO things (name) VALUES ('theirs')")
+            first = storage.data_version()
+            busy, go = threading.Event(), threading.Event()
+            writing = asyncio.ensure_future(storage.call(lambda db: (busy.set(), go.wait(60))))
+            await asyncio.to_thread(busy.wait, 60)
+            other_seen = storage.data_version() == first
+            go.set()
+            await writing
+            other.execute("INSERT INTO things (name) VALUES ('theirs again')")
+            return other_seen, storage.data_version() != first
 
-    assert asyncio.run(scenario()) < 0.25  # 250 us each, far above the usual few
+    assert asyncio.run(scenario()) == (True, True)

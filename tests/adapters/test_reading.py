@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from kumofire_fsm.adapters import _group_commit
 from kumofire_fsm.ports import Statement
 
 
-def held(until: threading.Event, *, scans: bool) -> Statement:
-    """Return a statement that is executed once an event is set."""
+def held(until: threading.Event) -> Statement:
+    """Return a statement that may walk over many rows, and is executed once an event is set."""
 
     def anew() -> str:
         assert until.wait(600)
         return '"slow"'
 
-    return Statement(
-        "things.slow", "SELECT ?1 ->> '$' AS name", '""', ("name",), reads=True, scans=scans, anew=anew
-    )
+    sql = "SELECT ?1 ->> '$' AS name"
+    return Statement("things.slow", sql, '""', ("name",), reads=True, scans=True, anew=anew)
 
 
 def test_no_other_read_waits_for_one_that_may_walk_over_many_rows(path, things):
@@ -26,7 +24,7 @@ def test_no_other_read_waits_for_one_that_may_walk_over_many_rows(path, things):
         async with things.opened(path) as storage:
             await storage.execute(things.put("quick"))
             go = threading.Event()
-            slow = [asyncio.ensure_future(storage.execute(held(go, scans=True))) for _ in range(3)]
+            slow = [asyncio.ensure_future(storage.execute(held(go))) for _ in range(3)]
             quick = await storage.execute(things.names())
             seen = ["quick" if not any(each.done() for each in slow) else "late"]
             go.set()
@@ -36,22 +34,17 @@ def test_no_other_read_waits_for_one_that_may_walk_over_many_rows(path, things):
     assert asyncio.run(scenario()) == ["quick", "quick"]
 
 
-def test_who_has_rows_does_not_wait_for_all_who_read_with_them(path, things, monkeypatch):
-    monkeypatch.setattr(_group_commit, "TURN_SECONDS", -1.0)
-
-    async def scenario() -> list[bool]:
+def test_who_has_rows_does_not_wait_for_those_whose_turn_comes_later(path, things):
+    async def scenario() -> list[object]:
         async with things.opened(path) as storage:
             go = threading.Event()
-            first, last = (
-                asyncio.ensure_future(storage.execute(each))
-                for each in (things.names(), held(go, scans=False))  # in one turn, and so in one group
-            )
-            await first
-            answered = [first.done(), last.done()]
+            reader = storage._reader  # whose thread gets both together
+            first, last = reader.submit(lambda _: "first"), reader.submit(lambda _: go.wait(600))
+            found = [await first, last.done()]
             go.set()
-            return [*answered, await last == [("slow",)]]
+            return [*found, await last]
 
-    assert asyncio.run(scenario()) == [True, False, True]
+    assert asyncio.run(scenario()) == ["first", False, True]
 
 
 def test_what_reads_much_reads_what_was_committed_before(path, things):

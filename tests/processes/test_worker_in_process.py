@@ -690,10 +690,10 @@ def test_a_database_that_fails_for_a_while_delays_outcomes_and_loses_none(tmp_pa
             storage, broken = jobs._storage, True
             real = storage._writer._work
 
-            def fail(db, group) -> None:
+            def fail(db, group, *, patient) -> None:
                 if broken:
                     raise StoreError("the disk is gone")
-                real(db, group)
+                real(db, group, patient=patient)
 
             storage._writer._work = fail
             await asyncio.sleep(0.6)
