@@ -214,7 +214,7 @@ class WorkerPool:
     async def _settle(self, endings: Sequence[Ending]) -> None:
         self._settling.append(endings)
         try:
-            _, failed, why = await settle(self._binding, endings)
+            _, failed, why, _ = await settle(self._binding, endings)
         finally:
             self._settling.remove(endings)
         if why is None:
@@ -241,11 +241,12 @@ class WorkerPool:
         finally:
             self._claiming = False
         self._claims.over()
-        payloads = Payloads(binding, runs)
-        attempts = [
-            Attempt(binding, run, binding.registry.get(run.job), shared_platform=False, payloads=payloads)
-            for run in runs
-        ]
+        what: dict[str, Any] = {
+            "shared_platform": False,
+            "payloads": Payloads(binding, runs),
+            "worker_ends": self._handlers.are_ending,
+        }
+        attempts = [Attempt(binding, run, binding.registry.get(run.job), **what) for run in runs]
         if self._stopped.is_set():  # it was on its way when the end began
             self._endings += [attempt.released() for attempt in attempts]
             self._set_turn()  # at once: nothing renews their leases
@@ -279,6 +280,9 @@ class WorkerPool:
         ending: Ending | None = None
         try:
             ending = await attempt.perform(self._handlers.next, self._executor)
+        except asyncio.CancelledError:
+            ending = attempt.released()  # the loop ends, or the worker
+            raise
         finally:
             if attempt.stop_reason and not attempt.definition.is_async:
                 # Its thread cannot be stopped; in its place others would wait until their own timeout.

@@ -116,12 +116,13 @@ class Upkeep:
             )
             for e in self._pool.unsettled()
         ]
-        moved = await fire(self._binding, moves)
+        moved, refused = await fire(self._binding, moves)
         for attempt in attempts:
-            if attempt.key not in self._pool.in_flight:
-                continue
-            if attempt.run.id in moved:
-                attempt.seen(moved[attempt.run.id].state)
+            run_id = attempt.run.id
+            if attempt.key not in self._pool.in_flight or run_id in refused:
+                continue  # a lease that cannot be renewed is not lost: only time tells
+            if run_id in moved:
+                attempt.seen(moved[run_id].state)
             else:
                 self._pool.lost(attempt)
 

@@ -44,11 +44,13 @@ class Attempt(Claim):
 
     Attributes:
         payloads: gives its payload.
+        worker_ends: tells whether its worker cancels what is under way, or is being cancelled itself.
         stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
         task: the task that runs the handler, once it has begun.
     """
 
     payloads: Payloads = field(kw_only=True)
+    worker_ends: Callable[[], bool] = field(kw_only=True)
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
     context: RunContext = field(init=False)
@@ -177,9 +179,8 @@ class Attempt(Claim):
         return await value if inspect.isawaitable(value) else value
 
     def _stopped(self, exc: asyncio.CancelledError) -> Ending | None:
-        task = asyncio.current_task()
         if self.stop_reason is None:
-            if task is not None and task.cancelling():
+            if self.worker_ends():
                 raise exc  # the whole worker is being cancelled, and not this call
             return self.failed(RuntimeError("the handler cancelled itself"))
         if self.stop_reason == "timeout":
