@@ -115,6 +115,10 @@ class SqliteStorage:
         """Run a function on the writer's connection, inside a transaction; if it raises, it did nothing."""
         return await self._writer.submit(lambda db: in_savepoint(db, function))
 
+    async def read(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run a function that only reads; it is called again where another process was in the way."""
+        return await self._reader.submit(function)
+
     async def backup(self, to: str | Path) -> None:
         """Copy the database to a new file while others work on it; see `copy_database`."""
         self.check()
