@@ -20,6 +20,8 @@ from kumofire_fsm.models import HistoryEntry, RunStatus
 from kumofire_fsm.runs.lookup import run_status
 from kumofire_fsm.store.rows import LEFT_OUT, Moved
 from kumofire_fsm.values.times import moment
+from kumofire_fsm.work.calls import not_awaited
+from kumofire_fsm.work.sync import noted
 
 __all__ = ["Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
 
@@ -115,23 +117,32 @@ async def _call_for(binding: Binding, run: RunStatus, state: str, at: datetime) 
     if place is None:
         return
     entry, before = run.history[place], run.history[place - 1].state if place else None
-    transition = Transition(entry.event, before, state, entry.facts, run, binding.jobs, binding.env)
+    forgotten: list[str] = []
+    jobs = noted(binding.jobs, forgotten)
+    transition = Transition(entry.event, before, state, entry.facts, run, jobs, binding.env)
     for hook in binding.registry.hooks:
         asked = hook.job or run.name, hook.event or entry.event, hook.state or state
-        if asked != (run.name, entry.event, state):
-            continue
-        try:
-            answer = hook.function(transition)
-            if inspect.isawaitable(answer):
-                await answer
-        except BaseException as exc:
-            if ends_worker(exc, shared_platform=binding.queue is not None):
-                raise
-            task = asyncio.current_task()
-            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # we are cancelled ourselves, or out of time
-            said = run.kumofire_job_run_id, entry.event
-            log.exception("a hook on run %s failed; its transition %r stands", *said)
+        if asked == (run.name, entry.event, state):
+            await _call(binding, hook, transition)
+            if forgotten:
+                told = run.kumofire_job_run_id, not_awaited(forgotten)
+                log.error("a hook on run %s: %s; make it async, and await every call", *told)
+                forgotten.clear()
+
+
+async def _call(binding: Binding, hook: Hook, transition: Transition) -> None:
+    try:
+        answer = hook.function(transition)
+        if inspect.isawaitable(answer):
+            await answer
+    except BaseException as exc:
+        if ends_worker(exc, shared_platform=binding.queue is not None):
+            raise
+        task = asyncio.current_task()
+        if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # we are cancelled ourselves, or out of time
+        said = transition.run.kumofire_job_run_id, transition.event
+        log.exception("a hook on run %s failed; its transition %r stands", *said)
 
 
 def _place(history: Sequence[HistoryEntry], state: str, at: datetime) -> int | None:

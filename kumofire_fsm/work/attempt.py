@@ -119,6 +119,7 @@ class Attempt(Claim):
             return self.failed(exc)  # a later deploy may mend it, so it is retried
         try:
             value = await _drive(self._call(payload, executor), suspended)
+            effects = self.context.close()
         except asyncio.CancelledError as exc:
             return self._stopped(exc)
         except Snooze as signal:
@@ -133,7 +134,7 @@ class Attempt(Claim):
             if self.ends_worker(exc):
                 raise
             return self.failed(exc)
-        return self.succeeded(value, self.context.close())
+        return self.succeeded(value, effects)
 
     def stop(self, reason: str) -> None:
         """End the call; a plain function in a thread goes on, but its ending no longer counts."""
@@ -167,15 +168,11 @@ class Attempt(Claim):
             return await definition.handler(*arguments)
         if executor is None:
             value = definition.handler(*arguments)
-            if inspect.isawaitable(value):
-                return await value
-            if isinstance(self.context, PlainContext):
-                self.context.check_awaited()
-            return value
-        loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
-        value = await loop.run_in_executor(
-            executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
-        )
+        else:
+            loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
+            value = await loop.run_in_executor(
+                executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
+            )
         return await value if inspect.isawaitable(value) else value
 
     def _stopped(self, exc: asyncio.CancelledError) -> Ending | None:
