@@ -180,19 +180,23 @@ class Upkeep:
         self._plans.over()
         start, others = runs[0]
         fire_at = min((at for at in (others, jobs[0][0]) if at is not None), default=None)
-        self._set(self._start_alarm, start, self._overdue[0])
-        self._set(self._fire_alarm, fire_at, self._overdue[1])
-        self._overdue = start, fire_at
+        overdue_start, overdue = self._overdue
+        self._overdue = (
+            self._set(self._start_alarm, start, overdue_start),
+            self._set(self._fire_alarm, fire_at, overdue),
+        )
 
-    def _set(self, alarm: Alarm, at: int | None, looked_at: int | None) -> None:
-        """Set an alarm for a deadline; what is due and was looked at may be nobody's here."""
-        seconds = 0.0 if at is None else (at - self._binding.now()) / 1000
+    def _set(self, alarm: Alarm, at: int | None, looked_at: int | None) -> int | None:
+        """Set an alarm for a deadline; return it if it is due: what stays due may be nobody's here."""
         if at is None:
             alarm.cancel()
-        elif seconds > 0:
+            return None
+        seconds = (at - self._binding.now()) / 1000
+        if seconds > 0:
             alarm.set(min(seconds, DAY_SECONDS))
-        else:
-            alarm.within(0.0 if at != looked_at else OVERDUE_SECONDS)
+            return None
+        alarm.within(0.0 if at != looked_at else OVERDUE_SECONDS)
+        return at
 
 
 async def _ever(duty: Callable[[], Awaitable[None]], trouble: Trouble) -> None:
