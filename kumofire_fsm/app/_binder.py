@@ -1,4 +1,4 @@
-"""The application: where jobs are registered, and bound to a database and a queue."""
+"""Binds an application's jobs to a database and a queue: for one event of a Worker, or as an open file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, Literal
 
 from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
@@ -15,178 +15,43 @@ from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
 from kumofire_fsm.embedded.opening import EmbeddedJobs, open_embedded
 from kumofire_fsm.embedded.threaded import InThread
 from kumofire_fsm.engine.binding import EMBEDDED, WORKERS, Binding, Timing
-from kumofire_fsm.engine.definitions import Registry, define
-from kumofire_fsm.errors import DefinitionError, InvalidArgument
-from kumofire_fsm.hooks import Hook, HookFunction, call_hooks, check_hooks
+from kumofire_fsm.engine.definitions import Registry
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.hooks import call_hooks, check_hooks
 from kumofire_fsm.machines.job import JobMachine
-from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
-from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
-from kumofire_fsm.retry import Backoff, RetryPolicy
-from kumofire_fsm.schedules.changes import ScheduleOptions
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
-from kumofire_fsm.values.checks import attempts, whole_number
+from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.limits import D1_STATEMENTS
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
 from kumofire_fsm.work.sync import SyncJobs
 
-__all__ = ["Kumofire"]
+__all__ = ["Binder", "OpeningHook"]
 
-Handler = TypeVar("Handler", bound=Callable[..., Any])
 OpeningHook = Callable[[Any], Awaitable[None] | None]
-OpeningHookT = TypeVar("OpeningHookT", bound=OpeningHook)
-HookT = TypeVar("HookT", bound=HookFunction)
 
 
-class Kumofire:
-    """An application's jobs.
+class Binder:
+    """What an application has registered, and the ways to bind it.
 
     Args:
-        max_attempts, timeout, retry: defaults for its jobs.
-        clock, entropy: other sources of time and randomness, for tests.
+        clock, entropy: None for the system's.
+
+    Attributes:
+        registry: the jobs, schedules and hooks.
     """
 
-    def __init__(
-        self,
-        *,
-        max_attempts: int = 3,
-        timeout: timedelta | float = 60.0,
-        retry: RetryPolicy | None = None,
-        clock: Clock | None = None,
-        entropy: Entropy | None = None,
-    ) -> None:
-        self._max_attempts = attempts(max_attempts, 1)
-        _check_retry(retry, "an application")
-        self._timeout = timeout
-        self._retry = retry or Backoff()
+    def __init__(self, clock: Clock | None, entropy: Entropy | None) -> None:
         self._clock, self._entropy = clock or SystemClock(), entropy or SystemEntropy()
         self.registry = Registry()
         self._statements: tuple[tuple[int, int], tuple[RunStatements, ScheduleStatements]] | None = None
         self._startup: list[OpeningHook] = []
         self._shutdown: list[OpeningHook] = []
-
-    def job(
-        self,
-        name: str,
-        *,
-        max_attempts: int | None = None,
-        timeout: timedelta | float | None = None,
-        retry: RetryPolicy | None = None,
-        machine: type[Lifecycle] = RunMachine,
-    ) -> Callable[[Handler], Handler]:
-        """Register the decorated function as the handler of a job.
-
-        The handler is ``handler(ctx, payload)``, async or plain. Payload and result are validated and
-        converted by pydantic from its annotations.
-
-        Args:
-            name: how the application creates runs of it; unique.
-            max_attempts: calls of the handler before a run fails, from 1.
-            timeout: how long one call may take (timedelta or seconds), at least 1 ms.
-            retry: a `Backoff`, or a function of attempt and error that gives the wait, or None.
-            machine: the lifecycle of its runs.
-
-        Raises:
-            DefinitionError: the name is taken, or the handler cannot be called that way.
-        """
-        if callable(name):
-            raise DefinitionError("write @app.job('name'), with the job's name in parentheses")
-        _check_retry(retry, f"job {name!r}")
-        given: object = machine
-        if not (isinstance(given, type) and issubclass(given, Lifecycle)) or (
-            machine.spec.table != RunMachine.spec.table
-        ):
-            called = getattr(machine, "__name__", repr(machine))
-            raise DefinitionError(f"job {name!r}: {called} is not a lifecycle of runs")
-
-        def register(handler: Handler) -> Handler:
-            self.registry.add(
-                define(
-                    name,
-                    handler,
-                    machine=machine.spec,
-                    max_attempts=attempts(max_attempts, self._max_attempts),
-                    timeout_ms=duration_ms(self._timeout if timeout is None else timeout, "timeout", least=1),
-                    retry=retry or self._retry,
-                )
-            )
-            return handler
-
-        return register
-
-    def schedule(
-        self, *, key: str | None = None, payload: Any = None, **options: Unpack[ScheduleOptions]
-    ) -> Callable[[Handler], Handler]:
-        """Declare a recurring job of the handler below, which `job` registers.
-
-        Nothing is stored before `sync_schedules` is called, at a deploy or a start; see docs/schedules.md.
-
-        Args:
-            key: its schedule_key; default the job's name, which serves for one schedule a handler.
-            payload: what each run is called with.
-            options: as for `create_schedule`; they are checked when they are stored.
-        """
-        declared = NewSchedule("", payload, key, **options)
-
-        def declare(handler: Handler) -> Handler:
-            self.registry.add_schedule(handler, declared)
-            return handler
-
-        return declare
-
-    def on(self, event: str, *, job: str | None = None) -> Callable[[HookT], HookT]:
-        """Register the decorated function to be called after each transition that an event made.
-
-        It is called with a `Transition` once the transition is committed, at most once, by the process that
-        made it; creating a run counts, as the event "create". What it raises is logged, and undoes nothing.
-        Work that must not be lost belongs in a job. Hooks cost one statement for each set of transitions
-        they are called for, and may take 5 s together; a plain function holds up everything.
-
-        An event is not a state: "fail" is fired where the handler or its retry policy says never, and other
-        events lead to ``failed`` too; see `on_enter`.
-
-        Args:
-            event: an event that changes a run's state.
-            job: only for runs of this job.
-
-        Raises (when the application is bound or opened):
-            DefinitionError: there is no such event or job, or the event changes no state.
-        """
-        return self._hook(event, None, job)
-
-    def on_enter(self, state: str, *, job: str | None = None) -> Callable[[HookT], HookT]:
-        """Register the decorated function to be called after each transition into a state; see `on`.
-
-        ``on_enter("failed")`` is the hook for every failure: of a handler that said never (event "fail"),
-        of attempts that are spent ("retry"), of a worker that died too often ("lose").
-        """
-        return self._hook(None, state, job)
-
-    def _hook(self, event: str | None, state: str | None, job: str | None) -> Callable[[HookT], HookT]:
-        given: tuple[object, ...] = (event, state, job)
-        if not all(each is None or isinstance(each, str) for each in given):
-            raise DefinitionError(f"a hook's event, state and job are texts; found {given!r}")
-
-        def register(function: HookT) -> HookT:
-            self.registry.hooks.append(Hook(function, event, state, job))
-            return function
-
-        return register
-
-    def on_startup(self, hook: OpeningHookT) -> OpeningHookT:
-        """Register a function of the jobs API, called when an embedded database is opened."""
-        self._startup.append(hook)
-        return hook
-
-    def on_shutdown(self, hook: OpeningHookT) -> OpeningHookT:
-        """Register a function of the jobs API, called when it is closed; last registered, first called."""
-        self._shutdown.insert(0, hook)
-        return hook
 
     def bind(
         self,
@@ -308,8 +173,3 @@ class Kumofire:
             made = RunStatements(list(machines.values())), ScheduleStatements(JobMachine.spec)
             self._statements = registered, made
         return self._statements[1]
-
-
-def _check_retry(retry: object, what: str) -> None:
-    if retry is not None and not isinstance(retry, Backoff) and not callable(retry):
-        raise DefinitionError(f"{what}: retry must be a Backoff or a function; found {retry!r}")
