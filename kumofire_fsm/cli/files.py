@@ -27,30 +27,34 @@ __all__ = ["backup_command", "format_of", "read_counts", "read_run", "read_sched
 T = TypeVar("T")
 
 _FORMATS: Final = {
-    ".svg": "svg",
-    ".png": "png",
-    ".dot": "dot",
-    ".gv": "dot",
-    ".mmd": "mermaid",
-    ".mermaid": "mermaid",
-    ".md": "md",
+    "svg": "svg",
+    "png": "png",
+    "dot": "dot",
+    "gv": "dot",
+    "mmd": "mermaid",
+    "mermaid": "mermaid",
+    "md": "md",
 }
+"""A diagram's formats by what a file's name ends in, and ``--format`` takes."""
 
 
-def format_of(output: Path | None) -> str:
-    """Return the diagram's format that a file's name asks for; SVG for the standard output.
+def format_of(output: Path | None, named: str | None = None) -> str:
+    """Return the diagram's format that is named, or else that a file's name asks for; SVG without either.
 
     Raises:
-        InvalidArgument: the name ends in none of the known suffixes.
+        InvalidArgument: none is known by this name.
     """
-    if output is None:
+    if named is not None:
+        word, refused = named, f"--format must be {', '.join(_FORMATS)}; found {named!r}"
+    elif output is not None:
+        suffixes = ", ".join(f".{name}" for name in _FORMATS)
+        word = output.suffix.removeprefix(".")
+        refused = f"no format is known for {str(output)!r}; end it in {suffixes}, or give --format"
+    else:
         return "svg"
-    found = _FORMATS.get(output.suffix.lower())
-    if found is None:
-        raise InvalidArgument(
-            f"no format is known for {str(output)!r}; end it in {', '.join(_FORMATS)}, or give --format"
-        )
-    return found
+    if word.lower() not in _FORMATS:
+        raise InvalidArgument(refused)
+    return _FORMATS[word.lower()]
 
 
 def write_output(data: str | bytes, output: Path | None) -> None:
