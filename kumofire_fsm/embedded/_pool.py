@@ -124,7 +124,7 @@ class WorkerPool:
                     self._finish(attempt, attempt.released())
             self._turn()
             tasks = (*self._settling.tasks, self._claiming, *(a.task for a in self.in_flight.values()))
-            if waiting := [task for task in tasks if task]:
+            if waiting := [task for task in tasks if task and not task.done()]:
                 await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(LOOK_SECONDS)
