@@ -1,4 +1,4 @@
-"""Starts contenders in processes of their own, and asks them one after the other: whoever waits takes nothing."""
+"""Starts contenders in processes of their own, and asks one after the other: who waits takes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from types import TracebackType
 from typing import Any, Self
 
 __all__ = ["HERE", "ROOT", "Agent", "Environment", "Refused", "import_cpu", "settings"]
@@ -115,7 +114,7 @@ class Agent:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: TracebackType | object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()

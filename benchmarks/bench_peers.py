@@ -27,8 +27,8 @@ from servers import server
 
 INSTALLED = HERE / ".peers"
 NAMES = (
-    "kumofire", "huey", "dbos", "harel", "unhinged", "localqueue", "persist_queue", "litequeue", "apscheduler",
-    "simplebroker", "procrastinate", "pgqueuer", "rq", "celery",
+    "kumofire", "huey", "dbos", "harel", "unhinged", "localqueue", "persist_queue", "litequeue",
+    "apscheduler", "simplebroker", "procrastinate", "pgqueuer", "rq", "celery",
 )  # fmt: skip
 KILLED_AFTER = 100
 """How many runs are done when the process is killed."""
@@ -54,8 +54,14 @@ QUICK = Size(rounds=1, work_seconds=0.3, least=100, most=1_000, latency=10, impo
 
 def requirements(name: str) -> tuple[str, ...]:
     """Return what a peer needs of pip, without importing it: its file names packages that are not here."""
-    found = re.search(r"^    REQUIRES = (\(.*\))$", (HERE / "peers" / f"{name}.py").read_text("utf-8"), re.M)
-    return tuple(re.findall(r'"([^"]+)"', found[1])) if found else ()
+    return tuple(re.findall(r'"([^"]+)"', declared(name, "REQUIRES")))
+
+
+def declared(name: str, what: str) -> str:
+    """Return what a peer's file says of itself on one line, or an empty text."""
+    source = (HERE / "peers" / f"{name}.py").read_text("utf-8")
+    found = re.search(rf"^    {what} = (.*)$", source, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def environment(name: str) -> Environment:
@@ -73,7 +79,7 @@ def environment(name: str) -> Environment:
         try:
             done = subprocess.run(
                 [*command, "--target", str(folder), *requirements(name)],
-                capture_output=True, text=True, timeout=INSTALL_SECONDS,
+                capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS,
             )  # fmt: skip
         except subprocess.TimeoutExpired as exc:
             raise Refused("its installation takes too long") from exc
@@ -109,8 +115,12 @@ class Peer:
     def _work(self, work: str, more: dict[str, int], cores: list[int]) -> dict[str, Any]:
         size = self.size
         if work not in self._rates:
-            self._rates[work] = results.rate([self.agent.ask(work, runs=self._runs(work, 0), **more, cores=cores)])
-        return self.agent.ask(work, runs=self._runs(work, self._rates[work] * size.work_seconds), **more, cores=cores)
+            self._rates[work] = results.rate(
+                [self.agent.ask(work, runs=self._runs(work, 0), **more, cores=cores)]
+            )
+        return self.agent.ask(
+            work, runs=self._runs(work, self._rates[work] * size.work_seconds), **more, cores=cores
+        )
 
     def _runs(self, work: str, wished: float) -> int:
         step = {"one_by_one": 10, "creators": 100, "bulk": 500 if wished > 500 else 100}[work]
@@ -168,9 +178,9 @@ def ready(name: str, size: Size, stack: ExitStack) -> Peer:
     Raises:
         Refused: something is missing.
     """
-    kind = re.search(r'^    SERVER = "(\w+)"', (HERE / "peers" / f"{name}.py").read_text("utf-8"), re.M)
+    kind = declared(name, "SERVER").strip('"')
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kumofire-server-"))
-    variables = stack.enter_context(server(kind and kind[1], Path(folder)))
+    variables = stack.enter_context(server(kind or None, Path(folder)))
     place = environment(name)
     return Peer(name, Environment(place.python, place.path, variables), size)
 

@@ -29,7 +29,8 @@ SELECT printf('%08x-%04x-7000-8000-%012x', (:at + n) >> 16, (:at + n) & 65535, n
   iif(:settled, NULL, :at + n), 'noop', :at + n, :settled, 3, :settled, 0, 0, 0, :at + n,
   iif(:settled, :at + n, NULL), iif(:settled, :at + n, NULL), iif(:settled, 'c', NULL), json_object('n', n),
   '[["create","ready",' || (:at + n) || '],["enqueue","queued",' || (:at + n) || ']'
-  || iif(:settled, ',["start","running",' || (:at + n) || '],["succeed","succeeded",' || (:at + n) || ']', '') || ']'
+  || iif(:settled, ',["start","running",' || (:at + n) || '],["succeed","succeeded",' || (:at + n) || ']', '')
+  || ']'
 FROM numbers
 """
 PAST_MS = 1_700_000_000_000
@@ -101,7 +102,12 @@ def share(folder: Path, workers: int, runs: int, cpu_seconds: float) -> dict[str
         agent.__exit__(None)
     assert sum(each["handled"] for each in told) == runs, told
     first, last = min(each["first"] for each in told), max(each["last"] for each in told)
-    return {"runs": runs, "seconds": (last - first) / 1e9, "counts": {}, "each": [each["handled"] for each in told]}
+    return {
+        "runs": runs,
+        "seconds": (last - first) / 1e9,
+        "counts": {},
+        "each": [each["handled"] for each in told],
+    }
 
 
 def main() -> None:
@@ -114,7 +120,9 @@ def main() -> None:
     found: dict[str, Any] = {"machine": machine, "rounds": size.rounds, "pasts": {}, "workers": {}}
     with tempfile.TemporaryDirectory(prefix="kumofire-bench-") as name:
         here = Path(name)
-        pasts = {f"settled {rows:,}": fill(here / f"{rows}", rows, settled=True) for rows in (0, *size.settled)}
+        pasts = {
+            f"settled {rows:,}": fill(here / f"{rows}", rows, settled=True) for rows in (0, *size.settled)
+        }
         pasts[f"backlog {size.backlog:,}"] = fill(here / "backlog", size.backlog, settled=False)
         for number in range(size.rounds):
             print(f"round {number + 1} of {size.rounds}: files with a past", flush=True)

@@ -1,4 +1,4 @@
-"""What a million jobs cost on Cloudflare, and how many a database carries: by the price list and a simulation.
+"""What a million jobs cost on Cloudflare, and how many a database carries: by price list and simulation.
 
 A D1 database does one query at a time. The simulation queues the statements of the price list before it: a
 create for each call of your Worker, and for each batch of the queue a claim and its settles.
@@ -41,10 +41,17 @@ def cost() -> str:
         ("rows written: 5, and 1 to prune", written * PRICES["rows written"], None),
         (f"rows read: {read}, generously", read * PRICES["rows read"], None),
         ("queue operations: 3", QUEUE_OPERATIONS * PRICES["queue"], None),
-        ("invocations: one for 100 messages; one an instance", requests * PRICES["requests"], PRICES["requests"]),
+        (
+            "invocations: one for 100 messages; one an instance",
+            requests * PRICES["requests"],
+            PRICES["requests"],
+        ),
     ]
     lines = ["| a million jobs | kumofire_fsm on D1 and Queues | Cloudflare Workflows |", "|---|---:|---:|"]
-    lines += [f"| {what} | ${ours:.3g} | {'–' if theirs is None else f'${theirs:.2f}'} |" for what, ours, theirs in rows]
+    lines += [
+        f"| {what} | ${ours:.3g} | {'-' if theirs is None else f'${theirs:.2f}'} |"
+        for what, ours, theirs in rows
+    ]
     ours, theirs = sum(row[1] for row in rows), sum(row[2] or 0 for row in rows)
     lines.append(f"| **together** | **${ours:.2f}** | **${theirs:.2f}** |")
     lines.append(f"| each millisecond of CPU a job | ${PRICES['cpu ms']:.2f} | ${PRICES['cpu ms']:.2f} |")
@@ -92,7 +99,7 @@ def waits(load: Load, sqlite_us: float, seed: int = 1) -> list[float]:
 
 
 def busiest_share(number: int) -> float:
-    """Return which share of the work the busiest of so many databases has, when tenants are routed by hash."""
+    """Return which share of the work the busiest of so many databases has, with tenants routed by hash."""
     counts = [0] * number
     for tenant in range(TENANTS):
         counts[crc32(f"tenant-{tenant}".encode()) % number] += 1

@@ -99,8 +99,8 @@ class Watch:
 
 def _busy_seconds() -> float:
     """Return the processor time that the machine has spent on anybody, and what the hypervisor took."""
-    with open("/proc/stat", encoding="ascii") as file:
-        user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    line = Path("/proc/stat").read_text("ascii").partition("\n")[0]
+    user, nice, system, _, _, irq, softirq, steal = map(int, line.split()[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 

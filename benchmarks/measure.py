@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["COUNTS", "Sample", "measured", "on_cores", "percentile", "resident_mb"]
+__all__ = ["COUNTS", "Sample", "fresh_file", "measured", "on_cores", "percentile", "resident_mb"]
 
 COUNTS = ("commits", "statements", "turns")
 """What a contender may count of itself, beside its name: attributes that only grow."""
@@ -52,17 +54,23 @@ def measured(runs: int, contender: Any) -> Iterator[Sample]:
     sample.counts = {name: getattr(contender, name) - was for name, was in counts.items()}
 
 
+@contextmanager
+def fresh_file() -> Iterator[Path]:
+    """Give the path of a database that does not exist yet, in a directory that goes away again."""
+    with tempfile.TemporaryDirectory(prefix="kumofire-bench-") as folder:
+        yield Path(folder) / "jobs.db"
+
+
 def on_cores(cores: list[int]) -> None:
     """Bind every thread of this process, and all that they start, to these cores."""
-    for thread in os.listdir("/proc/self/task"):
+    for thread in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):  # it has just ended
-            os.sched_setaffinity(int(thread), cores)
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 def resident_mb() -> float:
     """Return how much memory this process holds now, in MB."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize() / 1e6
 
 
 def percentile(values: list[float], percent: int) -> float:

@@ -1,4 +1,4 @@
-"""Puts the raw results into the pages and the chart: between the marks, everything is generated from the JSON.
+"""Puts the raw results into the pages and the chart: between the marks, everything comes from the JSON.
 
 `python benchmarks/publishing.py` writes them anew; with ``--check`` it only tells which are not in step.
 """
@@ -66,7 +66,9 @@ def publish(name: str, found: dict[str, Any], *, dry: bool) -> None:
 
 def main() -> None:
     if "--check" in sys.argv:
-        sys.exit("\n".join(f"{each} is not in step with benchmarks/results: make bench-pages" for each in stale()))
+        sys.exit(
+            "\n".join(f"{each} is not in step with benchmarks/results: make bench-pages" for each in stale())
+        )
     for path, text in drawn().items():
         path.write_text(text, "utf-8")
 

@@ -1,4 +1,4 @@
-"""The raw results, as JSON beside this file: one a target of the Makefile, and the figures drawn from them."""
+"""The raw results, as JSON: one a target of the Makefile, and the figures drawn from them."""
 
 from __future__ import annotations
 

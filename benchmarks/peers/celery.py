@@ -20,7 +20,7 @@ class Peer(Contender):
     REQUIRES = ("celery[redis]",)
     MODULE = "celery"
     SERVER = "redis"
-    HOW = "`task_acks_late`, a solo worker in a thread, results ignored; Redis over a socket, `appendfsync always`"
+    HOW = "`task_acks_late`, a solo worker in a thread; Redis over a socket, `appendfsync always`"
     TAKEOVER_SECONDS = 10.0
 
     def __init__(self, folder: Path, handled: Handled) -> None:
@@ -46,7 +46,9 @@ class Peer(Contender):
 
     def start(self) -> None:
         self.stack = ExitStack()
-        self.stack.enter_context(start_worker(self.app, perform_ping_check=False, pool="solo", loglevel="CRITICAL"))
+        self.stack.enter_context(
+            start_worker(self.app, perform_ping_check=False, pool="solo", loglevel="CRITICAL")
+        )
 
     def stop(self) -> None:
         self.stack.close()

@@ -1,4 +1,4 @@
-"""DBOS on SQLite: a workflow is recorded when it starts and when it ends, and recovered at the next launch."""
+"""DBOS on SQLite: a workflow is recorded when it starts and when it ends, and recovered at a launch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def noop(number: int) -> None:
 class Peer(Contender):
     REQUIRES = ("dbos",)
     MODULE = "dbos"
-    HOW = "workflows on SQLite (WAL, synchronous=FULL): called one by one, else `start_workflow`, no queue between"
+    HOW = "workflows on SQLite (WAL, synchronous=FULL): called one by one, else `start_workflow`"
     TAKEOVER_SECONDS = 15.0
     DRAINS = False
 

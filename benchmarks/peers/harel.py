@@ -28,7 +28,7 @@ machine noop {
 class Peer(Looping):
     REQUIRES = ("harel",)
     MODULE = "harel"
-    HOW = "one by one by `DurableRunner(execution='inline')`, else `AsyncDistributedRunner`; SQLite store and transport"
+    HOW = "SQLite; one by one an inline `DurableRunner`, else `AsyncDistributedRunner` and its worker"
     TAKEOVER_SECONDS = 15.0
 
     def __init__(self, folder: Path, handled: Handled) -> None:

@@ -15,7 +15,7 @@ __all__ = ["Peer"]
 class Peer(Stepping):
     REQUIRES = ("huey",)
     MODULE = "huey"
-    HOW = "`SqliteHuey(fsync=True)`; one by one and drained in the creator's thread, else by its consumer's one thread"
+    HOW = "`SqliteHuey(fsync=True)`; one by one and drain in the creator's thread, else its consumer"
 
     def __init__(self, folder: Path, handled: Handled) -> None:
         super().__init__(folder, handled)

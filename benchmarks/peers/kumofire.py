@@ -124,7 +124,13 @@ async def _across(path: Path, handled: Handled, pauses: list[float]) -> list[flo
     async with application(handled).open(path) as jobs:
         worker = asyncio.ensure_future(jobs.run())
         creator = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "peers.kumofire", str(path), json.dumps(pauses), stdout=asyncio.subprocess.PIPE, cwd=HERE
+            sys.executable,
+            "-m",
+            "peers.kumofire",
+            str(path),
+            json.dumps(pauses),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=HERE,
         )
         output, _ = await creator.communicate()
         await enough.wait()
@@ -144,7 +150,7 @@ async def _create(path: str, pauses: list[float]) -> list[int]:
 
 
 def work_off(folder: str, cpu_seconds: float) -> dict[str, int]:
-    """Work with other processes on a file until nothing more is to be had; tell how many, and from when to when."""
+    """Work with others on a file until nothing more is to be had; tell how many, and from when to when."""
     handled = Handled()
 
     def compute(number: int) -> None:

@@ -18,7 +18,7 @@ class Peer(Looping):
     REQUIRES = ("procrastinate", "psycopg[binary]")
     MODULE = "procrastinate"
     SERVER = "postgres"
-    HOW = "`PsycopgConnector`, LISTEN/NOTIFY and a poll every 20 ms; bulk by `batch_defer_async`; PostgreSQL over a socket"
+    HOW = "LISTEN/NOTIFY and a poll every 20 ms, `batch_defer_async`; PostgreSQL over a socket"
     TAKEOVER_SECONDS = 5.0
 
     def __init__(self, folder: Path, handled: Handled) -> None:
@@ -50,7 +50,9 @@ class Peer(Looping):
 
     async def started(self, size: int) -> None:
         self.worker = asyncio.ensure_future(
-            self.app.run_worker_async(concurrency=min(size, 100), fetch_job_polling_interval=0.02, install_signal_handlers=False)
+            self.app.run_worker_async(
+                concurrency=min(size, 100), fetch_job_polling_interval=0.02, install_signal_handlers=False
+            )
         )
 
     async def stopped(self) -> None:
