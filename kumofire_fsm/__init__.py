@@ -28,6 +28,7 @@ from kumofire_fsm.models import (
     RunPage,
     RunStatus,
     SyncReport,
+    UnknownWork,
 )
 from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.runs.creation import PreparedRun
@@ -81,6 +82,7 @@ __all__ = [
     "Transition",
     "TransitionNotAllowed",
     "UnknownRun",
+    "UnknownWork",
     "diagram",
 ]
 

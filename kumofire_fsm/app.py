@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -30,6 +30,7 @@ from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.checks import attempts, whole_number
 from kumofire_fsm.values.limits import D1_STATEMENTS, LIMIT_MAX
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
@@ -79,6 +80,7 @@ class Kumofire:
         retry: RetryPolicy | None = None,
         machine: type[Lifecycle] = RunMachine,
         limit: int | None = None,
+        aliases: Sequence[str] = (),
     ) -> Callable[[Handler], Handler]:
         """Register the decorated function as the handler of a job.
 
@@ -93,13 +95,14 @@ class Kumofire:
             machine: the lifecycle of its runs.
             limit: how many of its runs may be under way at once, over all processes; None for any number.
                 `limit_job` sets another at run time.
+            aliases: names that the job had before, the first one first: what is stored under them is its own.
 
         Raises:
-            DefinitionError: the name is taken, or the handler cannot be called that way.
+            DefinitionError: a name is taken, or the handler cannot be called that way.
         """
         if callable(name):
             raise DefinitionError("write @app.job('name'), with the job's name in parentheses")
-        _check_retry(retry, f"job {name!r}")
+        _check_retry(retry, f"job {shown(name)}")
         _check_machine(name, machine)
 
         def register(handler: Handler) -> Handler:
@@ -112,6 +115,7 @@ class Kumofire:
                     timeout_ms=duration_ms(self._timeout if timeout is None else timeout, "timeout", least=1),
                     retry=retry or self._retry,
                     limit=None if limit is None else whole_number(limit, "limit", LIMIT_MAX),
+                    aliases=aliases,
                 )
             )
             return handler
@@ -174,7 +178,7 @@ class Kumofire:
     def _hook(self, event: str | None, state: str | None, job: str | None) -> Callable[[HookT], HookT]:
         given: tuple[object, ...] = (event, state, job)
         if not all(each is None or isinstance(each, str) for each in given):
-            raise DefinitionError(f"a hook's event, state and job are texts; found {given!r}")
+            raise DefinitionError(f"a hook's event, state and job are texts; found {shown(given)}")
 
         def register(function: HookT) -> HookT:
             self.registry.hooks.append(Hook(function, event, state, job))
@@ -269,7 +273,7 @@ class Kumofire:
     ) -> AsyncIterator[EmbeddedJobs]:
         given: object = path
         if not isinstance(given, (str, Path)) or not str(given):
-            raise InvalidArgument(f"open() needs a file's path, or ':memory:'; found {path!r}")
+            raise InvalidArgument(f"open() needs a file's path, or ':memory:'; found {shown(path)}")
         lease_ms = EMBEDDED.lease_ms if lease is None else duration_ms(lease, "lease", least=100)
         timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
         bound = lambda storage: self.binding(DiagnosingStorage(storage), None, env, timing)  # noqa: E731
@@ -313,7 +317,7 @@ class Kumofire:
         if self._statements is None or self._statements[0] != registered:
             machines = {RunMachine.spec.name: RunMachine.spec}
             machines |= {spec.name: spec for spec in self.registry.machines()}
-            of_jobs = {name: job.machine for name, job in self.registry.jobs.items()}
+            of_jobs = {name: job.machine for name, job in self.registry.names.items()}
             check_hooks(self.registry.hooks, of_jobs)
             made = RunStatements(list(machines.values())), ScheduleStatements(JobMachine.spec)
             self._statements = registered, made
@@ -342,4 +346,4 @@ def _check_machine(job: str, machine: object) -> None:
 
 def _check_retry(retry: object, what: str) -> None:
     if retry is not None and not isinstance(retry, Backoff) and not callable(retry):
-        raise DefinitionError(f"{what}: retry must be a Backoff or a function; found {retry!r}")
+        raise DefinitionError(f"{what}: retry must be a Backoff or a function; found {shown(retry)}")

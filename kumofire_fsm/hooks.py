@@ -19,6 +19,7 @@ from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import HistoryEntry, RunStatus
 from kumofire_fsm.runs.lookup import run_status
 from kumofire_fsm.store.rows import Moved
+from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.times import moment
 
 __all__ = ["Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
@@ -127,7 +128,8 @@ async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:
     state = str(entry.state)
     transition = Transition(entry.event, before, state, entry.facts, run, binding.jobs, binding.env)
     for hook in binding.registry.hooks:
-        asked = hook.job or run.name, hook.event or entry.event, hook.state or state
+        job = run.name if hook.job is None else binding.registry.name_of(hook.job)
+        asked = job, hook.event or entry.event, hook.state or state
         if asked != (run.name, entry.event, state):
             continue
         try:
@@ -140,8 +142,8 @@ async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:
             task = asyncio.current_task()
             if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # we are cancelled ourselves, or out of time
-            said = run.kumofire_job_run_id, entry.event
-            log.exception("a hook on run %s failed; its transition %r stands", *said)
+            said = run.kumofire_job_run_id, entry.event, logged(exc)
+            log.error("a hook on run %s failed; its transition %r stands: %s", *said)
 
 
 def _places(history: Sequence[HistoryEntry], state: str, at: datetime, *, new: bool) -> Sequence[int]:
@@ -155,7 +157,8 @@ def _places(history: Sequence[HistoryEntry], state: str, at: datetime, *, new: b
 
 def _may_match(binding: Binding, hook: Hook, run: Moved, created: Container[str]) -> bool:
     """Return whether a hook may ask for what a run was moved by, as far as its state and machine tell."""
-    if hook.job not in (None, run.job):
+    name_of = binding.registry.name_of
+    if hook.job is not None and name_of(hook.job) != name_of(run.job):
         return False
     definition = binding.definition(run.job)
     if definition is not None and run.id in created and hook.event in (None, _CREATE):

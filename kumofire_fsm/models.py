@@ -24,6 +24,7 @@ __all__ = [
     "RunPage",
     "RunStatus",
     "SyncReport",
+    "UnknownWork",
     "entries",
     "history_entries",
 ]
@@ -115,6 +116,10 @@ class RunStatus:
     """A run as it is now. Instants are aware UTC datetimes.
 
     Attributes:
+        last_error: the latest error: one line, then its traceback.
+        error_type: the name of that exception's class; None where no exception was raised.
+        unknown: of a run that is not settled, what this application does not know of it, so that it leaves it
+            alone: the "job", the "machine" or the "state"; None where it knows all.
         unreadable: the columns of its row that hold what cannot be shown, as another writer may leave them:
             an instant is the nearest that can, a history one entry that says so, and all else is empty.
     """
@@ -134,13 +139,15 @@ class RunStatus:
     schedule_id: str | None
     dedupe_key: str | None
     last_error: str | None
+    error_type: str | None
     result: Any
     progress: Any
     tags: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
+    unreadable: tuple[str, ...] = ()
+    unknown: str | None = None
     paused: bool = False
     """Whether it waits because its job is paused."""
-    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +214,44 @@ class RunPage:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownWork:
+    """Overdue runs or schedules that this application does not know, and so leaves alone.
+
+    Attributes:
+        kind: "runs" or "schedules".
+        why: what is not known: the "job", the "machine", or the "state" of that machine.
+        name: the job.
+        machine, state: where they stand.
+        number: how many there are, as far as was looked.
+        more: whether there may be more.
+        since: since when the first of them is due.
+    """
+
+    kind: str
+    why: str
+    name: str
+    machine: str
+    state: str
+    number: int
+    more: bool
+    since: datetime
+
+    def __str__(self) -> str:
+        number = f"at least {self.number}" if self.more else str(self.number)
+        many = self.kind if self.number > 1 else self.kind.removesuffix("s")
+        where = f"in {self.state!r}, due since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+        why = _WHYS[self.why].format(machine=self.machine)
+        return f"{number} {many} of job {self.name!r} {where}, will not go on here: {why}"
+
+
+_WHYS = {
+    "job": "no such job is registered; register it, or name it in aliases= of the job that replaced it",
+    "machine": "no job follows the machine {machine!r}; register one that does",
+    "state": "the machine {machine!r} has no such state any more; declare it again, until no run is in it",
+}
+
+
+@dataclass(frozen=True, slots=True)
 class DispatchReport:
     """What one dispatch did.
 
@@ -229,7 +274,7 @@ class DispatchReport:
     complete: bool = True
 
 
-UNREADABLE: Final = (HistoryEntry("unreadable", None, None),)
+UNREADABLE: Final[tuple[HistoryEntry, ...]] = (HistoryEntry("unreadable", None, None),)
 """What stands for a history that cannot be read."""
 
 

@@ -29,6 +29,7 @@ from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import InvalidArgument, StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.values.owner import Owner
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["SqliteStorage", "back_up"]
 
@@ -59,7 +60,7 @@ class SqliteStorage:
         read_only: bool = False,
     ) -> None:
         if synchronous not in ("FULL", "NORMAL", "OFF"):
-            raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {synchronous!r}")
+            raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {shown(synchronous)}")
         self.path = absolute(path)
         self._file = OpenFile(self.path)
         self._synchronous, self._read_only = synchronous, read_only

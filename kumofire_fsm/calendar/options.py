@@ -12,6 +12,7 @@ from kumofire_fsm.calendar.rules import Cron, Every, Once, Rule
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.values.checks import is_whole
 from kumofire_fsm.values.columns import BROKEN
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms, moment
 
 __all__ = [
@@ -187,9 +188,11 @@ def _rule(options: Mapping[str, Any], now: int) -> Rule:
     if at is not None:
         return Once(instant_ms(at, "at"))
     if not isinstance(cron, str):
-        raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {cron!r}")
+        raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {shown(cron)}")
     if timezone is not None and not isinstance(timezone, str):
-        raise InvalidSchedule(f"timezone must be an IANA name such as 'Europe/Berlin'; found {timezone!r}")
+        raise InvalidSchedule(
+            f"timezone must be an IANA name such as 'Europe/Berlin'; found {shown(timezone)}"
+        )
     return Cron(cron, "UTC" if timezone is None else timezone)
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "read_jobs",
     "read_run",
     "read_schedules",
+    "reading",
     "write_job",
     "write_output",
 ]
@@ -99,7 +100,7 @@ def read_run(db: Path, run_id: str) -> tuple[RunStatus, str]:
             raise UnknownRun(run_id)
         return run_status(binding, row), row.machine
 
-    return _reading(db, read)
+    return reading(db, read)
 
 
 def read_counts(db: Path, spec: MachineSpec) -> dict[str, int]:
@@ -109,7 +110,7 @@ def read_counts(db: Path, spec: MachineSpec) -> dict[str, int]:
         found: dict[str, int] = dict(await storage.execute(count_rows(spec)))
         return {state.id: found.get(state.id, 0) for state in spec.states}
 
-    return _reading(db, read)
+    return reading(db, read)
 
 
 def read_schedules(db: Path) -> list[Schedule]:
@@ -121,12 +122,12 @@ def read_schedules(db: Path) -> list[Schedule]:
             found += page
         return found
 
-    return _reading(db, read)
+    return reading(db, read)
 
 
 def read_jobs(db: Path) -> list[JobStatus]:
     """Return the jobs of which something is said, or that have runs waiting; errors as `read_run`."""
-    return _reading(db, lambda storage: Kumofire().bind(db=storage).list_jobs())
+    return reading(db, lambda storage: Kumofire().bind(db=storage).list_jobs())
 
 
 def write_job(db: Path, say: Callable[[Jobs], Awaitable[JobStatus]]) -> JobStatus:
@@ -148,7 +149,13 @@ def _check_exists(db: Path) -> None:
         raise InvalidArgument(f"there is no database {str(db)!r}")
 
 
-def _reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
+def reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
+    """Return what is read of a database file, which is not written.
+
+    Raises:
+        InvalidArgument: there is no such file.
+        StoreError: the file is not a database of this package.
+    """
     return _using(db, read, read_only=True)
 
 

@@ -87,6 +87,7 @@ class WorkerPool:
         log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
         self._binding.wake = on_loop(self._loop, self.wake)  # elsewhere the storage refuses what follows
         self._binding.held = self._held
+        self._binding.full = lambda: len(self.in_flight) >= self._concurrency
         self._upkeep.start()
         try:
             self.wake()
@@ -94,6 +95,7 @@ class WorkerPool:
         finally:
             self._stopped.set()
             self._binding.wake = lambda: None
+            self._binding.full = lambda: False
             self._claim_again.cancel()
 
     def stop(self, *, at_once: bool = False) -> None:

@@ -101,7 +101,7 @@ async def sweep(
         hints: which deadlines count; see `kumofire_fsm.store.moves.RunMoves.sweep`.
         leases_end: asked when the sweep is executed, whether leases that have run out are lost.
     """
-    timed, known, held = Timed(binding.now), list(binding.registry.jobs), binding.held()
+    timed, known, held = Timed(binding.now), list(binding.registry.names), binding.held()
     timing, ended = binding.timing.columns(), True
     limits, turn = binding.limits(), binding.turns.get("sweep", "")
 
@@ -141,7 +141,7 @@ async def _claimed(binding: Binding, rows: Iterable[Row], now: int) -> Claimed:
 
 async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = tuple(Role)) -> list[str]:
     """Return the ids of due runs, to move them one by one."""
-    found = binding.runs.due_ids(now=now, limit=limit, jobs=list(binding.registry.jobs), roles=roles)
+    found = binding.runs.due_ids(now=now, limit=limit, jobs=list(binding.registry.names), roles=roles)
     return [row[0] for row in await binding.storage.execute(found)]
 
 

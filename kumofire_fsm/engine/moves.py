@@ -229,6 +229,11 @@ async def _refusal(binding: Binding, move: Move, cause: Exception | None = None)
     said = f"run {row.id}: {move.event!r}"
     if move.claim is not None and (move.starts, move.claim) != (row.starts, row.claim):
         return LeaseLost(f"{said} came from an attempt that no longer owns it", **facts)
+    if spec.state(row.state) is None:
+        what = (
+            f"the machine {row.machine!r} of this code has no such state; declare it, until no run is in it"
+        )
+        return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}: {what}", **facts)
     if not edges:
         text = ", ".join(legal) or "nothing"
         return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}; legal now: {text}", **facts)

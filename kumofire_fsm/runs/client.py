@@ -16,7 +16,7 @@ from kumofire_fsm.errors import (
     UnknownRun,
 )
 from kumofire_fsm.machines.finding import did_you_mean
-from kumofire_fsm.machines.spec import Actor
+from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
 from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
 from kumofire_fsm.runs.lookup import RunLookup
@@ -24,6 +24,7 @@ from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.values.checks import facts, whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at
 from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
 __all__ = ["RunClient"]
@@ -86,7 +87,7 @@ class RunClient(RunLookup):
         made = []
         given: object = runs
         if not isinstance(given, Iterable):
-            raise InvalidArgument(f"create_many takes a list of NewRun; found {given!r:.200}")
+            raise InvalidArgument(f"create_many takes a list of NewRun; found {type(given).__name__}")
         for place, new in enumerate(runs):
             try:
                 made.append(self._rows.make(new))
@@ -122,7 +123,7 @@ class RunClient(RunLookup):
         """
         given: object = run
         if not isinstance(given, PreparedRun):
-            raise InvalidArgument(f"send_hint takes what prepare_create gave; found {given!r:.200}")
+            raise InvalidArgument(f"send_hint takes what prepare_create gave; found {shown(given)}")
         self._binding.wake()
         due = instant_ms(run.run_at, "run_at")
         if due <= self._binding.now() + self._binding.timing.horizon_ms:
@@ -215,6 +216,9 @@ class RunClient(RunLookup):
         binding = self._binding
         await self._check_event(check_id(run_id), event)
         binding.wake()
+        renamed = binding.registry.renamed()
+        if renamed and self._leaves_settled(event):  # it may take back a dedupe key
+            await binding.storage.execute(binding.runs.adopt([run_id], renamed))
         # Whether one follows is for `startable` to say, and for the deadline of the state that is entered.
         hint_ms = None if binding.queue is None else binding.timing.redeliver_ms
         move = binding.move(run_id, event, next_at=next_at, hint_ms=hint_ms, facts=facts(by=by, note=note))
@@ -244,6 +248,12 @@ class RunClient(RunLookup):
             event=event,
             state=row.state,
             legal=legal,
+        )
+
+    def _leaves_settled(self, event: str) -> bool:
+        specs = self._binding.runs.specs.values()
+        return any(
+            spec.has_role(edge.source, Role.SETTLED) for spec in specs for edge in spec.edges_of(event)
         )
 
     def _done(self, event: str, state: str) -> bool:

@@ -6,17 +6,20 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import HANDLED, Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
+from kumofire_fsm.engine.unknown import unknown_why, unknown_work
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.models import UNREADABLE, RunCounts, RunPage, RunStatus, entries
+from kumofire_fsm.models import UNREADABLE, HistoryEntry, RunCounts, RunPage, RunStatus, UnknownWork, entries
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
-from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.jsontext import first_line, storable
+from kumofire_fsm.values.limits import KEY_LENGTH
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
 __all__ = ["RunLookup", "run_status"]
@@ -29,7 +32,7 @@ _FOREIGN: Final = "="
 
 def _texts(given: object) -> list[object]:
     if not isinstance(given, Iterable):
-        raise InvalidArgument(f"state must be a text or a list of texts; found {given!r}")
+        raise InvalidArgument(f"state must be a text or a list of texts; found {shown(given)}")
     return list(given)
 
 
@@ -89,16 +92,16 @@ class RunLookup:
         states = [state] if isinstance(state, str) else None if state is None else _texts(state)
         known = {s.id for spec in self._binding.runs.specs.values() for s in spec.states}
         for each in states or ():
-            if each not in known:
+            if not isinstance(each, str) or each not in known:
                 raise InvalidArgument(
-                    f"no machine has a state {each!r}; states are {', '.join(sorted(known))}"
+                    f"no machine has a state {shown(each)}; states are {', '.join(sorted(known))}"
                 )
         before = _LAST_ID if cursor is None else _position(cursor)
         if created_before is not None:
             before = min(before, first_id_at(instant_ms(created_before, "created_before")))
         filters = {
             "before": before,
-            "name": name,
+            "names": None if name is None else self._binding.registry.names_of(name),
             "states": states,
             "tag": tag,
             "schedule": schedule_id,
@@ -109,8 +112,8 @@ class RunLookup:
         more = page[-1].id if len(rows) > limit else None
         if page and page[-1].job is None:  # no run: the last one that was looked at
             more = page.pop().id
-        runs = tuple(run_status(self._binding, row) for row in page)
-        return RunPage(runs, None if more is None else _cursor(more))
+        cursor = None if more is None else _cursor(more)
+        return RunPage(tuple(run_status(self._binding, row) for row in page), cursor)
 
     async def count_runs(self, *, name: str | None = None) -> RunCounts:
         """Return how many runs are in each state that has any, of one job or of all.
@@ -120,7 +123,8 @@ class RunLookup:
         """
         if name is not None:
             storable(name, "name")
-        rows = await self._binding.storage.execute(self._binding.runs.count(name))
+        names = None if name is None else self._binding.registry.names_of(name)
+        rows = await self._binding.storage.execute(self._binding.runs.count(names))
         numbers = {state: number for state, number, _ in rows}
         return RunCounts(numbers, frozenset(state for state, _, more in rows if more))
 
@@ -147,12 +151,37 @@ class RunLookup:
                     return status
                 if until is not None and until <= clock.monotonic():
                     raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
+                self._warn_of_a_handler(status)
                 waits.look()
                 await told
             finally:
                 waits.leave(told)
 
+    async def unknown_work(self) -> list[UnknownWork]:
+        """Return overdue runs and schedules that this application does not know, in groups.
+
+        Nothing here will go on with them: their job was renamed or removed, or their state or machine is
+        gone. At most 200 rows of each state are looked at; what is due for less than a minute is left out.
+        """
+        return await unknown_work(self._binding)
+
     # -- inside ---------------------------------------------------------------------------------
+
+    def _warn_of_a_handler(self, awaited: RunStatus) -> None:
+        """Say once in this process that a handler waits for a run for which its worker has no slot."""
+        specs, told = self._binding.runs.specs.values(), self._binding.registry.told
+        waits, key = HANDLED.get(), "a handler waits for a run"
+        if waits is None or key in told or not self._binding.full():
+            return
+        if not any(spec.has_role(awaited.state, Role.LEASED) for spec in specs):
+            told.add(key)
+            run_id = awaited.kumofire_job_run_id
+            log.warning(
+                "the handler of run %s waits for run %s, and its worker has no free slot for it: where all "
+                "handlers wait so, only their timeouts end that; see docs/jobs.md, Runs that wait for runs",
+                waits,
+                run_id,
+            )
 
     async def _known(self, run_id: str) -> RunStatus:
         status = await self.get_status(run_id)
@@ -164,11 +193,13 @@ class RunLookup:
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
     """Return a run as the API shows it; what of its row cannot be shown is named in ``unreadable``."""
     columns = Columns(row)
+    history = columns.read("history", entries, UNREADABLE)
+    settled = is_settled(binding, row.machine, row.state, row.wake_at)
     status = RunStatus(
         kumofire_job_run_id=row.id,
-        name=row.job,
+        name=binding.registry.name_of(row.job),
         state=row.state,
-        settled=is_settled(binding, row.machine, row.state, row.wake_at),
+        settled=settled,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         run_at=columns.moment("run_at"),
@@ -180,12 +211,14 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         schedule_id=row.schedule_id,
         dedupe_key=row.dedupe_key,
         last_error=row.error,
+        error_type=_error_type(row.error, history),
         result=columns.json("result"),
         progress=columns.json("progress"),
         tags=columns.texts("tags"),
-        history=columns.read("history", entries, UNREADABLE),
-        paused=row.slots == 0 and _is_claimable(binding, row),
+        history=history,
         unreadable=tuple(columns.unreadable),
+        unknown=None if settled else unknown_why(binding, row.job, row.machine, row.state),
+        paused=row.slots == 0 and _is_claimable(binding, row),
     )
     if status.unreadable:
         log.error("run %s cannot be read in: %s; it is shown without", row.id, ", ".join(status.unreadable))
@@ -195,3 +228,12 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
 def _is_claimable(binding: Binding, row: RunRow) -> bool:
     spec = binding.runs.specs.get(row.machine)
     return spec is not None and spec.has_role(row.state, Role.CLAIMABLE)
+
+
+def _error_type(error: str | None, history: Sequence[HistoryEntry]) -> str | None:
+    """Return the exception's name with which an error begins, if the latest that is noted is this one."""
+    noted = next((entry.facts["error"] for entry in reversed(history) if "error" in entry.facts), None)
+    beginning = noted.removesuffix("\N{HORIZONTAL ELLIPSIS}") if isinstance(noted, str) else ""
+    if error is None or not beginning or not error.startswith(beginning):
+        return None
+    return first_line(error, KEY_LENGTH).partition(": ")[0]

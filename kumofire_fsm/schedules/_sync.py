@@ -59,10 +59,11 @@ def _by_key(wanted: Sequence[NewSchedule]) -> dict[str, NewSchedule]:
     declared: dict[str, NewSchedule] = {}
     given: object = wanted
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; found {given!r:.200}")
+        raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; found {type(given).__name__}")
     for new in wanted:
         if not isinstance(new, NewSchedule):
-            raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; found {new!r:.200}")
+            found = type(new).__name__
+            raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; one is {found}")
         if declared.setdefault(check_key(new.schedule_key, "schedule_key"), new) is not new:
             raise InvalidArgument(f"two schedules are declared with the key {new.schedule_key!r}")
     return declared

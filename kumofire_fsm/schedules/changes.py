@@ -153,18 +153,20 @@ def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> di
     """
     check_options(changes)
     recurrence = changed_recurrence(stored_object(row.schedule), changes, binding.now())
-    name = changes.get("name", row.job)
-    definition = binding.registry.get(name)
+    definition = binding.registry.get(changes.get("name", row.job))
     payload = row.payload
     if "payload" in changes:
         payload = definition.encode_payload(changes["payload"])
-    elif name != row.job:
+    elif definition is not binding.definition(row.job):
         payload = _payload_for(definition, row)
     both = {"max_attempts", "tags"} <= changes.keys()
     most, tags = (None, ()) if both else stored_template(row)
     shared = template(changes.get("max_attempts", most), changes.get("tags", tags))
     return _move(
-        binding, row, recurrence, _Wanted(name, dump(recurrence.to_json()), shared, payload, row.origin)
+        binding,
+        row,
+        recurrence,
+        _Wanted(definition.name, dump(recurrence.to_json()), shared, payload, row.origin),
     )
 
 
@@ -191,10 +193,9 @@ def next_occurrence(recurrence: Recurrence, made: int, now: int) -> int:
 
 
 def _wanted(binding: Binding, new: NewSchedule, recurrence: Recurrence, origin: str | None) -> _Wanted:
-    payload = binding.registry.get(new.name).encode_payload(new.payload)
-    return _Wanted(
-        new.name, dump(recurrence.to_json()), template(new.max_attempts, new.tags), payload, origin
-    )
+    job = binding.registry.get(new.name)
+    payload, shared = job.encode_payload(new.payload), template(new.max_attempts, new.tags)
+    return _Wanted(job.name, dump(recurrence.to_json()), shared, payload, origin)
 
 
 def _move(

@@ -21,6 +21,7 @@ from kumofire_fsm.schedules.rows import Schedule, run_row, schedule, stored_obje
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key, whole_number
 from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import moment
 
 __all__ = ["ScheduleClient"]
@@ -157,7 +158,7 @@ class ScheduleClient:
             InvalidSchedule: it has no occurrence left.
         """
         if missed not in ("skip", "latest", "all"):
-            raise InvalidArgument(f"missed must be 'skip', 'latest' or 'all'; found {missed!r}")
+            raise InvalidArgument(f"missed must be 'skip', 'latest' or 'all'; found {shown(missed)}")
         place = place_of(schedule_id, schedule_key)
         return schedule(await fire_person(self._binding, place, "resume", missed))
 

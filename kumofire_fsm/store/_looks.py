@@ -24,7 +24,7 @@ _IN_THE_WAY: Final = 1_000
 
 
 def find_sql(columns: Sequence[str]) -> str:
-    """Return the SQL that reads runs, newest first, by name, states, tag, schedule, and ids below a cursor.
+    """Return the SQL that reads runs, newest first, by names, states, tag, schedule, and ids below a cursor.
 
     Where the runs looked at were not enough, a last row tells the id of the last of them, and nothing else.
 
@@ -46,11 +46,11 @@ def find_failed_sql(columns: Sequence[str], *, named: bool) -> str:
 
     Args:
         columns: what is read of a run ``r``; its id first.
-        named: whether they are of one job; else the jobs' failed runs are merged by age.
+        named: whether they are of one job, by all its names; else the jobs' failed runs are merged by age.
     """
     failed = f"d.state = {quoted(FAILED)}"
     first = f"SELECT min(d.job) FROM {RUNS} AS d WHERE {failed}"
-    jobs = "VALUES (?1 ->> '$.name')"
+    jobs = "SELECT value FROM json_each(?1, '$.names')"
     if not named:
         step = f"SELECT (\n  {first} AND d.job > f.job\n)\nFROM f\nWHERE job IS NOT NULL"
         jobs = f"{first}\nUNION ALL\n{step}"
@@ -80,7 +80,7 @@ def _found(looked: str, columns: Sequence[str], row: str) -> str:
     """Return the SELECT of the runs looked at that pass the filters, then of where the look ended."""
     tagged = f"EXISTS (SELECT 1 FROM json_each({row}.tags) WHERE value = ?1 ->> '$.tag')"
     fit = [
-        f"(?1 ->> '$.name' IS NULL OR {row}.job = ?1 ->> '$.name')",
+        f"(?1 ->> '$.names' IS NULL OR {row}.job IN (SELECT value FROM json_each(?1, '$.names')))",
         f"(?1 ->> '$.schedule' IS NULL OR {row}.schedule_id = ?1 ->> '$.schedule')",
         f"(?1 ->> '$.states' IS NULL OR {row}.state IN (SELECT value FROM json_each(?1, '$.states')))",
         f"(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid({row}.tags) THEN\n  {tagged}\nEND)",
@@ -103,7 +103,7 @@ def count_sql(*, named: bool) -> str:
     Args:
         named: whether those of one job are counted.
     """
-    job = "d.job = ?1 ->> '$'" if named else ""
+    job = "d.job IN (SELECT value FROM json_each(?1))" if named else ""
     first = f"SELECT min(d.state) FROM {RUNS} AS d WHERE d.wake_at IS NOT NULL"
     step = f"SELECT (\n  {first} AND d.state > s.state\n)\nFROM s\nWHERE state IS NOT NULL"
     tables = {

@@ -11,6 +11,7 @@ from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.limits import SAFE_INTEGER
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["SqlStatement", "SqlValue", "checked_statements"]
 
@@ -34,7 +35,7 @@ def checked_statements(given: Iterable[SqlStatement]) -> list[Statement]:
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise InvalidArgument(
-            f"a list of statements is needed, each SQL or (SQL, values); found {given!r:.200}"
+            f"a list of statements is needed, each SQL or (SQL, values); found {type(given).__name__}"
         )
     return [_checked(each, place) for place, each in enumerate(given)]
 
@@ -42,14 +43,16 @@ def checked_statements(given: Iterable[SqlStatement]) -> list[Statement]:
 def _checked(given: Any, place: int) -> Statement:
     sql, values = given if isinstance(given, tuple) and len(given) == 2 else (given, ())
     if not isinstance(sql, str):
-        raise InvalidArgument(f"statement {place} must be SQL or (SQL, values); found {given!r:.200}")
+        raise InvalidArgument(f"statement {place} must be SQL or (SQL, values); found {type(given).__name__}")
     if _first_word(storable(sql, f"the SQL of statement {place}")) not in _VERBS:
         raise InvalidArgument(
             f"statement {place} must be one INSERT, UPDATE, DELETE, REPLACE, WITH or SELECT, because it runs "
-            f"inside a transaction with the run's own row; found {sql!r:.200}"
+            f"inside a transaction with the run's own row; found {shown(sql)}"
         )
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-        raise InvalidArgument(f"statement {place}: the values must be a list or tuple; found {values!r:.200}")
+        raise InvalidArgument(
+            f"statement {place}: the values must be a list or tuple; found {type(values).__name__}"
+        )
     return Statement("application", sql, parameters=tuple(_value(each, place) for each in values))
 
 
@@ -81,5 +84,5 @@ def _value(value: Any, place: int) -> str | int | float | None:
         return value
     raise InvalidArgument(
         f"statement {place}: a value must be a text, a finite number that JavaScript holds exactly, a bool "
-        f"or None (hand bytes over as hex text, and write unhex(?)); found {value!r:.200}"
+        f"or None (hand bytes over as hex text, and write unhex(?)); found {type(value).__name__}"
     )

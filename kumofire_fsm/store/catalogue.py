@@ -17,6 +17,7 @@ from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.rows import FAILED, INSERT_COLUMNS, RUNS
 from kumofire_fsm.store.runs import RunStatements, count_rows
 from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.store.unknown import find_unknown
 
 __all__ = ["Entry", "catalogue", "entries_of"]
 
@@ -78,7 +79,7 @@ def _of_runs(specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     yield from _claims(runs)
     yield from _fires(runs, specs)
     yield from _settling(runs, specs)
-    yield from _mending(runs)
+    yield from _mending(runs, specs)
     yield from _reading(runs)
     yield from _controls(specs)
     for spec in specs:
@@ -97,6 +98,11 @@ def _creation(runs: RunStatements) -> Iterator[Entry]:
     yield _entry(
         runs.find_holders([]), "Finds who holds a dedupe key already: in the same batch, where one is given."
     )
+    yield _entry(
+        runs.adopt_keys([]),
+        "Renames the job of who holds it under an earlier name: in the same batch, where a job has aliases.",
+    )
+    yield _entry(runs.adopt([], {}), "The same for runs that are to take a key back: redrive().")
 
 
 def _sweeps(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]:
@@ -158,11 +164,15 @@ def _settling(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Ent
     yield _entry(MOVED_ONE, "Undoes the batch unless the run moved: after the settle of a run with effects.")
 
 
-def _mending(runs: RunStatements) -> Iterator[Entry]:
+def _mending(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     yield _entry(runs.due_ids(**_DUE), "Finds due runs, to move them in halves: once a row was refused.")
     yield _entry(runs.defer([], 0), "Sets refused rows aside until later: after that.")
     yield _entry(
         runs.due_suspect(now=0, jobs=()), "Finds a run that may only start alone: a busy embedded worker."
+    )
+    yield _entry(
+        find_unknown([], specs[0], before=0, look=0, jobs=()),
+        "Counts overdue work that the code does not know: a worker once a minute, a dispatch once an hour.",
     )
     yield _entry(
         runs.next_wake(jobs=[]), "Finds the earliest deadlines: an embedded worker, before it sleeps."

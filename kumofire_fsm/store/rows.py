@@ -145,6 +145,7 @@ class ClaimedRun(NamedTuple):
     scheduled_for: int | None
     schedule_id: str | None
     tags: str | None
+    progress: str | None
     body: str
     """The payload as JSON text."""
 

@@ -94,6 +94,29 @@ class RunStatements(RunMoves):
         columns = ("job", "dedupe_key", "id")
         return Statement("runs.find_holders", sql, dump(list(keys)), columns, reads=True)
 
+    def adopt_keys(self, keys: Sequence[tuple[str, str, str]]) -> Statement:
+        """Rename the job of the runs that hold slots under a job's earlier name: (earlier name, name, key).
+
+        In the batch that creates a run with one of these keys, before it: so each key has one holder.
+        """
+        sql = lines(
+            f"UPDATE OR IGNORE {RUNS} AS r",
+            "SET job = a.value ->> 1",
+            "FROM json_each(?1) AS a",
+            "WHERE r.job = a.value ->> 0 AND r.dedupe_slot = a.value ->> 2",
+        )
+        return Statement("runs.adopt_keys", sql, dump(keys), idempotent=True)
+
+    def adopt(self, ids: Sequence[str], renamed: Mapping[str, str]) -> Statement:
+        """Rename the job of these runs where it has an earlier name: before an event takes a key back."""
+        sql = lines(
+            f"UPDATE OR IGNORE {RUNS} AS r",
+            "SET job = a.value",
+            "FROM json_each(?1, '$.renamed') AS a",
+            "WHERE r.id IN (SELECT value FROM json_each(?1, '$.ids')) AND r.job = a.key",
+        )
+        return Statement("runs.adopt", sql, dump({"ids": ids, "renamed": renamed}), idempotent=True)
+
     # -- look -----------------------------------------------------------------------------------
 
     def read(self, ids: Sequence[str]) -> Statement:
@@ -111,24 +134,24 @@ class RunStatements(RunMoves):
         return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
 
     def find(self, filters: Mapping[str, Any]) -> Statement:
-        """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor.
+        """Read runs, newest first, by names, states, tag, schedule, and ids below a cursor.
 
         A last row that is NULL but for its id says that so many runs were looked at, down to that one.
         """
         if filters.get("states") == [FAILED]:
-            named = filters.get("name") is not None
+            named = filters.get("names") is not None
             key, make = ("find failed", named), lambda: find_failed_sql(_READ, named=named)
         else:
             key, make = ("find", False), lambda: find_sql(_READ)
         sql = self._compiled(key, make)
         return Statement("runs.find", sql, dump(filters), RunRow._fields, reads=True)
 
-    def count(self, name: str | None) -> Statement:
-        """Count runs of one job or of all by state; ``more`` says where there may be more than counted."""
-        named = name is not None
+    def count(self, names: Sequence[str] | None) -> Statement:
+        """Count runs of one job, by all its names, or of all; ``more``: there may be more than counted."""
+        named = names is not None
         sql = self._compiled(("count", named), lambda: count_sql(named=named))
         columns = ("state", "number", "more")
-        argument = dump(name) if named else None
+        argument = dump(names) if named else None
         return Statement("runs.count", sql, argument, columns, reads=True)
 
     def next_wake(self, *, jobs: Iterable[str], limits: Mapping[str, int] | None = None) -> Statement:

@@ -12,12 +12,14 @@ from typing import Any, Final, TypeVar
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
 from kumofire_fsm.values.limits import JSON_DEPTH, SAFE_INTEGER, STATEMENT_BYTES
+from kumofire_fsm.values.printable import shown
 
 __all__ = [
     "argument_bytes",
     "check_json",
     "chunks",
     "cut",
+    "cut_middle",
     "decode",
     "encode",
     "first_line",
@@ -85,6 +87,16 @@ def cut(text: str, limit: int) -> str:
     return raw[: limit - len(mark)].decode("utf-8", "ignore") + mark
 
 
+def cut_middle(text: str, limit: int) -> str:
+    """Return a text of at most ``limit`` bytes of UTF-8: its beginning and its end, where it is longer."""
+    raw = text.replace("\0", "\\0").encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return raw.decode()
+    mark = f"\n... [{len(raw) - limit:,} bytes are cut] ...\n"
+    half = (limit - len(mark)) // 2
+    return raw[:half].decode("utf-8", "ignore") + mark + raw[-half:].decode("utf-8", "ignore")
+
+
 def first_line(text: str, length: int) -> str:
     """Return a text's first line in at most ``length`` characters, with a mark where it was cut."""
     line = text.split("\n", 1)[0]
@@ -104,13 +116,13 @@ def storable(text: object, what: str) -> str:
             functions end a text.
     """
     if not isinstance(text, str):
-        raise InvalidArgument(f"{what} must be a text; found {text!r:.200}")
+        raise InvalidArgument(f"{what} must be a text; found {shown(text)}")
     if "\0" in text:
-        raise InvalidArgument(f"{what} holds a NUL character: {text!r}")
+        raise InvalidArgument(f"{what} holds a NUL character")
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise InvalidArgument(f"{what} holds a lone surrogate: {text!r}") from exc
+        raise InvalidArgument(f"{what} holds a lone surrogate") from exc
     return text
 
 

@@ -7,7 +7,7 @@ A message is never acknowledged away while its run may still need it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -18,6 +18,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import ClaimedRun, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.message import read_message
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.batch import Batch, SettleMode
 from kumofire_fsm.work.budget import Budget
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, conclude, full, without_claim
@@ -53,8 +54,8 @@ async def consume_batch(
     """
     check_options(concurrency, settle)
     listed = getattr(batch, "messages", batch)
-    if not isinstance(listed, Iterable):
-        raise InvalidArgument(f"a batch has messages, or is a list of them; found {batch!r:.200}")
+    if isinstance(listed, (str, bytes, bytearray, Mapping)) or not isinstance(listed, Iterable):
+        raise InvalidArgument(f"a batch has messages, or is a list of them; found {shown(batch)}")
     messages = list(listed)
     first = [_read(message) for message in messages]
     ids = list(dict.fromkeys(each.run_id for each in first if each.run_id is not None))
@@ -131,7 +132,7 @@ def check_options(concurrency: int, settle: SettleMode) -> None:
     """
     whole_number(concurrency, "concurrency", MOST_AT_ONCE)
     if settle not in ("grouped", "each"):
-        raise InvalidArgument(f'settle must be "grouped" or "each"; found {settle!r}')
+        raise InvalidArgument(f'settle must be "grouped" or "each"; found {shown(settle)}')
     if concurrency > 1 and sys.platform == "emscripten" and sys.version_info < (3, 14):
         raise InvalidArgument(
             "concurrency in a Worker needs CPython 3.14, where tasks of one event are safe; set "

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kumofire_fsm.engine.binding import log
 from kumofire_fsm.errors import InvalidArgument, RowUnreadable
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlStatement, checked_statements
 from kumofire_fsm.store.rows import ClaimedRun
 from kumofire_fsm.values.columns import Columns
+from kumofire_fsm.values.jsontext import decode
 from kumofire_fsm.values.owner import forks
 from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.sync import FarJobs, NotedJobs, SyncJobs, far, running_loop, wait_for
@@ -54,6 +56,8 @@ class RunContext:
         "_effects",
         "_jobs",
         "_loop",
+        "_name",
+        "_progress",
         "_run",
         "attempt",
         "canceled",
@@ -64,14 +68,16 @@ class RunContext:
         self,
         run: ClaimedRun,
         *,
+        name: str,
         env: Any,
         jobs: Jobs,
         clock: Callable[[], int],
         beat: Callable[[Any], Coroutine[Any, Any, None]],
     ) -> None:
-        self._run, self._clock, self._beat = run, clock, beat
+        self._run, self._name, self._clock, self._beat = run, name, clock, beat
         self._jobs, self._loop, self._born = jobs, asyncio.get_running_loop(), forks()
         self.attempt = run.attempt
+        self._progress = run.progress
         self.env = env
         self._effects: list[Statement] | None = []
         self.canceled = False
@@ -88,6 +94,19 @@ class RunContext:
         return api
 
     @property
+    def progress(self) -> Any:
+        """What the latest heartbeat that stored any said, of this attempt or one before; None without one."""
+        try:
+            return decode(self._progress)
+        except (ValueError, RecursionError) as exc:
+            log.error("the progress of run %s cannot be read: %s", self._run.id, exc)
+            return None
+
+    def progressed(self, text: str) -> None:
+        """Note what was stored as progress, as JSON text."""
+        self._progress = text
+
+    @property
     def run(self) -> RunFacts:
         """The run's facts.
 
@@ -97,7 +116,7 @@ class RunContext:
         run, columns = self._run, Columns(self._run)
         facts = RunFacts(
             id=run.id,
-            name=run.job,
+            name=self._name,
             run_at=columns.moment("run_at"),
             created_at=columns.moment("created_at"),
             scheduled_for=columns.instant("scheduled_for"),
@@ -118,7 +137,8 @@ class RunContext:
         """Say that the attempt is alive: renew its lease, store progress, learn of a cancellation.
 
         Args:
-            progress: JSON of at most 4 KB, shown by the run's status; None leaves it as it is.
+            progress: JSON of at most 4 KB, shown by the run's status and kept for the next attempt, which
+                reads it as `progress`; None leaves it as it is.
 
         Raises:
             LeaseLost: another attempt owns the run now; stop working on it.

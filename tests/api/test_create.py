@@ -41,6 +41,7 @@ async def test_a_fresh_run_shows_everything_about_itself(kit: Kit) -> None:
             schedule_id=None,
             dedupe_key="k",
             last_error=None,
+            error_type=None,
             result=None,
             progress=None,
             tags=("x", "y"),

@@ -16,6 +16,7 @@ PUBLIC = {
         Kumofire Jobs BoundJobs EmbeddedJobs SyncJobs RunContext PlainContext Transition Disposition Timing
         RunMachine JobMachine diagram
         NewRun NewSchedule PreparedRun Created RunStatus RunCounts JobStatus RunPage HistoryEntry Schedule SyncReport DispatchReport
+        UnknownWork
         Backoff NEVER RetryPolicy Cancel Fail Fire Retry Snooze
         KumofireError DefinitionError InvalidArgument TransitionNotAllowed UnknownRun
     """,

@@ -77,7 +77,11 @@ async def test_a_run_that_failed_before_shows_its_error_until_it_succeeds(kit: K
         (TimeoutError(), 2, "TimeoutError"),
         (StopIteration(3), 2, "RuntimeError: coroutine raised StopIteration"),
         (StopAsyncIteration(), 2, "StopAsyncIteration"),
-        (ExceptionGroup("two", [ValueError(), KeyError()]), 2, "ExceptionGroup: two (2 sub-exceptions)"),
+        (
+            ExceptionGroup("two", [ValueError(), KeyError()]),
+            2,
+            "ExceptionGroup: two (2 sub-exceptions): ValueError; KeyError",
+        ),
         (asyncio.CancelledError(), 2, "RuntimeError: the handler cancelled itself"),
         (Retry(), 2, "Retry: the handler asked for a retry"),
         (Retry("busy"), 2, "Retry: busy"),

@@ -127,6 +127,7 @@ async def every_read(w: Bound) -> None:
         if run_id:  # no call takes an empty one
             await answered(w.jobs.get_status(run_id))
             await answered(w.jobs.wait(run_id, timeout=0))
+    await answered(w.jobs.list_jobs())
     listed, after = [], ""
     while page := await w.jobs.list_schedules(after=after, limit=2):
         listed += [each.id for each in page]

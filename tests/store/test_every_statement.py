@@ -23,7 +23,7 @@ RUN_ROW = dict.fromkeys(INSERT_COLUMNS) | {
     "history": "[]", "payload": "1",
 }  # fmt: skip
 JOB_ROW = JobMachine.fields | {"id": "1", "state": "active", "wake_at": 1, "next_at": 1, "job": "resize"}
-FILTERS = {"before": "x", "name": "a", "schedule": "b", "states": ["ready"], "tag": "t", "limit": 3}
+FILTERS = {"before": "x", "names": ["a"], "schedule": "b", "states": ["ready"], "tag": "t", "limit": 3}
 
 
 def calls() -> dict[str, list[Statement]]:
@@ -35,6 +35,8 @@ def calls() -> dict[str, list[Statement]]:
             RUNS.insert_bodies(k, [("1", "2", None)]) for k in ("payload", "result")
         ],
         "RunStatements.find_holders": [RUNS.find_holders([("resize", "key")])],
+        "RunStatements.adopt_keys": [RUNS.adopt_keys([("old", "resize", "key")])],
+        "RunStatements.adopt": [RUNS.adopt(["1"], {"old": "resize"})],
         "RunStatements.fire": fired,
         "RunStatements.claim": [RUNS.claim(ids, **CLAIM) for ids in (["1"], None)],
         "RunStatements.sweep": [
@@ -45,7 +47,7 @@ def calls() -> dict[str, list[Statement]]:
         "RunStatements.read": [RUNS.read(["1"])],
         "RunStatements.states": [RUNS.states(["1"])],
         "RunStatements.find": [RUNS.find(FILTERS), RUNS.find({"before": "x", "limit": 1})],
-        "RunStatements.count": [RUNS.count("resize"), RUNS.count(None)],
+        "RunStatements.count": [RUNS.count(["resize"]), RUNS.count(None)],
         "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1, jobs=["resize"])],
         "RunStatements.due_suspect": [RUNS.due_suspect(now=1, jobs=["resize"])],
         "RunStatements.next_wake": [RUNS.next_wake(jobs=["a"], limits={"a": 1})],

@@ -154,7 +154,7 @@ def test_who_knows_one_machine_prunes_its_runs_alone(store, number):
     """What the other one means by settled, and whether somebody still needs it, its own code knows."""
     store.register(Reviewed.spec)
     ids = [store.put(spec, "succeeded", finished_at=NOW - 1) for spec in SPECS for _ in range(2)]
-    bodies, pruned = RunStatements([SPECS[number]]).prune(below="z", before=NOW, limit=9)
+    bodies, pruned = RunStatements([SPECS[number]]).prune(below="z", also="z", before=NOW, limit=9)
     store.run(bodies)
     assert sorted(row[0] for row in store.run(pruned)) == ids[2 * number : 2 * number + 2]
 

@@ -50,6 +50,8 @@ def looking(runs):
         "next wake": runs.next_wake(jobs=[]),
         "defer": runs.defer([], 1),
         "find holders": runs.find_holders([]),
+        "adopt keys": runs.adopt_keys([]),
+        "adopt": runs.adopt([], {}),
         "prune bodies": bodies,
         "prune": pruned,
         "insert bodies": runs.insert_bodies("result", []),

@@ -15,7 +15,7 @@ from kumofire_fsm.store.schedules import ScheduleStatements
 
 SQL_BYTES_MAX = 100_000
 RUN, JOB = RunMachine.spec, JobMachine.spec
-FILTERS = {"before": "~", "name": "echo", "schedule": None, "states": ["ready"], "tag": "a", "limit": 5}
+FILTERS = {"before": "~", "names": ["echo"], "schedule": None, "states": ["ready"], "tag": "a", "limit": 5}
 
 
 def app_on(storage):
@@ -43,13 +43,15 @@ def run_statements(jobs):
             runs.insert_bodies(kind, [(row["id"], "1", None)]) for kind in ("payload", "result")
         ],
         "find_holders": [runs.find_holders([("echo", "k")])],
+        "adopt_keys": [runs.adopt_keys([("old", "echo", "k")])],
+        "adopt": [runs.adopt([row["id"]], {"old": "echo"})],
         "read": [runs.read([row["id"]])],
         "states": [runs.states([row["id"]])],
         "find": [
             runs.find(FILTERS),
-            *(runs.find({**FILTERS, "states": ["failed"], "name": name}) for name in ("echo", None)),
+            *(runs.find({**FILTERS, "states": ["failed"], "names": names}) for names in (["echo"], None)),
         ],
-        "count": [runs.count("echo"), runs.count(None)],
+        "count": [runs.count(["echo"]), runs.count(None)],
         "due_ids": [
             runs.due_ids(now=1, limit=5, jobs=["echo"]),
             runs.due_ids(now=1, limit=5, jobs=["echo"], roles=[Role.LEASED]),
