@@ -88,7 +88,7 @@ def _found(looked: str, page: Page, row: str) -> str:
         where(*fit),
         LIMIT,
     )
-    found = page.until_full(f"(\n  {indented(passed)}\n)", "r.id DESC")
+    found = page.until_full(passed)
     counted = f"SELECT min(id) AS id, count(*) AS looked FROM (\n  {indented(looked)}\n)"
     ended = select(
         ["id", *["NULL"] * (len(page.shown) - 1)],

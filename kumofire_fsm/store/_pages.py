@@ -39,16 +39,18 @@ class Page:
         """
         columns = [f"r.{column}" for column in self.columns]
         found = select(columns, f"FROM {table} AS r", condition, f"ORDER BY {order}", LIMIT)
-        return self.until_full(f"(\n  {indented(found)}\n)", order)
+        return self.until_full(found)
 
-    def until_full(self, rows: str, order: str) -> str:
-        """Return the SELECT of few rows in their order, without those after the one that fills ``bytes``."""
-        total = f"sum(\n  {indented(self.size)}\n) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) AS total"
+    def until_full(self, found: str) -> str:
+        """Return the SELECT of what a SELECT found, in its order, without what follows the row that fills it.
+
+        The sizes are added up in the order in which the rows come: to sort them would be to find them all.
+        """
+        total = f"sum(\n  {indented(self.size)}\n) OVER (ROWS UNBOUNDED PRECEDING) AS total"
         columns = [*(f"r.{column}" for column in self.columns), f"{self.size} AS bytes", total]
-        added = select(columns, f"FROM {rows} AS r", f"ORDER BY {order}")
-        return select(
-            self.shown, f"FROM (\n  {indented(added)}\n) AS f", f"WHERE f.total - f.bytes < {_BYTES}"
-        )
+        added = select(columns, f"FROM (\n  {indented(found)}\n) AS r")
+        until = f"WHERE f.total - f.bytes < {_BYTES}"
+        return select(self.shown, f"FROM (\n  {indented(added)}\n) AS f", until)
 
 
 def size_sql(texts: Sequence[str], *beside: str) -> str:

@@ -16,6 +16,8 @@ from kumofire_fsm.engine.halving import or_defer
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.schedules import occurrences
+from kumofire_fsm.values.limits import ERROR_BYTES
 
 
 async def corrupt(w: Bound, run_id: str) -> None:
@@ -237,6 +239,24 @@ async def test_a_broken_schedule_is_suspended_with_its_error_and_others_fire(
         assert shown.last_error
         assert await w.jobs.dispatch() == DispatchReport()
         assert len(await w.jobs.list_schedules()) == neighbours + 1
+
+
+async def test_the_error_of_a_suspended_schedule_is_cut_with_a_mark(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("x" * 100_000)
+
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("none", every=60)
+        monkeypatch.setattr(occurrences, "decide", broken)
+        kit.clock.advance(60)
+        assert (await w.jobs.dispatch()).suspended == 1
+        said = (await w.jobs.get_schedule(made.id)).last_error
+        assert said.startswith("ValueError: xxx")
+        assert said.endswith(" ... [truncated]")
+        assert len(said.encode()) == ERROR_BYTES
 
 
 @pytest.mark.parametrize("neighbours", [0, 3])
