@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from kumofire_fsm.adapters._backup import copy_database, open_to_read
 from kumofire_fsm.adapters._database_thread import DatabaseThread, GroupWork
-from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute
+from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute, make_private
 from kumofire_fsm.adapters._group_commit import (
     Work,
     commit_group,
@@ -30,6 +30,7 @@ from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import InvalidArgument, StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.values.owner import Owner
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["SqliteStorage", "back_up"]
 
@@ -43,7 +44,7 @@ class SqliteStorage:
     """A SQLite file, shared safely with other processes.
 
     Args:
-        path: the file, or ``":memory:"``. Its directory must exist.
+        path: the file, or ``":memory:"``. Its directory must exist; a new file is its owner's alone (0600).
         synchronous: "FULL" survives a power cut; "NORMAL" may then lose the last commits, never
             consistency; "OFF" is for tests.
         read_only: change nothing, not even the file's journal mode; the file must exist.
@@ -60,7 +61,7 @@ class SqliteStorage:
         read_only: bool = False,
     ) -> None:
         if synchronous not in ("FULL", "NORMAL", "OFF"):
-            raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {synchronous!r}")
+            raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {shown(synchronous)}")
         self.path = absolute(path)
         self._file = OpenFile(self.path)
         self._synchronous, self._read_only = synchronous, read_only
@@ -170,6 +171,8 @@ class SqliteStorage:
         if self._read_only:
             return open_to_read(self.path)
         self._file.before_opening()
+        if self.path != MEMORY:
+            make_private(self.path)
         try:
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
         except sqlite3.Error as exc:

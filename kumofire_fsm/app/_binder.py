@@ -26,6 +26,7 @@ from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.limits import D1_STATEMENTS
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
@@ -61,11 +62,12 @@ class Binder:
         env: Any = None,
         timing: Timing | None = None,
         max_statements: int | None = None,
+        clock: Clock | None = None,
     ) -> BoundJobs:
         """Return the API on a database and a queue, for the length of one event.
 
         Args:
-            db: a D1 binding, or a storage such as `SqliteStorage`.
+            db: a D1 binding, or a storage such as `kumofire_fsm.testing.MemoryStorage`.
             queue: a Queue binding, or anything that satisfies `kumofire_fsm.ports.Queue`; without one
                 no hint is sent, and a run starts only where `consume` is called for it.
             env: what handlers find in ``ctx.env``.
@@ -73,6 +75,7 @@ class Binder:
             max_statements: how many statements one `consume_batch` or `dispatch` may send before it leaves
                 the rest to the next; default 45 on D1, whose free plan allows 50 an invocation (the paid
                 plan 1,000), and any number elsewhere.
+            clock: another source of time than the application's, for tests.
 
         Raises:
             BindingError: a binding is missing, or is something else.
@@ -88,7 +91,8 @@ class Binder:
         sends: Queue | None = queue
         if queue is not None and (hasattr(queue, "sendBatch") or not hasattr(queue, "send")):
             sends = CloudflareQueue(queue)
-        return BoundJobs(self.binding(storage, sends, env, timing or (WORKERS if sends else EMBEDDED)))
+        usual = WORKERS if sends else EMBEDDED
+        return BoundJobs(self.binding(storage, sends, env, timing or usual, clock))
 
     def open(
         self,
@@ -127,7 +131,7 @@ class Binder:
     ) -> AsyncIterator[EmbeddedJobs]:
         given: object = path
         if not isinstance(given, (str, Path)) or not str(given):
-            raise InvalidArgument(f"open() needs a file's path, or ':memory:'; found {path!r}")
+            raise InvalidArgument(f"open() needs a file's path, or ':memory:'; found {shown(path)}")
         lease_ms = EMBEDDED.lease_ms if lease is None else duration_ms(lease, "lease", least=100)
         timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
         bound = lambda storage: self.binding(DiagnosingStorage(storage), None, env, timing)  # noqa: E731
@@ -143,14 +147,16 @@ class Binder:
         """
         return InThread(self.open(path, **options))
 
-    def binding(self, db: Storage, queue: Queue | None, env: Any, timing: Timing) -> Binding:
+    def binding(
+        self, db: Storage, queue: Queue | None, env: Any, timing: Timing, clock: Clock | None = None
+    ) -> Binding:
         """Return what `bind` and `open` share."""
         runs, schedules = self.statements()
         binding = Binding(
             registry=self.registry,
             storage=db,
             queue=queue,
-            clock=self._clock,
+            clock=clock or self._clock,
             entropy=self._entropy,
             timing=timing,
             env=env,
@@ -169,7 +175,8 @@ class Binder:
         if self._statements is None or self._statements[0] != registered:
             machines = {RunMachine.spec.name: RunMachine.spec}
             machines |= {spec.name: spec for spec in self.registry.machines()}
-            check_hooks(self.registry.hooks, machines.values(), self.registry.jobs)
+            of_jobs = {name: job.machine for name, job in self.registry.names.items()}
+            check_hooks(self.registry.hooks, of_jobs)
             made = RunStatements(list(machines.values())), ScheduleStatements(JobMachine.spec)
             self._statements = registered, made
         return self._statements[1]

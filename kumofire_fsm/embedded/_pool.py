@@ -78,6 +78,7 @@ class WorkerPool:
         log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
         self._binding.wake = on_loop(self._loop, self.wake)  # elsewhere the storage refuses what follows
         self._binding.held = self._held
+        self._binding.full = lambda: len(self.in_flight) >= self._concurrency
         self._upkeep.start()
         try:
             self.wake()
@@ -85,6 +86,7 @@ class WorkerPool:
         finally:
             self._stopped.set()
             self._binding.wake = lambda: None
+            self._binding.full = lambda: False
             self._claim_again.cancel()
 
     def stop(self, *, at_once: bool = False) -> None:
@@ -241,6 +243,7 @@ class WorkerPool:
             return  # it was left behind, and released
         if ending is not None:
             self._settling.add([ending])
+        self._claim_wanted = self._claim_wanted or self._upkeep.full  # it made room for another of its job
         if not self.in_flight:
             self._quiet.set()
             self._claim_wanted = self._room.leave() or self._claim_wanted

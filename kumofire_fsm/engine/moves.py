@@ -6,7 +6,7 @@ this process is told, hints are sent, and the application's hooks are called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -153,7 +153,12 @@ def _may_change_state(binding: Binding, moves: Sequence[Move]) -> bool:
 
 
 async def follow(
-    binding: Binding, moved: Iterable[Moved], at: int | Mapping[str, int], hint: WantsHint | None = None
+    binding: Binding,
+    moved: Iterable[Moved],
+    at: int | Mapping[str, int],
+    hint: WantsHint | None = None,
+    *,
+    created: Container[str] = (),
 ) -> Hints:
     """Do what follows moves that were committed: tell who waits, send hints, call hooks.
 
@@ -162,6 +167,7 @@ async def follow(
         moved: the runs after their moves; a run that was created counts.
         at: when they were moved, in milliseconds, of all or by id.
         hint: tells for which of them a hint is sent; None for none.
+        created: the ids of those that the statement created.
     """
     hinting = hint is not None and binding.queue is not None
     if not (binding.waiters or binding.registry.hooks or hinting):
@@ -175,7 +181,7 @@ async def follow(
     if hint is not None and hinting:
         hints = await send_hints(binding, [(run.id, run.run_at) for run in moved if hint(binding, run)])
     if binding.registry.hooks and binding.on_moved is not None and moved:
-        await binding.on_moved(moved, at)
+        await binding.on_moved(moved, at, created)
     return hints
 
 
@@ -231,6 +237,11 @@ async def _refusal(binding: Binding, move: Move, cause: Exception | None = None)
     said = f"run {row.id}: {move.event!r}"
     if move.claim is not None and (move.starts, move.claim) != (row.starts, row.claim):
         return LeaseLost(f"{said} came from an attempt that no longer owns it", **facts)
+    if spec.state(row.state) is None:
+        what = (
+            f"the machine {row.machine!r} of this code has no such state; declare it, until no run is in it"
+        )
+        return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}: {what}", **facts)
     if not edges:
         text = ", ".join(legal) or "nothing"
         return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}; legal now: {text}", **facts)

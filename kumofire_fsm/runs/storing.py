@@ -10,7 +10,7 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import enqueued, follow
 from kumofire_fsm.errors import InvalidArgument, RowRefused, SchemaMismatch
 from kumofire_fsm.models import Created
-from kumofire_fsm.runs.creation import NewRow
+from kumofire_fsm.runs.creation import NewRow, adoption
 from kumofire_fsm.store.diagnosis import REGISTER, lacks_edge
 from kumofire_fsm.values.jsontext import chunks
 from kumofire_fsm.values.owner import Owner
@@ -102,6 +102,7 @@ class RunStore:
             statements.append(binding.runs.insert_bodies("payload", bodies))
         if keyed:
             statements.append(binding.runs.find_holders(sorted(keyed)))
+        statements[:0] = adoption(binding, keyed)
         answers = await binding.storage.batch(statements)
         holders = {(job, key): run_id for job, key, run_id in answers[-1]} if keyed else {}
         created = []
@@ -111,7 +112,7 @@ class RunStore:
         fresh = {each.kumofire_job_run_id for each in created if each.is_new}
         made = [row for row in rows if row.id in fresh]
         at = {row.id: row.columns["created_at"] for row in made}
-        await follow(binding, (row.created for row in made), at, enqueued)
+        await follow(binding, (row.created for row in made), at, enqueued, created=at)
         return created
 
 

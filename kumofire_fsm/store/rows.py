@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
-from kumofire_fsm.machines.run import SUSPECT
+from kumofire_fsm.machines.run import SUSPECT, RunMachine
+from kumofire_fsm.machines.spec import Outcome
 
 __all__ = [
     "BODIES",
+    "CONTROLS",
     "EDGES",
+    "FAILED",
     "INSERT_COLUMNS",
     "KIND_COLUMNS",
     "LEFT_OUT",
@@ -28,12 +31,15 @@ __all__ = [
 RUNS: Final = "kumofire_runs"
 BODIES: Final = "kumofire_bodies"
 SCHEDULES: Final = "kumofire_schedules"
+CONTROLS: Final = "kumofire_controls"
 EDGES: Final = "kumofire_edges"
 SCHEMA: Final = "kumofire_schema"
 
 STARTS_ALONE: Final = f"d.suspect >= {SUSPECT}"
 """The condition on a run ``d`` that it may only start where nothing else is under way."""
 
+FAILED: Final = next(each.id for each in RunMachine.spec.states if each.outcome is Outcome.FAILURE)
+"""The state whose runs stand in an index of their own."""
 LEFT_OUT: Final = ""
 """What stands in an answer for a payload or result that was not read; no JSON text is empty."""
 
@@ -53,7 +59,7 @@ class Move(NamedTuple):
     Attributes:
         starts, claim: the fence of an attempt; None where a person or a deadline fires.
         value: a result, an error's text, progress: whatever the event carries.
-        next_at: when the run is due next, as far as the event says so.
+        next_at: when the run is due next; 0, as the machine's default says, where the event does not say.
         hint_ms: after how long the hint that goes along with the move counts as lost; None where none does.
         facts: what the history's entry says beside event, state and time, as JSON.
     """
@@ -64,7 +70,7 @@ class Move(NamedTuple):
     claim: str | None = None
     now: int = 0
     value: str | None = None
-    next_at: int | None = None
+    next_at: int = 0
     facts: str | None = None
     horizon_ms: int = 0
     redeliver_ms: int = 0
@@ -112,6 +118,8 @@ class RunRow(NamedTuple):
     progress: str | None
     tags: str | None
     history: str
+    slots: int | None
+    """How many of its job people let run at once; 0 where it is paused."""
 
     @property
     def starts_alone(self) -> bool:
@@ -138,6 +146,7 @@ class ClaimedRun(NamedTuple):
     scheduled_for: int | None
     schedule_id: str | None
     tags: str | None
+    progress: str | None
     body: str | None
     """The payload as JSON text, or `LEFT_OUT`; None where its row is gone."""
 

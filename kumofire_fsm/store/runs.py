@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -10,12 +10,16 @@ from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
-from kumofire_fsm.store._due import LIMIT, states_with
-from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
-from kumofire_fsm.store._pages import page_sql, size_sql
+from kumofire_fsm.store._due import FREE, places_of, present_sql, states_with
+from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select
+from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
+from kumofire_fsm.store._pages import Page, size_sql
+from kumofire_fsm.store._slots import groups_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
     BODIES,
+    CONTROLS,
+    FAILED,
     INSERT_COLUMNS,
     KIND_COLUMNS,
     OWN_COLUMNS,
@@ -46,30 +50,24 @@ _INSERT: Final = lines(
 
 
 def _shown(row: str) -> list[str]:
-    """Return the columns of a `RunRow`, the result wherever it is stored."""
-    return [result_sql(row, "result") if name == "result" else f"{row}.{name}" for name in RunRow._fields]
+    """Return the columns of a `RunRow`: the result wherever it is stored, and what is said of its job."""
+    slots = f"SELECT iif(c.paused_at IS NULL, c.slots, 0) FROM {CONTROLS} AS c WHERE c.job = {row}.job"
+    special = {"result": result_sql(row, "result"), "slots": f"(\n  {slots}\n) AS slots"}
+    return [special.get(name, f"{row}.{name}") for name in RunRow._fields]
 
 
+_COLUMNS: Final = [name for name in RunRow._fields if name != "slots"]
 _SIZE: Final = size_sql(
     ("error", "progress", "tags", "history"),
     f"CASE WHEN {MOST} IS NULL THEN 0 ELSE coalesce({bytes_sql('r.result')}, 0) + coalesce((\n"
     f"  {indented(body_sql('b.bytes', 'r.id', 'result'))}\n"
     "), 0) END",
 )
-_FIND: Final = page_sql(
-    RUNS,
-    RunRow._fields,
-    _SIZE,
-    where(
-        "r.id < ?1 ->> '$.before'",
-        "(?1 ->> '$.name' IS NULL OR r.job = ?1 ->> '$.name')",
-        "(?1 ->> '$.schedule' IS NULL OR r.schedule_id = ?1 ->> '$.schedule')",
-        "(?1 ->> '$.states' IS NULL OR r.state IN (SELECT value FROM json_each(?1, '$.states')))",
-        "(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid(r.tags) THEN\n"
-        "  EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = ?1 ->> '$.tag')\nEND)",
-    ),
-    order="r.id DESC",
-    shown=[*_shown("f"), "f.total"],
+_PAGE: Final = Page(_COLUMNS, _SIZE, [*_shown("f"), "f.total"])
+_EARLIEST: Final = (
+    f"(\n  SELECT min(d.wake_at) FROM {RUNS} AS d\n"
+    "  WHERE d.state = {row}.state AND d.job = {row}.job AND d.machine = {row}.machine\n"
+    "    AND d.wake_at IS NOT NULL\n)"
 )
 
 
@@ -108,6 +106,29 @@ class RunStatements(RunMoves):
         columns = ("job", "dedupe_key", "id")
         return Statement("runs.find_holders", sql, dump(list(keys)), columns, reads=True)
 
+    def adopt_keys(self, keys: Sequence[tuple[str, str, str]]) -> Statement:
+        """Rename the job of the runs that hold slots under a job's earlier name: (earlier name, name, key).
+
+        In the batch that creates a run with one of these keys, before it: so each key has one holder.
+        """
+        sql = lines(
+            f"UPDATE OR IGNORE {RUNS} AS r",
+            "SET job = a.value ->> 1",
+            "FROM json_each(?1) AS a",
+            "WHERE r.job = a.value ->> 0 AND r.dedupe_slot = a.value ->> 2",
+        )
+        return Statement("runs.adopt_keys", sql, dump(keys), idempotent=True)
+
+    def adopt(self, ids: Sequence[str], renamed: Mapping[str, str]) -> Statement:
+        """Rename the job of these runs where it has an earlier name: before an event takes a key back."""
+        sql = lines(
+            f"UPDATE OR IGNORE {RUNS} AS r",
+            "SET job = a.value",
+            "FROM json_each(?1, '$.renamed') AS a",
+            "WHERE r.id IN (SELECT value FROM json_each(?1, '$.ids')) AND r.job = a.key",
+        )
+        return Statement("runs.adopt", sql, dump({"ids": ids, "renamed": renamed}), idempotent=True)
+
     # -- look -----------------------------------------------------------------------------------
 
     def read(self, ids: Sequence[str], *, results: bool) -> Statement:
@@ -135,31 +156,52 @@ class RunStatements(RunMoves):
         return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
 
     def find(self, filters: Mapping[str, Any], *, results: bool = False) -> Statement:
-        """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor.
+        """Read runs, newest first, by names, states, tag, schedule, and ids below a cursor.
 
-        The answer ends with the row that fills `ANSWER_BYTES`; its last column has the bytes so far.
+        The answer ends with the row that fills `ANSWER_BYTES`; its last column has the bytes so far. A last
+        row that is NULL but for its id says that so many runs were looked at, down to that one.
         """
+        if filters.get("states") == [FAILED]:
+            named = filters.get("names") is not None
+            key, make = ("find failed", named), lambda: find_failed_sql(_PAGE, named=named)
+        else:
+            key, make = ("find", False), lambda: find_sql(_PAGE)
+        sql = self._compiled(key, make)
         bounds = {"bytes": ANSWER_BYTES, "most": ANSWER_BYTES if results else None}
         columns = (*RunRow._fields, "total")
-        return Statement("runs.find", _FIND, dump({**filters, **bounds}), columns, reads=True, scans=True)
+        return Statement("runs.find", sql, dump({**filters, **bounds}), columns, reads=True, scans=True)
 
-    def count(self, name: str | None) -> Statement:
-        """Count runs by machine and state, of one job or of all."""
-        sql = select(
-            ["machine", "state", "count(*) AS number"],
-            f"FROM {RUNS}",
-            "WHERE ?1 ->> '$' IS NULL OR job = ?1 ->> '$'",
-            "GROUP BY machine, state",
+    def count(self, names: Sequence[str] | None) -> Statement:
+        """Count runs of one job, by all its names, or of all; ``more``: there may be more than counted."""
+        named = names is not None
+        sql = self._compiled(("count", named), lambda: count_sql(named=named))
+        columns = ("state", "number", "more")
+        argument = dump(names) if named else None
+        return Statement("runs.count", sql, argument, columns, reads=True, scans=True)
+
+    def next_wake(self, *, jobs: Iterable[str], limits: Mapping[str, int] | None = None) -> Statement:
+        """Find the earliest deadlines: of runs that a consumer here may start, and of all others.
+
+        ``full`` is 1 where runs of a job wait for others of it to end, as its limit is reached.
+        """
+        sql = self._compiled("next wake", self._compile_next_wake)
+        argument = dump({"jobs": dict.fromkeys(jobs), "limits": limits or None})
+        return Statement("runs.next_wake", sql, argument, ("start", "fire", "full"), reads=True)
+
+    def _compile_next_wake(self) -> str:
+        claimable = places_of(self._list, states_with(self._list, Role.CLAIMABLE))
+        waking = {state.id for spec in self._list for state in spec.states if state.wakes}
+        others = places_of(self._list, waking - {state for state, _ in claimable})
+        return lines(
+            common({**groups_sql(self._list, claimable), **present_sql(RUNS, others, "o")}),
+            select(
+                [
+                    f"(SELECT min({_EARLIEST.format(row='g')}) FROM g WHERE {FREE}) AS start",
+                    f"(SELECT min({_EARLIEST.format(row='o')}) FROM o) AS fire",
+                    "EXISTS (SELECT 1 FROM g WHERE most > 0 AND free <= 0) AS full",
+                ]
+            ),
         )
-        columns = ("machine", "state", "number")
-        return Statement("runs.count", sql, dump(name), columns, reads=True, scans=True)
-
-    def next_wake(self) -> Statement:
-        """Find the earliest deadline of runs that a consumer may start, and of all others."""
-        claimable = states_with(self._list, Role.CLAIMABLE)
-        others = sorted({s.id for spec in self._list for s in spec.states if s.wakes} - set(claimable))
-        sql = select([_earliest(claimable, "start"), _earliest(others, "fire")])
-        return Statement("runs.next_wake", sql, None, ("start", "fire"), reads=True)
 
     # -- mend -----------------------------------------------------------------------------------
 
@@ -173,22 +215,14 @@ class RunStatements(RunMoves):
         argument = dump({"ids": ids, "wake_at": wake_at})
         return Statement("runs.defer", sql, argument, idempotent=True)
 
-    def prune(self, *, below: str, before: int, limit: int) -> list[Statement]:
-        """Delete runs that settled before an instant and whose id lies below one, with their bodies."""
+    def prune(self, *, below: str, also: str, before: int, limit: int) -> list[Statement]:
+        """Delete runs that settled before an instant and whose id lies below one, with their bodies.
+
+        ``also`` is another id below that, to look from as well.
+        """
         settled = quoted_list(states_with(self._list, Role.SETTLED))
-        old = select(
-            ["id"],
-            f"FROM {RUNS}",
-            where(
-                "id < ?1 ->> '$.below'",
-                f"state IN ({settled})",
-                f"machine IN ({quoted_list(self.specs)})",
-                "finished_at < ?1 ->> '$.before'",
-            ),
-            "ORDER BY id",
-            LIMIT,
-        )
-        argument = dump({"below": below, "before": before, "limit": limit})
+        old = prunable_sql(settled, quoted_list(self.specs))
+        argument = dump({"below": below, "also": also, "before": before, "limit": limit})
         bodies = f"DELETE FROM {BODIES} WHERE owner IN (\n  {indented(old)}\n)"
         runs = f"DELETE FROM {RUNS} WHERE id IN (\n  {indented(old)}\n)\nRETURNING id"
         return [
@@ -208,10 +242,3 @@ def count_rows(spec: MachineSpec) -> Statement:
     )
     columns = ("state", "number")
     return Statement(f"{spec.name}.count", sql, dump(spec.name), columns, reads=True, scans=True)
-
-
-def _earliest(states: Sequence[str], name: str) -> str:
-    """Return the SQL for the earliest deadline in these states, each read from the index alone."""
-    first = f"SELECT min(d.wake_at) FROM {RUNS} AS d WHERE d.state = s.value AND d.wake_at IS NOT NULL"
-    listing = quoted(dump(list(states)))
-    return f"(\n  SELECT min((\n    {first}\n  )) FROM json_each({listing}) AS s\n) AS {name}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any
 
-from kumofire_fsm.engine.binding import log
+from kumofire_fsm.engine.binding import HANDLED, log
 from kumofire_fsm.engine.moves import fire_one
 from kumofire_fsm.errors import (
     Conflict,
@@ -26,11 +26,10 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
-from kumofire_fsm.signals import Cancel, Fail, Fire, Snooze
 from kumofire_fsm.store.rows import LEFT_OUT
-from kumofire_fsm.values.jsontext import cut, encode
-from kumofire_fsm.values.limits import ERROR_BYTES, PROGRESS_BYTES
-from kumofire_fsm.work._error_text import text_of
+from kumofire_fsm.values.error_text import logged
+from kumofire_fsm.values.jsontext import encode
+from kumofire_fsm.values.limits import PROGRESS_BYTES
 from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.ending import Claim, Ending
 from kumofire_fsm.work.payloads import Payloads
@@ -57,6 +56,7 @@ class Attempt(Claim):
 
     def __post_init__(self) -> None:
         what: dict[str, Any] = {
+            "name": self.definition.name,
             "env": self.binding.env,
             "jobs": self.binding.jobs,
             "clock": self.binding.clock.now,
@@ -93,8 +93,9 @@ class Attempt(Claim):
             ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
         except asyncio.CancelledError as exc:
             ending = self._stopped(exc)
-        except KumofireError:
-            log.exception("run %s: the attempt broke; its lease will run out", self.run.id)
+        except KumofireError as exc:
+            why = logged(exc, ours=True)
+            log.error("run %s: the attempt broke; its lease will run out: %s", self.run.id, why)
             ending = None
         finally:
             self.task = None
@@ -117,23 +118,19 @@ class Attempt(Claim):
             if self.ends_worker(exc):
                 raise
             return self.failed(exc)  # a later deploy may mend it, so it is retried
+        handled = HANDLED.set(self.run.id)
         try:
             value = await _drive(self._call(payload, executor), suspended)
             effects = self.context.close()
         except asyncio.CancelledError as exc:
             return self._stopped(exc)
-        except Snooze as signal:
-            return self.snoozed(signal)
-        except Fire as signal:
-            return self.fired(signal)
-        except Cancel as signal:
-            return self.ending("stop", value=cut(text_of(signal), ERROR_BYTES) or None)
-        except Fail as signal:
-            return self.final(signal)
         except BaseException as exc:
             if self.ends_worker(exc):
                 raise
-            return self.failed(exc)
+            return self.raised(exc)
+        finally:
+            with contextlib.suppress(ValueError):  # what is left behind may be closed in another context
+                HANDLED.reset(handled)
         return self.succeeded(value, effects)
 
     def stop(self, reason: str) -> None:
@@ -156,6 +153,8 @@ class Attempt(Claim):
                 state=self.run.state,
             ) from exc
         self.seen(moved.state)
+        if value is not None:
+            self.context.progressed(value)
 
     def seen(self, state: str) -> None:
         """Note where a heartbeat found the run: another state than the claim's is a request to stop."""

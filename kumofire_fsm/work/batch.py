@@ -41,6 +41,7 @@ class Batch:
         self.dispositions: dict[str, Disposition] = {}
         self._binding, self._budget, self._each = binding, budget, mode == "each"
         self._tasks = HandlerTasks(self._call, concurrency)
+        binding.full = lambda: self._under_way >= concurrency
         self._held: list[Ending] = []
         self._covered = 0  # until when the leases of what is held back hold
         self._bytes = 0  # how many bytes what is held back adds to a statement

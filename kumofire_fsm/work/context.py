@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.engine.binding import log
+from kumofire_fsm.errors import InvalidArgument, RowUnreadable
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlStatement, checked_statements
 from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.values.columns import Columns
+from kumofire_fsm.values.jsontext import decode
 from kumofire_fsm.values.owner import forks
-from kumofire_fsm.values.times import instant, moment
+from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.calls import Call, not_awaited
 from kumofire_fsm.work.sync import FarJobs, NotedJobs, SyncJobs, far, running_loop, wait_for
 
@@ -57,6 +59,8 @@ class RunContext:
         "_forgotten",
         "_jobs",
         "_loop",
+        "_name",
+        "_progress",
         "_run",
         "attempt",
         "canceled",
@@ -67,14 +71,16 @@ class RunContext:
         self,
         run: ClaimedRun,
         *,
+        name: str,
         env: Any,
         jobs: Jobs,
         clock: Callable[[], int],
         beat: Callable[[Any], Coroutine[Any, Any, None]],
     ) -> None:
-        self._run, self._clock, self._beat = run, clock, beat
+        self._run, self._name, self._clock, self._beat = run, name, clock, beat
         self._jobs, self._loop, self._born = jobs, asyncio.get_running_loop(), forks()
         self.attempt = run.attempt
+        self._progress = run.progress
         self.env = env
         self._effects: list[Statement] | None = []
         self._forgotten: list[str] = []
@@ -89,19 +95,40 @@ class RunContext:
         return jobs
 
     @property
+    def progress(self) -> Any:
+        """What the latest heartbeat that stored any said, of this attempt or one before; None without one."""
+        try:
+            return decode(self._progress)
+        except (ValueError, RecursionError) as exc:
+            log.error("the progress of run %s cannot be read: %s", self._run.id, exc)
+            return None
+
+    def progressed(self, text: str) -> None:
+        """Note what was stored as progress, as JSON text."""
+        self._progress = text
+
+    @property
     def run(self) -> RunFacts:
-        """The run's facts."""
-        run = self._run
-        return RunFacts(
+        """The run's facts.
+
+        Raises:
+            RowUnreadable: its row holds what no run can have, such as an instant beyond the calendar.
+        """
+        run, columns = self._run, Columns(self._run)
+        facts = RunFacts(
             id=run.id,
-            name=run.job,
-            run_at=moment(run.run_at),
-            created_at=moment(run.created_at),
-            scheduled_for=instant(run.scheduled_for),
+            name=self._name,
+            run_at=columns.moment("run_at"),
+            created_at=columns.moment("created_at"),
+            scheduled_for=columns.instant("scheduled_for"),
             schedule_id=run.schedule_id,
             max_attempts=run.max_attempts,
-            tags=tuple(json.loads(run.tags)) if run.tags else (),
+            tags=columns.texts("tags"),
         )
+        if columns.unreadable:
+            what = ", ".join(columns.unreadable)
+            raise RowUnreadable(f"run {run.id}: its row holds what cannot be read in {what}; mend the row")
+        return facts
 
     def now(self) -> datetime:
         """Return the time, aware and in UTC, by the clock that the whole package uses."""
@@ -111,7 +138,8 @@ class RunContext:
         """Say that the attempt is alive: renew its lease, store progress, learn of a cancellation.
 
         Args:
-            progress: JSON of at most 4 KB, shown by the run's status; None leaves it as it is.
+            progress: JSON of at most 4 KB, shown by the run's status and kept for the next attempt, which
+                reads it as `progress`; None leaves it as it is.
 
         Raises:
             LeaseLost: another attempt owns the run now; stop working on it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,12 @@ from harness import Bound, Kit, nothing
 
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Timing
+from kumofire_fsm.engine.halving import or_defer
+from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.schedules import occurrences
+from kumofire_fsm.values.limits import ERROR_BYTES
 
 
 async def corrupt(w: Bound, run_id: str) -> None:
@@ -62,6 +68,35 @@ async def test_looking_for_a_broken_run_leaves_runs_of_unknown_jobs_alone(kit: K
         assert [run_id for run_id, _ in w.queue.sent] == [good]
         assert [await w.state(run_id) for run_id in unknown] == ["ready"] * 3
         assert (await w.row(broken))["wake_at"] == kit.clock.now() + 3_600_000
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
+async def test_a_good_row_beside_more_broken_ones_than_there_are_tries_has_its_turn(
+    kit: Kit, last: bool
+) -> None:
+    """Wherever it stands: which rows are halved with which is drawn by lot each time."""
+    items = ["good", *(f"broken {i}" for i in range(20))][:: -1 if last else 1]
+    tried: list[int] = []
+    moved_in: list[int] = []
+
+    async def act(part: Sequence[str]) -> list[tuple[str]]:
+        tried[-1] += 1
+        if any(item != "good" for item in part):
+            raise RowRefused("broken")
+        return [(item,) for item in part]
+
+    def defer(ids: Sequence[str], until: int) -> Statement:
+        return w.jobs._binding.runs.defer(ids, until)
+
+    async with kit.bound() as w:
+        for tick in range(60):  # the broken ones come back each time, as if others followed them
+            tried.append(0)
+            what: dict[str, Any] = {"what": "rows", "id_of": str, "defer": defer, "tries": 8}
+            rows = await or_defer(w.jobs._binding, act, items, **what)
+            assert rows in ([], [("good",)])
+            moved_in += [tick] * len(rows)
+    assert max(tried) <= 8
+    assert 1 < len(moved_in) < 60, "now and then"
 
 
 async def test_a_broken_run_in_a_batch_is_not_started_and_the_others_are(kit: Kit) -> None:
@@ -204,6 +239,24 @@ async def test_a_broken_schedule_is_suspended_with_its_error_and_others_fire(
         assert shown.last_error
         assert await w.jobs.dispatch() == DispatchReport()
         assert len(await w.jobs.list_schedules()) == neighbours + 1
+
+
+async def test_the_error_of_a_suspended_schedule_is_cut_with_a_mark(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("x" * 100_000)
+
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("none", every=60)
+        monkeypatch.setattr(occurrences, "decide", broken)
+        kit.clock.advance(60)
+        assert (await w.jobs.dispatch()).suspended == 1
+        said = (await w.jobs.get_schedule(made.id)).last_error
+        assert said.startswith("ValueError: xxx")
+        assert said.endswith(" ... [truncated]")
+        assert len(said.encode()) == ERROR_BYTES
 
 
 @pytest.mark.parametrize("neighbours", [0, 3])

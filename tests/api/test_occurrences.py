@@ -165,7 +165,8 @@ async def test_a_schedule_without_a_next_occurrence_ends_with_its_last_run(kit: 
     kit.job("echo")(echo)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, every=60)
-        await w.sql("""UPDATE kumofire_schedules SET schedule = '{"cron":"0 0 30 2 *","timezone":"UTC"}'""")
+        until = f'{{"every_ms":60000,"anchor_ms":0,"end_at":{kit.clock.now() + 60_000}}}'
+        await w.sql("UPDATE kumofire_schedules SET schedule = ?", until)
         kit.clock.advance(60)
         assert (await w.jobs.dispatch()).made == 1
         shown = await w.jobs.get_schedule(made.id)

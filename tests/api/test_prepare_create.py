@@ -181,7 +181,7 @@ async def test_what_create_refuses_is_refused(kit: Kit) -> None:
             w.jobs.prepare_create("number", "text")
         with pytest.raises(InvalidArgument):
             w.jobs.prepare_create("number", 1, dedupe="active")
-        with pytest.raises(TypeError, match="colour"):
+        with pytest.raises(InvalidArgument, match="colour"):
             w.jobs.prepare_create("number", 1, colour="red")
 
 

@@ -18,7 +18,7 @@ from kumofire_fsm.store.schema import VERSION, migrate
 FILE = ("--sqlite", "jobs.db")
 CONFLICT = (
     "the state 'approval' of the machine 'approved' has a deadline, and had none when it was registered, on which "
-    "older code and stored runs rely; give the state another name, and later remove the old one (--contract)"
+    "older code and stored runs rely; give the state another name, and retire the old one (retired=True)"
 )
 
 

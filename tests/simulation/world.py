@@ -192,13 +192,16 @@ class World(Calls):
         self.note(actor, str(action))
 
     def end_schedules(self) -> None:
-        """Begin a client that ends all schedules, none of which may be overdue by now."""
+        """Begin a client that ends all schedules, none of which may be overdue by now, and resumes all jobs."""
         self.monitor.schedules.check_overdue(self.monitor.jobs.values(), self.now)
 
         async def end(jobs: Any, _: Actor) -> None:
             for each in await jobs.list_schedules():
                 if each.next_at is not None:
                     await jobs.end_schedule(each.id)
+            for job in await jobs.list_jobs():
+                if job.paused_at is not None:
+                    await jobs.resume_job(job.name)
 
         self.spawn("client", 0, end)
 

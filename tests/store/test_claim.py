@@ -150,6 +150,14 @@ def test_an_idle_scan_starts_a_suspect_run_before_older_healthy_ones(store, clai
     assert set(claim(alone=True, limit=5)) == set(healthy)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_lost_suspect_is_within_a_scans_limit_although_more_older_runs_wait(store, claim, alone):
+    """So it has its turn where work never ends; while others are under way it takes no place of theirs."""
+    healthy = [store.put(RUN, "ready", wake_at=NOW - 900 + i) for i in range(5)]
+    suspect = store.put(RUN, "retrying", suspect=2, wake_at=NOW - 100)
+    assert set(claim(alone=alone, limit=3)) == ({suspect} if alone else set(healthy[:3]))
+
+
 def test_an_idle_scan_for_one_run_is_alone(store, claim):
     row_id = store.put(RUN, "ready")
     claim(alone=True, limit=1)

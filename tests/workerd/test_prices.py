@@ -107,6 +107,18 @@ PRICES = {
         "create 100": Price(1, 200, 1),
         "redeliver 100": Price(2, 200, 1),
     },
+    "test_a_paused_and_a_limited_job": {
+        "pause": Price(2, 1),
+        "create while paused": Price(1, 2, 1),
+        "consume while paused": Price(2, 0),
+        "tick while paused": Price(2, 0),
+        "resume": Price(2, 1),
+        "limit": Price(2, 1),
+        "create within a limit": Price(1, 6, 1),
+        "consume within a limit": Price(2, 9),
+        # Two rounds of a claim and a settle, and a look at those that had to wait.
+        "consume beyond a limit": Price(5, 18),
+    },
     "test_pruning": {
         "create 100": Price(1, 200, 1),
         "consume 100": Price(5, 300),
