@@ -21,11 +21,14 @@ from kumofire_fsm.models import (
     Created,
     DispatchReport,
     HistoryEntry,
+    JobStatus,
     NewRun,
     NewSchedule,
+    RunCounts,
     RunPage,
     RunStatus,
     SyncReport,
+    UnknownWork,
 )
 from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.runs.creation import PreparedRun
@@ -56,6 +59,7 @@ __all__ = [
     "HistoryEntry",
     "InvalidArgument",
     "JobMachine",
+    "JobStatus",
     "Jobs",
     "Kumofire",
     "KumofireError",
@@ -66,6 +70,7 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "RunContext",
+    "RunCounts",
     "RunMachine",
     "RunPage",
     "RunStatus",
@@ -77,6 +82,7 @@ __all__ = [
     "Transition",
     "TransitionNotAllowed",
     "UnknownRun",
+    "UnknownWork",
     "diagram",
 ]
 

@@ -42,17 +42,35 @@ CREATE TABLE kumofire_runs (
 ) STRICT, WITHOUT ROWID;
 
 -- wake_at is NULL exactly when nothing is to happen by itself, so settled runs cost no index entry.
-CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, wake_at) WHERE wake_at IS NOT NULL;
+-- By state and job: what one job waits with costs no other job, and no process that does not know it, anything.
+CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, job, machine, wake_at) WHERE wake_at IS NOT NULL;
+-- What people and workers look for among many, in indexes that only such rows pay for: what failed, and runs that
+-- may only start alone.
+CREATE INDEX kumofire_runs_failed ON kumofire_runs (state, job) WHERE state = 'failed';
+CREATE INDEX kumofire_runs_suspect ON kumofire_runs (wake_at) WHERE suspect >= 2;
 -- A dedupe key stands in dedupe_slot for ever, or until the run settles.
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
 
--- Payloads ('payload') and results ('result') too large for the hot row.
+-- Payloads ('payload') and results ('result') too large for the hot row. Their size stands before them, so that it
+-- is read without them.
 CREATE TABLE kumofire_bodies (
   owner TEXT NOT NULL,
   kind TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
   body TEXT NOT NULL,
   PRIMARY KEY (owner, kind)
+) STRICT, WITHOUT ROWID;
+
+-- What people say of a job by its name, whichever processes know it: whether it is paused (and since when), and
+-- how many of its runs may be leased at once (NULL: as the code says).
+CREATE TABLE kumofire_controls (
+  job TEXT PRIMARY KEY NOT NULL,
+  paused_at INTEGER,
+  slots INTEGER,
+  said_by TEXT,
+  note TEXT,
+  updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Schedules: recurring jobs. made and skipped count occurrences, origin says who declared it, if code did.
@@ -82,7 +100,7 @@ CREATE TABLE kumofire_schedules (
   history TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX kumofire_schedules_wake ON kumofire_schedules (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX kumofire_schedules_wake ON kumofire_schedules (state, job, machine, wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_schedules_key ON kumofire_schedules (schedule_key) WHERE schedule_key IS NOT NULL;
 CREATE INDEX kumofire_schedules_origin ON kumofire_schedules (origin) WHERE origin IS NOT NULL;
 

@@ -54,9 +54,10 @@ def commit_group(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool
     try:
         _in_transaction(db, group, patient=patient)
     except sqlite3.Error as exc:
+        again = _reads_anything(db, exc)
         if not patient:
             raise HandOver from exc
-        if len(group) == 1:
+        if len(group) == 1 and not again:
             raise translate(exc) from exc
         for each in group:
             each.error = None
@@ -73,8 +74,10 @@ def _in_transaction(db: sqlite3.Connection, group: Sequence[Work], *, patient: b
             try:
                 each.rows = each.run(db)
             except sqlite3.Error as exc:
-                # A full disk or an I/O error has rolled everything back; what was broken off is done anew.
-                if not db.in_transaction or _code(exc) == sqlite3.SQLITE_INTERRUPT:
+                # A full disk or an I/O error has rolled everything back. What was broken off is done anew,
+                # and so is what was written without an answer, because that could not be read.
+                undone = _code(exc) == sqlite3.SQLITE_INTERRUPT or _is_undecodable(exc)
+                if not db.in_transaction or undone:
                     raise
                 each.error = translate(exc)
             except sqlite3.Warning as exc:  # of several statements in one, on Python 3.11
@@ -96,7 +99,12 @@ def read_each(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -
     """
 
     def read(each: Work) -> None:
-        each.rows = each.run(db)
+        try:
+            each.rows = each.run(db)
+        except sqlite3.OperationalError as exc:
+            if not _reads_anything(db, exc):
+                raise
+            each.rows = each.run(db)
 
     for each in group:
         try:
@@ -110,6 +118,26 @@ def read_each(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -
             each.error = translate(exc)
         except StoreError as exc:
             each.error = exc
+
+
+def _is_undecodable(exc: sqlite3.Error) -> bool:
+    return "Could not decode to UTF-8" in str(exc)
+
+
+def _reads_anything(db: sqlite3.Connection, exc: sqlite3.Error) -> bool:
+    """Have a connection read from now on what is no UTF-8; return whether that is what an error was about.
+
+    SQLite keeps any bytes as a text, also for another writer who encodes otherwise. One such text would make
+    every answer fail that it is in. As on D1, each wrong byte is read as a mark.
+    """
+    if not _is_undecodable(exc):
+        return False
+    db.text_factory = _marked  # not from the beginning: it costs more than Python's own
+    return True
+
+
+def _marked(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def in_savepoint(db: sqlite3.Connection, function: Callable[[sqlite3.Connection], T]) -> T:

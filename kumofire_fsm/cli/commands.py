@@ -12,11 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from kumofire_fsm import __version__
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import backup_command, format_of, read_counts, read_run, write_output
+from kumofire_fsm.cli.jobs import jobs
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.machine_sql import machine_sql_command
 from kumofire_fsm.cli.migrate import migrate_command
+from kumofire_fsm.cli.overview import status_command
 from kumofire_fsm.cli.schedules import schedules
 from kumofire_fsm.cli.status import status_json, status_text
 from kumofire_fsm.cli.worker import work
@@ -24,6 +27,7 @@ from kumofire_fsm.drawing import diagram
 from kumofire_fsm.errors import InvalidArgument, KumofireError
 from kumofire_fsm.machines import Lifecycle
 from kumofire_fsm.store.schema import VERSION
+from kumofire_fsm.values.printable import one_line
 
 __all__ = ["run"]
 
@@ -36,6 +40,7 @@ cli = typer.Typer(
 )
 cli.command("migrate")(migrate_command)
 cli.command("backup")(backup_command)
+cli.command("status")(status_command)
 machine.command("sql")(machine_sql_command)
 cli.add_typer(machine)
 runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
@@ -44,6 +49,7 @@ cli.add_typer(runs, name="runs")
 Database = Annotated[Path, typer.Option(help="The SQLite file; it is only read.")]
 Machine = Annotated[str, typer.Option(help="The lifecycle of the run: RunMachine, or MODULE:CLASS.")]
 cli.add_typer(schedules, name="schedules")
+cli.add_typer(jobs, name="jobs")
 
 
 def run() -> None:
@@ -51,13 +57,13 @@ def run() -> None:
     try:
         cli()
     except KumofireError as exc:
-        typer.echo(f"kumofire: {exc}", err=True)
+        echo(f"kumofire: {exc}", err=True)
         sys.exit(2)
 
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"kumofire_fsm {__version__} (schema {VERSION}, SQLite {sqlite3.sqlite_version})")
+        echo(f"kumofire_fsm {__version__} (schema {VERSION}, SQLite {sqlite3.sqlite_version})")
         raise typer.Exit
 
 
@@ -137,8 +143,8 @@ def show_command(
                 f"{lifecycle.spec.name!r}; to draw it, name its class: --machine MODULE:CLASS"
             )
         options: dict[str, Any] = {"format": format_of(picture), "path": status.history}
-        write_output(_drawn(lifecycle, title=f"{status.name}: {run_id}", **options), picture)
-    typer.echo(status_json(status) if as_json else status_text(status))
+        write_output(_drawn(lifecycle, title=f"{one_line(status.name)}: {run_id}", **options), picture)
+    echo(status_json(status) if as_json else status_text(status))
 
 
 def _drawn(lifecycle: type[Lifecycle], **options: Any) -> str | bytes:
@@ -147,5 +153,5 @@ def _drawn(lifecycle: type[Lifecycle], **options: Any) -> str | bytes:
         warnings.simplefilter("always")
         drawn: str | bytes = diagram(lifecycle, **options)
     for each in said:
-        typer.echo(f"kumofire: warning: {each.message}", err=True)
+        echo(f"kumofire: warning: {each.message}", err=True)
     return drawn

@@ -14,10 +14,12 @@ from kumofire_fsm.calendar.rules import Cron, preview
 from kumofire_fsm.calendar.sentence import describe
 from kumofire_fsm.calendar.wall_times import next_wall
 from kumofire_fsm.calendar.zones import Change, find_zone, offset_at, offset_or_change
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import read_schedules
 from kumofire_fsm.cli.loading import load_app
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.models import SyncReport
+from kumofire_fsm.values.printable import one_line
 from kumofire_fsm.values.times import instant_ms, moment
 
 __all__ = ["clock_note", "schedules"]
@@ -47,13 +49,13 @@ def preview_command(
     cron = Cron(expression, tz)
     cron.check()
     crontab, zone = parse_crontab(expression), find_zone(tz)
-    typer.echo(f"{describe(crontab)} ({tz})")
-    typer.echo(f"{'local':<31}{'UTC':<24}note")
+    echo(f"{describe(crontab)} ({tz})")
+    echo(f"{'local':<31}{'UTC':<24}note")
     for at in preview(cron, _after(start, zone), count):
         local = moment(at).astimezone(zone)
         note = clock_note(crontab, zone, at // 1000)
         line = f"{local:%a} {local.isoformat(' '):<27}{moment(at):%Y-%m-%d %H:%M:%S}     {note}"
-        typer.echo(line.rstrip())
+        echo(line.rstrip())
 
 
 @schedules.command("list")
@@ -63,7 +65,9 @@ def list_command(db: Database) -> None:
         next_at = "-" if each.next_at is None else f"{each.next_at:%Y-%m-%d %H:%M:%S}"
         rule = each.cron or each.every or each.at
         zone = f" {each.timezone}" if each.timezone else ""
-        typer.echo(f"{each.state:<10}{next_at:<21}{each.schedule_key or each.id}  {each.name}  {rule}{zone}")
+        broken = f"  (unreadable: {', '.join(each.unreadable)})" if each.unreadable else ""
+        which = f"{each.schedule_key or each.id}  {each.name}  {rule}{zone}{broken}"
+        echo(one_line(f"{each.state:<10}{next_at:<21}{which}"))
 
 
 @schedules.command("sync")
@@ -77,7 +81,7 @@ def sync_command(
         report: SyncReport = jobs.sync_schedules()
     for what in ("created", "changed", "ended", "unchanged"):
         for key in getattr(report, what):
-            typer.echo(f"{what:<11}{key}")
+            echo(f"{what:<11}{key}")
 
 
 def clock_note(crontab: Crontab, zone: ZoneInfo, at: int) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.definitions import Definition, Registry
 from kumofire_fsm.errors import InvalidArgument
@@ -14,10 +15,13 @@ from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.store.rows import Move, Moved
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.values.printable import shown
 
-__all__ = ["EMBEDDED", "WORKERS", "Binding", "Timing", "log"]
+__all__ = ["EMBEDDED", "HANDLED", "WORKERS", "Binding", "Timing", "log"]
 
 log = logging.getLogger("kumofire_fsm")
+HANDLED: Final[ContextVar[str | None]] = ContextVar("kumofire_handled", default=None)
+"""The id of the run whose handler this code is called by; None outside of handlers."""
 
 OnMoved = Callable[[Sequence[Moved], int | Mapping[str, int], Container[str]], Awaitable[None]]
 
@@ -50,7 +54,7 @@ class Timing:
             least = 1 if name == "lease_ms" else 0
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
             if not whole and not (name == "lease_ms" and value is None):
-                raise InvalidArgument(f"{name} must be a whole number of milliseconds; found {value!r:.50}")
+                raise InvalidArgument(f"{name} must be a whole number of milliseconds; found {shown(value)}")
 
     def columns(self) -> dict[str, int]:
         """Return what deadlines may name, as the statements want it."""
@@ -91,6 +95,10 @@ class Binding:
     """Calls the application's hooks for runs that were moved, when, and which of them were created."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
+    turns: dict[str, str] = field(default_factory=dict)
+    """For claims and sweeps, the job that was served last: the next look begins with its successor."""
+    full: Callable[[], bool] = lambda: False
+    """Whether a worker in this process has no slot for another handler."""
     held: Callable[[], Sequence[str]] = tuple
     """Gives the runs that a worker in this process owns: no sweep of this process takes them."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
@@ -109,12 +117,17 @@ class Binding:
         return Move(run_id, event, now=at, **self._durations, **what)  # type: ignore[arg-type]
 
     def leases(self) -> dict[str, tuple[int, int]]:
-        """Return for each job (how long an attempt may last, how long its lease is)."""
-        return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.jobs.items()}
+        """Return for each name of a job (how long an attempt may last, how long its lease is)."""
+        return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.names.items()}
+
+    def limits(self) -> dict[str, int]:
+        """Return for each job that declares a limit how many of its runs may be leased at once."""
+        names = self.registry.names.items()
+        return {name: job.limit for name, job in names if job.limit is not None}
 
     def definition(self, name: str) -> Definition | None:
         """Return the job of that name, or None where it is not known here."""
-        return self.registry.jobs.get(name)
+        return self.registry.names.get(name)
 
     def tell_settled(self, run_ids: Iterable[str]) -> None:
         """Wake whoever waits in this process for these runs."""

@@ -180,7 +180,6 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
             "shared": "1 - alone",
             "started_at": "now",
             "timeout_at": "now + timeout_ms",
-            "progress": "None",
         },
         doc="A consumer claims it: a fresh claim and a lease, and one attempt more.",
     )

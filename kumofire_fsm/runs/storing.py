@@ -10,7 +10,7 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import enqueued, follow
 from kumofire_fsm.errors import InvalidArgument, RowRefused, SchemaMismatch
 from kumofire_fsm.models import Created
-from kumofire_fsm.runs.creation import NewRow
+from kumofire_fsm.runs.creation import NewRow, adoption
 from kumofire_fsm.store.diagnosis import REGISTER, lacks_edge
 from kumofire_fsm.values.jsontext import chunks
 from kumofire_fsm.values.owner import Owner
@@ -102,6 +102,7 @@ class RunStore:
             statements.append(binding.runs.insert_bodies("payload", bodies))
         if keyed:
             statements.append(binding.runs.find_holders(sorted(keyed)))
+        statements[:0] = adoption(binding, keyed)
         answers = await binding.storage.batch(statements)
         holders = {(job, key): run_id for job, key, run_id in answers[-1]} if keyed else {}
         created = []

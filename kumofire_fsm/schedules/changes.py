@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
@@ -17,16 +16,26 @@ from kumofire_fsm.calendar.options import (
 )
 from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, recurrence_from_json
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.errors import InvalidArgument, InvalidSchedule
+from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.errors import InvalidArgument, InvalidPayload, InvalidSchedule
 from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.models import NewSchedule
-from kumofire_fsm.schedules.rows import stored_object, template
+from kumofire_fsm.schedules.rows import stored_object, stored_template, template
 from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.ids import new_id
 
-__all__ = ["ScheduleOptions", "change", "declare", "declared", "new_row", "next_occurrence", "over"]
+__all__ = [
+    "ScheduleOptions",
+    "change",
+    "declare",
+    "declared",
+    "is_enabled",
+    "new_row",
+    "next_occurrence",
+    "over",
+]
 
 _CHANGES: Final = frozenset({field.name for field in fields(NewSchedule)} - {"schedule_key"})
 
@@ -36,6 +45,7 @@ class ScheduleOptions(RecurrenceOptions, total=False):
 
     max_attempts: int | None
     tags: Sequence[str] | None
+    enabled: bool | None
 
 
 class _Wanted(NamedTuple):
@@ -71,7 +81,7 @@ def check_options(given: Iterable[str]) -> None:
 
 
 def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) -> dict[str, Any]:
-    """Return the row of a new recurring job.
+    """Return the row of a new recurring job; one that is not enabled has as ``then`` the move that pauses it.
 
     Raises:
         UnknownJob, InvalidPayload, InvalidArgument, TooLarge: it cannot be stored.
@@ -82,7 +92,7 @@ def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) ->
     key = None if new.schedule_key is None else check_key(new.schedule_key, "schedule_key")
     wanted = _wanted(binding, new, recurrence, origin)
     first = next_occurrence(recurrence, 0, now)
-    return {
+    row = {
         **spec.fields,
         **wanted._asdict(),
         "id": new_id(now, binding.entropy),
@@ -94,6 +104,20 @@ def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) ->
         "updated_at": now,
         "history": dump([["create", spec.initial.id, now]]),
     }
+    if is_enabled(new.enabled) is False:
+        row["then"] = {"id": row["id"], "event": "pause", "revision": row["revision"], "now": now}
+    return row
+
+
+def is_enabled(given: object) -> bool | None:
+    """Return whether a job is to be enabled; None where that is not said.
+
+    Raises:
+        InvalidArgument: it is something else.
+    """
+    if given is not None and not isinstance(given, bool):
+        raise InvalidArgument(f"enabled must be True or False; found {given!r:.200}")
+    return given
 
 
 def over(binding: Binding, new: NewSchedule) -> bool:
@@ -129,20 +153,31 @@ def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> di
     """
     check_options(changes)
     recurrence = changed_recurrence(stored_object(row.schedule), changes, binding.now())
-    common = stored_object(row.template)
-    name = changes.get("name", row.job)
-    definition = binding.registry.get(name)
+    definition = binding.registry.get(changes.get("name", row.job))
     payload = row.payload
     if "payload" in changes:
         payload = definition.encode_payload(changes["payload"])
-    elif name != row.job:
-        payload = definition.encode_payload(json.loads(row.payload or "null"))
-    shared = template(
-        changes.get("max_attempts", common.get("max_attempts")), changes.get("tags", common.get("tags"))
-    )
+    elif definition is not binding.definition(row.job):
+        payload = _payload_for(definition, row)
+    both = {"max_attempts", "tags"} <= changes.keys()
+    most, tags = (None, ()) if both else stored_template(row)
+    shared = template(changes.get("max_attempts", most), changes.get("tags", tags))
     return _move(
-        binding, row, recurrence, _Wanted(name, dump(recurrence.to_json()), shared, payload, row.origin)
+        binding,
+        row,
+        recurrence,
+        _Wanted(definition.name, dump(recurrence.to_json()), shared, payload, row.origin),
     )
+
+
+def _payload_for(definition: Definition, row: ScheduleRow) -> str:
+    """Return a schedule's payload for the handler of another job."""
+    try:
+        value = definition.decode_payload(row.payload or "null")
+    except (ValueError, RecursionError) as exc:
+        said = f"the payload of schedule {row.id} does not fit {definition.name!r}; give one with the change"
+        raise InvalidPayload(said) from exc
+    return definition.encode_payload(value)
 
 
 def next_occurrence(recurrence: Recurrence, made: int, now: int) -> int:
@@ -158,10 +193,9 @@ def next_occurrence(recurrence: Recurrence, made: int, now: int) -> int:
 
 
 def _wanted(binding: Binding, new: NewSchedule, recurrence: Recurrence, origin: str | None) -> _Wanted:
-    payload = binding.registry.get(new.name).encode_payload(new.payload)
-    return _Wanted(
-        new.name, dump(recurrence.to_json()), template(new.max_attempts, new.tags), payload, origin
-    )
+    job = binding.registry.get(new.name)
+    payload, shared = job.encode_payload(new.payload), template(new.max_attempts, new.tags)
+    return _Wanted(job.name, dump(recurrence.to_json()), shared, payload, origin)
 
 
 def _move(

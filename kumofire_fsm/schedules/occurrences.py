@@ -17,9 +17,9 @@ from kumofire_fsm.runs.creation import NewRow, RowMaker
 from kumofire_fsm.schedules.rows import run_row
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.store.schedules import ScheduleRow
+from kumofire_fsm.values.error_text import error_line, error_text
 from kumofire_fsm.values.ids import new_token
-from kumofire_fsm.values.jsontext import cut
-from kumofire_fsm.values.limits import ERROR_BYTES
+from kumofire_fsm.values.times import LAST_MS
 
 __all__ = ["ScheduleReport", "advance_due_schedules"]
 
@@ -57,7 +57,7 @@ class _Runs(NamedTuple):
 
 async def advance_due_schedules(binding: Binding, *, limit: int) -> ScheduleReport:
     """Advance what is due and create its runs; a job whose row cannot be evaluated is suspended."""
-    known = list(binding.registry.jobs)
+    known = list(binding.registry.names)
     statement = binding.schedules.due(now=binding.now(), limit=limit + 1, jobs=known)
     found = await binding.storage.execute(statement)
     if not found:
@@ -88,8 +88,8 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
         try:
             more = _decided(binding, makers, job, _unsettled(binding, latest), now, room, runs)
         except Exception as exc:  # whatever is wrong with one row stops no other
-            log.error("recurring job %s is suspended: %s", job.id, exc)
-            more = {"event": "suspend", "value": cut(f"{type(exc).__name__}: {exc}", ERROR_BYTES)}
+            log.error("recurring job %s is suspended: %s", job.id, error_line(exc))
+            more = {"event": "suspend", "value": error_text(exc)}
         moves[job.id] = {**move, **more, "token": token}
     events = sorted({move["event"] for move in moves.values()})
     statements = [binding.schedules.fire(events, list(moves.values()))]
@@ -158,7 +158,7 @@ def _run(
     binding: Binding, makers: RowMaker, job: ScheduleRow, recurrence: Recurrence, at: int, now: int
 ) -> dict[str, Any]:
     """Return the run of one occurrence."""
-    run_at = at + jitter_delay_ms(job.id, at, recurrence.jitter_ms)
+    run_at = min(at + jitter_delay_ms(job.id, at, recurrence.jitter_ms), LAST_MS)
     row = run_row(makers, binding.registry.get(job.job), job, run_at, now)
     row["scheduled_for"] = at
     return row

@@ -145,7 +145,12 @@ def found_version(ask: Ask) -> int:
             f"the database has schema {version}, which serves code for schema {serves} and newer; this "
             f"code is for schema {VERSION}; upgrade it: pip install --upgrade kumofire_fsm"
         )
-    return int(version or 0)
+    if version is None or version < 1:
+        raise StoreError(
+            f"the table {SCHEMA!r} says that the database has schema {version}, of which there is none; "
+            "restore a backup"
+        )
+    return int(version)
 
 
 def applied_by_wrangler(ask: Ask) -> list[str]:

@@ -107,6 +107,51 @@ def test_a_failing_statement_fails_its_caller_alone(path, things, stored):
     assert commits == 1
 
 
+LATER = "REFERENCES things (name) DEFERRABLE INITIALLY DEFERRED"
+"""What is broken by this is told by the COMMIT, and not by the statement."""
+
+
+@pytest.mark.parametrize("culprit", [0, 1, 2])
+def test_a_commit_that_fails_for_one_caller_is_told_to_that_one_alone(path, things, stored, other, culprit):
+    other.execute(f"CREATE TABLE needs (thing TEXT {LATER})")
+
+    async def scenario() -> tuple[list[object], int]:
+        async with things.opened(path) as storage:
+            calls = [
+                storage.execute(Statement("needs", "INSERT INTO needs VALUES ('nothing') RETURNING thing"))
+                if place == culprit
+                else storage.execute(things.put(f"{place}"))
+                for place in range(3)
+            ]
+            return await asyncio.gather(*calls, return_exceptions=True), storage.group_commits
+
+    answers, _ = asyncio.run(scenario())
+    assert type(answers[culprit]) is RowRefused
+    assert [a for a in answers if a is not answers[culprit]] == [
+        [(f"{i}",)] for i in range(3) if i != culprit
+    ]
+    assert stored() == [f"{i}" for i in range(3) if i != culprit]
+    assert other.execute("SELECT count(*) FROM needs").fetchone() == (0,)
+
+
+def test_what_a_caller_did_alone_is_done_once_although_its_commit_fails(path, things, other):
+    """Its statements are not tried a second time: a function may do more than write rows."""
+    other.execute(f"CREATE TABLE needs (thing TEXT {LATER})")
+    calls: list[int] = []
+
+    def insert(db: sqlite3.Connection) -> None:
+        calls.append(1)
+        db.execute("INSERT INTO needs VALUES ('nothing')")
+
+    async def scenario() -> None:
+        async with things.opened(path) as storage:
+            with pytest.raises(RowRefused):
+                await storage.call(insert)
+
+    asyncio.run(scenario())
+    assert calls == [1]
+
+
 def test_a_statement_that_fails_at_its_last_row_leaves_none_of_its_rows(path, things, stored):
     many = "INSERT INTO things (name, size) SELECT value, 1 - value FROM json_each('[0, 1, 2]')"
 

@@ -49,12 +49,14 @@ class Lives:
     Attributes:
         owner: for each (run, claim) the actor whose statement took it; a claim may take several runs.
         lease: for each (run, claim) until when it holds, as the database last said.
+        starts_left: for each run how often it may still be started; see `simulation.attempts`.
     """
 
     def __init__(self, found: Found) -> None:
         self._found = found
         self.owner: dict[tuple[str, str | None], Actor] = {}
         self.lease: dict[tuple[str, str | None], int] = {}
+        self.starts_left: dict[str, int] = {}
         self.shortened: dict[tuple[str, str | None], int] = {}
         """Leases that a cancellation has cut, which their holder does not know until its next heartbeat."""
         self.sent: set[tuple[str, str]] = set()
