@@ -13,7 +13,6 @@ from kumofire_fsm.store.rows import RUNS, SCHEDULES, dump
 __all__ = ["find_unknown"]
 
 _COLUMNS: Final = ("kind", "job", "machine", "state", "number", "since")
-_BEFORE: Final = "?1 ->> '$.before'"
 
 
 def find_unknown(
@@ -21,71 +20,72 @@ def find_unknown(
 ) -> Statement:
     """Count the overdue runs and schedules whose job, machine or state is not known, in groups.
 
-    It looks at the ``look`` rows of each state whose deadline passed first, before an instant: what nobody
-    moves becomes the oldest, and a long backlog costs no more.
+    It steps over the index from group to group (state, job, machine), and reads rows of unknown groups only.
 
     Args:
         specs: the machines of runs that are known.
         schedules: the machine of schedules.
         before: since when a row must be due.
-        look: how many rows of a state at most.
+        look: how many rows of a group are counted at most.
         jobs: every name under which a job is known.
     """
     known = [(s.name, state.id, state.role is Role.CLAIMABLE) for s in specs for state in s.states]
-    waking = [state.id for state in schedules.states if state.wakes]
-    argument = dump({"before": before, "look": look, "jobs": list(jobs), "known": known, "waking": waking})
+    known += [(schedules.name, state.id, state.wakes) for state in schedules.states]
+    argument = dump({"before": before, "look": look, "jobs": list(jobs), "known": known})
     return Statement("runs.find_unknown", _FIND, argument, _COLUMNS, reads=True)
 
 
-def _group(kind: str) -> list[str]:
-    return [
-        f"'{kind}' AS kind", "d.job AS job", "d.machine AS machine", "d.state AS state",
-        "count(*) AS number", "min(d.wake_at) AS since",
-    ]  # fmt: skip
-
-
-_NEXT_STATE: Final = f"SELECT min(state) FROM {RUNS} WHERE wake_at IS NOT NULL"
-_STATES: Final = lines(
-    "WITH RECURSIVE s(state) AS (",
-    f"  {_NEXT_STATE}",
-    "  UNION ALL",
-    f"  SELECT ({_NEXT_STATE} AND state > s.state)",
-    "  FROM s WHERE s.state IS NOT NULL",
-    ")",
-    "SELECT state FROM s WHERE state IS NOT NULL",
-)
-_OLDEST: Final = select(
-    ["e.id"],
-    f"FROM {RUNS} AS e",
-    where("e.state = s.state", f"e.wake_at <= {_BEFORE}"),
-    "ORDER BY e.wake_at",
-    "LIMIT ?1 ->> '$.look'",
-)
-_KNOWN_JOB: Final = "d.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
+_MOST_GROUPS: Final = 2000
+"""So many groups are stepped over at most."""
+_GROUP: Final = ("state", "job", "machine")
+_ORDER: Final = "ORDER BY state, job, machine\nLIMIT 1"
 _KNOWN: Final = lines(
     "SELECT 1 FROM json_each(?1, '$.known') AS k",
-    "WHERE k.value ->> 0 = d.machine",
-    "  AND k.value ->> 1 = d.state",
-    f"  AND (NOT k.value ->> 2 OR {_KNOWN_JOB})",
+    "WHERE k.value ->> 0 = p.machine",
+    "  AND k.value ->> 1 = p.state",
+    "  AND (NOT k.value ->> 2 OR p.job IN (SELECT value FROM json_each(?1, '$.jobs')))",
 )
-_OF_RUNS: Final = select(
-    _group("runs"),
-    f"FROM (\n  {indented(_STATES)}\n) AS s",
-    f"CROSS JOIN {RUNS} AS d ON d.id IN (\n  {indented(_OLDEST)}\n)",
-    f"WHERE NOT EXISTS (\n  {indented(_KNOWN)}\n)",
-    "GROUP BY d.job, d.machine, d.state",
+
+
+def _groups(table: str) -> str:
+    """Return ``p``: each (state, job, machine) in which a deadline runs, at one look-up of the index."""
+    first = select(_GROUP, f"FROM {table}", "WHERE wake_at IS NOT NULL", _ORDER)
+    # Compared as a row, the three would read all that stands before them in the state.
+    same, next_one = [f"d.{name} = p.{name}" for name in _GROUP], [f"d.{name} > p.{name}" for name in _GROUP]
+    each = [
+        select(["d.id"], f"FROM {table} AS d", where("d.wake_at IS NOT NULL", *same[:i], next_one[i]), _ORDER)
+        for i in (2, 1, 0)
+    ]
+    following = "coalesce(\n  " + ",\n  ".join(f"(\n    {indented(text, 4)}\n  )" for text in each) + "\n)"
+    step = select([f"n.{name}" for name in _GROUP], f"FROM p CROSS JOIN {table} AS n ON n.id = {following}")
+    union = lines(f"SELECT * FROM (\n  {indented(first)}\n)", "UNION ALL", step, f"LIMIT {_MOST_GROUPS}")
+    return f"WITH RECURSIVE p(state, job, machine) AS (\n  {indented(union)}\n)"
+
+
+def _unknown(kind: str, table: str) -> str:
+    """Return the groups of a table that are not known, with how many overdue rows each has, and the first."""
+    due = where(
+        *(f"d.{name} = p.{name}" for name in _GROUP),
+        "d.wake_at <= ?1 ->> '$.before'",
+    )
+    counted = lines(f"SELECT 1 FROM {table} AS d", due, "LIMIT ?1 ->> '$.look'")
+    oldest = lines(f"SELECT min(d.wake_at) FROM {table} AS d", due)
+    found = lines(
+        _groups(table),
+        select(
+            [
+                f"'{kind}' AS kind",
+                *(f"p.{name}" for name in ("job", "machine", "state")),
+                f"(SELECT count(*) FROM (\n  {indented(counted)}\n)) AS number",
+                f"(\n  {indented(oldest)}\n) AS since",
+            ],
+            "FROM p",
+            f"WHERE NOT EXISTS (\n  {indented(_KNOWN)}\n)",
+        ),
+    )
+    return lines("SELECT * FROM (", f"  {indented(found)}", ")", "WHERE since IS NOT NULL")
+
+
+_FIND: Final = lines(
+    _unknown("runs", RUNS), "UNION ALL", _unknown("schedules", SCHEDULES), "ORDER BY since, job, state"
 )
-_DUE: Final = select(
-    ["job", "machine", "state", "wake_at"],
-    f"FROM {SCHEDULES}",
-    where("state IN (SELECT value FROM json_each(?1, '$.waking'))", f"wake_at <= {_BEFORE}"),
-    "ORDER BY wake_at",
-    "LIMIT ?1 ->> '$.look'",
-)
-_OF_SCHEDULES: Final = select(
-    _group("schedules"),
-    f"FROM (\n  {indented(_DUE)}\n) AS d",
-    f"WHERE NOT {_KNOWN_JOB}",
-    "GROUP BY d.job, d.machine, d.state",
-)
-_FIND: Final = lines(_OF_RUNS, "UNION ALL", _OF_SCHEDULES, "ORDER BY since, job, state")
