@@ -122,6 +122,8 @@ class RunStatus:
             alone: the "job", the "machine" or the "state"; None where it knows all.
         unreadable: the columns of its row that hold what cannot be shown, as another writer may leave them:
             an instant is the nearest that can, a history one entry that says so, and all else is empty.
+        result: what the handler returned; None also where there is none, or it was left out.
+        result_left_out: whether there is a result that a list was not asked for; `get_status` reads it.
     """
 
     kumofire_job_run_id: str
@@ -148,6 +150,7 @@ class RunStatus:
     paused: bool = False
     """Whether it waits because its job is paused."""
     unreadable: tuple[str, ...] = ()
+    result_left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

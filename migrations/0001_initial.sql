@@ -52,10 +52,12 @@ CREATE INDEX kumofire_runs_suspect ON kumofire_runs (wake_at) WHERE suspect >= 2
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
 
--- Payloads ('payload') and results ('result') too large for the hot row.
+-- Payloads ('payload') and results ('result') too large for the hot row. Their size stands before them, so that it
+-- is read without them.
 CREATE TABLE kumofire_bodies (
   owner TEXT NOT NULL,
   kind TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
   body TEXT NOT NULL,
   PRIMARY KEY (owner, kind)
 ) STRICT, WITHOUT ROWID;

@@ -13,14 +13,15 @@ from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import UNREADABLE, HistoryEntry, RunCounts, RunPage, RunStatus, UnknownWork, entries
 from kumofire_fsm.runs._waits import Waits
-from kumofire_fsm.store.rows import RunRow
+from kumofire_fsm.store.rows import LEFT_OUT, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
 from kumofire_fsm.values.jsontext import first_line, storable
-from kumofire_fsm.values.limits import KEY_LENGTH
+from kumofire_fsm.values.limits import ANSWER_BYTES, KEY_LENGTH
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
+from kumofire_fsm.values.turns import in_turns
 
 __all__ = ["RunLookup", "run_status"]
 
@@ -57,7 +58,7 @@ class RunLookup:
 
     async def get_status(self, run_id: str) -> RunStatus | None:
         """Return a run as it is now, or None when no run has this id."""
-        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
+        row = (await read_runs(self._binding, [check_id(run_id)], results=True)).get(run_id)
         return None if row is None else run_status(self._binding, row)
 
     async def list_runs(
@@ -70,22 +71,29 @@ class RunLookup:
         created_before: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        results: bool = False,
     ) -> RunPage:
         """Return runs, newest first.
 
         A page looks at 10,000 runs at most (of those that failed, if these alone are asked for): where
         filters match few, it may hold fewer runs than ``limit``, even none, and its cursor leads on.
+        A page ends early with the run that fills it: about 4 MB of results, errors and histories. Go on while
+        there is a cursor.
 
         Args:
             name, state, tag, schedule_id: what to filter by; several states may be given.
             created_before: an aware datetime.
             cursor: what the page before gave.
             limit: 1 to 500 runs.
+            results: whether to read their results, which are left out otherwise.
 
         Raises:
             InvalidArgument: a state that no machine has, or a limit out of range.
         """
         whole_number(limit, "limit", 500)
+        given: object = results
+        if not isinstance(given, bool):
+            raise InvalidArgument(f"results must be True or False; found {results!r:.200}")
         for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
             if text is not None:
                 storable(text, what)
@@ -107,13 +115,15 @@ class RunLookup:
             "schedule": schedule_id,
             "limit": limit + 1,
         }
-        rows = await self._binding.storage.execute(self._binding.runs.find(filters))
-        page = [RunRow(*row) for row in rows[:limit]]
+        rows = await self._binding.storage.execute(self._binding.runs.find(filters, results=results))
+        page = [RunRow(*row) for *row, _ in rows[:limit]]
         more = page[-1].id if len(rows) > limit else None
         if page and page[-1].job is None:  # no run: the last one that was looked at
             more = page.pop().id
-        runs = tuple(run_status(self._binding, row) for row in page)
-        return RunPage(runs, None if more is None else _cursor(more))
+        if page and rows[len(page) - 1][-1] >= ANSWER_BYTES:  # the answer is full
+            more = page[-1].id
+        runs = await in_turns(page, lambda row: run_status(self._binding, row))
+        return RunPage(tuple(runs), None if more is None else _cursor(more))
 
     async def count_runs(self, *, name: str | None = None) -> RunCounts:
         """Return how many runs are in each state that has any, of one job or of all.
@@ -194,7 +204,7 @@ class RunLookup:
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
     """Return a run as the API shows it; what of its row cannot be shown is named in ``unreadable``."""
-    columns = Columns(row)
+    columns, left_out = Columns(row), row.result == LEFT_OUT
     history = columns.read("history", entries, UNREADABLE)
     settled = is_settled(binding, row.machine, row.state, row.wake_at)
     status = RunStatus(
@@ -214,10 +224,11 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         dedupe_key=row.dedupe_key,
         last_error=row.error,
         error_type=_error_type(row.error, history),
-        result=columns.json("result"),
+        result=None if left_out else columns.json("result"),
         progress=columns.json("progress"),
         tags=columns.texts("tags"),
         history=history,
+        result_left_out=left_out,
         unreadable=tuple(columns.unreadable),
         unknown=None if settled else unknown_why(binding, row.job, row.machine, row.state),
         paused=row.slots == 0 and _is_claimable(binding, row),

@@ -13,6 +13,9 @@ from kumofire_fsm.store.rows import RUNS, SCHEDULES, dump
 __all__ = ["find_unknown"]
 
 _COLUMNS: Final = ("kind", "job", "machine", "state", "number", "since")
+_MOST_GROUPS: Final = 2_000
+"""So many groups are stepped over at most."""
+_BEFORE: Final = "?1 ->> '$.before'"
 
 
 def find_unknown(
@@ -20,7 +23,8 @@ def find_unknown(
 ) -> Statement:
     """Count the overdue runs and schedules whose job, machine or state is not known, in groups.
 
-    It steps over the index from group to group (state, job, machine), and reads rows of unknown groups only.
+    The groups that have a deadline are found by its index, and of each that is not known up to ``look`` rows
+    are counted: what is known costs nothing, however much of it waits.
 
     Args:
         specs: the machines of runs that are known.
@@ -30,62 +34,67 @@ def find_unknown(
         jobs: every name under which a job is known.
     """
     known = [(s.name, state.id, state.role is Role.CLAIMABLE) for s in specs for state in s.states]
-    known += [(schedules.name, state.id, state.wakes) for state in schedules.states]
-    argument = dump({"before": before, "look": look, "jobs": list(jobs), "known": known})
+    waking = [state.id for state in schedules.states if state.wakes]
+    argument = dump({"before": before, "look": look, "jobs": list(jobs), "known": known, "waking": waking})
     return Statement("runs.find_unknown", _FIND, argument, _COLUMNS, reads=True)
 
 
-_MOST_GROUPS: Final = 2000
-"""So many groups are stepped over at most."""
-_GROUP: Final = ("state", "job", "machine")
-_ORDER: Final = "ORDER BY state, job, machine\nLIMIT 1"
+def _of(kind: str, table: str, unknown: str) -> str:
+    """Return the SELECT of the overdue groups of a table that are not known, by its index of deadlines."""
+    first = lines(
+        f"SELECT d.id FROM {table} AS d",
+        "WHERE d.wake_at IS NOT NULL{also}",
+        "ORDER BY d.state, d.job, d.machine\nLIMIT 1",
+    )
+    # A step at a time: compared as one value, all rows of a group would be passed over one by one.
+    beyond = (
+        "\n  AND d.state = g.state AND d.job = g.job AND d.machine > g.machine",
+        "\n  AND d.state = g.state AND d.job > g.job",
+        "\n  AND d.state > g.state",
+    )
+    steps = ",\n".join(f"(\n  {indented(first.format(also=also))}\n)" for also in beyond)
+    groups = lines(
+        "WITH RECURSIVE g(state, job, machine) AS (",
+        f"  SELECT d.state, d.job, d.machine FROM {table} AS d WHERE d.id = (",
+        f"    {indented(first.format(also=''), 4)}",
+        "  )",
+        "  UNION ALL",
+        f"  SELECT n.state, n.job, n.machine FROM g CROSS JOIN {table} AS n ON n.id = coalesce(",
+        f"    {indented(steps, 4)}",
+        "  )",
+        f"  LIMIT {_MOST_GROUPS}",
+        ")",
+        f"SELECT state, job, machine FROM g\nWHERE {indented(unknown)}",
+    )
+    due = where("e.state = g.state", "e.job = g.job", "e.machine = g.machine", f"e.wake_at <= {_BEFORE}")
+    rows = select(["1"], f"FROM {table} AS e", due, "LIMIT ?1 ->> '$.look'")
+    counted = f"SELECT count(*) FROM (\n  {indented(rows)}\n)"
+    since = f"SELECT min(e.wake_at) FROM {table} AS e\n{due}"
+    found = select(
+        [
+            f"'{kind}' AS kind",
+            "g.job AS job",
+            "g.machine AS machine",
+            "g.state AS state",
+            f"(\n  {indented(counted)}\n) AS number",
+            f"(\n  {indented(since)}\n) AS since",
+        ],
+        f"FROM (\n  {indented(groups)}\n) AS g",
+    )
+    return f"SELECT * FROM (\n  {indented(found)}\n) WHERE number > 0"
+
+
+_KNOWN_JOB: Final = "g.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
 _KNOWN: Final = lines(
     "SELECT 1 FROM json_each(?1, '$.known') AS k",
-    "WHERE k.value ->> 0 = p.machine",
-    "  AND k.value ->> 1 = p.state",
-    "  AND (NOT k.value ->> 2 OR p.job IN (SELECT value FROM json_each(?1, '$.jobs')))",
+    "WHERE k.value ->> 0 = g.machine",
+    "  AND k.value ->> 1 = g.state",
+    f"  AND (NOT k.value ->> 2 OR {_KNOWN_JOB})",
 )
-
-
-def _groups(table: str) -> str:
-    """Return ``p``: each (state, job, machine) in which a deadline runs, at one look-up of the index."""
-    first = select(_GROUP, f"FROM {table}", "WHERE wake_at IS NOT NULL", _ORDER)
-    # Compared as a row, the three would read all that stands before them in the state.
-    same, next_one = [f"d.{name} = p.{name}" for name in _GROUP], [f"d.{name} > p.{name}" for name in _GROUP]
-    each = [
-        select(["d.id"], f"FROM {table} AS d", where("d.wake_at IS NOT NULL", *same[:i], next_one[i]), _ORDER)
-        for i in (2, 1, 0)
-    ]
-    following = "coalesce(\n  " + ",\n  ".join(f"(\n    {indented(text, 4)}\n  )" for text in each) + "\n)"
-    step = select([f"n.{name}" for name in _GROUP], f"FROM p CROSS JOIN {table} AS n ON n.id = {following}")
-    union = lines(f"SELECT * FROM (\n  {indented(first)}\n)", "UNION ALL", step, f"LIMIT {_MOST_GROUPS}")
-    return f"WITH RECURSIVE p(state, job, machine) AS (\n  {indented(union)}\n)"
-
-
-def _unknown(kind: str, table: str) -> str:
-    """Return the groups of a table that are not known, with how many overdue rows each has, and the first."""
-    due = where(
-        *(f"d.{name} = p.{name}" for name in _GROUP),
-        "d.wake_at <= ?1 ->> '$.before'",
-    )
-    counted = lines(f"SELECT 1 FROM {table} AS d", due, "LIMIT ?1 ->> '$.look'")
-    oldest = lines(f"SELECT min(d.wake_at) FROM {table} AS d", due)
-    found = lines(
-        _groups(table),
-        select(
-            [
-                f"'{kind}' AS kind",
-                *(f"p.{name}" for name in ("job", "machine", "state")),
-                f"(SELECT count(*) FROM (\n  {indented(counted)}\n)) AS number",
-                f"(\n  {indented(oldest)}\n) AS since",
-            ],
-            "FROM p",
-            f"WHERE NOT EXISTS (\n  {indented(_KNOWN)}\n)",
-        ),
-    )
-    return lines("SELECT * FROM (", f"  {indented(found)}", ")", "WHERE since IS NOT NULL")
-
-
+_WAKING: Final = "g.state IN (SELECT value FROM json_each(?1, '$.waking'))"
 _FIND: Final = lines(
-    _unknown("runs", RUNS), "UNION ALL", _unknown("schedules", SCHEDULES), "ORDER BY since, job, state"
+    _of("runs", RUNS, f"NOT EXISTS (\n  {indented(_KNOWN)}\n)"),
+    "UNION ALL",
+    _of("schedules", SCHEDULES, f"{_WAKING} AND NOT {_KNOWN_JOB}"),
+    "ORDER BY since, job, state",
 )
