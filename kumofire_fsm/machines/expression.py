@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kumofire_fsm.machines.operators import OPERATORS, Scalar, Takes, Type
 
@@ -144,8 +145,9 @@ def _only(expression: Expression) -> Expression:
 _FUNCTIONS = frozenset({"least", "greatest", "when"})
 
 
+@lru_cache(1024)
 def parse(text: str) -> Expression:
-    """Return the expression that ``text`` spells.
+    """Return the expression that ``text`` spells; edges repeat each other's, and none is ever changed.
 
     The language is Python's for integers, texts, None, names, ``+ - * <<``, comparisons,
     ``is None``, ``and or not``, and the functions ``least(a, b)`` and ``greatest(a, b)``, which
