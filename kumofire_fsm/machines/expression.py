@@ -119,17 +119,27 @@ class Call:
 
     def sql(self, resolve: Callable[[str], str]) -> str:
         """Return the operation as SQLite text, with no more brackets than it needs."""
+        if (only := _only(self)) is not self:
+            return only.sql(resolve)
         operator, first = OPERATORS[self.operator], self.arguments[0]
         if self.operator == "Not" and isinstance(first, Call) and first.operator == "is_none":
             return first.sql(resolve).removesuffix("NULL") + "NOT NULL"
         texts = []
-        for place, argument in enumerate(self.arguments):
+        for place, argument in enumerate(map(_only, self.arguments)):
             inner = argument.operator if isinstance(argument, Call) else None
             texts.append(operator.bracketed(argument.sql(resolve), inner, place))
         return operator.sql(*texts)
 
 
 Expression = Literal | Name | Call
+
+
+def _only(expression: Expression) -> Expression:
+    """Return what ``least`` or ``greatest`` gives where one argument is None; else the expression."""
+    match expression:
+        case Call("least" | "greatest", (Literal(None), other) | (other, Literal(None))):
+            return _only(other)
+    return expression
 
 
 _FUNCTIONS = frozenset({"least", "greatest", "when"})

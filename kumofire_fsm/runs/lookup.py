@@ -45,7 +45,7 @@ def _cursor(last_id: str) -> str:
 def _position(cursor: str) -> str:
     """Return the id after which a page begins."""
     if not is_id(cursor) and not cursor.startswith(_FOREIGN):
-        raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
+        raise InvalidArgument(f"cursor must be what the page before gave; found {shown(cursor)}")
     return cursor.removeprefix(_FOREIGN)
 
 
@@ -178,7 +178,7 @@ class RunLookup:
         """Return overdue runs and schedules that this application does not know, in groups.
 
         Nothing here will go on with them: their job was renamed or removed, or their state or machine is
-        gone. At most 200 rows of each state are looked at; what is due for less than a minute is left out.
+        gone. Up to 200 of a group are counted; what is due for less than a minute is left out.
         """
         return await unknown_work(self._binding)
 
