@@ -153,8 +153,9 @@ class WorkerPool:
         return self._failed
 
     def _held(self) -> list[str]:
+        under_way = (each.run.id for each in self.in_flight.values() if not each.is_over)
         unsettled = chain(self._failed, self._endings, *self._settling)
-        return [*(each.run.id for each in self.in_flight.values()), *(each.move.id for each in unsettled)]
+        return [*under_way, *(each.move.id for each in unsettled)]
 
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone; one that was stopped, and goes on, is left behind."""

@@ -163,6 +163,13 @@ def _mending(runs: RunStatements) -> Iterator[Entry]:
         runs.due_suspect(now=0, jobs=()), "Finds a run that may only start alone: a busy embedded worker."
     )
     yield _entry(runs.next_wake(), "Finds the earliest deadlines: an embedded worker, before it sleeps.")
+    yield _entry(
+        runs.far_leases(after=0, jobs=(), limit=0),
+        "Finds leases longer than any: an embedded worker, hourly and once the clock was set.",
+    )
+    yield _entry(
+        runs.far_ids(above="", limit=0), "Finds runs that were created by a clock that was ahead: after that."
+    )
 
 
 def _reading(runs: RunStatements) -> Iterator[Entry]:

@@ -19,6 +19,7 @@ __all__ = [
     "SCHEMA",
     "STARTS_ALONE",
     "ClaimedRun",
+    "FarLease",
     "Move",
     "Moved",
     "RunRow",
@@ -54,6 +55,7 @@ class Move(NamedTuple):
         next_at: when the run is due next, as far as the event says so.
         hint_ms: after how long the hint that goes along with the move counts as lost; None where none does.
         facts: what the history's entry says beside event, state and time, as JSON.
+        ends_at: when the attempt must have ended, where its holder says it anew.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Move(NamedTuple):
     grace_ms: int = 0
     lease_ms: int = 0
     hint_ms: int | None = None
+    ends_at: int | None = None
 
 
 class Moved(NamedTuple):
@@ -81,6 +84,16 @@ class Moved(NamedTuple):
     job: str
     machine: str
     wake_at: int | None
+
+
+class FarLease(NamedTuple):
+    """A run whose lease lies far ahead, and what fences a move of it."""
+
+    id: str
+    job: str
+    starts: int
+    claim: str
+    wake_at: int
 
 
 class RunRow(NamedTuple):

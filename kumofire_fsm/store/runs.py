@@ -19,6 +19,7 @@ from kumofire_fsm.store.rows import (
     OWN_COLUMNS,
     RUNS,
     ClaimedRun,
+    FarLease,
     RunRow,
     body_sql,
     dump,
@@ -129,6 +130,30 @@ class RunStatements(RunMoves):
         others = sorted({s.id for spec in self._list for s in spec.states if s.wakes} - set(claimable))
         sql = select([_earliest(claimable, "start"), _earliest(others, "fire")])
         return Statement("runs.next_wake", sql, None, ("start", "fire"), reads=True)
+
+    def far_leases(self, *, after: int, jobs: Sequence[str], limit: int) -> Statement:
+        """Find runs of these jobs whose lease ends after an instant."""
+        leased = quoted(dump(states_with(self._list, Role.LEASED)))
+        sql = select(
+            [f"d.{column}" for column in FarLease._fields],
+            f"FROM json_each({leased}) AS s",
+            f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.wake_at > ?1 ->> '$.after'",
+            where(
+                f"d.machine IN ({quoted_list(self.specs)})",
+                "d.job IN (SELECT value FROM json_each(?1, '$.jobs'))",
+            ),
+            LIMIT,
+        )
+        argument = dump({"after": after, "jobs": jobs, "limit": limit})
+        return Statement("runs.far_leases", sql, argument, FarLease._fields, reads=True)
+
+    def far_ids(self, *, above: str, limit: int) -> Statement:
+        """Find runs that wait for a consumer, and whose ids lie above one: created later than that."""
+        claimable = quoted_list(states_with(self._list, Role.CLAIMABLE))
+        # The run of an occurrence waits for that, and rightly.
+        early = where("id > ?1 ->> '$.above'", f"state IN ({claimable})", "scheduled_for IS NULL")
+        sql = select(["id"], f"FROM {RUNS}", early, "ORDER BY id", LIMIT)
+        return Statement("runs.far_ids", sql, dump({"above": above, "limit": limit}), ("id",), reads=True)
 
     # -- mend -----------------------------------------------------------------------------------
 

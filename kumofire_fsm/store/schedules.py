@@ -99,17 +99,23 @@ class ScheduleStatements:
         argument = dump({"origin": origin, "keys": keys})
         return Statement("schedules.declared", sql, argument, ScheduleRow._fields, reads=True)
 
-    def due(self, *, now: int, limit: int, jobs: Sequence[str]) -> Statement:
-        """Find recurring jobs whose occurrence is due and whose handler is known here.
+    def due(self, *, now: int, limit: int, jobs: Sequence[str], ahead: int = 0) -> Statement:
+        """Find recurring jobs whose occurrence is due and whose handler is known here, and others beside.
 
-        For jobs that care about overlaps there are their latest runs beside, as JSON of (id, machine, state,
-        wake_at).
+        For jobs that care about overlaps there are the latest runs of earlier occurrences beside, as JSON of
+        (id, machine, state, wake_at).
+
+        Args:
+            now: milliseconds.
+            limit: how many at most.
+            jobs: the jobs known here.
+            ahead: how many are given back that are not due, the furthest ahead first, without their payloads.
         """
         latest = select(
             ["p.id", "p.machine", "p.state", "p.wake_at"],
             f"FROM {RUNS} AS p",
             # A run that somebody triggered has no occurrence, and stands outside.
-            "WHERE p.schedule_id = j.id AND p.scheduled_for IS NOT NULL",
+            "WHERE p.schedule_id = j.id AND p.scheduled_for < j.next_at",
             "ORDER BY p.scheduled_for DESC",
             f"LIMIT {_PREVIOUS}",
         )
@@ -120,20 +126,30 @@ class ScheduleStatements:
         )
         asked = "instr(j.schedule, '\"overlap\"')"
         beside = f"CASE WHEN {asked} THEN (\n  {indented(runs)}\n) END AS latest"
-        sql = select(
-            [*(f"j.{column}" for column in ScheduleRow._fields), beside],
-            f"FROM {SCHEDULES} AS j",
-            where(
-                f"j.state IN ({self._waking})",
-                "j.wake_at <= ?1 ->> '$.now'",
-                f"j.machine = {quoted(self.spec.name)}",
-                "j.job IN (SELECT value FROM json_each(?1, '$.jobs'))",
-            ),
-            "ORDER BY j.wake_at",
-            LIMIT,
+        columns = [f"j.{column}" for column in ScheduleRow._fields]
+        bare = ["NULL AS payload" if column == "j.payload" else column for column in columns]
+        due = select(
+            [*columns, beside], *self._known("j.wake_at <= ?1 ->> '$.now'"), "ORDER BY j.wake_at", LIMIT
         )
-        argument = dump({"now": now, "limit": limit, "jobs": jobs})
+        others = select(
+            [*bare, "NULL AS latest"],
+            *self._known("j.wake_at > ?1 ->> '$.now'"),
+            "ORDER BY j.wake_at DESC",
+            "LIMIT ?1 ->> '$.ahead'",
+        )
+        sql = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(part)}\n)" for part in (due, others))
+        argument = dump({"now": now, "limit": limit, "jobs": jobs, "ahead": ahead})
         return Statement("schedules.due", sql, argument, (*ScheduleRow._fields, "latest"), reads=True)
+
+    def _known(self, waking: str) -> tuple[str, str]:
+        """Return which jobs of those that are known here are looked at, by their deadlines."""
+        known = where(
+            f"j.state IN ({self._waking})",
+            waking,
+            f"j.machine = {quoted(self.spec.name)}",
+            "j.job IN (SELECT value FROM json_each(?1, '$.jobs'))",
+        )
+        return f"FROM {SCHEDULES} AS j", known
 
     def defer(self, ids: Sequence[str], wake_at: int) -> Statement:
         """Set broken rows aside until later, so that they do not stand first in every look."""

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from types import coroutine
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.binding import log
 from kumofire_fsm.engine.moves import fire_one
@@ -27,6 +27,7 @@ from kumofire_fsm.errors import (
     UnknownRun,
 )
 from kumofire_fsm.signals import Cancel, Fail, Fire, Snooze
+from kumofire_fsm.store.rows import Move
 from kumofire_fsm.values.jsontext import cut, encode
 from kumofire_fsm.values.limits import ERROR_BYTES, PROGRESS_BYTES
 from kumofire_fsm.work._error_text import text_of
@@ -34,6 +35,9 @@ from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.ending import Claim, Ending
 
 __all__ = ["Attempt"]
+
+SET_MS: Final = 1_000
+"""By more than this a clock that nobody sets does not part from one that counts."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,13 +47,17 @@ class Attempt(Claim):
     Attributes:
         stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
         task: the task that runs the handler, once it has begun.
+        ends: when it must have ended, in milliseconds of the clock that nobody sets.
     """
 
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
     context: RunContext = field(init=False)
+    ends: float = field(init=False)
+    _clock_was_set: bool = False
 
     def __post_init__(self) -> None:
+        self.ends = self._steady_ms() + self.run.timeout_at - self.binding.now()
         what: dict[str, Any] = {
             "env": self.binding.env,
             "jobs": self.binding.jobs,
@@ -126,7 +134,7 @@ class Attempt(Claim):
         value = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
         lease = self.binding.timing.lease_for(self.definition.timeout_ms)[1]
         try:
-            moved = await fire_one(self.binding, self.move("heartbeat", value=value, lease_ms=lease))
+            moved = await fire_one(self.binding, self.renewal(lease, value))
         except (LeaseLost, TransitionNotAllowed, GuardFailed, Conflict, UnknownRun) as exc:
             raise LeaseLost(
                 f"run {self.run.id}: attempt {self.run.attempt} no longer owns it; stop working on it",
@@ -135,6 +143,21 @@ class Attempt(Claim):
                 state=self.run.state,
             ) from exc
         self.seen(moved.state)
+
+    def renewal(self, lease_ms: int, value: str | None = None) -> Move:
+        """Return the heartbeat that renews the lease; it tells when the attempt ends if the clock was set."""
+        ends_at = self.binding.now() + round(self.ends - self._steady_ms())
+        self._clock_was_set = self._clock_was_set or abs(ends_at - self.run.timeout_at) > SET_MS
+        told = ends_at if self._clock_was_set else None
+        return self.move("heartbeat", value=value, lease_ms=lease_ms, ends_at=told)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it must have ended by now, whatever the clock was set to."""
+        return self._steady_ms() >= self.ends
+
+    def _steady_ms(self) -> float:
+        return self.binding.clock.monotonic() * 1000
 
     def seen(self, state: str) -> None:
         """Note where a heartbeat found the run: another state than the claim's is a request to stop."""

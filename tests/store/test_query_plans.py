@@ -116,7 +116,7 @@ def test_due_jobs_are_found_by_their_deadlines(store):
 def test_the_latest_runs_of_a_due_job_are_read_from_the_index_of_occurrences(store):
     plan = store.plan(ScheduleStatements(JOB).due(now=1, limit=1, jobs=[]))
     assert [step for step in plan if re.match(r"(SCAN|SEARCH) p\b", step)] == [
-        "SEARCH p USING INDEX kumofire_runs_occurrence (schedule_id=? AND scheduled_for>?)"
+        "SEARCH p USING INDEX kumofire_runs_occurrence (schedule_id=? AND scheduled_for<?)"
     ]
     assert [step for step in plan if "TEMP B-TREE" in step] == []
 
