@@ -48,6 +48,8 @@ def looking(runs):
         "due ids": runs.due_ids(now=1, limit=1, jobs=[]),
         "due suspect": runs.due_suspect(now=1, jobs=[]),
         "next wake": runs.next_wake(),
+        "far leases": runs.far_leases(after=1, jobs=[], limit=1),
+        "far ids": runs.far_ids(above="x", limit=1),
         "defer": runs.defer([], 1),
         "find holders": runs.find_holders([]),
         "prune bodies": bodies,
@@ -105,12 +107,13 @@ def test_recurring_jobs_are_moved_by_id(store, events):
     ] * times
 
 
-def test_due_jobs_are_found_by_their_deadlines(store):
-    jobs = ScheduleStatements(JOB)
-    for statement in (jobs.due(now=1, limit=1, jobs=[]), jobs.next_wake()):
-        assert any(
-            "USING INDEX kumofire_schedules_wake" in s or "COVERING INDEX" in s for s in store.plan(statement)
-        )
+def test_due_jobs_and_those_furthest_ahead_are_found_by_their_deadlines(store):
+    plan = store.plan(ScheduleStatements(JOB).due(now=1, limit=1, ahead=1, jobs=[]))
+    assert [step for step in plan if re.match(r"(SCAN|SEARCH) j\b", step)] == [
+        "SEARCH j USING INDEX kumofire_schedules_wake (state=? AND wake_at<?)",
+        "SEARCH j USING INDEX kumofire_schedules_wake (state=? AND wake_at>?)",
+    ]
+    assert any("COVERING INDEX" in step for step in store.plan(ScheduleStatements(JOB).next_wake()))
 
 
 def test_the_latest_runs_of_a_due_job_are_read_from_the_index_of_occurrences(store):
