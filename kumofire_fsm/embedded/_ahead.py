@@ -71,12 +71,14 @@ class Ahead:
         return self._binding.move(run.id, "heartbeat", lease_ms=lease_ms, **what)
 
     async def _tell_of_runs(self) -> None:
-        """Tell once of runs that were created by a clock that was ahead: they wait until it is that late."""
+        """Tell once of runs that were created later than it is now: they wait until it is that late."""
         binding = self._binding
         statement = binding.runs.far_ids(above=first_id_at(binding.now() + AHEAD_MS), limit=LIMIT)
         found = {row[0] for row in await binding.storage.execute(statement)}
         if fresh := sorted(found - self._told):
-            said = "created while the clock was ahead, and wait until it is that late"
-            then = "jobs.reschedule(id, delay=0) starts them now"
-            log.warning("%d runs were %s: %s; %s", len(fresh), said, ", ".join(fresh), then)
+            said = "the clock was ahead when they were created, or is behind now, and they wait until it is that late"
+            then = "jobs.reschedule(id, delay=0) starts one at once"
+            log.warning(
+                "%d runs wait for their creation: %s (%s); %s", len(fresh), ", ".join(fresh), said, then
+            )
         self._told = found

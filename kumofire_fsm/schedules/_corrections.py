@@ -23,17 +23,19 @@ __all__ = ["correction", "is_wrong", "right_occurrence", "warn_of_corrections"]
 def right_occurrence(recurrence: Recurrence, row: ScheduleRow, now: int) -> int | None:
     """Return the occurrence that a job waits for by its rule; None where none is stored.
 
+    Where the clock is behind the job's own creation, it is now that it is wrong.
+
     Raises:
         InvalidSchedule: the rule is malformed.
     """
-    if row.next_at is None:
-        return None
+    if row.next_at is None or row.created_at > now + AHEAD_MS:
+        return row.next_at
     return agreed(recurrence, row.next_at, (row.last_at, row.skipped_at, row.updated_at), now)
 
 
 def is_wrong(row: ScheduleRow, now: int) -> bool:
     """Return whether a job's deadline contradicts its rule, or was put off for longer than one ever is."""
-    if row.next_at is None or row.wake_at is None:
+    if row.next_at is None or row.wake_at is None or row.created_at > now + AHEAD_MS:
         return False
     if row.wake_at > max(row.next_at, now + DEFER_MS + AHEAD_MS):
         return True

@@ -53,12 +53,19 @@ class _Job(NamedTuple):
     row: ScheduleRow
     latest: str | None
     is_due: bool
+    made_ahead: bool
+    """Whether it has made what lies ahead, and not the end of it alone: then the clock may be behind now."""
 
     @classmethod
     def of(cls, read: Row, now: int) -> _Job:
         """Return what was read of a job."""
-        row = ScheduleRow(*read[:-1])
-        return cls(row, read[-1], row.wake_at is not None and row.wake_at <= now)
+        *columns, latest, made_ahead = read
+        row = ScheduleRow(*columns)
+        return cls(row, latest, row.wake_at is not None and row.wake_at <= now, bool(made_ahead))
+
+    def is_wrong(self, now: int) -> bool:
+        """Return whether it waits for another occurrence than its rule says."""
+        return not self.is_due and not self.made_ahead and is_wrong(self.row, now)
 
 
 class _Runs(NamedTuple):
@@ -81,7 +88,7 @@ async def advance_due_schedules(binding: Binding, *, limit: int, ahead: int = 0)
     statement = binding.schedules.due(now=now, limit=limit + 1, ahead=ahead, jobs=known)
     found = [_Job.of(row, now) for row in await binding.storage.execute(statement)]
     due = [job for job in found if job.is_due]
-    looked_at = due[:limit] + [job for job in found if not job.is_due and is_wrong(job.row, now)]
+    looked_at = due[:limit] + [job for job in found if job.is_wrong(now)]
     if not looked_at:
         return ScheduleReport()
     room = min(CATCH_UP, max(1, LOOK_RUNS // len(looked_at)))

@@ -26,6 +26,16 @@ _LARGE: Final = f"length(j.payload) > {INLINE_BYTES}"
 _PREVIOUS: Final = 10
 """How many of a job's latest runs are looked at to tell whether one is not settled."""
 
+_MADE_AHEAD: Final = select(
+    ["1"],
+    f"FROM {RUNS} AS p",
+    where(
+        "p.schedule_id = j.id",
+        "p.scheduled_for > ?1 ->> '$.now'",
+        "p.scheduled_for < ((?1 ->> '$.now') + j.last_at) / 2",
+    ),
+)
+
 
 class ScheduleRow(NamedTuple):
     """A recurring job as it is read."""
@@ -109,7 +119,8 @@ class ScheduleStatements:
             now: milliseconds.
             limit: how many at most.
             jobs: the jobs known here.
-            ahead: how many are given back that are not due, the furthest ahead first, without their payloads.
+            ahead: how many are given back that are not due, the furthest ahead first, without their payloads;
+                with whether there are runs of occurrences in the first half of the time until its latest.
         """
         latest = select(
             ["p.id", "p.machine", "p.state", "p.wake_at"],
@@ -129,17 +140,21 @@ class ScheduleStatements:
         columns = [f"j.{column}" for column in ScheduleRow._fields]
         bare = ["NULL AS payload" if column == "j.payload" else column for column in columns]
         due = select(
-            [*columns, beside], *self._known("j.wake_at <= ?1 ->> '$.now'"), "ORDER BY j.wake_at", LIMIT
+            [*columns, beside, "0 AS made_ahead"],
+            *self._known("j.wake_at <= ?1 ->> '$.now'"),
+            "ORDER BY j.wake_at",
+            LIMIT,
         )
         others = select(
-            [*bare, "NULL AS latest"],
+            [*bare, "NULL AS latest", f"EXISTS (\n  {indented(_MADE_AHEAD)}\n) AS made_ahead"],
             *self._known("j.wake_at > ?1 ->> '$.now'"),
             "ORDER BY j.wake_at DESC",
             "LIMIT ?1 ->> '$.ahead'",
         )
         sql = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(part)}\n)" for part in (due, others))
         argument = dump({"now": now, "limit": limit, "jobs": jobs, "ahead": ahead})
-        return Statement("schedules.due", sql, argument, (*ScheduleRow._fields, "latest"), reads=True)
+        given = (*ScheduleRow._fields, "latest", "made_ahead")
+        return Statement("schedules.due", sql, argument, given, reads=True)
 
     def _known(self, waking: str) -> tuple[str, str]:
         """Return which jobs of those that are known here are looked at, by their deadlines."""

@@ -47,7 +47,11 @@ class Actor:
 
     def now(self) -> int:
         """Return the time by its own clock."""
-        return self.world.now + self.skew
+        return self.world.now + self.skew + self.world.set_ms
+
+    def latest(self) -> int:
+        """Return the latest time that its clock has shown."""
+        return self.skew + max(self.world.latest, self.world.now + self.world.set_ms)
 
     @contextmanager
     def acting(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import RUNS, SCHEDULES
+from kumofire_fsm.values.times import AHEAD_MS
 from simulation.lives import Lives
 from simulation.moves import SPEC, TOLERANCE_MS, Move, check_move
 from simulation.schedules import Schedules
@@ -51,7 +52,7 @@ class Monitor:
         self.pruned: set[str] = set()
         self.moved_by_hand: set[str] = set()
         self.lives = Lives(self.found)
-        self.schedules = Schedules(self.runs, self.found)
+        self.schedules = Schedules(world, self.runs, self.found)
         self.walked: set[tuple[str | None, str | None, str]] = set()
         self._changes = world.database.db.total_changes
         self._violation: Violation | None = None
@@ -179,8 +180,8 @@ class Monitor:
     def as_asked(self, actor: Actor, run_id: str, asked: dict[str, int]) -> None:
         """Check the start behind a handler's call against what the payload says of when it may be."""
         run = self.runs.get(run_id)
-        if run is None or run.started_at is None or run_id in self.moved_by_hand:
-            return
+        if run is None or run.started_at is None or run_id in self.moved_by_hand or self._world.sets:
+            return  # where the clock was set, what was asked for was another time
         at = run.started_at
         if at < asked.get("due", at) - TOLERANCE_MS or asked.get("expires", at) + TOLERANCE_MS < at:
             self.found("started when due", f"{actor.name} calls {run_id}, started at {at}, asked was {asked}")
@@ -220,6 +221,13 @@ class Monitor:
     def unsettled(self) -> list[Any]:
         """Return the runs that still have to settle."""
         return [run for run in self.runs.values() if not SPEC.has_role(run.state, Role.SETTLED)]
+
+    def far_runs(self) -> list[str]:
+        """Return the runs that wait for a time which a clock gave that was ahead."""
+        latest = self._world.now + AHEAD_MS
+        return [
+            r.id for r in self.unsettled() if SPEC.has_role(r.state, Role.CLAIMABLE) and r.run_at > latest
+        ]
 
     def next_wake(self) -> int | None:
         """Return the earliest deadline of all."""
