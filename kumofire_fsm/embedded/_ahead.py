@@ -76,9 +76,7 @@ class Ahead:
         statement = binding.runs.far_ids(above=first_id_at(binding.now() + AHEAD_MS), limit=LIMIT)
         found = {row[0] for row in await binding.storage.execute(statement)}
         if fresh := sorted(found - self._told):
-            said = "the clock was ahead when they were created, or is behind now, and they wait until it is that late"
+            said = "wait that were created later than it is now: the clock was ahead then, or is behind now"
             then = "jobs.reschedule(id, delay=0) starts one at once"
-            log.warning(
-                "%d runs wait for their creation: %s (%s); %s", len(fresh), ", ".join(fresh), said, then
-            )
+            log.warning("%d runs %s; %s: %s", len(fresh), said, then, ", ".join(fresh))
         self._told = found

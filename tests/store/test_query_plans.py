@@ -119,7 +119,11 @@ def test_due_jobs_and_those_furthest_ahead_are_found_by_their_deadlines(store):
 def test_the_latest_runs_of_a_due_job_are_read_from_the_index_of_occurrences(store):
     plan = store.plan(ScheduleStatements(JOB).due(now=1, limit=1, jobs=[]))
     assert [step for step in plan if re.match(r"(SCAN|SEARCH) p\b", step)] == [
-        "SEARCH p USING INDEX kumofire_runs_occurrence (schedule_id=? AND scheduled_for<?)"
+        f"SEARCH p USING {index} (schedule_id=? AND {bounds})"
+        for index, bounds in (
+            ("INDEX kumofire_runs_occurrence", "scheduled_for<?"),
+            ("COVERING INDEX kumofire_runs_occurrence", "scheduled_for>? AND scheduled_for<?"),
+        )
     ]
     assert [step for step in plan if "TEMP B-TREE" in step] == []
 
