@@ -234,7 +234,7 @@ class WorkerPool:
     async def _claim(self, free: int, *, alone: bool) -> None:
         binding = self._binding
         try:
-            runs, found = await claim_due(binding, free, alone=alone, facts=self._facts)
+            claimed = await claim_due(binding, free, alone=alone, facts=self._facts)
         except Exception as exc:
             self._claim_again.within(self._claims.failed(exc))
             return
@@ -242,22 +242,23 @@ class WorkerPool:
             self._claiming = False
         self._claims.over()
         attempts = [
-            Attempt(binding, run, binding.registry.get(run.job), shared_platform=False) for run in runs
+            Attempt(binding, run, binding.registry.get(run.job), shared_platform=False, set_ms=claimed.set_ms)
+            for run in claimed.runs
         ]
         if self._stopped.is_set():  # it was on its way when the end began
             self._endings += [attempt.released() for attempt in attempts]
             self._set_turn()  # at once: nothing renews their leases
             return
-        if found >= free:
+        if claimed.found >= free:
             self.wake()  # there may be more
         else:
             self._upkeep.plan_soon()
             if self._claim_wanted:
                 self._set_turn()
-        now = binding.now()
         # A commit can wait for another process's lock, longer than the lease.
-        self._endings += [attempt.released() for attempt in attempts if attempt.run.wake_at <= now]
-        self._begin([attempt for attempt in attempts if attempt.run.wake_at > now], alone=alone)
+        late = [attempt for attempt in attempts if attempt.lease_is_over]
+        self._endings += [attempt.released() for attempt in late]
+        self._begin([attempt for attempt in attempts if attempt not in late], alone=alone)
 
     def _begin(self, attempts: Sequence[Attempt], *, alone: bool) -> None:
         """Have the handlers of fresh attempts called."""

@@ -47,17 +47,16 @@ class Attempt(Claim):
     Attributes:
         stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
         task: the task that runs the handler, once it has begun.
-        ends: when it must have ended, in milliseconds of the clock that nobody sets.
+        set_ms: how far the clock was ahead of the one that nobody sets when the run was claimed.
     """
 
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
     context: RunContext = field(init=False)
-    ends: float = field(init=False)
+    set_ms: float = field(kw_only=True)
     _clock_was_set: bool = False
 
     def __post_init__(self) -> None:
-        self.ends = self._steady_ms() + self.run.timeout_at - self.binding.now()
         what: dict[str, Any] = {
             "env": self.binding.env,
             "jobs": self.binding.jobs,
@@ -77,7 +76,7 @@ class Attempt(Claim):
             executor: where plain functions run; None to call them in the event loop.
         """
         timeout_ms, loop = self.definition.timeout_ms, asyncio.get_running_loop()
-        if self.run.timeout_at < self.binding.now() + timeout_ms:
+        if self._steady_ms() + timeout_ms > self.run.timeout_at - self.set_ms:
             return self.released()  # it has waited too long for its turn
         timers: list[asyncio.TimerHandle] = []
 
@@ -146,15 +145,20 @@ class Attempt(Claim):
 
     def renewal(self, lease_ms: int, value: str | None = None) -> Move:
         """Return the heartbeat that renews the lease; it tells when the attempt ends if the clock was set."""
-        ends_at = self.binding.now() + round(self.ends - self._steady_ms())
-        self._clock_was_set = self._clock_was_set or abs(ends_at - self.run.timeout_at) > SET_MS
-        told = ends_at if self._clock_was_set else None
-        return self.move("heartbeat", value=value, lease_ms=lease_ms, ends_at=told)
+        moved_ms = round(self.binding.now() - self._steady_ms() - self.set_ms)
+        self._clock_was_set = self._clock_was_set or abs(moved_ms) > SET_MS
+        ends_at = self.run.timeout_at + moved_ms if self._clock_was_set else None
+        return self.move("heartbeat", value=value, lease_ms=lease_ms, ends_at=ends_at)
 
     @property
     def is_over(self) -> bool:
         """Whether it must have ended by now, whatever the clock was set to."""
-        return self._steady_ms() >= self.ends
+        return self._steady_ms() >= self.run.timeout_at - self.set_ms
+
+    @property
+    def lease_is_over(self) -> bool:
+        """Whether the lease that the claim gave is over by now, whatever the clock was set to."""
+        return self._steady_ms() >= self.run.wake_at - self.set_ms
 
     def _steady_ms(self) -> float:
         return self.binding.clock.monotonic() * 1000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.engine.due import Claimed
 from kumofire_fsm.values.limits import STATEMENT_BYTES
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.budget import MOVE_AND_CHECK, Budget
@@ -49,13 +49,16 @@ class Batch:
         self._begun = False  # one run is worked on whatever the budget, so that there is progress
         self._committed = False  # and so is one with effects
 
-    async def work(self, runs: Sequence[ClaimedRun]) -> None:
+    async def work(self, claimed: Claimed) -> None:
         """Call the handlers, one after the other or several at once, and settle how all ended."""
         registry = self._binding.registry
         try:
             hint_ms = self._binding.timing.redeliver_ms  # each came with a message
-            self._tasks.add(Attempt(self._binding, run, registry.get(run.job), hint_ms) for run in runs)
-            for _ in runs:
+            self._tasks.add(
+                Attempt(self._binding, run, registry.get(run.job), hint_ms, set_ms=claimed.set_ms)
+                for run in claimed.runs
+            )
+            for _ in claimed.runs:
                 self._tasks.next()  # side by side from the beginning, as far as may be
             await self._tasks.done()
         finally:

@@ -72,9 +72,9 @@ async def consume_batch(
 
 
 async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
-    claimed = (await claim_hinted(binding, ids, alone=len(ids) == 1)).runs
+    claimed = await claim_hinted(binding, ids, alone=len(ids) == 1)
     await batch.work(claimed)
-    started = {run.id for run in claimed}
+    started = {run.id for run in claimed.runs}
     rest = [run_id for run_id in ids if run_id not in started]
     rows = await read_runs(binding, rest) if rest else {}
     for run_id in rest:
@@ -87,7 +87,7 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
                     run_id, ack=False, delay_s=1, reason=reason, goes_on=True
                 )
                 continue
-            await batch.work((await claim_hinted(binding, [run_id], alone=True)).runs)
+            await batch.work(await claim_hinted(binding, [run_id], alone=True))
         if run_id not in batch.dispositions:
             batch.dispositions[run_id] = without_claim(binding, run_id, row)
 

@@ -382,6 +382,40 @@ async def test_machines_whose_clocks_differ_do_not_move_each_others_occurrences(
         assert made == (await w.sizes())["kumofire_runs"] == (570 + apart) // 60
 
 
+@pytest.mark.parametrize("behind", [timedelta(minutes=40), 3 * YEAR], ids=["40 minutes", "years"])
+async def test_a_clock_that_is_behind_moves_nothing(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, behind: timedelta
+) -> None:
+    monkeypatch.setattr("kumofire_fsm.work._dispatcher.LOOK_MINUTES", 1)
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.sync_schedules([NEW])
+        for _ in range(60):
+            kit.clock.advance(60)
+            await w.jobs.dispatch()
+        before = await w.jobs.get_schedule(schedule_key="s")
+        kit.clock.advance(-behind.total_seconds())
+        assert await w.jobs.dispatch() == DispatchReport()
+        if behind > YEAR:  # so that it cannot have been created yet
+            assert await w.jobs.sync_schedules([NEW]) == SyncReport(unchanged=("s",))
+        kit.clock.advance(behind.total_seconds())
+        assert await w.jobs.get_schedule(schedule_key="s") == before
+        kit.clock.advance(60)
+        assert (await w.jobs.dispatch()).made == 1
+
+
+async def test_a_schedule_that_was_created_while_the_clock_was_ahead_begins_when_it_is_told_to(
+    kit: Kit,
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        kit.clock.advance(days=365)
+        await w.jobs.upsert_schedule("echo", 1, schedule_key="s", every=60)
+        kit.clock.advance(days=-365)
+        told = await w.jobs.update_schedule(schedule_key="s", start_at=minute(1))
+        assert told.next_at == minute(1)
+
+
 async def test_of_none_is_nothing_said_that_cannot_be_evaluated(kit: Kit) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:

@@ -55,6 +55,7 @@ class EmbeddedWorld(World):
         Timing(horizon_ms=0, redeliver_ms=0, lost_ms=500, grace_ms=5_000, lease_ms=4_000),
     )
     length_ms = 120_000
+    deaf_ms = 2 * QUIET_MS  # who is not left behind holds his worker up for good
     timed_when_written = True
     strikes = 0.15  # a worker calls the database several times a second
 
@@ -137,6 +138,7 @@ class EmbeddedWorld(World):
         """Tell all workers to stop; one that stands still hears of it later."""
         for actor, pool in self.pools.items():
             self.note(actor, "is told to stop")
+            actor.stopping = True
             self.at(self.now, Event(actor, "stop", pool.stop))
 
     def around(self) -> AbstractContextManager[Any]:

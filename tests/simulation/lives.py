@@ -36,6 +36,7 @@ class HandlerCall:
     outcome: str | None = None
     value: str | None = None
     overdue: bool = False
+    deaf: bool = False
 
     def end(self, outcome: str, value: str | None = None) -> None:
         """Note how it ended: "returned" and with what, or the name of what it raised."""
@@ -63,6 +64,8 @@ class Lives:
         """Leases that a cancellation has cut, which their holder does not know until its next heartbeat."""
         self.sent: set[tuple[str, str]] = set()
         """Claims whose outcome was sent to the database."""
+        self.gone: set[tuple[str, str | None]] = set()
+        """Claims that were lost or given up: whose handler goes on is no attempt any more."""
         self.suspects: set[tuple[str, str | None]] = set()
         """Claims of runs that may have killed their workers."""
         self.held: dict[tuple[str, Actor], str] = {}
@@ -103,8 +106,22 @@ class Lives:
         self.ends[run_id, claim] = self.real(actor, run.timeout_at)
 
     def under_way(self, actor: Actor) -> list[HandlerCall]:
-        """Return the calls of an actor's handlers that have not ended."""
-        return [call for call in self._open.values() if call.actor is actor and call.outcome is None]
+        """Return the calls of an actor's handlers that have not ended, and whose runs are not lost."""
+        mine = (call for call in self._open.values() if call.actor is actor and call.outcome is None)
+        return [call for call in mine if (call.run_id, call.claim) not in self.gone]
+
+    def is_deaf(self, holder: Actor | None, run_id: str) -> bool:
+        """Return whether a run's handler ignored its cancellation, or, in a batch, one before it."""
+        if holder is not None and holder.world.queue is not None:
+            return holder.deaf
+        return any(call.deaf for call in self.calls.get(run_id, ()))
+
+    def cancelled(self, call: HandlerCall) -> None:
+        """Check a call that was cancelled: at its timeout, because its run is lost, or its worker ends."""
+        if not (call.overdue or (call.run_id, call.claim) in self.gone or call.actor.stopping):
+            self._found(
+                "cancelled for a reason", f"{call.actor.name} cancelled {call.run_id} for another's sake"
+            )
 
     def _under(self, run_id: str, claim: str | None) -> HandlerCall | None:
         """Return the call of a handler under a claim, if there was one."""
@@ -153,8 +170,9 @@ class Lives:
         call = self._under(run_id, claim)
         if call is None:
             legal: tuple[str, ...] = ("release",)
-        elif call.outcome is None:
-            legal = ()
+        elif call.outcome is None:  # it ignores its cancellation, and its worker ends without it
+            legal = ("release",) if actor.stopping else ()
+            self.gone.add((run_id, claim))
         elif call.outcome == "CancelledError":  # stopped at its timeout, or because its worker ends
             legal = ("retry", "release") if call.overdue else ("release",)
         else:
@@ -178,6 +196,7 @@ class Lives:
 
         A consumer settles one group at a time, so an answer that takes long holds the next one up.
         """
+        self.gone.add((run_id, claim))
         call = self._under(run_id, claim)
         if call is None or call.outcome in (None, "died", "CancelledError") or (run_id, claim) in self.sent:
             return

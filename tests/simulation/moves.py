@@ -175,10 +175,14 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
 
 def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     before, after = move.before, move.after
-    if move.actor.world.unharmed() and before.state not in STOPPING:
+    holder = lives.owner.get((move.run_id, before.claim))
+    if (
+        move.actor.world.unharmed()
+        and before.state not in STOPPING
+        and not lives.is_deaf(holder, move.run_id)
+    ):
         found("nothing is lost without a fault", str(move))
     lives.lost(move.run_id, before.claim)
-    holder = lives.owner.get((move.run_id, before.claim))
     in_time = lives.ends.get((move.run_id, before.claim), 0) > move.actor.world.now
     if holder is not None and holder.alive and before.state not in STOPPING and in_time:
         if not holder.harmed and holder.world.timed_when_written:

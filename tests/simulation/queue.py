@@ -25,10 +25,12 @@ LATE_MS = 70_000
 class Message:
     """One message in the queue."""
 
-    __slots__ = ("deliveries", "key", "run_id")
+    __slots__ = ("deliveries", "due", "key", "run_id")
 
     def __init__(self, run_id: str, key: int) -> None:
         self.run_id, self.key, self.deliveries = run_id, key, 0
+        self.due = 0
+        """When it is to be delivered; the queue takes its time beside."""
 
 
 class Delivery:
@@ -65,7 +67,7 @@ class Queue:
         """Take hints from an actor's call."""
         dice, faults = self._world.faults.dice, self._world.faults
         for i, hint in enumerate(hints):
-            waits = [at for at, message in self.waiting if message.run_id == hint.run_id]
+            waits = [message.due for _, message in self.waiting if message.run_id == hint.run_id]
             self._world.monitor.hinted(actor, hint.run_id, waits)
             message = Message(hint.run_id, dice.bits(200, actor.key, call, i))
             fault = faults.strike(MESSAGE, message.key)
@@ -100,7 +102,8 @@ class Queue:
 
     def _put(self, message: Message, delay_ms: int) -> None:
         latency = self._world.pace.message(message.key, message.deliveries)
-        at = self._world.now + delay_ms + latency
+        message.due = self._world.now + delay_ms
+        at = message.due + latency
         self.waiting.append((at, message))
         self._world.deliver_at(at, message)
 

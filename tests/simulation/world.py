@@ -48,6 +48,7 @@ class World(Calls):
     Attributes:
         timings, bindings: each history has one of these.
         length_ms: how long faults strike.
+        deaf_ms: for how long a handler goes on that ignores its cancellation.
         set_ms: how far somebody has set the clock of all actors ahead.
         latest: the latest time that it had shown when it was set last.
         sets: how often it was set.
@@ -56,6 +57,7 @@ class World(Calls):
     timings: Sequence[Timing]
     bindings: Sequence[dict[str, Any]] = ({},)
     length_ms: int
+    deaf_ms = 100_000
     set_ms = latest = sets = 0
 
     def __init__(self, faults: Faults, database: Database, applications: Applications) -> None:
