@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import RUNS, SCHEDULES
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 __all__ = ["Monitor", "Violation"]
+
+DELIVERIES: Final = 5
+"""How often a message may come for each start of its run, and before the first: where nothing fails."""
 
 
 class Violation(AssertionError):
@@ -218,6 +221,17 @@ class Monitor:
         if any(at > lost for at in waits):
             self.found("one live hint", f"{actor.name} sends one for {run_id}, whose hint is under way")
 
+    def _check_deliveries(self) -> None:
+        """Check that messages do not multiply: what is early or under way is delivered again, a few times."""
+        queue = self._world.queue
+        if queue is None or not self._world.unharmed():
+            return
+        for run in self.runs.values():
+            most = DELIVERIES * (run.starts + 1)
+            if queue.deliveries[run.id] > most and run.id not in self.moved_by_hand:
+                told = f"{run.id} has {queue.deliveries[run.id]} of them for {run.starts} starts"
+                self.found("deliveries per attempt", told)
+
     def unsettled(self) -> list[Any]:
         """Return the runs that still have to settle."""
         return [run for run in self.runs.values() if not SPEC.has_role(run.state, Role.SETTLED)]
@@ -241,6 +255,7 @@ class Monitor:
         for job in self.jobs.values():
             if job.wake_at is not None:
                 self.found("everything settles", f"a schedule is still {job.state}, and due at {job.wake_at}")
+        self._check_deliveries()
         for run_id, calls in self._world.database.effects().items():
             run = self.runs.get(run_id)
             if run is not None and (run.result != '"commit"' or len(calls) != 1):

@@ -92,7 +92,8 @@ class Lives:
         if (run_id, claim) in self.owner:
             self._found("fresh claims", f"{run_id} was started with the claim {claim} of an earlier start")
         for call in self.calls.get(run_id, ()):
-            if call.outcome is None and call.actor.alive and call.claim is not None:
+            gone = (run_id, call.claim) in self.gone
+            if call.outcome is None and call.actor.alive and call.claim is not None and not gone:
                 lease = self.lease[run_id, call.claim]
                 left = min(lease, self.shortened.get((run_id, call.claim), lease)) - actor.world.now
                 if left > tolerance and self._sets[run_id, call.claim] == actor.world.sets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,8 @@ class Queue:
     def __init__(self, world: World) -> None:
         self._world = world
         self.waiting: list[tuple[int, Message]] = []
+        self.deliveries: Counter[str] = Counter()
+        """How many messages of each run were delivered."""
 
     def take(self, actor: Actor, hints: Sequence[Hint], call: int) -> None:
         """Take hints from an actor's call."""
@@ -94,6 +97,7 @@ class Queue:
         self.waiting = [(at, m) for at, m in self.waiting if m not in batch]
         for message in batch:
             message.deliveries += 1
+            self.deliveries[message.run_id] += 1
         return batch
 
     def holds(self, message: Message) -> bool:
