@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Monitor", "Violation"]
 
-DELIVERIES: Final = 5
-"""How often a message may come for each start of its run, and before the first: where nothing fails."""
+DELIVERIES: Final = 2
+"""How often a message may come for each start of its run, and before the first, and once more."""
 
 
 class Violation(AssertionError):
@@ -221,13 +221,18 @@ class Monitor:
         if any(at > lost for at in waits):
             self.found("one live hint", f"{actor.name} sends one for {run_id}, whose hint is under way")
 
+    def dropped(self, run_id: str) -> None:
+        """Check a message that was delivered too often: where nothing fails, none is."""
+        if self._world.unharmed() and run_id not in self.moved_by_hand:
+            self.found("deliveries per attempt", f"a message for {run_id} was given up")
+
     def _check_deliveries(self) -> None:
         """Check that messages do not multiply: what is early or under way is delivered again, a few times."""
         queue = self._world.queue
         if queue is None or not self._world.unharmed():
             return
         for run in self.runs.values():
-            most = DELIVERIES * (run.starts + 1)
+            most = DELIVERIES * (run.starts + 1) + 1
             if queue.deliveries[run.id] > most and run.id not in self.moved_by_hand:
                 told = f"{run.id} has {queue.deliveries[run.id]} of them for {run.starts} starts"
                 self.found("deliveries per attempt", told)

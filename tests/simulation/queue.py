@@ -88,6 +88,7 @@ class Queue:
             self._put(message, delay_ms)
         else:
             self._world.note(None, "is dropped after its last delivery", message.run_id)
+            self._world.monitor.dropped(message.run_id)
 
     def collect(self, first: Message, most: int) -> list[Message]:
         """Take a message and others that are due out, as one batch."""
