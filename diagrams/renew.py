@@ -14,6 +14,7 @@ HEAD = """\
 Written by `make diagrams` from `kumofire_fsm/machines/`. A state is *entered by* and *left by* events; its
 deadline fires the first of the events it names whose guard holds. Every move that changes the state also
 writes `state` and `history`, and every event the next deadline, `wake_at`; what else it assigns stands last.
+The pictures leave out events that change no state and that no person fires; the tables have them.
 """
 MOVES = [("enqueue", 0.02), ("start", 0.4), ("retry", 12.3), ("start", 14.4), ("lose", 44), ("start", 61)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.embedded.opening import EmbeddedJobs
 from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.errors import (
     DefinitionError,
@@ -21,11 +20,14 @@ from kumofire_fsm.models import (
     Created,
     DispatchReport,
     HistoryEntry,
+    JobStatus,
     NewRun,
     NewSchedule,
+    RunCounts,
     RunPage,
     RunStatus,
     SyncReport,
+    UnknownWork,
 )
 from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.runs.creation import PreparedRun
@@ -38,6 +40,7 @@ from kumofire_fsm.work.sync import SyncJobs
 
 if TYPE_CHECKING:
     from kumofire_fsm.drawing import diagram
+    from kumofire_fsm.embedded.opening import EmbeddedJobs
 
 __version__ = "0.1.0"
 
@@ -56,6 +59,7 @@ __all__ = [
     "HistoryEntry",
     "InvalidArgument",
     "JobMachine",
+    "JobStatus",
     "Jobs",
     "Kumofire",
     "KumofireError",
@@ -66,6 +70,7 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "RunContext",
+    "RunCounts",
     "RunMachine",
     "RunPage",
     "RunStatus",
@@ -77,14 +82,19 @@ __all__ = [
     "Transition",
     "TransitionNotAllowed",
     "UnknownRun",
+    "UnknownWork",
     "diagram",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `diagram` when it is first asked for: no job needs it."""
+    """Import what not every program needs when it is first asked for: pictures, and the embedded runtime."""
     if name == "diagram":
         from kumofire_fsm.drawing import diagram
 
         return diagram
+    if name == "EmbeddedJobs":
+        from kumofire_fsm.embedded.opening import EmbeddedJobs
+
+        return EmbeddedJobs
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,6 +34,7 @@ __all__ = [
     "OpenedElsewhere",
     "QueueError",
     "RowRefused",
+    "RowUnreadable",
     "SchemaMismatch",
     "StatementRefused",
     "StoreError",
@@ -52,8 +53,25 @@ __all__ = [
 ]
 
 
+_NAMES = 20
+"""Jobs that an error lists."""
+_MOST = 2000
+"""Characters of an error's text: what it quotes may be of any length."""
+
+
 class KumofireError(Exception):
-    """The root of every error of this package."""
+    """The root of every error of this package. A text over 2,000 characters is cut in its middle."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_cut(each, _MOST) for each in args))
+
+
+def _cut(given: object, most: int) -> object:
+    """Return what is given; a text that is too long keeps its beginning and its end."""
+    if not isinstance(given, str) or len(given) <= most:
+        return given
+    half = most // 2 - 20
+    return f"{given[:half]} ... [{len(given) - 2 * half:,} characters] ... {given[-half:]}"
 
 
 class DefinitionError(KumofireError):
@@ -102,8 +120,9 @@ class UnknownJob(NotFound):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         self.name = name
-        listed = ", ".join(known) or "none"
-        super().__init__(f"no job {name!r} is registered; registered are: {listed}")
+        more = f" and {len(known) - _NAMES} more" if len(known) > _NAMES else ""
+        listed = ", ".join(known[:_NAMES]) or "none"
+        super().__init__(f"no job {_cut(name, 300)!r} is registered; registered are: {listed}{more}")
 
 
 class UnknownRun(NotFound):
@@ -188,6 +207,10 @@ class DailyLimitReached(StoreError):
 
 class RowRefused(StoreError):
     """A constraint or guard trigger refused a row; nothing of the statement was kept."""
+
+
+class RowUnreadable(StoreError):
+    """A row holds what none of ours can, such as an instant beyond the calendar; another writer left it."""
 
 
 class StatementRefused(StoreError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -18,14 +18,19 @@ from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import HistoryEntry, RunStatus
 from kumofire_fsm.runs.lookup import run_status
-from kumofire_fsm.store.rows import Moved
+from kumofire_fsm.store.rows import LEFT_OUT, Moved
+from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.times import moment
+from kumofire_fsm.work.calls import not_awaited
+from kumofire_fsm.work.sync import noted
 
 __all__ = ["Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
 
 SECONDS: Final = 5.0
 """How long all hooks together may take that one statement's transitions call for: less than a lease lasts
 beyond its handler's timeout, because a claim waits for them."""
+_CREATE: Final = "create"
+"""What a run's history says of its creation: an event of no machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,92 +68,124 @@ class Hook(NamedTuple):
     job: str | None
 
 
-def check_hooks(hooks: Iterable[Hook], specs: Iterable[MachineSpec], jobs: Iterable[str]) -> None:
+def check_hooks(hooks: Iterable[Hook], jobs: Mapping[str, MachineSpec]) -> None:
     """Refuse hooks that would never be called.
 
+    Args:
+        hooks: what the application registered.
+        jobs: the machines of its jobs, by name.
+
     Raises:
-        DefinitionError: no machine has the event or state, or no job the name.
+        DefinitionError: there is no such job, or no machine of the jobs that the hook asks for has the event
+            or the state.
     """
-    specs, names = list(specs), list(jobs)
-    moving = {e.event for spec in specs for e in spec.edges if e.source != e.target}
-    staying = {e.event for spec in specs for e in spec.edges} - moving
-    states = {state.id for spec in specs for state in spec.states}
     for hook in hooks:
-        if hook.event in staying:
+        _check(hook.job, jobs, "job", "")
+        of = "" if hook.job is None else f" of the job {hook.job!r}"
+        specs = [spec for name, spec in jobs.items() if hook.job in (None, name)]
+        if not specs:
+            continue  # no job is registered yet
+        moving = {e.event for spec in specs for e in spec.edges if e.source != e.target} | {_CREATE}
+        if hook.event in {e.event for spec in specs for e in spec.edges} - moving:
             raise DefinitionError(f"a hook on {hook.event!r} is never called: that event changes no state")
-        _check(hook.event, moving, "event that changes a state")
-        _check(hook.state, states, "state")
-        _check(hook.job, set(names), "job")
+        entered = {e.target for spec in specs for e in spec.edges if e.source != e.target}
+        _check(hook.event, moving, "event that changes a state", of)
+        _check(hook.state, entered | {spec.initial.id for spec in specs}, "state that is entered", of)
 
 
-async def call_hooks(binding: Binding, moved: Sequence[Moved], at: int | Mapping[str, int]) -> None:
+async def call_hooks(
+    binding: Binding, moved: Sequence[Moved], at: int | Mapping[str, int], created: Container[str] = ()
+) -> None:
     """Call the hooks for what one statement has moved. Never raises: the transitions are committed.
 
     Args:
         binding: the application on its database.
         moved: the runs after their moves.
         at: when they were moved, in milliseconds, of all or by id.
+        created: the ids of those that the statement created. They entered their first state, and one that was
+            due also the state that a hint leads to.
     """
     hooks = binding.registry.hooks
-    wanted = [run for run in moved if any(_may_match(binding, hook, run) for hook in hooks)]
+    wanted = [run for run in moved if any(_may_match(binding, hook, run, created) for hook in hooks)]
     if not wanted:
         return
     try:
         async with asyncio.timeout(SECONDS):
-            rows = await read_runs(binding, [run.id for run in wanted])
+            rows = await read_runs(binding, [run.id for run in wanted], results=True)
             for run in wanted:
-                if (row := rows.get(run.id)) is not None:
+                row = rows.pop(run.id, None)
+                if row is not None and row.result == LEFT_OUT:
+                    row = (await read_runs(binding, [run.id], results=True)).get(run.id)
+                if row is not None:
                     when = moment(at if isinstance(at, int) else at[run.id])
-                    await _call_for(binding, run_status(binding, row), run.state, when)
+                    status = run_status(binding, row)
+                    for place in _places(status.history, run.state, when, new=run.id in created):
+                        await _call_for(binding, status, place)
     except TimeoutError:
         log.error("the hooks for %d transitions took over %g s; the rest is dropped", len(wanted), SECONDS)
     except StoreError as exc:
         log.error("the hooks for %d transitions are dropped: %s", len(wanted), exc)
 
 
-async def _call_for(binding: Binding, run: RunStatus, state: str, at: datetime) -> None:
-    """Call the hooks for the entry of a run's history that says the state and the time."""
-    place = _place(run.history, state, at)
-    if place is None:
-        return
+async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:
+    """Call the hooks for an entry of a run's history."""
     entry, before = run.history[place], run.history[place - 1].state if place else None
-    transition = Transition(entry.event, before, state, entry.facts, run, binding.jobs, binding.env)
+    state, forgotten = str(entry.state), list[str]()
+    jobs = noted(binding.jobs, forgotten)
+    transition = Transition(entry.event, before, state, entry.facts, run, jobs, binding.env)
     for hook in binding.registry.hooks:
-        asked = hook.job or run.name, hook.event or entry.event, hook.state or state
-        if asked != (run.name, entry.event, state):
-            continue
-        try:
-            answer = hook.function(transition)
-            if inspect.isawaitable(answer):
-                await answer
-        except BaseException as exc:
-            if ends_worker(exc, shared_platform=binding.queue is not None):
-                raise
-            task = asyncio.current_task()
-            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # we are cancelled ourselves, or out of time
-            said = run.kumofire_job_run_id, entry.event
-            log.exception("a hook on run %s failed; its transition %r stands", *said)
+        job = run.name if hook.job is None else binding.registry.name_of(hook.job)
+        asked = job, hook.event or entry.event, hook.state or state
+        if asked == (run.name, entry.event, state):
+            await _call(binding, hook, transition)
+            if forgotten:
+                told = run.kumofire_job_run_id, not_awaited(forgotten)
+                log.error("a hook on run %s: %s; make it async, and await every call", *told)
+                forgotten.clear()
 
 
-def _place(history: Sequence[HistoryEntry], state: str, at: datetime) -> int | None:
-    """Return which entry tells of a move; None without one, because a self-loop leaves none."""
+async def _call(binding: Binding, hook: Hook, transition: Transition) -> None:
+    try:
+        answer = hook.function(transition)
+        if inspect.isawaitable(answer):
+            await answer
+    except BaseException as exc:
+        if ends_worker(exc, shared_platform=binding.queue is not None):
+            raise
+        task = asyncio.current_task()
+        if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # we are cancelled ourselves, or out of time
+        said = transition.run.kumofire_job_run_id, transition.event, logged(exc)
+        log.error("a hook on run %s failed; its transition %r stands: %s", *said)
+
+
+def _places(history: Sequence[HistoryEntry], state: str, at: datetime, *, new: bool) -> Sequence[int]:
+    """Return which entries tell of a move; none without one, because a self-loop leaves none.
+
+    A creation leaves up to two, which stand first.
+    """
     fitting = [place for place, entry in enumerate(history) if (entry.state, entry.at) == (state, at)]
-    return fitting[-1] if fitting else None
+    return range(fitting[0] + 1) if new and fitting else fitting[-1:]
 
 
-def _may_match(binding: Binding, hook: Hook, run: Moved) -> bool:
-    if hook.job not in (None, run.job) or hook.state not in (None, run.state):
+def _may_match(binding: Binding, hook: Hook, run: Moved, created: Container[str]) -> bool:
+    """Return whether a hook may ask for what a run was moved by, as far as its state and machine tell."""
+    name_of = binding.registry.name_of
+    if hook.job is not None and name_of(hook.job) != name_of(run.job):
         return False
     definition = binding.definition(run.job)
+    if definition is not None and run.id in created and hook.event in (None, _CREATE):
+        return hook.state in (None, definition.machine.initial.id, run.state)
+    if hook.state not in (None, run.state):
+        return False
     if hook.event is None or definition is None:
         return True
     return any(edge.target == run.state for edge in definition.machine.edges_of(hook.event))
 
 
-def _check(name: str | None, known: Iterable[str], what: str) -> None:
+def _check(name: str | None, known: Iterable[str], what: str, of: str) -> None:
     if name is None or name in set(known):
         return
     close = difflib.get_close_matches(name, sorted(known), 1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(sorted(known)) or 'none'}"
-    raise DefinitionError(f"a hook names {name!r}, but there is no such {what}{hint}")
+    raise DefinitionError(f"a hook names {name!r}, but there is no such {what}{of}{hint}")

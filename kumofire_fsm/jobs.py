@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.runs.client import RunClient
+from kumofire_fsm.runs.control import JobControl
 from kumofire_fsm.schedules.client import ScheduleClient
 
 __all__ = ["Jobs"]
 
 
-class Jobs(RunClient, ScheduleClient):
-    """Runs and schedules of one application on one database."""
+class Jobs(RunClient, ScheduleClient, JobControl):
+    """Runs, schedules and jobs of one application on one database."""
 
     def __init__(self, binding: Binding) -> None:
         super().__init__(binding)

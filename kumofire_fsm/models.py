@@ -6,20 +6,26 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from kumofire_fsm.calendar.recurrence import Misfire, Overlap
+from kumofire_fsm.values.columns import BROKEN
 from kumofire_fsm.values.times import instant
 
 __all__ = [
+    "UNREADABLE",
     "Created",
     "DispatchReport",
     "HistoryEntry",
+    "JobStatus",
     "NewRun",
     "NewSchedule",
+    "RunCounts",
     "RunPage",
     "RunStatus",
     "SyncReport",
+    "UnknownWork",
+    "entries",
     "history_entries",
 ]
 
@@ -61,6 +67,7 @@ class NewSchedule:
     overlap: Overlap | None = None
     max_attempts: int | None = None
     tags: Sequence[str] | None = None
+    enabled: bool | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.tags, Iterator):  # it is read more than once
@@ -106,7 +113,18 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run as it is now. Instants are aware UTC datetimes."""
+    """A run as it is now. Instants are aware UTC datetimes.
+
+    Attributes:
+        last_error: the latest error: one line, then its traceback.
+        error_type: the name of that exception's class; None where no exception was raised.
+        unknown: of a run that is not settled, what this application does not know of it, so that it leaves it
+            alone: the "job", the "machine" or the "state"; None where it knows all.
+        unreadable: the columns of its row that hold what cannot be shown, as another writer may leave them:
+            an instant is the nearest that can, a history one entry that says so, and all else is empty.
+        result: what the handler returned; None also where there is none, or it was left out.
+        result_left_out: whether there is a result that a list was not asked for; `get_status` reads it.
+    """
 
     kumofire_job_run_id: str
     name: str
@@ -123,18 +141,117 @@ class RunStatus:
     schedule_id: str | None
     dedupe_key: str | None
     last_error: str | None
+    error_type: str | None
     result: Any
     progress: Any
     tags: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
+    unknown: str | None = None
+    paused: bool = False
+    """Whether it waits because its job is paused."""
+    unreadable: tuple[str, ...] = ()
+    result_left_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A job by its name, and what people say of it.
+
+    Attributes:
+        registered: whether this application knows it.
+        paused_at: since when it is paused; None where it is not.
+        limit: how many of its runs may be under way at once; None for any number.
+        leased: how many are.
+        waiting: how many runs wait for their start or their time; counted up to 10,000, as `leased`.
+        by, note, changed_at: who said something of it last, why, and when.
+        unreadable: the columns of its row that hold what cannot be shown; see `RunStatus`.
+    """
+
+    name: str
+    registered: bool
+    paused_at: datetime | None
+    limit: int | None
+    leased: int
+    waiting: int
+    by: str | None
+    note: str | None
+    changed_at: datetime | None
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunCounts(Mapping[str, int]):
+    """How many runs are in each state that has any: a mapping.
+
+    Attributes:
+        numbers: by state.
+        at_least: the states of which there may be more than that, as counting stops at a bound.
+    """
+
+    numbers: Mapping[str, int]
+    at_least: frozenset[str] = frozenset()
+
+    def __getitem__(self, state: str) -> int:
+        return self.numbers[state]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __str__(self) -> str:
+        shown = (f"{state} {n:,}{'+' * (state in self.at_least)}" for state, n in self.numbers.items())
+        return ", ".join(shown) or "none"
 
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Some runs, newest first, and the cursor for the next page (None at the end)."""
+    """Some runs, newest first, and the cursor for the next page (None at the end).
+
+    A page whose filters match few runs may hold fewer than were asked for, even none, before the end.
+    """
 
     runs: tuple[RunStatus, ...]
     cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownWork:
+    """Overdue runs or schedules that this application does not know, and so leaves alone.
+
+    Attributes:
+        kind: "runs" or "schedules".
+        why: what is not known: the "job", the "machine", or the "state" of that machine.
+        name: the job.
+        machine, state: where they stand.
+        number: how many there are, as far as was counted.
+        more: whether there may be more.
+        since: since when the first of them is due.
+    """
+
+    kind: str
+    why: str
+    name: str
+    machine: str
+    state: str
+    number: int
+    more: bool
+    since: datetime
+
+    def __str__(self) -> str:
+        number = f"at least {self.number}" if self.more else str(self.number)
+        many = self.kind if self.number > 1 else self.kind.removesuffix("s")
+        where = f"in {self.state!r}, due since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+        why = _WHYS[self.why].format(machine=self.machine)
+        return f"{number} {many} of job {self.name!r} {where}, will not go on here: {why}"
+
+
+_WHYS = {
+    "job": "no such job is registered; register it, or name it in aliases= of the job that replaced it",
+    "machine": "no job follows the machine {machine!r}; register one that does",
+    "state": "the machine {machine!r} has no such state any more; declare it again, until no run is in it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +277,29 @@ class DispatchReport:
     complete: bool = True
 
 
+UNREADABLE: Final[tuple[HistoryEntry, ...]] = (HistoryEntry("unreadable", None, None),)
+"""What stands for a history that cannot be read."""
+
+
 def history_entries(text: str) -> tuple[HistoryEntry, ...]:
     """Return the entries of a stored history; one that says so where it cannot be read."""
     try:
-        return _entries(text)
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        return (HistoryEntry("unreadable", None, None),)
+        return entries(text)
+    except BROKEN:
+        return UNREADABLE
 
 
-def _entries(text: str) -> tuple[HistoryEntry, ...]:
-    return tuple(
-        HistoryEntry(event, state, instant(at), facts[0] if facts else {})
-        for event, state, at, *facts in json.loads(text)
-    )
+def entries(text: str) -> tuple[HistoryEntry, ...]:
+    """Return the entries of a stored history.
+
+    Raises:
+        TypeError, ValueError, OverflowError, RecursionError: it is none.
+    """
+    return tuple(_entry(*stored) for stored in json.loads(text))
+
+
+def _entry(event: object, state: object, at: Any, facts: object = None) -> HistoryEntry:
+    facts = {} if facts is None else facts
+    if not isinstance(event, str) or not isinstance(state, str | None) or not isinstance(facts, dict):
+        raise TypeError("an entry is an event, a state, an instant, and facts")
+    return HistoryEntry(event, state, instant(at), facts)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.ports import Entropy
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms
 
 __all__ = ["NEVER", "Backoff", "RetryPolicy", "backoff_ms"]
@@ -35,7 +36,8 @@ class Backoff:
         factor: by what the wait grows each time.
         cap: the longest wait of all (timedelta or seconds).
         jitter: False to wait the full time, always.
-        on: per exception type, the first that matches: another policy, a fixed time, or `NEVER`.
+        on: per exception type, the first that matches: another policy, a fixed time, or `NEVER`. Of an
+            exception group, each exception that it holds is asked about.
     """
 
     first: timedelta | float = timedelta(seconds=2)
@@ -45,31 +47,51 @@ class Backoff:
     on: Mapping[type[BaseException], RetryPolicy | timedelta] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_rules(self.on)
         try:
             first, cap = duration_ms(self.first, "first"), duration_ms(self.cap, "cap")
+            for wait in self.on.values():
+                if isinstance(wait, timedelta):
+                    duration_ms(wait, "a wait of on=")
         except InvalidArgument as exc:
-            raise DefinitionError(f"a backoff's {exc}") from exc
+            raise DefinitionError(f"of a backoff, {exc}") from exc
         factor: object = self.factor
         if cap < first or not isinstance(factor, (int, float)) or not factor >= 1:
-            raise DefinitionError(
-                f"a backoff needs 0 <= first <= cap and factor >= 1; found first={self.first}, "
-                f"cap={self.cap}, factor={self.factor}"
-            )
+            found = f"first={shown(self.first)}, cap={shown(self.cap)}, factor={shown(factor)}"
+            raise DefinitionError(f"a backoff needs 0 <= first <= cap and factor >= 1; found {found}")
 
     def delay_ms(self, attempt: int, error: BaseException, entropy: Entropy) -> int | None:
         """Return how long to wait after the given attempt (from 1) failed; None for never."""
         for kind, rule in self.on.items():
             if isinstance(error, kind):
                 if isinstance(rule, timedelta):
-                    return rule // timedelta(milliseconds=1)
+                    return duration_ms(rule, "a wait of on=")
                 return backoff_ms(rule, attempt, error, entropy)
         ceiling = float(duration_ms(self.cap, "cap"))
         try:
-            wait = duration_ms(self.first, "first") * self.factor ** (attempt - 1)
+            # As floats: a power of integers grows without an end, and a row may hold any attempt.
+            wait = duration_ms(self.first, "first") * float(self.factor) ** (attempt - 1)
         except OverflowError:
             wait = ceiling
         wait = min(wait, ceiling)
         return int(wait * entropy.random() if self.jitter else wait)
+
+
+def _check_rules(rules: object) -> None:
+    if not isinstance(rules, Mapping):
+        raise DefinitionError(f"a backoff's on= maps exception types to policies; found {shown(rules)}")
+    for kind, rule in rules.items():
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise DefinitionError(f"a backoff's on= names exception types; found {shown(kind)}")
+        if issubclass(kind, BaseExceptionGroup):
+            raise DefinitionError(
+                f"a backoff's on= names {kind.__name__}, but is asked about each exception that a group "
+                "holds: name those"
+            )
+        if not (isinstance(rule, (Backoff, timedelta)) or callable(rule)):
+            raise DefinitionError(
+                f"a backoff's on= gives {kind.__name__} a policy, a timedelta or NEVER; found {shown(rule)}"
+            )
 
 
 RetryPolicy = Backoff | Callable[[int, BaseException], timedelta | float | None]

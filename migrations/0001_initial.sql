@@ -42,17 +42,35 @@ CREATE TABLE kumofire_runs (
 ) STRICT, WITHOUT ROWID;
 
 -- wake_at is NULL exactly when nothing is to happen by itself, so settled runs cost no index entry.
-CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, wake_at) WHERE wake_at IS NOT NULL;
+-- By state and job: what one job waits with costs no other job, and no process that does not know it, anything.
+CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, job, machine, wake_at) WHERE wake_at IS NOT NULL;
+-- What people and workers look for among many, in indexes that only such rows pay for: what failed, and runs that
+-- may only start alone.
+CREATE INDEX kumofire_runs_failed ON kumofire_runs (state, job) WHERE state = 'failed';
+CREATE INDEX kumofire_runs_suspect ON kumofire_runs (wake_at) WHERE suspect >= 2;
 -- A dedupe key stands in dedupe_slot for ever, or until the run settles.
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
 
--- Payloads ('payload') and results ('result') too large for the hot row.
+-- Payloads ('payload') and results ('result') too large for the hot row. Their size stands before them, so that it
+-- is read without them.
 CREATE TABLE kumofire_bodies (
   owner TEXT NOT NULL,
   kind TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
   body TEXT NOT NULL,
   PRIMARY KEY (owner, kind)
+) STRICT, WITHOUT ROWID;
+
+-- What people say of a job by its name, whichever processes know it: whether it is paused (and since when), and
+-- how many of its runs may be leased at once (NULL: as the code says).
+CREATE TABLE kumofire_controls (
+  job TEXT PRIMARY KEY NOT NULL,
+  paused_at INTEGER,
+  slots INTEGER,
+  said_by TEXT,
+  note TEXT,
+  updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Schedules: recurring jobs. made and skipped count occurrences, origin says who declared it, if code did.
@@ -82,7 +100,7 @@ CREATE TABLE kumofire_schedules (
   history TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX kumofire_schedules_wake ON kumofire_schedules (state, wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX kumofire_schedules_wake ON kumofire_schedules (state, job, machine, wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_schedules_key ON kumofire_schedules (schedule_key) WHERE schedule_key IS NOT NULL;
 CREATE INDEX kumofire_schedules_origin ON kumofire_schedules (origin) WHERE origin IS NOT NULL;
 
@@ -137,13 +155,24 @@ INSERT INTO kumofire_edges (machine, source, target, wakes) VALUES
   ('job', 'suspended', 'ended', 0);
 
 -- Each trigger stands on one line, with its predicate in WHEN: D1's migration tool splits naively.
+-- Moves and creations: along the edges alone.
 CREATE TRIGGER kumofire_runs_insert BEFORE INSERT ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
 CREATE TRIGGER kumofire_runs_move BEFORE UPDATE OF state ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
 CREATE TRIGGER kumofire_runs_wake BEFORE UPDATE OF wake_at ON kumofire_runs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
-CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, machine, created_at, schedule_id, scheduled_for ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine, created_at, schedule_id and scheduled_for never change'); END;
 CREATE TRIGGER kumofire_schedules_insert BEFORE INSERT ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
 CREATE TRIGGER kumofire_schedules_move BEFORE UPDATE OF state ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
 CREATE TRIGGER kumofire_schedules_wake BEFORE UPDATE OF wake_at ON kumofire_schedules WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
-CREATE TRIGGER kumofire_schedules_fixed BEFORE UPDATE OF id, machine, created_at ON kumofire_schedules BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine and created_at never change'); END;
+CREATE TRIGGER kumofire_schedules_fixed BEFORE UPDATE OF id, machine, created_at, schedule_key ON kumofire_schedules BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine, created_at and schedule_key never change'); END;
+-- Nothing replaces a row: INSERT OR REPLACE and UPDATE OR REPLACE delete the row in their way without asking a
+-- trigger. A creation that is repeated, or whose key or occurrence another row holds, changes nothing.
+CREATE TRIGGER kumofire_runs_replace BEFORE INSERT ON kumofire_runs WHEN EXISTS (SELECT 1 FROM kumofire_runs WHERE id = NEW.id AND (created_at <> NEW.created_at OR NEW.starts > 0 OR NEW.finished_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the row exists, and changes along its edges alone'); END;
+CREATE TRIGGER kumofire_runs_repeat BEFORE INSERT ON kumofire_runs WHEN EXISTS (SELECT 1 FROM kumofire_runs WHERE id = NEW.id AND created_at = NEW.created_at AND NEW.starts = 0 AND NEW.finished_at IS NULL) OR EXISTS (SELECT 1 FROM kumofire_runs WHERE job = NEW.job AND dedupe_slot = NEW.dedupe_slot AND id <> NEW.id) OR EXISTS (SELECT 1 FROM kumofire_runs WHERE schedule_id = NEW.schedule_id AND scheduled_for = NEW.scheduled_for AND id <> NEW.id) BEGIN SELECT RAISE(IGNORE); END;
+CREATE TRIGGER kumofire_runs_slot BEFORE UPDATE OF job, dedupe_slot ON kumofire_runs WHEN NEW.dedupe_slot IS NOT NULL AND (NEW.dedupe_slot IS NOT OLD.dedupe_slot OR NEW.job <> OLD.job) AND EXISTS (SELECT 1 FROM kumofire_runs WHERE job = NEW.job AND dedupe_slot = NEW.dedupe_slot AND id <> NEW.id) BEGIN SELECT RAISE(ABORT, 'kumofire: another run has this dedupe_slot'); END;
+CREATE TRIGGER kumofire_schedules_replace BEFORE INSERT ON kumofire_schedules WHEN EXISTS (SELECT 1 FROM kumofire_schedules WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'kumofire: the row exists, and changes along its edges alone'); END;
+CREATE TRIGGER kumofire_schedules_repeat BEFORE INSERT ON kumofire_schedules WHEN EXISTS (SELECT 1 FROM kumofire_schedules WHERE schedule_key = NEW.schedule_key AND id <> NEW.id) BEGIN SELECT RAISE(IGNORE); END;
+-- What a settled run says stays, unless its machine has an edge from the state to itself. Only its job's name may
+-- change: a renamed job takes its runs over.
+CREATE TRIGGER kumofire_runs_settled BEFORE UPDATE OF state, wake_at, run_at, attempt, max_attempts, starts, claim, shared, suspect, deliveries, timeout_at, expires_at, started_at, finished_at, dedupe, dedupe_key, dedupe_slot, payload, result, error, progress, tags, history ON kumofire_runs WHEN OLD.finished_at IS NOT NULL AND NEW.state = OLD.state AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = OLD.machine AND source = OLD.state AND target = OLD.state) BEGIN SELECT RAISE(ABORT, 'kumofire: the run is settled, and changes along its edges alone'); END;
 
 INSERT INTO kumofire_schema (version, serves) VALUES (1, 1);

@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from kumofire_fsm.adapters._file import MEMORY, absolute
+from kumofire_fsm.adapters._file import MEMORY, absolute, make_private
 from kumofire_fsm.adapters._group_commit import patiently
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import DatabaseReadOnly, InvalidArgument, StoreError
@@ -59,8 +59,8 @@ def _reading(uri: str) -> sqlite3.Connection:
 def copy_database(path: str, to: str | Path) -> None:
     """Copy a database as it is at one moment, while others go on writing.
 
-    The copy is one file, complete or not there at all. Never copy a database as a file in a process that
-    has it open: closing the file drops the locks of that whole process.
+    The copy is one file, complete or not there at all, and its owner's alone (0600). Never copy a database
+    as a file in a process that has it open: closing the file drops the locks of that whole process.
 
     Raises:
         InvalidArgument: something is there already, or the database is not in a file.
@@ -73,6 +73,7 @@ def copy_database(path: str, to: str | Path) -> None:
         raise InvalidArgument(f"a backup replaces nothing, but {target!r} exists; choose another name")
     unfinished = target + _UNFINISHED
     Path(unfinished).unlink(missing_ok=True)
+    make_private(unfinished)
     try:
         with closing(open_to_read(path)) as source, closing(sqlite3.connect(unfinished)) as copy:
             source.backup(copy)  # in one step, so that no commit of others makes it begin again

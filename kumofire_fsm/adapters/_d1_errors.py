@@ -41,7 +41,7 @@ _KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
         "a statement is wrong",
     ),
     (
-        r"daily.*limit|free tier",
+        r"daily.{0,100}limit|free tier",
         DailyLimitReached,
         "the account's daily limit is reached; it resets at 00:00 UTC",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Final
 
 from kumofire_fsm.errors import FileReplaced, InvalidArgument
 
-__all__ = ["MEMORY", "OpenFile", "absolute"]
+__all__ = ["MEMORY", "OpenFile", "absolute", "make_private"]
 
 MEMORY: Final = ":memory:"
 LOOK_SECONDS: Final = 1.0
 """How often a thread that works looks whether the file is still there."""
 
+_PRIVATE: Final = 0o600
+"""The rights of a new file: payloads and errors are for its owner alone."""
 _NO_CHECKPOINT: Final = 1006
 """SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, which Python names from 3.12 on."""
 
@@ -48,6 +51,22 @@ def absolute(path: str | Path) -> str:
         raise InvalidArgument(
             f"{text!r} is relative to a current directory that is gone; give an absolute path"
         ) from exc
+
+
+def make_private(path: str) -> None:
+    """Make an empty file, which its owner alone may read and write, unless there is one already.
+
+    SQLite itself would let everybody read it. To its log and journal it gives the rights of the file.
+    """
+    real = os.path.realpath(path)  # a link may lead to where no file is yet
+    with suppress(OSError):  # SQLite will say why it cannot be opened
+        try:
+            # Without opening it: a close drops all locks that this process has on the file.
+            os.mknod(real, stat.S_IFREG | _PRIVATE)
+        except FileExistsError:
+            pass
+        except (AttributeError, OSError):  # not on every platform
+            os.close(os.open(real, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))
 
 
 class OpenFile:

@@ -1,26 +1,18 @@
-"""A thread that owns a SQLite connection: what callers submit together shares one commit.
-
-A caller's statements fail alone, and each caller resumes only after the commit.
-"""
+"""What a group of callers shares: one commit. A caller's statements fail alone."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
-import queue
 import random
 import sqlite3
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import StoreError, TransientStoreError
-from kumofire_fsm.values.owner import Owner
 
-__all__ = ["BUSY_SECONDS", "DatabaseThread", "Work", "commit_group", "in_savepoint", "patiently", "read_each"]
+__all__ = ["BUSY_SECONDS", "HandOver", "Work", "commit_group", "in_savepoint", "patiently", "read_each"]
 
 T = TypeVar("T")
 
@@ -28,188 +20,124 @@ BUSY_SECONDS: Final = 60.0
 """How long another process may hold the write lock before a caller hears of it."""
 
 
+class HandOver(Exception):
+    """What may not wait would have to, or took too long: nothing of it was done."""
+
+
 class Work:
-    """What one caller submitted, and where its answer goes."""
+    """What one caller wants done, and how it ended.
 
-    __slots__ = ("error", "future", "rows", "run")
+    Attributes:
+        run: does it, on a connection; may be called again after it was broken off.
+        rows, error: what it gave, or raised.
+    """
 
-    def __init__(self, run: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]) -> None:
-        self.run, self.future = run, future
+    __slots__ = ("error", "rows", "run")
+
+    def __init__(self, run: Callable[[sqlite3.Connection], Any]) -> None:
+        self.run = run
         self.rows: Any = None
         self.error: BaseException | None = None
 
 
-class DatabaseThread:
-    """A thread with a connection of its own, that works off what an event loop submits.
+def commit_group(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
+    """Run a group in one transaction; when the transaction itself fails, each in its own.
 
-    What is submitted during one turn of the loop reaches the thread together.
+    Args:
+        db: the connection.
+        group: the work.
+        patient: whether it may wait for other processes, and find out who of the group is to blame.
+
+    Raises:
+        HandOver: the transaction failed, and it may not be patient; nothing was done.
     """
-
-    def __init__(
-        self,
-        connect: Callable[[], sqlite3.Connection],
-        work: Callable[[sqlite3.Connection, list[Work]], None],
-        name: str,
-        owner: Owner,
-        close: Callable[[sqlite3.Connection], None],
-    ) -> None:
-        self._connect, self._work, self._owner, self._close = connect, work, owner, close
-        self._inbox: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
-        self._turn: list[Work] = []
-        self._thread: threading.Thread | None = None
-        self._name = name
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended: asyncio.Future[None] | None = None
-        self._closed = False
-        self.groups = 0
-
-    def submit(self, run: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
-        """Queue a function for the thread; the future resolves after the commit."""
-        loop = self._owner.here()
-        if self._closed:
-            raise StoreError("the database is closed")
-        if self._loop is not loop:
-            self._loop, self._turn = loop, []  # what another loop has begun, it hands over itself
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
-            self._thread.start()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._turn.append(Work(run, future))
-        if len(self._turn) == 1:
-            # Two turns later, so that who is woken by this call can submit into the same commit.
-            loop.call_soon(loop.call_soon, self._hand_over, self._turn)
-        return future
-
-    async def stop(self) -> None:
-        """Let the thread finish what it has, close its connection and end."""
-        thread, self._closed = self._thread, True
-        if thread is None or self._owner.forked:
-            return  # in a child process there is no thread: nothing here may touch its connection
-        self._hand_over(self._turn)
-        self._thread = None
-        # No executor waits for the thread: at the end of the program none works any more.
-        self._ended = asyncio.get_running_loop().create_future()
-        self._inbox.put(None)
-        await self._ended
-        thread.join()
-
-    def _hand_over(self, turn: list[Work]) -> None:
-        group = turn.copy()
-        turn.clear()
-        if group and self._thread is not None:
-            self._inbox.put(group)
-            return
-        for each in group:  # a loop that stood still while another one closed the database
-            each.error = StoreError("the database is closed")
-        self._deliver(group)
-
-    def _main(self) -> None:
-        db: sqlite3.Connection | None = None
-        while True:
-            group, last = self._next_group()
-            if group:
-                try:
-                    db = db or self._connect()
-                    before = db.total_changes
-                    self._work(db, group)
-                    self.groups += db.total_changes != before
-                except BaseException as exc:
-                    for each in group:
-                        each.error = each.error or exc
-                self._deliver(group)
-            if last:
-                break
-        if db is not None:
-            self._close(db)
-        if (ended := self._ended) is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                ended.get_loop().call_soon_threadsafe(_resolve_one, ended)
-
-    def _next_group(self) -> tuple[list[Work], bool]:
-        """Wait for work and take all there is; the flag says that nothing will follow."""
-        first = self._inbox.get()
-        group = list(first or ())
-        if first is None:
-            return group, True
-        with contextlib.suppress(queue.Empty):
-            while True:
-                more = self._inbox.get_nowait()
-                if more is None:
-                    return group, True
-                group += more
-        return group, False
-
-    def _deliver(self, group: list[Work]) -> None:
-        for loop in {each.future.get_loop() for each in group}:
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                mine = [each for each in group if each.future.get_loop() is loop]
-                loop.call_soon_threadsafe(_resolve, mine)
-
-
-def _resolve_one(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _resolve(group: list[Work]) -> None:
-    for each in group:
-        if each.future.cancelled():
-            continue
-        if each.error is not None:
-            each.future.set_exception(each.error)
-        else:
-            each.future.set_result(each.rows)
-
-
-def commit_group(db: sqlite3.Connection, group: list[Work]) -> None:
-    """Run a group in one transaction; when the transaction itself fails, each in its own."""
     try:
-        _in_transaction(db, group)
+        _in_transaction(db, group, patient=patient)
     except sqlite3.Error as exc:
-        if len(group) == 1:
+        again = _reads_anything(db, exc)
+        if not patient:
+            raise HandOver from exc
+        if len(group) == 1 and not again:
             raise translate(exc) from exc
         for each in group:
             each.error = None
             try:
-                _in_transaction(db, [each])
+                _in_transaction(db, [each], patient=True)
             except sqlite3.Error as alone:
                 each.error = translate(alone)
 
 
-def _in_transaction(db: sqlite3.Connection, group: list[Work]) -> None:
-    patiently(lambda: db.execute("BEGIN IMMEDIATE"))
+def _in_transaction(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
+    _do(db, "BEGIN IMMEDIATE", patient=patient)
     try:
         for each in group:
             try:
                 each.rows = each.run(db)
             except sqlite3.Error as exc:
-                if not db.in_transaction:  # a full disk or an I/O error has rolled everything back
+                # A full disk or an I/O error has rolled everything back. What was broken off is done anew,
+                # and so is what was written without an answer, because that could not be read.
+                undone = _code(exc) == sqlite3.SQLITE_INTERRUPT or _is_undecodable(exc)
+                if not db.in_transaction or undone:
                     raise
                 each.error = translate(exc)
             except sqlite3.Warning as exc:  # of several statements in one, on Python 3.11
                 each.error = StoreError(str(exc))
             except Exception as exc:
                 each.error = exc
-        patiently(lambda: db.execute("COMMIT"))
+        _do(db, "COMMIT", patient=patient)
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
 
 
-def read_each(db: sqlite3.Connection, group: list[Work]) -> None:
-    """Read for each caller by itself."""
+def read_each(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
+    """Read for each caller by itself.
+
+    Raises:
+        HandOver: a read would have to wait, or took too long, and may not be patient.
+    """
 
     def read(each: Work) -> None:
-        each.rows = each.run(db)
+        try:
+            each.rows = each.run(db)
+        except sqlite3.OperationalError as exc:
+            if not _reads_anything(db, exc):
+                raise
+            each.rows = each.run(db)
 
     for each in group:
         try:
-            patiently(functools.partial(read, each))
+            if patient:
+                patiently(functools.partial(read, each))
+            else:
+                read(each)
         except sqlite3.Error as exc:
+            if not patient and _code(exc) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT):
+                raise HandOver from exc
             each.error = translate(exc)
         except StoreError as exc:
             each.error = exc
+
+
+def _is_undecodable(exc: sqlite3.Error) -> bool:
+    return "Could not decode to UTF-8" in str(exc)
+
+
+def _reads_anything(db: sqlite3.Connection, exc: sqlite3.Error) -> bool:
+    """Have a connection read from now on what is no UTF-8; return whether that is what an error was about.
+
+    SQLite keeps any bytes as a text, also for another writer who encodes otherwise. One such text would make
+    every answer fail that it is in. As on D1, each wrong byte is read as a mark.
+    """
+    if not _is_undecodable(exc):
+        return False
+    db.text_factory = _marked  # not from the beginning: it costs more than Python's own
+    return True
+
+
+def _marked(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def in_savepoint(db: sqlite3.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -226,6 +154,17 @@ def in_savepoint(db: sqlite3.Connection, function: Callable[[sqlite3.Connection]
     return answer
 
 
+def _do(db: sqlite3.Connection, sql: str, *, patient: bool) -> None:
+    if patient:
+        patiently(lambda: db.execute(sql))
+    else:
+        db.execute(sql)
+
+
+def _code(exc: sqlite3.Error) -> int:
+    return (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
 def patiently(attempt: Callable[[], Any]) -> None:
     """Repeat while another process holds the lock, for up to `BUSY_SECONDS`.
 
@@ -238,7 +177,7 @@ def patiently(attempt: Callable[[], Any]) -> None:
         try:
             attempt()
         except sqlite3.OperationalError as exc:
-            if (exc.sqlite_errorcode or 0) & 0xFF != sqlite3.SQLITE_BUSY:
+            if _code(exc) != sqlite3.SQLITE_BUSY:
                 raise
             if time.monotonic() > give_up:
                 raise TransientStoreError(

@@ -1,9 +1,11 @@
 """The storage port on an embedded SQLite file, with group commit.
 
-One thread writes. What concurrent callers submit while it is busy shares the next transaction, so
-that a hundred callers wait for one fsync and not for a hundred; each resumes only after the commit.
-A caller's statements fail alone: a single statement is atomic by itself, several stand in a savepoint.
-A second thread reads, from snapshots that no writer disturbs.
+One connection writes. What concurrent callers submit in one turn of the event loop, or while the connection
+is busy, shares the next transaction, so that a hundred callers wait for one fsync and not for a hundred; each
+resumes only after the commit. A caller's statements fail alone: a single statement is atomic by itself,
+several stand in a savepoint. A second connection reads, from snapshots that no writer disturbs. Each has a
+thread; what is short is done in the event loop, without it. A third connection reads what may walk over many
+rows, so that no status waits for a list.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from kumofire_fsm.adapters._backup import copy_database, open_to_read
-from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute
+from kumofire_fsm.adapters._database_thread import DatabaseThread, GroupWork
+from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute, make_private
 from kumofire_fsm.adapters._group_commit import (
-    DatabaseThread,
     Work,
     commit_group,
     in_savepoint,
@@ -28,6 +30,7 @@ from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import InvalidArgument, StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.values.owner import Owner
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["SqliteStorage", "back_up"]
 
@@ -41,7 +44,7 @@ class SqliteStorage:
     """A SQLite file, shared safely with other processes.
 
     Args:
-        path: the file, or ``":memory:"``. Its directory must exist.
+        path: the file, or ``":memory:"``. Its directory must exist; a new file is its owner's alone (0600).
         synchronous: "FULL" survives a power cut; "NORMAL" may then lose the last commits, never
             consistency; "OFF" is for tests.
         read_only: change nothing, not even the file's journal mode; the file must exist.
@@ -58,22 +61,20 @@ class SqliteStorage:
         read_only: bool = False,
     ) -> None:
         if synchronous not in ("FULL", "NORMAL", "OFF"):
-            raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {synchronous!r}")
+            raise InvalidArgument(f"synchronous must be FULL, NORMAL or OFF; found {shown(synchronous)}")
         self.path = absolute(path)
         self._file = OpenFile(self.path)
         self._synchronous, self._read_only = synchronous, read_only
         self._owner = Owner(f"the database {self.path!r}")
-        self._writer = DatabaseThread(
-            self._connect, self._commit, "kumofire-writer", self._owner, self._file.close
-        )
-        self._reader = (
-            self._writer
-            if self.path == MEMORY
-            else DatabaseThread(self._connect, self._read, "kumofire-reader", self._owner, self._file.close)
-        )
-        self._watch: sqlite3.Connection | None = None
+        self._writer = self._thread(self._commit, "kumofire-writer", together=True)
+        alone = self.path == MEMORY
+        self._reader = self._writer if alone else self._thread(self._read, "kumofire-reader")
+        self._scanner = self._writer if alone else self._thread(self._read, "kumofire-scanner")
         self._version = 0
         self._closed = False
+
+    def _thread(self, work: GroupWork, name: str, *, together: bool = False) -> DatabaseThread:
+        return DatabaseThread(self._connect, work, name, self._owner, self._file.close, together=together)
 
     @property
     def is_mine(self) -> bool:
@@ -95,20 +96,29 @@ class SqliteStorage:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
         if self._closed:
             raise StoreError("the database is closed")
-        thread = self._reader if statement.reads else self._writer
-        rows: list[Row] = await thread.submit(lambda db: _run(db, statement))
+        rows: list[Row]
+        if statement.scans:
+            rows = await self._scanner.submit(lambda db: _run(db, statement))
+        elif statement.reads:
+            rows = await self._reader.now(lambda db: _run(db, statement))
+        else:
+            rows = await self._writer.submit(lambda db: _run(db, statement), short=True)
         return rows
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Run statements atomically; see `kumofire_fsm.ports.Storage`."""
         if len(statements) == 1:
             return [await self.execute(statements[0])]
-        answers: list[list[Row]] = await self._writer.submit(lambda db: _run_all(db, statements))
+        answers: list[list[Row]] = await self._writer.submit(lambda db: _run_all(db, statements), short=True)
         return answers
 
     async def call(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
         """Run a function on the writer's connection, inside a transaction; if it raises, it did nothing."""
         return await self._writer.submit(lambda db: in_savepoint(db, function))
+
+    async def read(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run a function that only reads; it is called again where another process was in the way."""
+        return await self._reader.submit(function)
 
     async def backup(self, to: str | Path) -> None:
         """Copy the database to a new file while others work on it; see `copy_database`."""
@@ -116,21 +126,21 @@ class SqliteStorage:
         await asyncio.to_thread(copy_database, self.path, to)
 
     def data_version(self) -> int:
-        """Return a number that changes when any other connection has committed; costs microseconds.
+        """Return a number that changes when another connection has committed; costs microseconds.
+
+        What this storage itself commits leaves it as it is. While the writer is busy it is the last one seen.
 
         Raises:
             FileReplaced: the file is not the one that was opened any more.
         """
-        if self._closed:
-            raise StoreError("the database is closed")
-        self._file.check()
-        if self._watch is None:
-            self._watch = self._connect()
+        self.check()
         try:
-            self._version = self._watch.execute("PRAGMA data_version").fetchone()[0]
+            found = self._writer.ask(lambda db: db.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as exc:
             if not isinstance(translate(exc), TransientStoreError):  # busy: the next look will tell
                 raise translate(exc) from exc
+        else:
+            self._version = self._version if found is None else found
         return self._version
 
     @property
@@ -146,25 +156,23 @@ class SqliteStorage:
         if not self._closed:
             self._file.leave()
         self._closed = True
-        await self._writer.stop()
-        if self._reader is not self._writer:
-            await self._reader.stop()
-        if self._watch is not None:
-            self._file.close(self._watch)
-            self._watch = None
+        for thread in dict.fromkeys((self._writer, self._reader, self._scanner)):
+            await thread.stop()
 
-    def _commit(self, db: sqlite3.Connection, group: list[Work]) -> None:
+    def _commit(self, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
         self._file.look()
-        commit_group(db, group)
+        commit_group(db, group, patient=patient)
 
-    def _read(self, db: sqlite3.Connection, group: list[Work]) -> None:
+    def _read(self, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
         self._file.look()
-        read_each(db, group)
+        read_each(db, group, patient=patient)
 
     def _connect(self) -> sqlite3.Connection:
         if self._read_only:
             return open_to_read(self.path)
         self._file.before_opening()
+        if self.path != MEMORY:
+            make_private(self.path)
         try:
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
         except sqlite3.Error as exc:

@@ -51,12 +51,7 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
     if name == "SQLITE_NOTADB":
         return StoreError(f"the file is not a SQLite database{where}: choose another path")
     if name.startswith("SQLITE_CANTOPEN"):
-        folder = os.path.dirname(path) or "."  # noqa: PTH120
-        effective = os.access in os.supports_effective_ids
-        if path and os.path.isdir(folder) and not os.access(folder, os.W_OK, effective_ids=effective):  # noqa: PTH112
-            return DatabaseReadOnly(f"the database cannot be made{where}: make its directory writable")
-        why = "it is a directory" if path and os.path.isdir(path) else "does its directory exist?"  # noqa: PTH112
-        return StoreError(f"the database cannot be opened{where}: {why}")
+        return _cannot_open(path, where)
     if "no such table: kumofire" in text or "no such column" in text or "has no column" in text:
         mismatch = SchemaMismatch(
             f"the database's schema does not fit this code ({text}); run: kumofire migrate MODULE:APP "
@@ -68,3 +63,18 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
     if name in _STATEMENT or any(each in text for each in _BINDING):
         return StatementRefused(said)
     return UnknownStoreError(said)
+
+
+def _cannot_open(path: str, where: str) -> StoreError:
+    """Return why a file cannot be opened, as far as its rights and its directory tell."""
+    folder = os.path.dirname(path) or "."  # noqa: PTH120
+    effective = os.access in os.supports_effective_ids
+    if os.path.isfile(path) and not os.access(path, os.R_OK, effective_ids=effective):  # noqa: PTH113
+        return StoreError(
+            f"the database cannot be opened{where}: this user may not read it; a new file is its owner's "
+            "alone, unless its rights are changed (docs/files.md)"
+        )
+    if path and os.path.isdir(folder) and not os.access(folder, os.W_OK, effective_ids=effective):  # noqa: PTH112
+        return DatabaseReadOnly(f"the database cannot be made{where}: make its directory writable")
+    why = "it is a directory" if path and os.path.isdir(path) else "does its directory exist?"  # noqa: PTH112
+    return StoreError(f"the database cannot be opened{where}: {why}")

@@ -6,6 +6,9 @@ import asyncio
 import os
 import random
 import time
+from typing import Final
+
+from kumofire_fsm.values.owner import forks
 
 __all__ = ["SystemClock", "SystemEntropy"]
 
@@ -26,12 +29,25 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+DRAWN_AT_ONCE: Final = 64
+"""Tokens that one call of the operating system gives: it costs more than all else of an id."""
+
+
 class SystemEntropy:
     """The operating system's randomness; nothing is drawn before the first call."""
 
+    def __init__(self) -> None:
+        self._drawn: dict[tuple[int, int], list[bytes]] = {}
+
     def token(self, size: int) -> bytes:
-        """Return random bytes."""
-        return os.urandom(size)
+        """Return random bytes, in any thread; a forked process draws its own."""
+        drawn = self._drawn.setdefault((size, forks()), [])
+        try:
+            return drawn.pop()
+        except IndexError:
+            raw = os.urandom(size * DRAWN_AT_ONCE)
+            drawn += [raw[start : start + size] for start in range(size, len(raw), size)]
+            return raw[:size]
 
     def random(self) -> float:
         """Return a number from 0 to below 1."""

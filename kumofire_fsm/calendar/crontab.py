@@ -15,7 +15,7 @@ from typing import Final
 
 from kumofire_fsm.errors import InvalidSchedule
 
-__all__ = ["Crontab", "parse_crontab", "split_fields"]
+__all__ = ["Crontab", "parse_crontab"]
 
 _CHARACTERS: Final = 1_000
 """The longest expression; every minute, hour and day written out is shorter."""
@@ -65,8 +65,12 @@ class Crontab:
     """What an expression names; each tuple of numbers ascends.
 
     Attributes:
-        dates: day-of-month, month and day-of-week as croniter reads them; a date matches when any of
-            these does.
+        days, last_day: the days of the month, and whether its last one is named.
+        weekdays, nth: the weekdays, 0 for Sunday, and those of a month: ``5#1`` the first Friday, ``l5`` the
+            last.
+        either: a date matches when its day or its weekday does; else both must.
+        dates: the same as questions to croniter: day-of-month, month and day-of-week; a date matches when
+            any of these does.
         fixed: the times are fixed, so that each fires once however the clock changes.
         impossible: no month named is as long as any day-of-month named.
     """
@@ -74,6 +78,12 @@ class Crontab:
     seconds: tuple[int, ...]
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
+    days: tuple[int, ...]
+    last_day: bool
+    months: tuple[int, ...]
+    weekdays: tuple[int, ...]
+    nth: tuple[str, ...]
+    either: bool
     dates: tuple[tuple[str, str, str], ...]
     fixed: bool
     impossible: bool
@@ -86,19 +96,26 @@ def parse_crontab(expression: str) -> Crontab:
     Raises:
         InvalidSchedule: it is outside the dialect; the text names the field.
     """
-    texts = split_fields(expression)
+    texts = _split_fields(expression)
     if len(texts) == 5:
         texts = ["0", *texts]
     values = [_parse_field(expression, field, text) for field, text in zip(_FIELDS, texts, strict=True)]
     (second, _), (minute, _), (hour, _), (day, last), (month, _), (weekday, nth) = values
     # As in Vixie's cron a field is unrestricted when it begins with *, which */2 does.
     either = not texts[3].startswith("*") and not texts[5].startswith("*")
+    weekday = {value % 7 for value in weekday}
     longest = max(_LONGEST[number - 1] for number in month)
     return Crontab(
         seconds=_ascending(second),
         minutes=_ascending(minute),
         hours=_ascending(hour),
-        dates=_dates(day, last, month, {value % 7 for value in weekday}, nth, either=either),
+        days=_ascending(day),
+        last_day=bool(last),
+        months=_ascending(month),
+        weekdays=_ascending(weekday),
+        nth=tuple(sorted(nth)),
+        either=either,
+        dates=_dates(day, last, month, weekday, nth, either=either),
         fixed=not texts[1].startswith("*") and not texts[2].startswith("*"),
         impossible=not either and not last and min(day) > longest,
     )
@@ -127,7 +144,7 @@ def _listed(numbers: set[int], full: int) -> list[str]:
     return [",".join(map(str, sorted(numbers)))] if numbers else []
 
 
-def split_fields(expression: str) -> list[str]:
+def _split_fields(expression: str) -> list[str]:
     """Return the five or six fields as they are written, a macro written out.
 
     Raises:

@@ -7,10 +7,12 @@ the overlap policy judges the rest in order, as if each had been noticed at its 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from kumofire_fsm.calendar.recurrence import Misfire, Recurrence
 from kumofire_fsm.calendar.rules import Every, first_between, latest_between
+from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["CATCH_UP", "COUNTED", "Decision", "Due", "Passed", "decide", "passed_over"]
 
@@ -87,8 +89,12 @@ def decide(recurrence: Recurrence, due: Due) -> Decision:
     """Return what becomes of the occurrences from ``due.at`` to ``due.now``.
 
     Raises:
-        InvalidSchedule: the rule is malformed.
+        InvalidSchedule: the rule is malformed, or what is known of the job is impossible.
     """
+    if due.made < 0 or due.catch_up not in (None, *get_args(Misfire)):
+        raise InvalidSchedule(
+            f"it made {due.made} runs, and is to catch up {shown(due.catch_up)}: its row is broken"
+        )
     left = recurrence.left(due.made)
     if left == 0:
         return Decision((), None)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict, get_args
+from typing import Any, Final, TypedDict
 
 from kumofire_fsm.calendar.recurrence import GRACE_MS, Misfire, Overlap, Recurrence
 from kumofire_fsm.calendar.rules import Cron, Every, Once, Rule
 from kumofire_fsm.errors import InvalidSchedule
-from kumofire_fsm.values.times import duration_ms, instant_ms, moment
+from kumofire_fsm.values.checks import is_whole
+from kumofire_fsm.values.columns import BROKEN
+from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms, moment
 
 __all__ = [
     "RECURRENCE_OPTIONS",
     "RecurrenceOptions",
     "changed_recurrence",
+    "described",
     "keep_anchor",
     "recurrence_from_options",
     "stored_options",
@@ -44,26 +48,39 @@ _POLICIES: Final = ("jitter", "misfire", "misfire_grace", "overlap")
 RECURRENCE_OPTIONS: Final = (*_KINDS, "timezone", *_BOUNDS, *_POLICIES)
 
 
-def _as_it_is(value: Any) -> Any:
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is needed")
     return value
 
 
-def _milliseconds(value: int) -> timedelta:
-    return timedelta(milliseconds=value)
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("an integer is needed")
+    return value
+
+
+def _duration_of(value: Any) -> timedelta:
+    return timedelta(milliseconds=_whole(value))
+
+
+def _instant_of(value: Any) -> datetime:
+    return moment(_whole(value))
 
 
 _STORED: Final[tuple[tuple[str, str, Callable[[Any], Any]], ...]] = (
-    ("cron", "cron", _as_it_is),
-    ("timezone", "timezone", _as_it_is),
-    ("every_ms", "every", _milliseconds),
-    ("at_ms", "at", moment),
-    ("start_at", "start_at", moment),
-    ("end_at", "end_at", moment),
-    ("max_occurrences", "max_occurrences", _as_it_is),
-    ("jitter_ms", "jitter", _milliseconds),
-    ("misfire", "misfire", _as_it_is),
-    ("grace_ms", "misfire_grace", _milliseconds),
-    ("overlap", "overlap", _as_it_is),
+    ("cron", "cron", _text),
+    ("timezone", "timezone", _text),
+    ("every_ms", "every", _duration_of),
+    ("anchor_ms", "anchor", _instant_of),
+    ("at_ms", "at", _instant_of),
+    ("start_at", "start_at", _instant_of),
+    ("end_at", "end_at", _instant_of),
+    ("max_occurrences", "max_occurrences", _whole),
+    ("jitter_ms", "jitter", _duration_of),
+    ("misfire", "misfire", _text),
+    ("grace_ms", "misfire_grace", _duration_of),
+    ("overlap", "overlap", _text),
 )
 """What a column's JSON calls it, what a caller calls it, and how the one becomes the other."""
 
@@ -81,17 +98,13 @@ def recurrence_from_options(options: Mapping[str, Any], now: int) -> Recurrence:
         rule,
         start_at,
         _instant(options, "end_at"),
-        _count(options.get("max_occurrences")),
+        options.get("max_occurrences"),
         _duration(options, "jitter", 0),
-        _choice(options, "misfire", Misfire, "latest"),
+        _given(options, "misfire", "latest"),
         _duration(options, "misfire_grace", GRACE_MS),
-        _choice(options, "overlap", Overlap, "allow"),
+        _given(options, "overlap", "allow"),
     )
-    if (
-        isinstance(rule, Once)
-        and (recurrence.start_at, recurrence.end_at, recurrence.max_occurrences) != (None,) * 3
-    ):
-        raise InvalidSchedule("at=... is one time: it has no start_at, end_at or max_occurrences")
+    recurrence.check()
     first = _instant(options, "start_at")
     if first is not None and recurrence.end_at is not None and recurrence.end_at < first:
         raise InvalidSchedule("end_at must not lie before start_at")
@@ -113,12 +126,21 @@ def changed_recurrence(stored: Mapping[str, Any], changes: Mapping[str, Any], no
         InvalidArgument: an instant or a duration is malformed.
     """
     options = stored_options(stored)
+    broken = {name for column, name, _ in _STORED if column in stored} - options.keys()
     rule = {name: changes[name] for name in (*_KINDS, "timezone") if changes.get(name) is not None}
     if kinds := rule.keys() & {*_KINDS}:
-        dropped = {*_KINDS, *(_BOUNDS if "at" in kinds else ())}
+        dropped = {*_KINDS, "anchor", *(_BOUNDS if "at" in kinds else ())}
         if kinds != options.keys() & {*_KINDS}:  # another kind of rule: nothing of the old one stays
             dropped |= {"timezone", "start_at"}
         options = {name: value for name, value in options.items() if name not in dropped}
+        broken -= dropped
+    if "start_at" in changes:
+        broken -= {"anchor"}
+    if lost := ", ".join(sorted(broken - changes.keys())):
+        raise InvalidSchedule(
+            f"what is stored of {lost.replace('anchor', 'start_at')} cannot be read, and would be lost; give "
+            "it with the change, or None to take it away"
+        )
     options |= rule | {name: changes[name] for name in (*_BOUNDS, *_POLICIES) if name in changes}
     recurrence = recurrence_from_options(options, now)
     return recurrence if "start_at" in changes else keep_anchor(recurrence, stored, options.get("start_at"))
@@ -126,23 +148,30 @@ def changed_recurrence(stored: Mapping[str, Any], changes: Mapping[str, Any], no
 
 def keep_anchor(recurrence: Recurrence, stored: Mapping[str, Any], start_at: datetime | None) -> Recurrence:
     """Return the recurrence with the stored anchor, unless start_at is given or the interval is another."""
-    rule, anchor = recurrence.rule, stored.get("anchor_ms")
+    rule, anchor = recurrence.rule, stored.get("anchor_ms", -1)
     same = isinstance(rule, Every) and stored.get("every_ms") == rule.interval_ms
-    if start_at is not None or not same or not isinstance(rule, Every) or not isinstance(anchor, int):
+    if start_at is not None or not isinstance(rule, Every) or not same or not is_whole(anchor, 0, LAST_MS):
         return recurrence
     return replace(recurrence, rule=Every(rule.interval_ms, anchor))
 
 
 def stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored recurrence as a caller's options; an interval's anchor is left out."""
+    """Return a stored recurrence as a caller's options, as far as it can be read, and ``anchor``."""
     found: dict[str, Any] = {}
     for column, name, read in _STORED:
         try:
             if column in stored:
                 found[name] = read(stored[column])
-        except (TypeError, ValueError, OverflowError):  # a broken row is shown as far as it goes
+        except BROKEN:
             continue
     return found
+
+
+def described(recurrence: Recurrence) -> str:
+    """Return a recurrence as a message names it: the options with which a caller would give it."""
+    given = stored_options(recurrence.to_json())
+    shown = {n: v.isoformat(" ") if isinstance(v, datetime) else v for n, v in given.items()}
+    return ", ".join(f"{n}={v}" if n in (*_BOUNDS, "at", "every") else f"{n}={v!r}" for n, v in shown.items())
 
 
 def _rule(options: Mapping[str, Any], now: int) -> Rule:
@@ -155,18 +184,16 @@ def _rule(options: Mapping[str, Any], now: int) -> Rule:
         raise InvalidSchedule("a timezone is for cron=...; every=... and at=... need none")
     if every is not None:
         start_at = _instant(options, "start_at")
-        interval = Every(duration_ms(every, "every"), now if start_at is None else start_at)
-        interval.check()
-        return interval
+        return Every(duration_ms(every, "every"), now if start_at is None else start_at)
     if at is not None:
         return Once(instant_ms(at, "at"))
     if not isinstance(cron, str):
-        raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {cron!r}")
+        raise InvalidSchedule(f"cron must be a text such as '*/5 * * * *'; found {shown(cron)}")
     if timezone is not None and not isinstance(timezone, str):
-        raise InvalidSchedule(f"timezone must be an IANA name such as 'Europe/Berlin'; found {timezone!r}")
-    rule = Cron(cron, "UTC" if timezone is None else timezone)
-    rule.check()
-    return rule
+        raise InvalidSchedule(
+            f"timezone must be an IANA name such as 'Europe/Berlin'; found {shown(timezone)}"
+        )
+    return Cron(cron, "UTC" if timezone is None else timezone)
 
 
 def _instant(options: Mapping[str, Any], name: str) -> int | None:
@@ -179,15 +206,6 @@ def _duration(options: Mapping[str, Any], name: str, usual: int) -> int:
     return usual if value is None else duration_ms(value, name)
 
 
-def _count(value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InvalidSchedule(f"max_occurrences must be an integer from 1 on; found {value!r}")
-    return value
-
-
-def _choice(options: Mapping[str, Any], name: str, known: Any, usual: str) -> Any:
+def _given(options: Mapping[str, Any], name: str, usual: str) -> Any:
     value = options.get(name)
-    if value is not None and value not in get_args(known):
-        names = ", ".join(map(repr, get_args(known)))
-        raise InvalidSchedule(f"{name} must be one of {names}; found {value!r}")
     return usual if value is None else value

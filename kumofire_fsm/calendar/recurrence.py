@@ -9,8 +9,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from kumofire_fsm.calendar.rules import Rule, rule_from_json
+from kumofire_fsm.calendar.rules import Once, Rule, rule_from_json
 from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.values.checks import is_whole
+from kumofire_fsm.values.limits import SAFE_INTEGER
+from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.times import LAST_MS, LONGEST_MS
 
 __all__ = [
     "GRACE_MS",
@@ -50,6 +54,31 @@ class Recurrence:
     misfire: Misfire = "latest"
     grace_ms: int = GRACE_MS
     overlap: Overlap = "allow"
+
+    def check(self) -> None:
+        """Refuse what can never fire, and bounds and policies that nobody can give.
+
+        Raises:
+            InvalidSchedule: the text says which.
+        """
+        self.rule.check()
+        bounds = (self.start_at, self.end_at, self.max_occurrences)
+        for name, value, least, most, should in (
+            ("start_at", self.start_at, 0, LAST_MS, "milliseconds within the calendar"),
+            ("end_at", self.end_at, 0, LAST_MS, "milliseconds within the calendar"),
+            ("max_occurrences", self.max_occurrences, 1, SAFE_INTEGER, "an integer from 1 on"),
+            ("jitter", self.jitter_ms, 0, LONGEST_MS, "milliseconds, at most 1,000 years"),
+            ("misfire_grace", self.grace_ms, 0, LONGEST_MS, "milliseconds, at most 1,000 years"),
+        ):
+            absent = value is None and name in ("start_at", "end_at", "max_occurrences")
+            if not absent and not is_whole(value, least, most):
+                raise InvalidSchedule(f"{name} must be {should}; found {shown(value)}")
+        for name, choice, known in (("misfire", self.misfire, Misfire), ("overlap", self.overlap, Overlap)):
+            if choice not in get_args(known):
+                names = ", ".join(map(repr, get_args(known)))
+                raise InvalidSchedule(f"{name} must be one of {names}; found {shown(choice)}")
+        if isinstance(self.rule, Once) and bounds != (None,) * 3:
+            raise InvalidSchedule("at=... is one time: it has no start_at, end_at or max_occurrences")
 
     def next_after(self, after: int) -> int | None:
         """Return the first occurrence later than ``after``, or None.
@@ -98,22 +127,21 @@ class Recurrence:
 
 
 def recurrence_from_json(stored: Any) -> Recurrence:
-    """Return the recurrence that was stored.
+    """Return the recurrence that was stored, checked as if it were given now.
 
     Raises:
-        InvalidSchedule: the stored value is not a recurrence of this version.
+        InvalidSchedule: the stored value is not a recurrence that could have been given.
     """
-    rule = rule_from_json(stored)
-    known = ("start_at", "end_at", "max_occurrences", "jitter_ms", "misfire", "grace_ms", "overlap")
-    found = Recurrence(rule, **{name: stored[name] for name in known if name in stored})
-    numbers = [found.start_at, found.end_at, found.max_occurrences, found.jitter_ms, found.grace_ms]
-    if (
-        not all(isinstance(number, (int, type(None))) for number in numbers)
-        or found.misfire not in get_args(Misfire)
-        or found.overlap not in get_args(Overlap)
-    ):
-        raise InvalidSchedule(f"the stored schedule {stored!r} is not one of this version's")
+    try:
+        rule = rule_from_json(stored)
+        found = Recurrence(rule, **{name: stored[name] for name in _KEPT if name in stored})
+        found.check()
+    except InvalidSchedule as exc:
+        raise InvalidSchedule(f"the stored recurrence cannot be used: {exc}") from exc
     return found
+
+
+_KEPT: Final = ("start_at", "end_at", "max_occurrences", "jitter_ms", "misfire", "grace_ms", "overlap")
 
 
 def jitter_delay_ms(schedule_id: str, occurrence: int, jitter_ms: int) -> int:

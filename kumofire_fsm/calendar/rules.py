@@ -17,9 +17,20 @@ from kumofire_fsm.calendar.crontab import Crontab, parse_crontab
 from kumofire_fsm.calendar.wall_times import next_wall
 from kumofire_fsm.calendar.zones import find_zone
 from kumofire_fsm.errors import InvalidSchedule
-from kumofire_fsm.values.times import LAST_MS
+from kumofire_fsm.values.checks import is_whole
+from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.times import LAST_MS, LONGEST_MS
 
-__all__ = ["Cron", "Every", "Once", "Rule", "first_between", "latest_between", "preview", "rule_from_json"]
+__all__ = [
+    "Cron",
+    "Every",
+    "Once",
+    "Rule",
+    "first_between",
+    "latest_between",
+    "preview",
+    "rule_from_json",
+]
 
 _LEAST_MS: Final = 1_000
 
@@ -89,11 +100,16 @@ class Every:
     anchor_ms: int
 
     def check(self) -> None:
-        """Refuse an interval below a second.
+        """Refuse an interval below a second or above 1,000 years, and an anchor beyond the calendar.
 
         Raises:
-            InvalidSchedule: the interval is too short.
+            InvalidSchedule: it is one.
         """
+        if not is_whole(self.interval_ms, 0, LONGEST_MS) or not is_whole(self.anchor_ms, 0, LAST_MS):
+            raise InvalidSchedule(
+                "every and start_at must be milliseconds within the calendar; found "
+                f"{shown(self.interval_ms)} and {shown(self.anchor_ms)}"
+            )
         if self.interval_ms < _LEAST_MS:
             raise InvalidSchedule(
                 f"every={timedelta(milliseconds=self.interval_ms)} is too often: the least is one second"
@@ -122,6 +138,15 @@ class Once:
     """One instant, in milliseconds."""
 
     at_ms: int
+
+    def check(self) -> None:
+        """Refuse what lies beyond the calendar.
+
+        Raises:
+            InvalidSchedule: it does.
+        """
+        if not is_whole(self.at_ms, 0, LAST_MS):
+            raise InvalidSchedule(f"at must be milliseconds within the calendar; found {shown(self.at_ms)}")
 
     def next_after(self, after: int) -> int | None:
         """Return the instant if it is later than ``after``."""
@@ -176,7 +201,7 @@ def _occurrences(rule: Occurrences, after: int) -> Iterator[int]:
 
 
 def rule_from_json(stored: Any) -> Rule:
-    """Return the rule that was stored.
+    """Return the rule that was stored; it is not checked yet.
 
     Raises:
         InvalidSchedule: the stored value is not a rule of this version.
@@ -184,8 +209,8 @@ def rule_from_json(stored: Any) -> Rule:
     match stored:
         case {"cron": str(expression), "timezone": str(zone)}:
             return Cron(expression, zone)
-        case {"every_ms": int(interval), "anchor_ms": int(anchor)} if interval > 0:
+        case {"every_ms": int(interval), "anchor_ms": int(anchor)}:
             return Every(interval, anchor)
         case {"at_ms": int(at)}:
             return Once(at)
-    raise InvalidSchedule(f"the stored schedule {stored!r} is not one of this version's")
+    raise InvalidSchedule("it has neither an expression with its zone, nor an interval, nor an instant")

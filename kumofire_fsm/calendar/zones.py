@@ -69,8 +69,9 @@ def find_zone(name: str) -> ZoneInfo:
 
 
 def _near(name: str) -> list[str]:
-    """Return up to three names of zones that resemble this one."""
-    known = {zone.lower(): zone for zone in sorted(available_timezones())}
+    """Return up to three names of zones that resemble this one, and that are not refused as it is."""
+    taken = (zone for zone in available_timezones() if zone != name and not zone.startswith(_MACHINES_OWN))
+    known = {zone.lower(): zone for zone in sorted(taken)}
     wanted = name[:100].strip().lower().replace(" ", "_")
     cities = [zone for zone in known if zone.endswith(f"/{wanted}")]
     found = [wanted] if wanted in known else cities or difflib.get_close_matches(wanted, known, cutoff=0.7)

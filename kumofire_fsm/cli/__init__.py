@@ -13,10 +13,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; errors of the package are one line and exit code 2."""
-    if any(find_spec(name) is None for name in ("typer", "cron_descriptor")):
-        sys.exit(
-            "kumofire: the command line needs typer and cron-descriptor; run: pip install 'kumofire_fsm[cli]'"
-        )
+    if find_spec("typer") is None:
+        sys.exit("kumofire: the command line needs typer; run: pip install 'kumofire_fsm[cli]'")
     from kumofire_fsm.cli.commands import run
 
     run()

@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kumofire_fsm import __version__
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import backup_command, format_of, read_counts, read_run, write_output
+from kumofire_fsm.cli.jobs import jobs
 from kumofire_fsm.cli.loading import load_app, load_machine
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.machine_sql import machine_sql_command
 from kumofire_fsm.cli.migrate import migrate_command
+from kumofire_fsm.cli.overview import status_command
 from kumofire_fsm.cli.schedules import schedules
 from kumofire_fsm.cli.status import status_json, status_text
 from kumofire_fsm.cli.worker import work
 from kumofire_fsm.drawing import diagram
 from kumofire_fsm.errors import InvalidArgument, KumofireError
+from kumofire_fsm.machines import Lifecycle
 from kumofire_fsm.store.schema import VERSION
+from kumofire_fsm.values.printable import one_line
 
 __all__ = ["run"]
 
@@ -34,6 +40,7 @@ cli = typer.Typer(
 )
 cli.command("migrate")(migrate_command)
 cli.command("backup")(backup_command)
+cli.command("status")(status_command)
 machine.command("sql")(machine_sql_command)
 cli.add_typer(machine)
 runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
@@ -42,6 +49,7 @@ cli.add_typer(runs, name="runs")
 Database = Annotated[Path, typer.Option(help="The SQLite file; it is only read.")]
 Machine = Annotated[str, typer.Option(help="The lifecycle of the run: RunMachine, or MODULE:CLASS.")]
 cli.add_typer(schedules, name="schedules")
+cli.add_typer(jobs, name="jobs")
 
 
 def run() -> None:
@@ -49,13 +57,13 @@ def run() -> None:
     try:
         cli()
     except KumofireError as exc:
-        typer.echo(f"kumofire: {exc}", err=True)
+        echo(f"kumofire: {exc}", err=True)
         sys.exit(2)
 
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"kumofire_fsm {__version__} (schema {VERSION}, SQLite {sqlite3.sqlite_version})")
+        echo(f"kumofire_fsm {__version__} (schema {VERSION}, SQLite {sqlite3.sqlite_version})")
         raise typer.Exit
 
 
@@ -90,7 +98,7 @@ def diagram_command(
         Path | None, typer.Option("--output", "-o", help="The file; the standard output without it.")
     ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="svg, png, dot, mermaid or md; else the file's suffix.")
+        str | None, typer.Option("--format", help="svg, png, dot, mmd or md; else the file's suffix.")
     ] = None,
     db: Annotated[Path | None, typer.Option(help="The SQLite file to count in; it is only read.")] = None,
     counts: Annotated[
@@ -98,6 +106,9 @@ def diagram_command(
     ] = False,
     title: Annotated[str | None, typer.Option(help="What stands above the picture.")] = None,
     legend: Annotated[bool, typer.Option(help="Whether a legend stands under it.")] = True,
+    detail: Annotated[
+        bool, typer.Option("--detail", help="Show heartbeats, hints sent again, and every guard.")
+    ] = False,
     theme: Annotated[str, typer.Option(help="auto, light or dark.")] = "auto",
     direction: Annotated[str, typer.Option(help="TB or LR: downwards, or to the right.")] = "TB",
     engine: Annotated[str, typer.Option(help="bundled, or system for the program dot.")] = "bundled",
@@ -107,9 +118,9 @@ def diagram_command(
         raise InvalidArgument("--counts reads a database; say which with --db")
     found = load_machine(machine)
     numbers = read_counts(db, found.spec) if db is not None else None
-    options: dict[str, Any] = {"format": form or format_of(output), "theme": theme, "direction": direction}
-    options |= {"counts": numbers, "title": title, "legend": legend, "engine": engine}
-    write_output(diagram(found, **options), output)
+    options: dict[str, Any] = {"format": format_of(output, form), "theme": theme, "direction": direction}
+    options |= {"counts": numbers, "title": title, "legend": legend, "detail": detail, "engine": engine}
+    write_output(_drawn(found, **options), output)
 
 
 @runs.command("show")
@@ -132,6 +143,15 @@ def show_command(
                 f"{lifecycle.spec.name!r}; to draw it, name its class: --machine MODULE:CLASS"
             )
         options: dict[str, Any] = {"format": format_of(picture), "path": status.history}
-        drawn = diagram(lifecycle, title=f"{status.name}: {run_id}", **options)
-        write_output(drawn, picture)
-    typer.echo(status_json(status) if as_json else status_text(status))
+        write_output(_drawn(lifecycle, title=f"{one_line(status.name)}: {run_id}", **options), picture)
+    echo(status_json(status) if as_json else status_text(status))
+
+
+def _drawn(lifecycle: type[Lifecycle], **options: Any) -> str | bytes:
+    """Return a diagram; what it warns of is a line on the standard error."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        drawn: str | bytes = diagram(lifecycle, **options)
+    for each in said:
+        echo(f"kumofire: warning: {each.message}", err=True)
+    return drawn

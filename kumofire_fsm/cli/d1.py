@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.wrangler import run_wrangler
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict, WranglerError
 from kumofire_fsm.store.schema import Aim, Change, applied_by_wrangler
@@ -67,7 +68,7 @@ class D1Database:
                 "nothing was changed; to go on without a question, add --yes"
             )
         if not typer.confirm(f"{self}: {change.verb} {change}? It answers no queries meanwhile"):
-            typer.echo("nothing was changed")
+            echo("nothing was changed")
             raise typer.Exit(1)
 
     def _apply(self, change: Change) -> None:

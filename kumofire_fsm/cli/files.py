@@ -15,42 +15,57 @@ from kumofire_fsm.app import Kumofire
 from kumofire_fsm.engine.binding import EMBEDDED
 from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun
+from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines import MachineSpec
-from kumofire_fsm.models import RunStatus
+from kumofire_fsm.models import JobStatus, RunStatus
 from kumofire_fsm.runs.lookup import run_status
 from kumofire_fsm.schedules.rows import Schedule
 from kumofire_fsm.store.runs import count_rows
 from kumofire_fsm.values.ids import check_id
 
-__all__ = ["backup_command", "format_of", "read_counts", "read_run", "read_schedules", "write_output"]
+__all__ = [
+    "backup_command",
+    "format_of",
+    "read_counts",
+    "read_jobs",
+    "read_run",
+    "read_schedules",
+    "reading",
+    "write_job",
+    "write_output",
+]
 
 T = TypeVar("T")
 
 _FORMATS: Final = {
-    ".svg": "svg",
-    ".png": "png",
-    ".dot": "dot",
-    ".gv": "dot",
-    ".mmd": "mermaid",
-    ".mermaid": "mermaid",
-    ".md": "md",
+    "svg": "svg",
+    "png": "png",
+    "dot": "dot",
+    "gv": "dot",
+    "mmd": "mermaid",
+    "mermaid": "mermaid",
+    "md": "md",
 }
+"""A diagram's formats by what a file's name ends in, and ``--format`` takes."""
 
 
-def format_of(output: Path | None) -> str:
-    """Return the diagram's format that a file's name asks for; SVG for the standard output.
+def format_of(output: Path | None, named: str | None = None) -> str:
+    """Return the diagram's format that is named, or else that a file's name asks for; SVG without either.
 
     Raises:
-        InvalidArgument: the name ends in none of the known suffixes.
+        InvalidArgument: none is known by this name.
     """
-    if output is None:
+    if named is not None:
+        word, refused = named, f"--format must be {', '.join(_FORMATS)}; found {named!r}"
+    elif output is not None:
+        suffixes = ", ".join(f".{name}" for name in _FORMATS)
+        word = output.suffix.removeprefix(".")
+        refused = f"no format is known for {str(output)!r}; end it in {suffixes}, or give --format"
+    else:
         return "svg"
-    found = _FORMATS.get(output.suffix.lower())
-    if found is None:
-        raise InvalidArgument(
-            f"no format is known for {str(output)!r}; end it in {', '.join(_FORMATS)}, or give --format"
-        )
-    return found
+    if word.lower() not in _FORMATS:
+        raise InvalidArgument(refused)
+    return _FORMATS[word.lower()]
 
 
 def write_output(data: str | bytes, output: Path | None) -> None:
@@ -80,12 +95,12 @@ def read_run(db: Path, run_id: str) -> tuple[RunStatus, str]:
 
     async def read(storage: SqliteStorage) -> tuple[RunStatus, str]:
         binding = Kumofire().binding(storage, None, None, EMBEDDED)
-        row = (await read_runs(binding, [check_id(run_id)])).get(run_id)
+        row = (await read_runs(binding, [check_id(run_id)], results=True)).get(run_id)
         if row is None:
             raise UnknownRun(run_id)
         return run_status(binding, row), row.machine
 
-    return _reading(db, read)
+    return reading(db, read)
 
 
 def read_counts(db: Path, spec: MachineSpec) -> dict[str, int]:
@@ -95,7 +110,7 @@ def read_counts(db: Path, spec: MachineSpec) -> dict[str, int]:
         found: dict[str, int] = dict(await storage.execute(count_rows(spec)))
         return {state.id: found.get(state.id, 0) for state in spec.states}
 
-    return _reading(db, read)
+    return reading(db, read)
 
 
 def read_schedules(db: Path) -> list[Schedule]:
@@ -107,7 +122,17 @@ def read_schedules(db: Path) -> list[Schedule]:
             found += page
         return found
 
-    return _reading(db, read)
+    return reading(db, read)
+
+
+def read_jobs(db: Path) -> list[JobStatus]:
+    """Return the jobs of which something is said, or that have runs waiting; errors as `read_run`."""
+    return reading(db, lambda storage: Kumofire().bind(db=storage).list_jobs())
+
+
+def write_job(db: Path, say: Callable[[Jobs], Awaitable[JobStatus]]) -> JobStatus:
+    """Say something of a job, and return what is said of it now; errors as `read_run`."""
+    return _using(db, lambda storage: say(Kumofire().bind(db=storage)), read_only=False)
 
 
 def backup_command(
@@ -124,13 +149,23 @@ def _check_exists(db: Path) -> None:
         raise InvalidArgument(f"there is no database {str(db)!r}")
 
 
-def _reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
+def reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
+    """Return what is read of a database file, which is not written.
+
+    Raises:
+        InvalidArgument: there is no such file.
+        StoreError: the file is not a database of this package.
+    """
+    return _using(db, read, read_only=True)
+
+
+def _using(db: Path, work: Callable[[SqliteStorage], Awaitable[T]], *, read_only: bool) -> T:
     _check_exists(db)
 
     async def inside() -> T:
-        storage = SqliteStorage(db, read_only=True)
+        storage = SqliteStorage(db, read_only=read_only)
         try:
-            return await read(storage)
+            return await work(storage)
         finally:
             await storage.close()
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import typer
-
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 from kumofire_fsm.store.schema import Aim, Change, Missing, migrations
 
@@ -101,7 +100,7 @@ class Folder:
         for number, (name, text) in enumerate(texts, first):
             file = self.path / f"{number:04}_kumofire_{name}"
             file.write_bytes(text.encode())
-            typer.echo(f"wrote {file}")
+            echo(f"wrote {file}")
 
 
 def _ours(folder: Path) -> list[_File]:

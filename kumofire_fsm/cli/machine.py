@@ -16,6 +16,7 @@ import typer
 
 import kumofire_fsm
 from kumofire_fsm import machines as machines_package
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.loading import load_machines
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.machines.finding import Finding, Severity
@@ -42,11 +43,9 @@ def lint_command(
     """Check a lifecycle, or those of an application: exit code 1 for errors, 0 for none."""
     found = _findings(target)
     if as_json:
-        typer.echo(
-            json.dumps([dataclasses.asdict(finding) for finding in found], indent=2, ensure_ascii=False)
-        )
+        echo(json.dumps([dataclasses.asdict(finding) for finding in found], indent=2, ensure_ascii=False))
     else:
-        typer.echo(_readable(target, found))
+        echo(_readable(target, found))
     severities = {finding.severity for finding in found}
     raise typer.Exit(int(Severity.ERROR in severities or (strict and bool(severities))))
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kumofire_fsm.app import Kumofire
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.loading import load_target
 from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
 from kumofire_fsm.store.catalogue import catalogue, entries_of
@@ -29,7 +30,7 @@ def machine_sql_command(
     """Print the statements of a lifecycle, each under a sentence that says what it does and who sends it."""
     entries = catalogue(_specs(load_target(target)))
     shown = entries if event is None else entries_of(entries, event)
-    typer.echo("\n\n".join(f"-- {entry.name}: {entry.says}\n{entry.sql};" for entry in shown))
+    echo("\n\n".join(f"-- {entry.name}: {entry.says}\n{entry.sql};" for entry in shown))
 
 
 def _specs(target: Kumofire | type[Lifecycle]) -> list[MachineSpec]:

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from kumofire_fsm.cli.d1 import D1Database
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.folder import Folder
 from kumofire_fsm.cli.loading import load_app
 from kumofire_fsm.cli.sqlite_file import SqliteFile
@@ -52,11 +53,11 @@ def migrate_command(
     where = _chosen(sqlite, folder, database, config, env, local=local, remote=remote, yes=yes)
     change = where.migrate(partial(_contraction if contract else Missing.of, specs=specs), dry_run=dry_run)
     if not change:
-        typer.echo(f"{where}: nothing to {change.verb}")
+        echo(f"{where}: nothing to {change.verb}")
     elif dry_run:
-        typer.echo("\n  ".join([f"{where}: would {change.verb} {change}", *change.items()]))
+        echo("\n  ".join([f"{where}: would {change.verb} {change}", *change.items()]))
     else:
-        typer.echo(f"{where}: {_DONE[change.verb]} {change}")
+        echo(f"{where}: {_DONE[change.verb]} {change}")
 
 
 def _contraction(ask: Ask, specs: Sequence[MachineSpec]) -> Change:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from cron_descriptor import Options, get_description
 
-from kumofire_fsm.calendar.crontab import Crontab, parse_crontab, split_fields
+from kumofire_fsm.calendar.crontab import Crontab, parse_crontab
 from kumofire_fsm.calendar.rules import Cron, preview
+from kumofire_fsm.calendar.sentence import describe
 from kumofire_fsm.calendar.wall_times import next_wall
 from kumofire_fsm.calendar.zones import Change, find_zone, offset_at, offset_or_change
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import read_schedules
 from kumofire_fsm.cli.loading import load_app
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.models import SyncReport
+from kumofire_fsm.values.printable import one_line
 from kumofire_fsm.values.times import instant_ms, moment
 
-__all__ = ["clock_note", "describe", "schedules"]
+__all__ = ["clock_note", "schedules"]
 
 Database = Annotated[Path, typer.Option(help="The SQLite file; it is only read.")]
 schedules = typer.Typer(help="Recurring jobs.", no_args_is_help=True)
@@ -48,13 +49,13 @@ def preview_command(
     cron = Cron(expression, tz)
     cron.check()
     crontab, zone = parse_crontab(expression), find_zone(tz)
-    typer.echo(f"{describe(expression) or expression} ({tz})")
-    typer.echo(f"{'local':<31}{'UTC':<24}note")
+    echo(f"{describe(crontab)} ({tz})")
+    echo(f"{'local':<31}{'UTC':<24}note")
     for at in preview(cron, _after(start, zone), count):
         local = moment(at).astimezone(zone)
         note = clock_note(crontab, zone, at // 1000)
         line = f"{local:%a} {local.isoformat(' '):<27}{moment(at):%Y-%m-%d %H:%M:%S}     {note}"
-        typer.echo(line.rstrip())
+        echo(line.rstrip())
 
 
 @schedules.command("list")
@@ -64,7 +65,9 @@ def list_command(db: Database) -> None:
         next_at = "-" if each.next_at is None else f"{each.next_at:%Y-%m-%d %H:%M:%S}"
         rule = each.cron or each.every or each.at
         zone = f" {each.timezone}" if each.timezone else ""
-        typer.echo(f"{each.state:<10}{next_at:<21}{each.schedule_key or each.id}  {each.name}  {rule}{zone}")
+        broken = f"  (unreadable: {', '.join(each.unreadable)})" if each.unreadable else ""
+        which = f"{each.schedule_key or each.id}  {each.name}  {rule}{zone}{broken}"
+        echo(one_line(f"{each.state:<10}{next_at:<21}{which}"))
 
 
 @schedules.command("sync")
@@ -78,28 +81,7 @@ def sync_command(
         report: SyncReport = jobs.sync_schedules()
     for what in ("created", "changed", "ended", "unchanged"):
         for key in getattr(report, what):
-            typer.echo(f"{what:<11}{key}")
-
-
-def describe(expression: str) -> str | None:
-    """Return an expression in plain English; None for a list of weekdays that would read ambiguously.
-
-    Raises:
-        InvalidSchedule: it is malformed.
-    """
-    parse_crontab(expression)
-    fields = split_fields(expression)
-    *_, day, _, weekday = fields
-    if "," in weekday and re.search("[#lL]", weekday):
-        return None
-    fields[-1] = re.sub(r"^[lL]([0-7])$", r"\1L", weekday)  # cron-descriptor writes 5L for the last Friday
-    options = Options()
-    options.use_24hour_time_format = True
-    options.locale_code = "en_US"
-    text: str = get_description(" ".join(fields).upper(), options)
-    if "*" not in {day, weekday} and (day.startswith("*") or weekday.startswith("*")):
-        text = text.replace(", or on ", ", if also on ")  # it takes every pair of days for an either-or
-    return text
+            echo(f"{what:<11}{key}")
 
 
 def clock_note(crontab: Crontab, zone: ZoneInfo, at: int) -> str:

@@ -9,25 +9,31 @@ from datetime import datetime
 from typing import Any
 
 from kumofire_fsm.models import HistoryEntry, RunStatus
+from kumofire_fsm.values.printable import one_line
 from kumofire_fsm.values.times import brief
 
 __all__ = ["status_json", "status_text"]
 
 
 def status_json(status: RunStatus) -> str:
-    """Return every field; instants as ISO 8601."""
-    return json.dumps(dataclasses.asdict(status), default=datetime.isoformat, indent=2, ensure_ascii=False)
+    """Return every field but what only an application can tell; instants as ISO 8601."""
+    shown = dataclasses.asdict(status)
+    del shown["unknown"]
+    return json.dumps(shown, default=datetime.isoformat, indent=2, ensure_ascii=False)
 
 
 def status_text(status: RunStatus) -> str:
     """Return what is set, a line each, then the history."""
-    lines = [f"{name:<13} {value}" for name, value in _facts(status) if value not in (None, "")]
-    return "\n".join([*lines, "", "history", *_history(status.history)])
+    lines = [
+        f"{name:<13} {one_line(str(value))}" for name, value in _facts(status) if value not in (None, "")
+    ]
+    moves = map(one_line, _history(status.history))
+    return "\n".join([*lines, *_error(status.last_error), "", "history", *moves])
 
 
 def _facts(status: RunStatus) -> Iterator[tuple[str, Any]]:
     yield "run", status.kumofire_job_run_id
-    yield "job", status.name
+    yield "job", f"{status.name}{' (paused)' if status.paused else ''}"
     yield "state", f"{status.state}{' (settled)' if status.settled else ''}"
     yield "attempt", f"{status.attempt} of {status.max_attempts}"
     yield "created", _when(status.created_at)
@@ -38,10 +44,16 @@ def _facts(status: RunStatus) -> Iterator[tuple[str, Any]]:
     yield "scheduled for", _when(status.scheduled_for)
     yield "schedule", status.schedule_id
     yield "dedupe key", status.dedupe_key
+    yield "unreadable", ", ".join(status.unreadable)
     yield "tags", ", ".join(status.tags)
     yield "progress", _json(status.progress)
     yield "result", _json(status.result)
-    yield "error", status.last_error and status.last_error.strip().replace("\n", "\n" + " " * 14)
+
+
+def _error(text: str | None) -> list[str]:
+    """Return an error's line, and its traceback below it."""
+    first, *trace = (text or "").strip().split("\n")
+    return [f"{'error':<13} {first}", *(f"{'':<13} {line}" for line in trace)] if first else []
 
 
 def _history(entries: tuple[HistoryEntry, ...]) -> Iterator[str]:

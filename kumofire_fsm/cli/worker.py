@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.children import SIGNALS, give_children_their_own
+from kumofire_fsm.cli.echo import PrintableFormatter
 from kumofire_fsm.embedded.opening import EmbeddedJobs
 
 __all__ = ["work"]
@@ -21,7 +22,9 @@ async def work(app: Kumofire, db: Path, *, concurrency: int, lease: float, grace
 
     A second signal cancels them at once; either way their runs are released.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log = logging.StreamHandler()
+    log.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[log])
     signals = 0
     opened: list[EmbeddedJobs] = []
 

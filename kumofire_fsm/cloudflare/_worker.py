@@ -10,6 +10,7 @@ from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.engine.binding import log
+from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.limits import D1_STATEMENTS
 from kumofire_fsm.work.batch import SettleMode
 from kumofire_fsm.work.bound import BoundJobs
@@ -81,8 +82,9 @@ class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
         """Consume a batch. Never raises: each message is acknowledged or retried by itself."""
         try:
             await self.jobs.consume_batch(batch, **self.consuming)
-        except Exception:
-            log.exception("a batch could not be consumed; its messages are delivered again")
+        except Exception as exc:
+            why = logged(exc, ours=True)
+            log.error("a batch could not be consumed; its messages are delivered again: %s", why)
             for message in batch.messages:
                 message.retry(delaySeconds=RETRY_SECONDS)
 

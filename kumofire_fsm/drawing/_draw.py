@@ -7,7 +7,6 @@ from typing import Final, Literal, get_args, overload
 
 from kumofire_fsm.drawing._dot import dot_source
 from kumofire_fsm.drawing._engines import Engine, render
-from kumofire_fsm.drawing._labels import CLOCK
 from kumofire_fsm.drawing._mermaid import mermaid
 from kumofire_fsm.drawing._page import page
 from kumofire_fsm.drawing._picture import picture_of
@@ -25,9 +24,6 @@ Format = Literal["svg", "png", "dot", "mermaid", "md"]
 Theme = Literal["auto", "light", "dark"]
 Direction = Literal["TB", "LR"]
 
-_PNG_CLOCK: Final = "\N{WHITE CIRCLE}"
-"""The fonts of the bundled engine have no clock."""
-
 _PNG_DPI: Final = 144
 """Twice what a screen shows without scaling, so that small letters stay sharp."""
 
@@ -41,6 +37,7 @@ def diagram(
     counts: Mapping[str, int] | None = None,
     title: str | None = None,
     legend: bool = True,
+    detail: bool = False,
     theme: Theme = "auto",
     direction: Direction = "TB",
     engine: Engine = "bundled",
@@ -56,6 +53,7 @@ def diagram(
     counts: Mapping[str, int] | None = None,
     title: str | None = None,
     legend: bool = True,
+    detail: bool = False,
     theme: Theme = "auto",
     direction: Direction = "TB",
     engine: Engine = "bundled",
@@ -70,6 +68,7 @@ def diagram(
     counts: Mapping[str, int] | None = None,
     title: str | None = None,
     legend: bool = True,
+    detail: bool = False,
     theme: Theme = "auto",
     direction: Direction = "TB",
     engine: Engine = "bundled",
@@ -81,8 +80,10 @@ def diagram(
         format: "svg", "png" (bytes), "dot", "mermaid", or "md", a page of tables.
         path: the history of a run; its steps are numbered, all else is dimmed. Not for "mermaid" and "md".
         counts: how many rows are in each state, shown as badges. Not for "mermaid" and "md".
-        title: stands above the picture; an empty text for none.
+        title: stands above the picture; an empty text for none. Mermaid has none but a given one.
         legend: whether a legend stands under it.
+        detail: whether it shows what the package does for itself: events that change no state and that no
+            person fires, such as heartbeats, and every guard.
         theme: "auto" is light, and an SVG turns dark where its reader prefers dark.
         direction: "TB" from top to bottom, "LR" from left to right.
         engine: "bundled" is the Graphviz of the extra ``diagrams``, "system" the program ``dot``, whose
@@ -102,18 +103,18 @@ def diagram(
     if format in ("mermaid", "md"):
         if path is not None or counts is not None:
             raise InvalidArgument(f"{format!r} shows neither a path nor counts; use svg, png or dot")
-        return mermaid(spec) if format == "mermaid" else page(spec, title=name)
+        if format == "mermaid":
+            return mermaid(spec, title=title or "", direction=direction, detail=detail)
+        return page(spec, title=name)
     palette = DARK if theme == "dark" else LIGHT
-    picture = picture_of(spec, path=path, counts=counts)
+    picture = picture_of(spec, path=path, counts=counts, detail=detail)
     source = dot_source(picture, palette, title=name, with_legend=legend, direction=direction)
     if format == "dot":
         return source
     if format == "png":
-        if engine == "bundled":
-            source = source.replace(CLOCK, _PNG_CLOCK)
-        return render(source, format, engine, _PNG_DPI)
-    drawn = render(source, format, engine).decode()
-    return finish_svg(drawn, palette, title=name or spec.name, adapts=theme == "auto")
+        return render(source, format, engine, f"-Gdpi={_PNG_DPI}")
+    drawn = render(source, format, engine, "-Tjson").decode()
+    return finish_svg(drawn, title=name or spec.name, adapts=theme == "auto")
 
 
 def _title(machine: str) -> str:

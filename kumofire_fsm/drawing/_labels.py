@@ -5,18 +5,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-__all__ = ["CLOCK", "GAP", "SWATCH", "cell", "font", "plain", "row", "table", "text", "xml"]
-
-CLOCK = "\N{ALARM CLOCK}"
-"""Marks what a deadline fires."""
-
-GAP = "&#160;"
-"""A space that Graphviz does not drop."""
-
-SWATCH = "\N{BLACK SQUARE}"
-"""Shows a colour in the legend."""
+__all__ = ["cell", "clock", "font", "gap", "plain", "row", "swatch", "table", "text", "xml"]
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -37,7 +28,9 @@ def text(value: str) -> str:
 
 
 def font(value: str, colour: str, size: float, *, bold: bool = False) -> str:
-    """Return markup in a colour and size (points)."""
+    """Return markup in a colour and size (points); Graphviz refuses it around nothing."""
+    if not value:
+        return ""
     inner = f"<B>{value}</B>" if bold else value
     return f'<FONT COLOR="{colour}" POINT-SIZE="{size:g}">{inner}</FONT>'
 
@@ -49,8 +42,7 @@ def cell(markup: str, *, shown: str = "", size: float = 10, align: str = "LEFT",
     """
     if not shown.isascii():
         attributes["width"] = f"{_width(plain(shown)) * size:.0f}"
-    options = "".join(f' {name.upper()}="{value}"' for name, value in attributes.items())
-    return f'<TD ALIGN="{align}"{options}>{markup}</TD>'
+    return f'<TD ALIGN="{align}"{_options(attributes)}>{markup}</TD>'
 
 
 def row(*cells: str) -> str:
@@ -61,8 +53,42 @@ def row(*cells: str) -> str:
 def table(rows: Iterable[str], **attributes: str) -> str:
     """Return a table without borders, unless ``attributes`` say otherwise."""
     options = {"border": "0", "cellborder": "0", "cellspacing": "0", "cellpadding": "1"} | attributes
-    listed = "".join(f' {name.upper()}="{value}"' for name, value in options.items())
-    return f"<TABLE{listed}>{''.join(rows)}</TABLE>"
+    return f"<TABLE{_options(options)}>{''.join(rows)}</TABLE>"
+
+
+def _options(attributes: Mapping[str, str]) -> str:
+    return "".join(f' {name.upper()}="{value}"' for name, value in attributes.items())
+
+
+def gap(width: int) -> str:
+    """Return an empty cell."""
+    return cell("", width=str(width))
+
+
+def clock(colour: str, **attributes: str) -> str:
+    """Return a drawn clock, which marks what a deadline fires: most fonts lack one."""
+    face = _framed(colour, 10, 10) | {"title": "deadline"} | attributes
+    hands = _space(3, 3, border="1", sides="LB", color=colour)
+    above, below = (row(_space(8, height, colspan="3")) for height in (1, 4))
+    return table([above, row(_space(4, 3), hands, _space(1, 3)), below], **face)
+
+
+def swatch(fill: str, border: str) -> str:
+    """Return a drawn sample of a state's colours."""
+    return table([row(_space(8, 6))], **_framed(border, 10, 8), bgcolor=fill)
+
+
+def _framed(colour: str, width: int, height: int) -> dict[str, str]:
+    frame = {"border": "1", "color": colour, "style": "ROUNDED", "cellpadding": "0", "align": "LEFT"}
+    return frame | _fixed(width, height)
+
+
+def _fixed(width: int, height: int) -> dict[str, str]:
+    return {"fixedsize": "TRUE", "width": str(width), "height": str(height)}
+
+
+def _space(width: int, height: int, **attributes: str) -> str:
+    return f"<TD{_options(_fixed(width, height) | attributes)}></TD>"
 
 
 def _width(value: str) -> float:

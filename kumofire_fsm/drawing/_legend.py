@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from textwrap import wrap
 
-from kumofire_fsm.drawing._labels import CLOCK, GAP, SWATCH, cell, font, row, table, text
-from kumofire_fsm.drawing._marks import SHORT_GUARD
-from kumofire_fsm.drawing._picture import Picture
+from kumofire_fsm.drawing._labels import cell, clock, font, gap, row, swatch, table, text
+from kumofire_fsm.drawing._picture import SHORT_GUARD, Picture
 from kumofire_fsm.drawing._theme import MEANINGS, Palette
 from kumofire_fsm.machines.spec import Outcome, Role
 
 __all__ = ["legend", "notes_of"]
 
-_BETWEEN = GAP * 4
+_WIDTH = 100
+"""So many characters of a note stand on one line; a longer one would tear the columns apart."""
 
 
 def notes_of(picture: Picture) -> tuple[str, ...]:
@@ -24,51 +26,51 @@ def notes_of(picture: Picture) -> tuple[str, ...]:
 
 
 def legend(picture: Picture, c: Palette, notes: Sequence[str]) -> str:
-    """Return the legend as an HTML-like label; it explains only what the picture shows."""
-    lines = [*_kinds(picture, c), _marks(picture, c)]
-    lines += [_small(f"[{i}]{GAP}{text(note)}", c) for i, note in enumerate(notes, 1)]
-    return table(row(cell(line)) for line in lines)
+    """Return the legend as an HTML-like label; it explains only what the picture shows.
+
+    On the left stands what the colours mean, on the right what arrows and their texts do, below the notes.
+    """
+    pairs = zip_longest(_kinds(picture, c), _marks(picture, c), fillvalue=cell("", colspan="5"))
+    rows = [row(kind, gap(16), mark) for kind, mark in pairs]
+    for number, note in enumerate(notes, 1):
+        lines = wrap(f"[{number}] {note}", _WIDTH)
+        markup = '<BR ALIGN="LEFT"/>'.join(map(text, lines))
+        widest = max(lines, key=len)
+        rows.append(row(cell(font(markup, c.muted, 9), shown=widest, size=9, colspan="11", balign="LEFT")))
+    return table(rows)
 
 
-def _small(markup: str, c: Palette) -> str:
-    return font(markup, c.muted, 9)
+def _entry(mark: str, words: str, c: Palette, *, name: str = "") -> str:
+    """Return a mark and what it means, after the name of what it marks, in cells of five columns."""
+    meaning = font(text(words), c.muted, 9)
+    said = [each for each in (font(name, c.ink, 9), meaning) if each]
+    span = "1" if len(said) == 2 else "3"
+    return cell(mark) + gap(3) + gap(6).join(cell(each, shown=words, size=9, colspan=span) for each in said)
 
 
-def _swatch(kind: Role | Outcome, c: Palette) -> str:
-    return font(SWATCH, c.tint(kind).border, 9) + font(f"{GAP * 2}{kind.value}", c.ink, 9)
-
-
-def _kinds(picture: Picture, c: Palette) -> list[str]:
-    """Return a line for the roles that the machine has, and one for the outcomes."""
+def _kinds(picture: Picture, c: Palette) -> Iterator[str]:
+    """Yield what the colours of the roles and outcomes mean that the machine has."""
     states = picture.spec.states
-    roles = [
-        f"{_swatch(role, c)}{_small(f'{GAP * 2}{MEANINGS[role]}', c)}"
-        for role in Role
-        if any(state.role is role for state in states)
-    ]
-    outcomes = [
-        _swatch(outcome, c) for outcome in Outcome if any(state.outcome is outcome for state in states)
-    ]
-    # Two roles a line, so that the legend is no wider than the picture.
-    pairs = [roles[i : i + 2] for i in range(0, len(roles), 2)]
-    return [_small(_BETWEEN, c).join(items) for items in [*pairs, outcomes] if items]
+    for kind in (*Role, *Outcome):
+        if any(kind in (state.role, state.outcome) for state in states):
+            tint = c.tint(kind)
+            words = MEANINGS[kind] if isinstance(kind, Role) else ""
+            yield _entry(swatch(tint.fill, tint.border), words, c, name=kind.value)
 
 
-def _marks(picture: Picture, c: Palette) -> str:
-    """Return the line that explains arrows and their texts."""
+def _marks(picture: Picture, c: Palette) -> Iterator[str]:
+    """Yield what arrows and their texts mean."""
     if picture.steps is not None:
-        words = "The steps of one run in their order, with the time since the first."
-        return font(words, c.path, 9)
+        yield _entry(font("1", c.path, 9), "a step of the run, and the time since the first", c)
+        return
     lines = [line for arrow in picture.arrows for line in arrow.lines]
-    marks = []
     if any(line.timed for line in lines):
-        marks.append(
-            font(CLOCK, c.clock, 9) + _small(f"{GAP * 2}fired by a deadline; dashed: by nothing else", c)
-        )
+        yield _entry(clock(c.clock), "fired by a deadline; dashed: by nothing else", c)
     if any(line.by_person for line in lines):
-        marks.append(f"{font('event', c.person, 9)}{_small(f'{GAP * 2}a person may fire it', c)}")
+        yield _entry(font("event", c.person, 9), "a person may fire it", c)
     if any(line.guard for line in lines):
-        marks.append(_small("[guard] must hold", c))
+        yield _entry(font("[guard]", c.muted, 9), "must hold", c)
     if any(isinstance(arrow.source, Role) for arrow in picture.arrows):
-        marks.append(_small("an arrow from a frame leads from each state in it", c))
-    return _small(_BETWEEN, c).join(marks)
+        yield _entry("", "an arrow from a frame leads from each state in it", c)
+    if picture.left_out:
+        yield _entry("", f"not shown: {', '.join(picture.left_out)}", c)

@@ -39,7 +39,7 @@ def _state(spec: MachineSpec, state: StateSpec) -> tuple[str, ...]:
     entered = [edge.event for edge in spec.edges if edge.target == state.id != edge.source]
     left = [edge.event for edge in spec.edges if edge.source == state.id != edge.target]
     return (
-        f"**{_code(state.id)}**" + (" (initial)" if state.initial else ""),
+        f"**{_code(state.id)}**" + (" (initial)" if state.initial else " (retired)" if state.retired else ""),
         state.role.value + (f", {state.outcome.value}" if state.outcome else ""),
         _text(state.doc),
         _codes(entered),

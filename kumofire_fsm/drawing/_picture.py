@@ -3,19 +3,26 @@
 Edges between the same two states are one arrow with a line for each event. An event that leads from
 every state of a role to the same target is one arrow from the frame around that role. The path of a
 run makes an arrow's lines the steps that took it, and empties the others.
+
+Unless every detail is asked for, what the package does for itself is left out: events that change no state
+and that no person fires, and guards that are long, or several for one event between two states.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.machines.spec import Actor, EdgeSpec, MachineSpec, Role
+from kumofire_fsm.machines.spec import Actor, EdgeSpec, EventSpec, MachineSpec, Role
 from kumofire_fsm.models import HistoryEntry
 
-__all__ = ["Arrow", "Line", "Picture", "Step", "node_names", "picture_of"]
+__all__ = ["SHORT_GUARD", "Arrow", "Line", "Picture", "Step", "node_names", "picture_of"]
+
+SHORT_GUARD = 24
+"""Guards of up to so many characters stand on their arrow; longer ones are notes under the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +63,21 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A lifecycle as it is drawn; ``steps`` is None unless it shows the path of a run."""
+    """A lifecycle as it is drawn; ``steps`` is None unless it shows the path of a run.
+
+    Attributes:
+        left_out: the events that are not drawn.
+    """
 
     spec: MachineSpec
     arrows: tuple[Arrow, ...]
     counts: Mapping[str, int]
     steps: tuple[Step, ...] | None
+    left_out: tuple[str, ...]
+
+    def shows(self, events: Iterable[str]) -> bool:
+        """Return whether a state's deadline is told of, which fires these events."""
+        return self.steps is None and not set(events) & set(self.left_out)
 
     @property
     def creation(self) -> Step | None:
@@ -83,8 +99,16 @@ def picture_of(
     path: Iterable[HistoryEntry] | None = None,
     counts: Mapping[str, int] | None = None,
     grouped: bool = True,
+    detail: bool = False,
 ) -> Picture:
     """Return what to draw; unless ``grouped``, every arrow leads from a state.
+
+    Args:
+        spec: the machine.
+        path: the history of a run.
+        counts: how many rows are in each state.
+        grouped: whether an arrow may lead from the frame of a role.
+        detail: whether what the package does for itself is shown.
 
     Raises:
         InvalidArgument: the path or the counts name a state that the machine does not have.
@@ -92,8 +116,11 @@ def picture_of(
     for state in counts or ():
         _known(spec, state, "the counts name")
     steps = None if path is None else tuple(_steps(spec, path))
+    left_out = () if detail else tuple(event.id for event in spec.events if _is_internal(spec, event))
     arrows: dict[tuple[str | Role, str], Arrow] = {}
     for edge in spec.edges:
+        if edge.event in left_out:
+            continue
         source = _shared_source(spec, edge) if grouped and steps is None else edge.source
         arrow = arrows.setdefault((source, edge.target), Arrow(source, edge.target))
         if (line := _line(spec, edge)) not in arrow.lines:
@@ -102,7 +129,27 @@ def picture_of(
         if step.source is not None:
             key = step.source, step.target
             arrows.setdefault(key, Arrow(*key)).steps.append(step)
-    return Picture(spec, tuple(arrows.values()), dict(counts or {}), steps)
+    if not detail:
+        for arrow in arrows.values():
+            arrow.lines = _in_short(arrow.lines)
+    return Picture(spec, tuple(arrows.values()), dict(counts or {}), steps, left_out)
+
+
+def _is_internal(spec: MachineSpec, event: EventSpec) -> bool:
+    """Return whether an event changes no state, and no person fires it."""
+    return event.by is not Actor.PERSON and all(
+        edge.source == edge.target for edge in spec.edges if edge.event == event.id
+    )
+
+
+def _in_short(lines: list[Line]) -> list[Line]:
+    """Return a line for each event, with its guard if it has one alone and that is short."""
+    said = Counter(line.event for line in lines)
+    short = [
+        line if said[line.event] == 1 and len(line.guard) <= SHORT_GUARD else replace(line, guard="")
+        for line in lines
+    ]
+    return list(dict.fromkeys(short))
 
 
 def _steps(spec: MachineSpec, path: Iterable[HistoryEntry]) -> Iterable[Step]:

@@ -1,50 +1,77 @@
-"""Makes Graphviz's SVG fit to be committed and embedded: the same bytes, dark mode, drawn clocks."""
+"""Makes Graphviz's SVG fit to be committed and embedded: the same bytes, dark mode, texts that fit."""
 
 from __future__ import annotations
 
+import html
+import json
 import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from kumofire_fsm.drawing._labels import CLOCK, SWATCH, xml
-from kumofire_fsm.drawing._theme import DARK, LIGHT, Palette, style_sheet
+from kumofire_fsm.drawing._labels import xml
+from kumofire_fsm.drawing._theme import dark_style
 
 __all__ = ["finish_svg"]
 
 _FONTS = "Helvetica,Arial,'Liberation Sans','Nimbus Sans',sans-serif"
-_MARK = re.compile(rf"<text\b([^>]*)>({CLOCK}|{SWATCH})</text>")
-_FILLS = {tint.border: tint.fill for palette in (LIGHT, DARK) for tint in palette.tints()}
+_TEXT = re.compile(r"<text\b([^>]*)>([^<]*)</text>")
+_BOLD = 1
+"""The bit of Graphviz's operation ``t`` that says so."""
+
+_Look = tuple[str, float, bool]
+"""A text, its size in points, and whether it is bold."""
 
 
-def finish_svg(svg: str, palette: Palette, *, title: str, adapts: bool) -> str:
+def finish_svg(drawn: str, *, title: str, adapts: bool) -> str:
     """Return the picture without what changes from one Graphviz to the next.
 
     Args:
-        svg: what Graphviz wrote.
-        palette: the colours that it was drawn in.
+        drawn: what Graphviz wrote as SVG, and behind it as JSON.
         title: read out to those who do not see the picture.
-        adapts: whether it turns dark where its reader prefers dark.
+        adapts: whether it turns dark where its reader prefers dark; it is drawn in light colours then.
     """
-    body = re.sub(r"<!--.*?-->\n?", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg, end, measured = drawn.partition("</svg>")
+    body = re.sub(r"<!--.*?-->\n?", "", svg[svg.index("<svg") :] + end, flags=re.DOTALL)
     body = re.sub(r' font-family="[^"]*"', "", body)
-    body = _MARK.sub(_drawn, body)
-    sheet = f"text{{font-family:{_FONTS}}}\n" + style_sheet(palette, adapts=adapts)
+    widths = dict(_widths(json.loads(measured)))
+    body = _TEXT.sub(lambda found: _fitted(found, widths), body)
+    sheet = "\n".join([f"text{{font-family:{_FONTS}}}", *([dark_style()] if adapts else [])])
     tag, rest = body.split(">", 1)
     label = xml(title)
     head = f'{tag} role="img" aria-label="{label}">\n<title>{label}</title>\n<style>\n{sheet}\n</style>'
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}{rest.rstrip()}\n'
 
 
-def _drawn(found: re.Match[str]) -> str:
-    """Return a drawing in place of a character that few fonts have, or have in colours of their own."""
-    attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', found[1]))
-    x, y, size = (float(attributes[name]) for name in ("x", "y", "font-size"))
-    colour, radius, middle = attributes.get("fill", "currentColor"), size * 0.42, y - size * 0.32
-    if found[2] == SWATCH:
-        return (
-            f'<rect x="{x:.2f}" y="{middle - radius:.2f}" width="{size:.2f}" height="{2 * radius:.2f}"'
-            f' rx="2.5" fill="{_FILLS.get(colour, colour)}" stroke="{colour}" stroke-width="1.2"/>'
-        )
-    hands = f"M{x + radius:.2f},{middle - radius * 0.6:.2f}v{radius * 0.6:.2f}h{radius * 0.5:.2f}"
-    return (
-        f'<g fill="none" stroke="{colour}" stroke-width="{size / 10:.2f}"><title>deadline</title>'
-        f'<circle cx="{x + radius:.2f}" cy="{middle:.2f}" r="{radius:.2f}"/><path d="{hands}"/></g>'
-    )
+def _fitted(found: re.Match[str], widths: dict[_Look, float]) -> str:
+    """Return a text as wide as Graphviz measured it, whatever font the reader has.
+
+    It knows the widths of ASCII alone; others keep those of the reader's font.
+    """
+    attributes, shown = found[1], html.unescape(found[2])
+    size = re.search(r' font-size="([\d.]+)"', attributes)
+    look = (shown, float(size[1]) if size else 0.0, ' font-weight="bold"' in attributes)
+    if not shown.isascii() or look not in widths:
+        return found[0]
+    fixed = f' textLength="{widths[look]:.2f}" lengthAdjust="spacingAndGlyphs"'
+    return f"<text{attributes}{fixed}>{found[2]}</text>"
+
+
+def _widths(drawing: Any) -> Iterator[tuple[_Look, float]]:
+    """Yield every text of Graphviz's JSON with its width in points."""
+    for part in (drawing, *drawing.get("objects", ()), *drawing.get("edges", ())):
+        for name, operations in part.items():
+            if name.endswith("draw_"):
+                yield from _measured(operations)
+
+
+def _measured(operations: Iterable[Any]) -> Iterator[tuple[_Look, float]]:
+    """Yield the texts among drawing operations; font and boldness hold until they are set anew."""
+    size, bold = 0.0, False
+    for operation in operations:
+        match operation["op"]:
+            case "F":
+                size = operation["size"]
+            case "t":
+                bold = bool(operation["fontchar"] & _BOLD)
+            case "T":
+                yield (operation["text"], size, bold), operation["width"]

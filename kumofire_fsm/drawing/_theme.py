@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 from kumofire_fsm.machines.spec import Outcome, Role, StateSpec
 
-__all__ = ["DARK", "LIGHT", "MEANINGS", "Palette", "Tint", "style_sheet"]
+__all__ = ["DARK", "LIGHT", "MEANINGS", "Palette", "Tint", "dark_style"]
 
 MEANINGS = {
     Role.CLAIMABLE: "a worker may start it when it is due",
@@ -114,20 +114,11 @@ DARK = Palette(
 )
 
 
-def style_sheet(palette: Palette, *, adapts: bool) -> str:
-    """Return CSS: a halo around the texts on arrows, and dark colours where the reader prefers dark.
-
-    Args:
-        palette: the colours that the picture is drawn in.
-        adapts: whether it turns dark; it is drawn in light colours then.
-    """
-    halo = ".edge text{{paint-order:stroke;stroke:{};stroke-width:3px;stroke-linejoin:round}}"
-    if not adapts:
-        return halo.format(palette.page)
+def dark_style() -> str:
+    """Return CSS that turns a picture in light colours dark where the reader prefers dark."""
     rules = [
         f'[{what}="{light}"]{{{what}:{dark}}}'
         for light, dark in zip(LIGHT.colours(), DARK.colours(), strict=True)
         for what in ("fill", "stroke")
     ]
-    dark_rules = "\n".join([halo.format(DARK.page), *rules])
-    return f"{halo.format(palette.page)}\n@media (prefers-color-scheme:dark){{\n{dark_rules}\n}}"
+    return "\n".join(["@media (prefers-color-scheme:dark){", *rules, "}"])

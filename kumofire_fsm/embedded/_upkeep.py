@@ -13,6 +13,7 @@ from kumofire_fsm.embedded._trouble import Trouble
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.due import sweep
 from kumofire_fsm.engine.moves import fire
+from kumofire_fsm.engine.unknown import warn_of_unknown
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
 from kumofire_fsm.work.attempt import Attempt
@@ -30,6 +31,8 @@ SWEEP_SECONDS: Final = 5.0
 """A sweep is due at the next deadline, and at the latest after this or a quarter of a lease."""
 OVERDUE_SECONDS: Final = 1.0
 """When to look again at due work that nobody here may take, such as a job that is not known."""
+UNKNOWN_SECONDS: Final = 60.0
+"""How often a worker looks for overdue work that nobody here knows."""
 DAY_SECONDS: Final = 86_400.0
 
 
@@ -61,6 +64,8 @@ class Upkeep:
         self._trust = LeaseTrust(self._lease_ms, binding.now, self._loop.time)
         self._ahead = Ahead(binding, self._trust, self._loop.time)
         self._attention = asyncio.Event()
+        self.full = False
+        """Whether runs wait for others of their job to end, whose number is limited."""
         self._planning = False
         self._overdue: tuple[int | None, int | None] = None, None
         self._plan_timer: asyncio.TimerHandle | None = None
@@ -69,6 +74,7 @@ class Upkeep:
         self._fire_alarm = Alarm(self._loop, self._attention.set)
         self._plans = self.trouble("the next deadline cannot be read")
         self._renew_after = self._pause = min(self._lease_ms / 3000, 5.0)
+        self._look_after = OVERDUE_SECONDS
         self._seen: int | None = None
         self._quiet_since = self._loop.time()
 
@@ -83,6 +89,7 @@ class Upkeep:
             "deadlines cannot be fired": self._keep_deadlines,
             "other processes cannot be watched": self._watch,
             "suspect runs cannot be looked for": self._make_room,
+            "unknown work cannot be looked for": self._tell_of_unknown,
         }.items():
             self._keep(_ever(duty, self.trouble(what)))
 
@@ -118,12 +125,13 @@ class Upkeep:
             )
             for e in self._pool.unsettled()
         ]
-        moved = await fire(self._binding, moves)
+        moved, refused = await fire(self._binding, moves)
         for attempt in attempts:
-            if attempt.key not in self._pool.in_flight:
-                continue
-            if attempt.run.id in moved:
-                attempt.seen(moved[attempt.run.id].state)
+            run_id = attempt.run.id
+            if attempt.key not in self._pool.in_flight or run_id in refused:
+                continue  # a lease that cannot be renewed is not lost: only time tells
+            if run_id in moved:
+                attempt.seen(moved[run_id].state)
             else:
                 self._pool.lost(attempt)
 
@@ -157,10 +165,16 @@ class Upkeep:
         """See to it that suspect runs, which start alone, get their turn where work never ends."""
         await asyncio.sleep(OVERDUE_SECONDS)
         if self._pool.in_flight:
-            jobs = list(self._binding.registry.jobs)
+            jobs = list(self._binding.registry.names)
             statement = self._binding.runs.due_suspect(now=self._binding.now(), jobs=jobs)
             if await self._binding.storage.execute(statement):
                 self._pool.make_room()
+
+    async def _tell_of_unknown(self) -> None:
+        """Warn of overdue work that nobody here knows: soon after the start, then once a minute."""
+        await asyncio.sleep(self._look_after)
+        self._look_after = UNKNOWN_SECONDS
+        await warn_of_unknown(self._binding)
 
     # -- plans ----------------------------------------------------------------------------------
 
@@ -176,29 +190,36 @@ class Upkeep:
     async def _plan(self) -> None:
         self._planning = False  # what is stored from here on may make another plan necessary
         try:
-            runs = await self._binding.storage.execute(self._binding.runs.next_wake())
-            jobs = await self._binding.storage.execute(self._binding.schedules.next_wake())
+            known, limits = list(self._binding.registry.names), self._binding.limits()
+            execute = self._binding.storage.execute
+            runs = await execute(self._binding.runs.next_wake(jobs=known, limits=limits))
+            jobs = await execute(self._binding.schedules.next_wake(jobs=known))
         except StoreError as exc:
             pause = self._plans.failed(exc)
             if not self._planning:
                 self._plan_after(pause)
             return
         self._plans.over()
-        start, others = runs[0]
+        start, others, full = runs[0]
+        self.full = bool(full)
         fire_at = min((at for at in (others, jobs[0][0]) if at is not None), default=None)
-        self._set(self._start_alarm, start, self._overdue[0])
-        self._set(self._fire_alarm, fire_at, self._overdue[1])
-        self._overdue = start, fire_at
+        overdue_start, overdue = self._overdue
+        self._overdue = (
+            self._set(self._start_alarm, start, overdue_start),
+            self._set(self._fire_alarm, fire_at, overdue),
+        )
 
-    def _set(self, alarm: Alarm, at: int | None, looked_at: int | None) -> None:
-        """Set an alarm for a deadline; what is due and was looked at may be nobody's here."""
-        seconds = 0.0 if at is None else (at - self._binding.now()) / 1000
+    def _set(self, alarm: Alarm, at: int | None, looked_at: int | None) -> int | None:
+        """Set an alarm for a deadline; return it if it is due: what stays due may be nobody's here."""
         if at is None:
             alarm.cancel()
-        elif seconds > 0:
+            return None
+        seconds = (at - self._binding.now()) / 1000
+        if seconds > 0:
             alarm.set(min(seconds, DAY_SECONDS))
-        else:
-            alarm.within(0.0 if at != looked_at else OVERDUE_SECONDS)
+            return None
+        alarm.within(0.0 if at != looked_at else OVERDUE_SECONDS)
+        return at
 
 
 async def _ever(duty: Callable[[], Awaitable[None]], trouble: Trouble) -> None:

@@ -20,6 +20,7 @@ from kumofire_fsm.errors import FileReplaced, InvalidArgument
 from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.owner import forks
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.sync import running_loop
@@ -89,7 +90,7 @@ class EmbeddedJobs(BoundJobs):
         """
         given: object = to
         if not isinstance(given, (str, Path)) or not str(given):
-            raise InvalidArgument(f"backup() needs a new file's path; found {to!r:.200}")
+            raise InvalidArgument(f"backup() needs a new file's path; found {shown(to)}")
         await self._storage.backup(to)
 
     @property

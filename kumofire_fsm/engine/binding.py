@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.definitions import Definition, Registry
 from kumofire_fsm.errors import InvalidArgument
@@ -14,10 +15,18 @@ from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.store.rows import Move, Moved
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.values.printable import shown
 
-__all__ = ["EMBEDDED", "WORKERS", "Binding", "Timing", "log"]
+__all__ = ["EMBEDDED", "HANDLED", "WORKERS", "Binding", "Timing", "log"]
 
 log = logging.getLogger("kumofire_fsm")
+HANDLED: Final[ContextVar[str | None]] = ContextVar("kumofire_handled", default=None)
+"""The id of the run whose handler this code is called by; None outside of handlers."""
+
+OnMoved = Callable[[Sequence[Moved], int | Mapping[str, int], Container[str]], Awaitable[None]]
+
+MOST_UNSETTLED: Final = 1_000
+"""So many callers may create a run each and wait for it without looking first; it costs 0.1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class Timing:
             least = 1 if name == "lease_ms" else 0
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
             if not whole and not (name == "lease_ms" and value is None):
-                raise InvalidArgument(f"{name} must be a whole number of milliseconds; found {value!r:.50}")
+                raise InvalidArgument(f"{name} must be a whole number of milliseconds; found {shown(value)}")
 
     def columns(self) -> dict[str, int]:
         """Return what deadlines may name, as the statements want it."""
@@ -85,13 +94,23 @@ class Binding:
     schedules: ScheduleStatements
     jobs: Any = None
     """The API on this binding, for handlers and hooks."""
-    on_moved: Callable[[Sequence[Moved], int | Mapping[str, int]], Awaitable[None]] | None = None
-    """Calls the application's hooks for runs that were moved, and when."""
+    on_moved: OnMoved | None = None
+    """Calls the application's hooks for runs that were moved, when, and which of them were created."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
+    turns: dict[str, str] = field(default_factory=dict)
+    """For claims and sweeps, the job that was served last: the next look begins with its successor."""
+    full: Callable[[], bool] = lambda: False
+    """Whether a worker in this process has no slot for another handler."""
     held: Callable[[], Sequence[str]] = tuple
     """Gives the runs that a worker in this process owns: no sweep of this process takes them."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
+    unsettled: dict[str, None] = field(default_factory=dict)
+    """The last runs that this process created and has not been told the end of, up to `MOST_UNSETTLED`."""
+    _durations: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._durations = self.timing.columns()
 
     def now(self) -> int:
         """Return the time in milliseconds since 1970."""
@@ -100,19 +119,31 @@ class Binding:
     def move(self, run_id: str, event: str, *, now: int | None = None, **what: Any) -> Move:
         """Return an event to fire on a run at this time, with the durations that deadlines read."""
         at = self.now() if now is None else now
-        return Move(run_id, event, now=at, **{**self.timing.columns(), **what})
+        return Move(run_id, event, now=at, **self._durations, **what)  # type: ignore[arg-type]
 
     def leases(self) -> dict[str, tuple[int, int]]:
-        """Return for each job (how long an attempt may last, how long its lease is)."""
-        return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.jobs.items()}
+        """Return for each name of a job (how long an attempt may last, how long its lease is)."""
+        return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.names.items()}
+
+    def limits(self) -> dict[str, int]:
+        """Return for each job that declares a limit how many of its runs may be leased at once."""
+        names = self.registry.names.items()
+        return {name: job.limit for name, job in names if job.limit is not None}
 
     def definition(self, name: str) -> Definition | None:
         """Return the job of that name, or None where it is not known here."""
-        return self.registry.jobs.get(name)
+        return self.registry.names.get(name)
+
+    def note_created(self, run_id: str) -> None:
+        """Note that a run was stored by this process, and so is not settled yet as far as it is known."""
+        self.unsettled[run_id] = None
+        if len(self.unsettled) > MOST_UNSETTLED:
+            del self.unsettled[next(iter(self.unsettled))]
 
     def tell_settled(self, run_ids: Iterable[str]) -> None:
         """Wake whoever waits in this process for these runs."""
         for run_id in run_ids:
+            self.unsettled.pop(run_id, None)
             for waiter in self.waiters.pop(run_id, ()):
                 if not waiter.done():
                     waiter.set_result(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,10 @@ from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.retry import RetryPolicy
 from kumofire_fsm.values.checks import check_key
-from kumofire_fsm.values.jsontext import encode_typed
+from kumofire_fsm.values.error_text import text_of
 from kumofire_fsm.values.limits import PAYLOAD_BYTES, RESULT_BYTES
+from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.typed import encode_typed
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -35,7 +37,9 @@ class Definition:
     """One registered job.
 
     Attributes:
+        aliases: other names that it answers to: those that it had before.
         timeout_ms: how long one attempt may take.
+        limit: how many of its runs may be leased at once over all processes; None for any number.
         takes_payload: whether the handler has a second parameter.
         payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
     """
@@ -50,6 +54,8 @@ class Definition:
     takes_payload: bool
     payload: TypeAdapter[Any] | None
     result: TypeAdapter[Any] | None
+    limit: int | None = None
+    aliases: tuple[str, ...] = ()
 
     def encode_payload(self, value: Any) -> str:
         """Validate a payload and return it as JSON text.
@@ -60,7 +66,7 @@ class Definition:
         """
         what = f"the payload of {self.name!r}"
         if not self.takes_payload and value is not None:
-            raise InvalidPayload(f"{what}: its handler takes none; found {value!r:.200}")
+            raise InvalidPayload(f"{what}: its handler takes none; found {type(value).__name__}")
         try:
             if self.payload is not None:
                 value = self.payload.validate_python(value)
@@ -68,9 +74,10 @@ class Definition:
         except TooLarge:
             raise
         except InvalidArgument as exc:
-            raise InvalidPayload(str(exc)) from exc
+            raise InvalidPayload(str(exc)) from None
         except ValueError as exc:
-            raise InvalidPayload(f"{what} does not validate: {exc}") from exc
+            # From None: whoever logs it would print what pydantic says of the values.
+            raise InvalidPayload(f"{what} does not validate: {text_of(exc)}") from None
 
     def decode_payload(self, text: str | None) -> Any:
         """Return the value the handler is called with.
@@ -98,9 +105,9 @@ class Definition:
                 value = self.result.validate_python(value)
             if value is None:
                 return None
-            return encode_typed(value, self.result, what, RESULT_BYTES)
+            return encode_typed(value, self.result, what, RESULT_BYTES, exact=False)
         except ValueError as exc:  # ours and pydantic's
-            raise InvalidResult(f"{what} cannot be stored: {exc}") from exc
+            raise InvalidResult(f"{what} cannot be stored: {text_of(exc)}") from exc
 
 
 class Registry:
@@ -108,29 +115,52 @@ class Registry:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Definition] = {}
+        self.names: dict[str, Definition] = {}
+        """The jobs by every name that they answer to."""
         self.hooks: list[Any] = []
         """What is called after transitions; see `kumofire_fsm.engine.hooks.Hook`."""
+        self.told: set[object] = set()
+        """What the log was told once, and is not told again by this process."""
+        self.looked_at: int | None = None
+        """When a dispatcher last looked for work that is not known here."""
         self._schedules: list[tuple[Callable[..., Any], NewSchedule]] = []
 
     def add(self, definition: Definition) -> None:
         """Register a job.
 
         Raises:
-            DefinitionError: the name is taken.
+            DefinitionError: one of its names is taken.
         """
-        if definition.name in self.jobs:
-            raise DefinitionError(f"a job {definition.name!r} is registered already; names are unique")
+        names = (definition.name, *definition.aliases)
+        for name in names:
+            if name in self.names or names.count(name) > 1:
+                raise DefinitionError(f"a job {name!r} is registered already; names and aliases are unique")
         self.jobs[definition.name] = definition
+        self.names |= dict.fromkeys(names, definition)
+
+    def name_of(self, name: str) -> str:
+        """Return what the job of a name or alias is called now; an unknown name as it is."""
+        definition = self.names.get(name)
+        return name if definition is None else definition.name
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """Return every name under which rows of a job may be stored."""
+        definition = self.names.get(name)
+        return (name,) if definition is None else (definition.name, *definition.aliases)
+
+    def renamed(self) -> dict[str, str]:
+        """Return the alias and the name of each job that has one."""
+        return {name: job.name for name, job in self.names.items() if name != job.name}
 
     def get(self, name: object) -> Definition:
-        """Return the job of that name.
+        """Return the job of that name or alias.
 
         Raises:
             UnknownJob: none is registered.
         """
-        definition = self.jobs.get(name) if isinstance(name, str) else None
+        definition = self.names.get(name) if isinstance(name, str) else None
         if definition is None:
-            raise UnknownJob(str(name), sorted(self.jobs))
+            raise UnknownJob(name if isinstance(name, str) else shown(name), sorted(self.jobs))
         return definition
 
     def add_schedule(self, handler: Callable[..., Any], declared: NewSchedule) -> None:
@@ -138,7 +168,9 @@ class Registry:
         self._schedules.append((handler, declared))
 
     def declared_schedules(self) -> list[NewSchedule]:
-        """Return the recurring jobs that are declared beside handlers; the key is by default the job's name.
+        """Return the recurring jobs that are declared beside handlers.
+
+        The key is by default the job's first name, which stays when the job is renamed.
 
         Raises:
             DefinitionError: a handler is registered under no name, or under several.
@@ -149,10 +181,11 @@ class Registry:
             if len(names) != 1:
                 where = f"as {' and '.join(map(repr, names))}" if names else "as no job"
                 raise DefinitionError(
-                    f"@app.schedule stands on {handler!r}, which is registered {where}; put it beside one "
-                    "@app.job"
+                    f"@app.schedule stands on {shown(handler)}, which is registered {where}; put it beside "
+                    "one @app.job"
                 )
-            key = names[0] if declared.schedule_key is None else declared.schedule_key
+            first = (*self.jobs[names[0]].aliases, names[0])[0]
+            key = first if declared.schedule_key is None else declared.schedule_key
             found.append(replace(declared, name=names[0], schedule_key=key))
         return found
 
@@ -174,15 +207,19 @@ def define(
     max_attempts: int,
     timeout_ms: int,
     retry: RetryPolicy,
+    limit: int | None = None,
+    aliases: Sequence[str] = (),
 ) -> Definition:
     """Return the definition of a handler, with adapters for its annotations.
 
     Raises:
-        DefinitionError: the handler's signature cannot be called as ``handler(ctx, payload)``.
+        DefinitionError: the handler's signature cannot be called as ``handler(ctx, payload)``, or the aliases
+            are not a list of names.
     """
+    check_key(name, "a job's name")
     plain = inspect.unwrap(handler)
     if not callable(handler):
-        raise DefinitionError(f"job {name!r}: the handler must be a function; found {handler!r}")
+        raise DefinitionError(f"job {name!r}: the handler must be a function; found {shown(handler)}")
     if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
         raise DefinitionError(f"job {name!r}: a handler returns its result; found a generator")
     parameters = [
@@ -198,17 +235,28 @@ def define(
     notes = inspect.get_annotations(plain)
     payload = parameters[1].name if len(parameters) == 2 else None
     return Definition(
-        name=check_key(name, "a job's name"),
+        name=name,
         handler=handler,
         is_async=any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__))),
         machine=machine,
         max_attempts=max_attempts,
         timeout_ms=timeout_ms,
         retry=retry,
+        limit=limit,
         takes_payload=payload is not None,
         payload=_adapter(plain, notes.get(payload, Any), name) if payload else None,
         result=_adapter(plain, notes.get("return", Any), name),
+        aliases=_aliases(name, aliases),
     )
+
+
+def _aliases(name: str, given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise DefinitionError(f"job {name!r}: aliases is a list of names; found {shown(given)}")
+    try:
+        return tuple(check_key(each, "an alias") for each in given)
+    except InvalidArgument as exc:
+        raise DefinitionError(f"job {name!r}: {exc}") from exc
 
 
 def _adapter(function: Callable[..., Any], annotation: Any, job: str) -> TypeAdapter[Any] | None:

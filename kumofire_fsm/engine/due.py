@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -51,7 +52,9 @@ async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> 
     leases = {name: (whole + wait, whole + wait) for name, (whole, _) in binding.leases().items()}
 
     def statement(part: Sequence[str], now: int) -> Statement:
-        return binding.runs.claim(part, now=now, token=token, alone=alone, jobs=leases)
+        return binding.runs.claim(
+            part, now=now, token=token, alone=alone, jobs=leases, limits=binding.limits()
+        )
 
     try:
         rows = await binding.storage.execute(timed(partial(statement, ids)))
@@ -70,13 +73,13 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         facts: JSON for the history: who claims.
     """
     timed, token, leases = Timed(binding.clock), new_token(binding.entropy), binding.leases()
+    limits, turn = binding.limits(), binding.turns.get("claim", "")
     found: list[str] = []
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
         only = alone and (ids is None or len(found) == 1)  # only then is a claim by ids for one run
-        return binding.runs.claim(
-            ids, now=now, token=token, alone=only, jobs=leases, limit=limit, facts=facts
-        )
+        window: dict[str, Any] = {"jobs": leases, "limits": limits, "limit": limit, "turn": turn}
+        return binding.runs.claim(ids, now=now, token=token, alone=only, facts=facts, **window)
 
     try:
         rows = await binding.storage.execute(timed(partial(statement, None)))
@@ -84,7 +87,9 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         log.error("a claim was refused (%s); looking for the row", exc)
         found += await _due(binding, timed.now, limit, roles=(Role.CLAIMABLE,))
         rows = await _without_refused(binding, found, partial(statement, now=timed.now))
-    return await _claimed(binding, rows, timed)
+    claimed = await _claimed(binding, rows, timed)
+    binding.turns["claim"] = _last_served((run.job for run in claimed.runs), turn)
+    return claimed
 
 
 async def sweep(
@@ -100,12 +105,14 @@ async def sweep(
         hints: which deadlines count; see `kumofire_fsm.store.moves.RunMoves.sweep`.
         leases_end: asked when the sweep is executed, whether leases that have run out are lost.
     """
-    timed, known, held = Timed(binding.clock), list(binding.registry.jobs), binding.held()
+    timed, known, held = Timed(binding.clock), list(binding.registry.names), binding.held()
     timing, ended = binding.timing.columns(), True
+    limits, turn = binding.limits(), binding.turns.get("sweep", "")
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
         window: dict[str, Any] = {"now": now, "limit": limit, "hints": hints, "jobs": known}
-        return binding.runs.sweep(ids, timing=timing, held=held, leases_end=ended, **window)
+        window |= {"limits": limits, "turn": turn, "held": held, "leases_end": ended}
+        return binding.runs.sweep(ids, timing=timing, **window)
 
     def before() -> None:
         nonlocal ended
@@ -121,6 +128,7 @@ async def sweep(
     else:
         more = bool(rows) and rows[0][-1] > limit
     moved, now = [Moved(*row[:-1]) for row in rows], timed.now
+    binding.turns["sweep"] = _last_served((run.job for run in moved), turn)
     # A run that was lost is due at once for its hint, if its next try is near.
     more = more or any(run.wake_at is not None and run.wake_at <= now for run in moved)
     _warn_of_lost(binding, moved)
@@ -137,7 +145,7 @@ async def _claimed(binding: Binding, rows: Iterable[Row], timed: Timed) -> Claim
 
 async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = tuple(Role)) -> list[str]:
     """Return the ids of due runs, to move them one by one."""
-    found = binding.runs.due_ids(now=now, limit=limit, jobs=list(binding.registry.jobs), roles=roles)
+    found = binding.runs.due_ids(now=now, limit=limit, jobs=list(binding.registry.names), roles=roles)
     return [row[0] for row in await binding.storage.execute(found)]
 
 
@@ -154,6 +162,15 @@ async def _without_refused(
         defer=binding.runs.defer,
         tries=MAX_TRIES,
     )
+
+
+def _last_served(jobs: Iterable[str], turn: str) -> str:
+    """Return whose turn it was last, of jobs that were served in turn, each as often as it stands here.
+
+    They are taken by their names, from the one after ``turn`` on; those with most runs had the last rounds.
+    """
+    served = Counter(jobs)
+    return max(served, key=lambda job: (served[job], job <= turn, job), default=turn)
 
 
 def _warn_of_lost(binding: Binding, moved: Iterable[Moved]) -> None:

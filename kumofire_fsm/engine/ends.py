@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from kumofire_fsm.values.groups import leaves
+
 __all__ = ["ends_worker"]
 
 _PANIC: Final = "PanicException"
@@ -18,8 +20,10 @@ def ends_worker(exc: BaseException, *, shared_platform: bool) -> bool:
     its CPU limit; whoever goes on then is killed in the middle. An embedded worker is ended by a person or by
     its loop alone. Some libraries exit where they should raise, and a panic of Rust ends nothing.
     """
-    if isinstance(exc, BaseExceptionGroup):
-        return any(ends_worker(each, shared_platform=shared_platform) for each in exc.exceptions)
+    return any(_ends_worker(each, shared_platform=shared_platform) for each in leaves(exc))
+
+
+def _ends_worker(exc: BaseException, *, shared_platform: bool) -> bool:
     if isinstance(exc, KeyboardInterrupt | GeneratorExit):
         return True
     known = isinstance(exc, Exception | SystemExit | asyncio.CancelledError)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import statemachine
 from statemachine import State as BaseState
+from statemachine.callbacks import SpecListGrouper
 from statemachine.transition import Transition
 from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.machines._arguments import CALLBACK, checked, expression_text, mapping, member, of_kind
 from kumofire_fsm.machines._guard import guard_text
 from kumofire_fsm.machines.spec import Actor, Outcome, Role
 
@@ -26,12 +28,21 @@ class Deadline:
         doc: when that is, in a few words, for diagrams.
     """
 
+    @checked("Deadline")
     def __init__(self, at: str, *fires: str, doc: str = "") -> None:
-        self.at, self.fires, self.doc = at, fires, doc
+        where = f"Deadline({at!r:.60})"
+        self.at = expression_text(at, where)
+        for event in fires:
+            if isinstance(event, statemachine.Event) or not isinstance(event, str):
+                raise DefinitionError(f"{where}: name its events, as texts; found {event!r:.80}")
+        self.fires, self.doc = fires, of_kind(str, doc, where, "doc")
 
 
 class Edge(Transition):
-    """A transition that also says what it assigns, and holds its guard as text."""
+    """A transition that also says what it assigns, and holds its guard as text.
+
+    ``origin`` is the edge as it was first declared, of which subclasses hold copies.
+    """
 
     def __init__(
         self,
@@ -42,12 +53,16 @@ class Edge(Transition):
         sets: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(source, target)
-        self.guard_text = guard_text(cond, f"edge {source.id or '?'} -> {target.id or '?'}")
-        self.sets = dict(sets or {})
+        where = f"edge {source.id or '?'} -> {target.id or '?'}"
+        self.guard_text = guard_text(cond, where)
+        self.sets = mapping(sets, where, "sets")
+        self.origin = self
 
     def between(self, source: BaseState, target: BaseState) -> Edge:
         """Return the same edge between two other states, as a subclass needs it."""
-        return type(self)(source, target, cond=self.guard_text or None, sets=self.sets)
+        made = type(self)(source, target, cond=self.guard_text or None, sets=self.sets)
+        made.origin = self.origin
+        return made
 
 
 class _To:
@@ -56,15 +71,25 @@ class _To:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def __call__(self, *targets: BaseState, **options: Any) -> EdgeList:
+    @checked("state.to(...)")
+    def __call__(
+        self, *targets: BaseState, cond: str | None = None, sets: Mapping[str, str] | None = None
+    ) -> EdgeList:
         """Make an edge to each target; ``cond`` is its guard, ``sets`` what it assigns."""
-        made = EdgeList(Edge(self._state, target, **options) for target in targets)
+        if not targets:
+            raise DefinitionError("state.to() needs a state to lead to; a self-loop is state.to.itself()")
+        for target in targets:
+            if not isinstance(target, BaseState):
+                hint = f", such as RunMachine.{target}" if isinstance(target, str) else ""
+                raise DefinitionError(f"state.to({target!r:.80}): give the state itself{hint}")
+        made = EdgeList(Edge(self._state, target, cond=cond, sets=sets) for target in targets)
         self._state.transitions.add_transitions(made)
         return made
 
-    def itself(self, **options: Any) -> EdgeList:
+    @checked("state.to.itself(...)")
+    def itself(self, *, cond: str | None = None, sets: Mapping[str, str] | None = None) -> EdgeList:
         """Make a self-loop."""
-        return self(self._state, **options)
+        return self(self._state, cond=cond, sets=sets)
 
 
 class EdgeList(TransitionList):
@@ -72,6 +97,22 @@ class EdgeList(TransitionList):
 
     def __or__(self, other: Any) -> EdgeList:
         return EdgeList([*self, *edges_of(other)])
+
+    def _add_callback(self, callback: Any, *_: Any, **__: Any) -> Never:
+        """Refuse the decorators of python-statemachine: the classes that inherit would drop them."""
+        raise _no_callback(callback)
+
+
+def _no_callback(callback: object) -> DefinitionError:
+    name = getattr(callback, "__name__", repr(callback))
+    return DefinitionError(f"a state or event does not decorate {name!r:.80}: {CALLBACK}")
+
+
+class _ByName(SpecListGrouper):
+    """What a state calls when it is entered or left by hand: found by name, never added by a decorator."""
+
+    def __call__(self, callback: Any) -> Never:
+        raise _no_callback(callback)
 
 
 class SealedEdges(EdgeList):
@@ -94,8 +135,10 @@ class State(BaseState):
         waits: says out loud that a row may stay for ever (for a person's approval, say).
         sets: what is assigned whenever the state is entered from another.
         outcome: how it ended, for diagrams; of settled states only.
+        retired: says that nothing enters it any more: rows that older code left in it go on by its edges.
     """
 
+    @checked("State")
     def __init__(
         self,
         doc: str = "",
@@ -106,11 +149,20 @@ class State(BaseState):
         waits: bool = False,
         sets: Mapping[str, str] | None = None,
         outcome: Outcome | None = None,
+        retired: bool = False,
     ) -> None:
-        super().__init__(initial=initial)
-        self.doc, self.role, self.deadline, self.waits = doc, Role(role), deadline, waits
-        self.sets = dict(sets or {})
-        self.outcome = None if outcome is None else Outcome(outcome)
+        where = f"State({doc!r:.60})"
+        super().__init__(initial=of_kind(bool, initial, where, "initial"))
+        for callbacks in ("enter", "exit", "invoke"):
+            called: SpecListGrouper = getattr(self, callbacks)
+            setattr(self, callbacks, _ByName(called.list, called.group))
+        self.doc = of_kind(str, doc, where, "doc")
+        self.role = member(Role, role, where)
+        self.deadline = None if deadline is None else of_kind(Deadline, deadline, where, "deadline")
+        self.waits = of_kind(bool, waits, where, "waits")
+        self.sets = mapping(sets, where, "sets")
+        self.outcome = None if outcome is None else member(Outcome, outcome, where)
+        self.retired = of_kind(bool, retired, where, "retired")
 
     @property
     def to(self) -> Any:
@@ -132,6 +184,7 @@ class State(BaseState):
             waits=self.waits,
             sets=self.sets,
             outcome=self.outcome,
+            retired=self.retired,
         )
 
 
@@ -151,6 +204,7 @@ class Event(statemachine.Event):
     hints: bool
     doc: str
 
+    @checked("Event")
     def __new__(
         cls,
         edges: Iterable[Transition] = (),
@@ -159,29 +213,46 @@ class Event(statemachine.Event):
         sets: Mapping[str, str] | None = None,
         hints: bool = False,
         doc: str = "",
-        id: str = "event",  # noqa: A002 -- the library's name for it
     ) -> Self:
         """Make the event; python-statemachine's own is a text with edges."""
-        # An id is always given: without one the library calls uuid4, which Workers refuse at import.
-        self: Self = super().__new__(cls, EdgeList(_listed(edges)), id=id)
-        self.by, self.sets, self.hints, self.doc = Actor(by), dict(sets or {}), hints, doc
+        where = f"Event({doc!r:.60})"
+        self = cls._called("event", edges_of(edges))
+        self.by, self.sets = member(Actor, by, where), mapping(sets, where, "sets")
+        self.hints, self.doc = of_kind(bool, hints, where, "hints"), of_kind(str, doc, where, "doc")
         return self
+
+    @classmethod
+    def _called(cls, name: str, edges: Iterable[Transition]) -> Self:
+        # An id is always given: without one the library calls uuid4, which Workers refuse at import.
+        made: Self = super().__new__(cls, EdgeList(edges), id=name)
+        return made
 
     def __or__(self, other: Any) -> EdgeList:
         return EdgeList([*edges_of(self), *edges_of(other)])
 
+    def _add_callback(self, callback: Any, *_: Any, **__: Any) -> Never:
+        """Refuse the decorators of python-statemachine, as `EdgeList` does."""
+        raise _no_callback(callback)
+
     def renewed(self, name: str, edges: Iterable[Transition]) -> Event:
         """Return the same declaration under a name, with other edges."""
-        return type(self)(edges, by=self.by, sets=self.sets, hints=self.hints, doc=self.doc, id=name)
+        made = self._called(name, edges)
+        made.by, made.sets, made.hints, made.doc = self.by, self.sets, self.hints, self.doc
+        return made
 
 
-def _listed(edges: Any) -> Iterable[Transition]:
-    """Return an event's edges: an event is a text, which would be iterated letter by letter."""
-    return edges_of(edges) if isinstance(edges, statemachine.Event) else list(edges)
+def edges_of(value: object) -> list[Transition]:
+    """Return the edges of an event, of a list of edges, or one edge.
 
-
-def edges_of(value: Any) -> list[Transition]:
-    """Return the edges of an event or a list of edges."""
-    if isinstance(value, statemachine.Event):
+    Raises:
+        DefinitionError: it is something else.
+    """
+    if isinstance(value, statemachine.Event):  # a text, which would be iterated letter by letter
         return list(value._transitions or ())
-    return list(value) if isinstance(value, (TransitionList, list, tuple)) else []
+    if isinstance(value, Transition):
+        return [value]
+    if isinstance(value, (TransitionList, list, tuple)):
+        edges = list(value)
+        if all(isinstance(each, Transition) for each in edges):
+            return edges
+    raise DefinitionError(f"edges are made by source.to(target), and joined by |; found {value!r:.80}")

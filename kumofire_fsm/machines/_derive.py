@@ -10,9 +10,13 @@ from kumofire_fsm.machines._guard import parsed
 from kumofire_fsm.machines.expression import (
     Call,
     Expression,
+    ExpressionError,
     Literal,
     Name,
+    Type,
+    type_of,
 )
+from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.spec import (
     DeadlineSpec,
     EdgeSpec,
@@ -26,14 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = ["edge_of", "machine_spec"]
 
-_KEPT = frozenset({"id", "machine", "state", "created_at", "history"})
+Types = Mapping[str, Type]
+
+_KEPT = frozenset(
+    {"id", "machine", "state", "created_at", "history", "schedule_id", "scheduled_for", "schedule_key"}
+)
 
 
 def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
     """Return the frozen spec of a lifecycle's class."""
-    states = tuple(_state(cls, state) for state in cls.states)
+    types = {n: Type.TEXT if n in cls.texts else Type.INTEGER for n in (*cls.fields, *cls.parameters)}
+    states = tuple(_state(cls, types, state) for state in cls.states)
     edges = tuple(
-        _edge(cls, event_id, event, edge)
+        _edge(cls, types, event_id, event, edge)
         for event_id, event in events.items()
         for edge in event._transitions or ()
     )
@@ -45,6 +54,7 @@ def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
         states=states,
         events=tuple(EventSpec(e, v.by, v.hints, v.doc) for e, v in events.items()),
         edges=edges,
+        types=types,
     )
 
 
@@ -58,47 +68,59 @@ def edge_of(spec: MachineSpec, transition: Edge, event_id: str) -> EdgeSpec:
     )
 
 
-def _state(cls: Any, state: Any) -> StateSpec:
+def _state(cls: Any, types: Types, state: Any) -> StateSpec:
     declared = state.deadline
     deadline = declared and DeadlineSpec(
         parsed(declared.at, f"deadline of {state.id}"), declared.at, declared.fires, declared.doc
     )
     if deadline:
-        _check_known(cls, f"{cls.__name__}: deadline of {state.id}", deadline.at)
-    return StateSpec(state.id, state.role, state.initial, state.waits, deadline, state.doc, state.outcome)
+        where = f"{cls.__name__}: deadline of {state.id}"
+        _check(
+            types, where, deadline.text, deadline.at, Type.INTEGER, "a time is an integer, in milliseconds"
+        )
+    return StateSpec(
+        state.id, state.role, state.initial, state.waits, deadline, state.doc, state.outcome, state.retired
+    )
 
 
-def _edge(cls: Any, event_id: str, event: Event, edge: Any) -> EdgeSpec:
+def _edge(cls: Any, types: Types, event_id: str, event: Event, edge: Any) -> EdgeSpec:
     where = f"{cls.__name__}: {event_id} from {edge.source.id} to {edge.target.id}"
     guard = parsed(edge.guard_text, where) if edge.guard_text else None
-    assigns = _assignments(cls, event_id, event, edge, where)
-    _check_known(cls, where, guard, *assigns.values())
-    if unknown := assigns.keys() - cls.fields.keys():
-        raise DefinitionError(f"{where} assigns {sorted(unknown)}, which are not columns")
+    if guard is not None:
+        truth = "a guard is a comparison, or an integer of which 0 is false"
+        _check(types, where, edge.guard_text, guard, Type.INTEGER, truth)
+    assigns = _assignments(cls, types, event_id, event, edge, where)
     return EdgeSpec(event_id, edge.source.id, edge.target.id, guard, edge.guard_text, assigns)
 
 
-def _check_known(cls: Any, where: str, *expressions: Expression | None) -> None:
-    known = cls.fields.keys() | cls.parameters.keys()
-    for expression in expressions:
-        for name in expression.names() if expression else ():
-            if name not in known:
-                raise DefinitionError(
-                    f"{where}: {name!r} is neither a column nor a parameter of the machine; "
-                    f"known are {', '.join(sorted(known))}"
-                )
+def _check(types: Types, where: str, text: str, expression: Expression, needs: Type, why: str) -> None:
+    """Refuse an expression that names what is not known, mixes types, or gives another than it must."""
+    for name in expression.names():
+        if name not in types:
+            raise DefinitionError(
+                f"{where}: {name!r} is neither a column nor a parameter of the machine"
+                f"{did_you_mean(name, types)}; known are {', '.join(sorted(types))}"
+            )
+    try:
+        gives = type_of(expression, types)
+    except ExpressionError as exc:
+        raise DefinitionError(f"{where}: {text!r}: {exc}") from exc
+    if gives not in (needs, None):
+        raise DefinitionError(f"{where}: {text!r} gives {gives.value}, and {why}")
 
 
-def _assignments(cls: Any, event_id: str, event: Event, edge: Any, where: str) -> dict[str, Expression]:
+def _assignments(
+    cls: Any, types: Types, event_id: str, event: Event, edge: Any, where: str
+) -> dict[str, Expression]:
     """Merge what the target's role and state, the event and the edge assign; the nearest to the edge wins."""
     moves = edge.source.id != edge.target.id
     entered = {**cls.role_sets.get(edge.target.role, {}), **edge.target.sets} if moves else {}
     texts = {**entered, **event.sets, **edge.sets}
     if kept := texts.keys() & _KEPT:
         raise DefinitionError(f"{where} assigns {sorted(kept)}, which the library keeps itself")
-    assigns: dict[str, Expression] = {
-        column: parsed(text, f"{where}, {column}") for column, text in texts.items()
-    }
+    if unknown := texts.keys() - cls.fields.keys():
+        raise DefinitionError(f"{where} assigns {sorted(unknown)}, which are not columns")
+    assigns = {column: _assigned(cls, types, where, column, text) for column, text in texts.items()}
     if moves:
         assigns["state"] = Literal(edge.target.id)
         entry = (Literal(event_id), Literal(edge.target.id), Name("now"), Name("facts"))
@@ -108,3 +130,12 @@ def _assignments(cls: Any, event_id: str, event: Event, edge: Any, where: str) -
         at: Expression = parsed(deadline.at, where) if deadline else Literal(None)
         assigns["wake_at"] = at.substitute(assigns)
     return assigns
+
+
+def _assigned(cls: Any, types: Types, where: str, column: str, text: str) -> Expression:
+    """Return the expression that is assigned to a column, if that can hold it."""
+    value, holds = parsed(text, f"{where}, {column}"), types[column]
+    _check(types, where, text, value, holds, f"the column {column!r} holds {holds.value}")
+    if value == Literal(None) and cls.fields[column] is not None:
+        raise DefinitionError(f"{where}: the column {column!r} is never empty, and is assigned None")
+    return value

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-import statemachine
-from statemachine import State as BaseState
-from statemachine.transition_list import TransitionList
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.machines._given import parameters_given
 from kumofire_fsm.machines._verbs import VERBS, unanswered
 from kumofire_fsm.machines.finding import Broken, Finding, Severity, did_you_mean
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
 
-__all__ = ["RESERVED", "check", "check_names", "findings"]
+__all__ = ["check", "findings"]
 
 NAME_LENGTH = 255
-RESERVED = frozenset(
-    {name for name in dir(statemachine.StateMachine) if not name.startswith("_")}
-    | {"machine_name", "on_transition", "role_sets", "validate_trap_states"}
-    | {"validate_final_reachability", "validate_disconnected_states"}
-    | {"create", "truncated", "state", "model", "send", "spec", "table", "fields", "parameters", "row"}
-    | {"events", "states", "name", "id", "is_terminated", "configuration", "current_state_value"}
-)
-"""Names that a state or event may not have: attributes of the machine, or marks in the history."""
-
-
-def check_names(
-    machine: str, namespace: Mapping[str, Any], states: Iterable[str], events: Iterable[str]
-) -> None:
-    """Refuse reserved names, and inherited ones of the other kind, before one overwrites the other."""
-    declared = (BaseState, TransitionList, statemachine.Event)
-    for key, value in namespace.items():
-        if isinstance(value, declared) and (key in RESERVED or key.startswith("_")):
-            raise DefinitionError(f"{machine}.{key}: the name is reserved; choose another")
-        if isinstance(value, declared) and key in (events if isinstance(value, BaseState) else states):
-            raise DefinitionError(f"{machine}: {key!r} names both a state and an event; rename one")
 
 
 def check(spec: MachineSpec) -> None:
@@ -47,7 +24,7 @@ def check(spec: MachineSpec) -> None:
 
 def findings(spec: MachineSpec) -> Iterator[Finding]:
     """Yield every broken rule of a lifecycle; a class that exists breaks none."""
-    for rule in (_names, unanswered, _roles, _deadlines, _reachable, _settles, _consumer_events):
+    for rule in _RULES:
         for name, what, mend, place in rule(spec):
             yield Finding(name, Severity.ERROR, spec.name, what, mend, **place)
 
@@ -108,9 +85,22 @@ def _fires(spec: MachineSpec, state: str, fires: tuple[str, ...]) -> Iterable[Br
         yield "deadline", what, "give the last event an edge without a guard", {"state": state}
 
 
+def _retired(spec: MachineSpec) -> Iterable[Broken]:
+    retired = {state.id for state in spec.states if state.retired}
+    if spec.initial.id in retired:
+        what = f"state {spec.initial.id!r} is retired, and rows begin in it"
+        yield "retired", what, "let another state be initial", {"state": spec.initial.id}
+    for edge in spec.edges:
+        if edge.target in retired and edge.source not in retired:
+            what = f"state {edge.target!r} is retired, and {edge.event!r} leads to it from {edge.source!r}"
+            place = {"state": edge.target, "event": edge.event}
+            yield "retired", what, "lead it elsewhere, or do not retire the state", place
+
+
 def _reachable(spec: MachineSpec) -> Iterable[Broken]:
     reach = spec.successors()
-    found, todo = {spec.initial.id}, [spec.initial.id]
+    todo = [state.id for state in spec.states if state.initial or state.retired]
+    found = set(todo)
     while todo:
         fresh = reach[todo.pop()] - found
         found |= fresh
@@ -118,7 +108,8 @@ def _reachable(spec: MachineSpec) -> Iterable[Broken]:
     for state in spec.states:
         if state.id not in found:
             what = f"state {state.id!r} cannot be reached from {spec.initial.id!r}"
-            yield "unreachable", what, "add an edge to it", {"state": state.id}
+            mend = "add an edge to it, or say retired=True if only older code entered it"
+            yield "unreachable", what, mend, {"state": state.id}
 
 
 def _settles(spec: MachineSpec) -> Iterable[Broken]:
@@ -142,3 +133,9 @@ def _consumer_events(spec: MachineSpec) -> Iterable[Broken]:
                 f"{', '.join(missing)}, so its outcome would be lost"
             )
             yield "consumer-event", what, "add one", {"event": event}
+
+
+_RULES: Final = (
+    _names, unanswered, _roles, _deadlines, _retired, _reachable, _settles, _consumer_events,
+    parameters_given,
+)  # fmt: skip

@@ -5,6 +5,9 @@ Guards, assignments and deadlines are written once, as short texts such as
 when the machine's class is created, and then evaluated on a row or compiled to SQLite. Missing
 values follow SQL everywhere: an operation on None gives None, and a guard that is None does not
 hold.
+
+Each expression gives integers or texts, and each column holds one of them (`type_of`). Where the two mix,
+Python and SQLite would differ (``attempt == '0'``; a text taken for a truth), so that is refused.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from kumofire_fsm.machines.operators import OPERATORS, Scalar
+from kumofire_fsm.machines.operators import OPERATORS, Scalar, Takes, Type
 
 __all__ = [
     "Call",
@@ -22,8 +26,10 @@ __all__ = [
     "Literal",
     "Name",
     "Scalar",
+    "Type",
     "parse",
     "quoted",
+    "type_of",
 ]
 
 
@@ -35,7 +41,7 @@ class ExpressionError(ValueError):
 class Literal:
     """A constant: an integer, a text or None."""
 
-    value: Scalar
+    value: int | str | None
 
     def names(self) -> Iterator[str]:
         """Yield nothing: a constant names no column."""
@@ -113,11 +119,13 @@ class Call:
 
     def sql(self, resolve: Callable[[str], str]) -> str:
         """Return the operation as SQLite text, with no more brackets than it needs."""
+        if (only := _only(self)) is not self:
+            return only.sql(resolve)
         operator, first = OPERATORS[self.operator], self.arguments[0]
         if self.operator == "Not" and isinstance(first, Call) and first.operator == "is_none":
             return first.sql(resolve).removesuffix("NULL") + "NOT NULL"
         texts = []
-        for place, argument in enumerate(self.arguments):
+        for place, argument in enumerate(map(_only, self.arguments)):
             inner = argument.operator if isinstance(argument, Call) else None
             texts.append(operator.bracketed(argument.sql(resolve), inner, place))
         return operator.sql(*texts)
@@ -126,25 +134,88 @@ class Call:
 Expression = Literal | Name | Call
 
 
-_NUMERIC = frozenset({"Add", "Sub", "Mult", "LShift", "And", "Or", "Not"})
+def _only(expression: Expression) -> Expression:
+    """Return what ``least`` or ``greatest`` gives where one argument is None; else the expression."""
+    match expression:
+        case Call("least" | "greatest", (Literal(None), other) | (other, Literal(None))):
+            return _only(other)
+    return expression
+
+
 _FUNCTIONS = frozenset({"least", "greatest", "when"})
 
 
+@lru_cache(1024)
 def parse(text: str) -> Expression:
-    """Return the expression that ``text`` spells.
+    """Return the expression that ``text`` spells; edges repeat each other's, and none is ever changed.
 
     The language is Python's for integers, texts, None, names, ``+ - * <<``, comparisons,
     ``is None``, ``and or not``, and the functions ``least(a, b)`` and ``greatest(a, b)``, which
     ignore None, and ``when(test, then, otherwise)``.
 
     Raises:
-        ExpressionError: the text uses anything else.
+        ExpressionError: the text uses anything else, or mixes types whatever its names hold.
     """
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError as exc:
-        raise ExpressionError(f"{text!r} is not an expression: {exc.msg}") from exc
-    return _convert(tree.body, text)
+        expression = _convert(ast.parse(text.strip(), mode="eval").body, text)
+    except (SyntaxError, ValueError) as exc:
+        if isinstance(exc, ExpressionError):
+            raise
+        raise ExpressionError(f"{text!r} is not an expression: {getattr(exc, 'msg', exc)}") from exc
+    except (RecursionError, MemoryError) as exc:
+        raise ExpressionError(f"{text!r:.200}... is nested too deeply") from exc
+    try:
+        type_of(expression, {})
+    except ExpressionError as exc:
+        raise ExpressionError(f"{text!r}: {exc}") from exc
+    return expression
+
+
+def type_of(expression: Expression, types: Mapping[str, Type]) -> Type | None:
+    """Return the type of what an expression gives; None where nothing tells it.
+
+    Args:
+        expression: the expression.
+        types: what its names hold; what is said of no name fits everywhere.
+
+    Raises:
+        ExpressionError: an operator is given types that mean two things in Python and in SQLite.
+    """
+    if isinstance(expression, Name):
+        return types.get(expression.name)
+    if isinstance(expression, Literal):
+        return {int: Type.INTEGER, str: Type.TEXT}.get(type(expression.value))
+    operator = OPERATORS[expression.operator]
+    alike: tuple[Type, Expression] | None = None
+    for argument, takes in zip(expression.arguments, operator.takes, strict=True):
+        found = type_of(argument, types)
+        if found is None or takes is Takes.ANY:
+            continue
+        if takes is Takes.ALIKE:
+            alike = alike or (found, argument)
+            if found is not alike[0]:
+                first, second = (f"{t.value} ({_said(e)})" for t, e in (alike, (found, argument)))
+                raise ExpressionError(
+                    f"{operator.sign!r} is given {first} and {second}; Python and SQL differ on that"
+                )
+        elif found is not takes:
+            hint = f"; write {_said(argument)} is not None, say" if isinstance(argument, Name) else ""
+            raise ExpressionError(
+                f"{operator.sign!r} takes {takes.value}, and {_said(argument)} is {found.value}{hint}"
+            )
+    if isinstance(operator.gives, Type):
+        return operator.gives
+    return alike and alike[0]
+
+
+def _said(expression: Expression) -> str:
+    """Return an expression as a message names it."""
+    match expression:
+        case Name(name):
+            return name
+        case Literal(value):
+            return repr(value)
+    return f"what {OPERATORS[expression.operator].sign!r} gives"
 
 
 def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case a form, to be read as a table
@@ -162,7 +233,7 @@ def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case
         case ast.BoolOp(op=op, values=[first, *rest]):
             result = _convert(first, text)
             for each in rest:
-                result = _checked(type(op).__name__, (result, _convert(each, text)), text)
+                result = Call(type(op).__name__, (result, _convert(each, text)))
             return result
         case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
             return _call("is_none", (left,), text)
@@ -183,26 +254,18 @@ def _call(operator: str, arguments: tuple[ast.expr, ...], text: str) -> Call:
     known = OPERATORS.get(operator)
     if known is None:
         raise ExpressionError(f"{text!r} does not compile to SQL: no operator {operator}")
-    if known.arity != len(arguments):
-        raise ExpressionError(f"{text!r}: {operator} takes {known.arity} arguments")
-    return _checked(operator, tuple(_convert(each, text) for each in arguments), text)
+    if len(known.takes) != len(arguments):
+        raise ExpressionError(f"{text!r}: {operator} takes {len(known.takes)} arguments")
+    return Call(operator, tuple(_convert(each, text) for each in arguments))
 
 
-def _literal(value: Scalar, text: str) -> Literal:
+def _literal(value: int | str | None, text: str) -> Literal:
     """Refuse what SQLite would read as something else: integers beyond 64 bits, texts with a NUL."""
     if isinstance(value, int) and value >= 2**63:
         raise ExpressionError(f"{text!r}: SQLite holds integers below 2**63, not {value}")
     if isinstance(value, str) and "\0" in value:
         raise ExpressionError(f"{text!r}: a text in SQL cannot hold a null character")
     return Literal(value)
-
-
-def _checked(operator: str, arguments: tuple[Expression, ...], text: str) -> Call:
-    """Refuse a text where a number is meant: Python joins or counts it, SQLite takes it for 0."""
-    numbers = arguments[:1] if operator == "when" else arguments if operator in _NUMERIC else ()
-    if any(isinstance(each, Literal) and isinstance(each.value, str) for each in numbers):
-        raise ExpressionError(f"{text!r}: a text stands where {operator} needs a number")
-    return Call(operator, arguments)
 
 
 def quoted(text: str) -> str:

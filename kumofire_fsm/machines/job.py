@@ -67,12 +67,17 @@ class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
         "held_until": None,
         "token": None,
         "value": None,
-        "new_schedule": None,
-        "new_template": None,
+        "new_schedule": "{}",
+        "new_template": "{}",
         "new_payload": None,
-        "new_job": None,
+        "new_job": "",
         "new_origin": None,
     }
+    texts = {
+        "id", "schedule_key", "job", "machine", "state", "tick", "origin", "skipped_why", "catch_up",
+        "schedule", "template", "payload", "error", "history", "facts", "passed_why", "new_catch_up",
+        "token", "value", "new_schedule", "new_template", "new_payload", "new_job", "new_origin",
+    }  # fmt: skip
 
     active = State(
         "It makes a run at each occurrence.",

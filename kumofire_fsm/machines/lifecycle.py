@@ -15,24 +15,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
-import statemachine
 from statemachine import State as BaseState
 from statemachine import StateMachine
 from statemachine.factory import StateMachineMetaclass
 from statemachine.transition import Transition
-from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
+from kumofire_fsm.machines import _body as body
 from kumofire_fsm.machines import _derive as derive
+from kumofire_fsm.machines import _family as family
 from kumofire_fsm.machines import _rules as rules
 from kumofire_fsm.machines._declarations import Edge, EdgeList, Event, SealedEdges, State, edges_of
+from kumofire_fsm.machines._family import Declared
 from kumofire_fsm.machines._guard import guard_function
 from kumofire_fsm.machines.expression import Scalar
+from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.spec import MachineSpec, Role
 
 __all__ = ["Lifecycle", "spec_of"]
+
+_CONFIGURATION: Any = StateMachine.configuration
 
 
 class LifecycleMeta(StateMachineMetaclass):
@@ -40,17 +45,24 @@ class LifecycleMeta(StateMachineMetaclass):
 
     spec: MachineSpec
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], ns: dict[str, Any], **_options: str) -> Any:
-        parent: Any = next((base for base in bases if getattr(base, "states", None)), None)
+    def __new__(mcs, name: str, bases: tuple[type, ...], ns: dict[str, Any], **options: Any) -> Any:
+        body.check_options(name, options)
+        cls: Any = super().__new__(mcs, name, bases, ns)
         own = {key: value for key, value in ns.items() if isinstance(value, BaseState)}
-        if parent is None and not own:
-            return super().__new__(mcs, name, bases, ns)
-        inherited = {state.id for state in parent.states} if parent else ()
-        rules.check_names(name, ns, inherited, parent._declared if parent else ())
-        states = _states(name, parent, own)
-        events = _events(name, parent, ns, _Mover(states, own))
-        body = {**ns, **states, **events, "_declared": events}
-        return super().__new__(mcs, name, bases, body)
+        known = family.inherited(cls, own=ns)
+        if not (known or own):
+            return cls
+        body.check_body(cls, ns, known)
+        states = _states(cls, known, own)
+        cls._declared = _events(cls, known, ns, _Mover(states, own))
+        cls._own = {
+            key: states.get(key) or cls._declared.get(key)
+            for key, value in ns.items()
+            if isinstance(value, family.DECLARED) or (value is None and key in known)
+        }
+        for key, value in {**states, **cls._declared}.items():
+            type.__setattr__(cls, key, value)
+        return cls
 
     def __init__(
         cls,
@@ -67,7 +79,8 @@ class LifecycleMeta(StateMachineMetaclass):
             cls.table = table
         if not cls.states:
             return
-        cls.machine_name = machine or _snake(name)
+        cls.machine_name = _snake(name) if machine is None else machine
+        body.check_columns(cls)
         declared: dict[str, Event] = cls.__dict__["_declared"]
         for event_id, event in declared.items():
             setattr(cls, event_id, event)
@@ -97,6 +110,8 @@ class Lifecycle(StateMachine, metaclass=LifecycleMeta):
     machine_name: ClassVar[str] = ""
     fields: ClassVar[Mapping[str, Scalar]] = {}
     parameters: ClassVar[Mapping[str, Scalar]] = {}
+    texts: ClassVar[AbstractSet[str]] = frozenset()
+    """The columns and parameters that hold texts; all others hold integers."""
     role_sets: ClassVar[Mapping[Role, Mapping[str, str]]] = {}
     """What is assigned whenever a state of a role is entered from another state, before its own ``sets``."""
     spec: ClassVar[MachineSpec]
@@ -109,11 +124,37 @@ class Lifecycle(StateMachine, metaclass=LifecycleMeta):
             if column != self.state_field:
                 setattr(self.model, column, value)
 
+    @property
+    def configuration(self) -> Any:
+        """The state in which the object is, as the library wants it.
+
+        Raises:
+            InvalidArgument: the object is in a state that the lifecycle does not have.
+        """
+        stored: object = self.current_state_value
+        if stored is not None and not (isinstance(stored, str) and self.spec.state(stored)):
+            known = [state.id for state in self.spec.states]
+            near = did_you_mean(str(stored), known)
+            raise InvalidArgument(
+                f"{self.spec.name} has no state {stored!r:.80}{near}; it has: {', '.join(known)}"
+            )
+        return _CONFIGURATION.fget(self)
+
+    @configuration.setter
+    def configuration(self, states: Any) -> None:
+        _CONFIGURATION.fset(self, states)
+
     def row(self, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """Return the model's columns and the event's parameters, as expressions read them."""
+        """Return the model's columns and the event's parameters, as expressions read them.
+
+        Raises:
+            InvalidArgument: one holds another type than its column or parameter.
+        """
         now = {"now": time.time_ns() // 1_000_000}
         model = {name: getattr(self.model, name, default) for name, default in self.fields.items()}
         known = {name: given[name] for name in self.parameters if name in given}
+        for name, value in {**model, **known}.items():
+            self.spec.check_value(name, value)
         return {**model, **self.parameters, **now, **known, "state": self.current_state_value}
 
 
@@ -124,18 +165,29 @@ class _Mover:
         self._states = states
         self._keys = {id(state): key for key, state in own.items()}
         self._moved: dict[int, Edge] = {}
+        fresh = [state for state in own.values() if not isinstance(state.transitions, SealedEdges)]
+        self._made = [edge for state in fresh for edge in state.transitions]
         for state in states.values():
             state.transitions = EdgeList()  # attached again below, in one way for all
 
     def move(self, edge: Transition) -> Edge:
         if not isinstance(edge, Edge) or edge.target is None:
             raise DefinitionError(f"{edge!r}: use State and its .to(...) to declare edges")
-        if id(edge) not in self._moved:
+        if id(edge.origin) not in self._moved:
             moved = edge.between(self._home(edge.source), self._home(edge.target))
             moved.source.transitions.add_transitions(moved)
             moved.cond.add(guard_function(moved.guard_text))
-            self._moved[id(edge)] = moved
-        return self._moved[id(edge)]
+            self._moved[id(edge.origin)] = moved
+        return self._moved[id(edge.origin)]
+
+    def check_all_moved(self) -> None:
+        """Refuse an edge that was made, and given to no event."""
+        for edge in self._made:
+            if id(edge) not in self._moved:
+                ends = [self._keys.get(id(end), end.id) for end in (edge.source, edge.target)]
+                raise DefinitionError(
+                    f"an edge from {ends[0]!r} to {ends[1]!r} belongs to no event; give it to one, or drop it"
+                )
 
     def _home(self, state: BaseState) -> State:
         key = self._keys.get(id(state), state.id)
@@ -144,38 +196,42 @@ class _Mover:
         return self._states[key]
 
 
-def _states(name: str, parent: Any, own: dict[str, BaseState]) -> dict[str, State]:
-    for key, state in own.items():
-        if not isinstance(state, State):
-            raise DefinitionError(
-                f"state {key!r} is a plain State of python-statemachine: declare it as State(..., role=...)"
-            )
-    inherited = {s.id: own.get(s.id) or s.clone() for s in (parent.states if parent else ())}
-    states: dict[str, Any] = inherited | own
-    if any(state.initial for state in own.values()):
-        for key in states.keys() - own.keys():
-            states[key]._initial = False
+def _states(cls: type, known: Mapping[str, Declared], own: Mapping[str, Any]) -> dict[str, State]:
+    """Return the states of a class: its own, and copies of those that it inherits or takes from another."""
+    if len({id(state) for state in own.values()}) < len(own):
+        raise DefinitionError(f"{cls.__name__}: one State has two names in the class; declare two")
+    declared = {**{key: each for key, each in known.items() if isinstance(each, State)}, **own}
+    states: dict[str, State] = {
+        key: each.clone() if isinstance(each.transitions, SealedEdges) else each
+        for key, each in declared.items()
+    }
+    begun = family.first_states(cls, own)
+    for key, state in states.items():
+        state._initial = state.initial and key in begun
     first = [key for key, state in states.items() if state.initial]
     if len(first) != 1:
         found = ", ".join(first) or "none"
-        raise DefinitionError(f"{name}: exactly one state must be initial; found: {found}")
+        raise DefinitionError(f"{cls.__name__}: exactly one state must be initial; found: {found}")
     return states
 
 
-def _events(name: str, parent: Any, ns: dict[str, Any], mover: _Mover) -> dict[str, Event]:
-    before: dict[str, Event] = dict(parent._declared) if parent else {}
-    given = {k: v for k, v in ns.items() if isinstance(v, (TransitionList, statemachine.Event))}
-    removed = {key for key in before if key in ns and key not in given}
+def _events(
+    cls: type, known: Mapping[str, Declared], ns: Mapping[str, Any], mover: _Mover
+) -> dict[str, Event]:
+    """Return the events of a class: its own, and those that it inherits and does not take away."""
+    before = {key: each for key, each in known.items() if isinstance(each, Event)}
+    given = {k: v for k, v in ns.items() if isinstance(v, family.DECLARED) and not isinstance(v, BaseState)}
     events: dict[str, Event] = {}
     for key in [*before, *(key for key in given if key not in before)]:
-        if key in removed:
+        if key in ns and key not in given:
             continue
         value = given.get(key, before.get(key))
         made = value if isinstance(value, Event) else before.get(key) or Event()
-        edges = edges_of(value)
+        edges = [*dict.fromkeys(mover.move(edge) for edge in edges_of(value))]
         if not edges:
-            raise DefinitionError(f"{name}.{key}: the event has no edge; give it one or remove it")
-        events[key] = made.renewed(key, [mover.move(edge) for edge in edges])
+            raise DefinitionError(f"{cls.__name__}.{key}: the event has no edge; give it one or remove it")
+        events[key] = made.renewed(key, edges)
+    mover.check_all_moved()
     return events
 
 

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from typing import Final
 
 from kumofire_fsm.values.limits import HISTORY_CAP
 
-__all__ = ["OPERATORS", "Operator", "Scalar"]
+__all__ = ["OPERATORS", "Operator", "Scalar", "Takes", "Type"]
 
-Scalar = int | str | None
+Scalar = int | float | str | None
+"""A value; a number is a float only where SQLite's is one, beyond 64 bits."""
+
+
+class Type(Enum):
+    """What a value is where it is not None; its value says so in a message."""
+
+    INTEGER = "an integer"
+    TEXT = "a text"
+
+
+class Takes(Enum):
+    """What an operator takes at a place where more than one type may stand."""
+
+    ALIKE = "one type, the same at every such place"
+    ANY = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +36,37 @@ class Operator:
     """One operation in both languages.
 
     What SQLite binds tightest, a call or a CASE, needs no brackets, neither around it nor inside.
+
+    Attributes:
+        sign: how an expression spells it.
+        takes: what may stand at each place. All else would mean two things in the two languages.
+        gives: the type of its value; ALIKE for that of its arguments.
     """
 
-    arity: int
+    sign: str
+    takes: tuple[Type | Takes, ...]
+    gives: Type | Takes
     python: Callable[..., Scalar]
     sql: Callable[..., str]
     binds: int
 
-    def bracketed(self, text: str, operator: str | None, place: int) -> str:
+    def bracketed(self, text: str, made_with: str | None, place: int) -> str:
         """Return an argument's text, in brackets where SQLite would read it otherwise.
 
         Args:
             text: the argument.
-            operator: what it is made with; None for a name or a constant.
+            made_with: its operator; None for a name or a constant.
             place: which argument it is, from 0.
         """
-        binds = _WHOLE if operator is None else OPERATORS[operator].binds
+        binds = _WHOLE if made_with is None else OPERATORS[made_with].binds
         if self.binds == _WHOLE or binds > self.binds:
             return text
         associates = self.binds in (_OR, _AND) or (place == 0 and self.binds >= _SHIFT)
         return text if binds == self.binds and associates else f"({text})"
 
+
+_LEAST: Final = -(2**63)
+"""The least integer that SQLite holds."""
 
 _OR, _AND, _NOT, _COMPARISON, _SHIFT, _SUM, _PRODUCT, _WHOLE = range(8)
 """How tightly SQLite binds, from the loosest to what is whole by itself."""
@@ -61,8 +89,28 @@ def _or(left: Scalar, right: Scalar) -> Scalar:
     return None if left is None or right is None else 0
 
 
-def _shift(value: int, count: int) -> int:
+def _calculate(function: Callable[..., float]) -> Callable[..., Scalar]:
+    """Calculate as SQLite does: with 64 bits and a sign, and with floats where that is not enough."""
+
+    def calculated(left: float, right: float) -> Scalar:
+        whole = isinstance(left, int) and isinstance(right, int)
+        value = function(left, right)
+        if not (whole and _LEAST <= value < -_LEAST):
+            value = function(float(left), float(right))
+            return None if value != value else value  # noqa: PLR0124 -- SQLite has no NaN, and gives NULL
+        return value
+
+    return _strict(calculated)
+
+
+def _whole(value: float) -> int:
+    """Return a number as SQLite shifts it: a float is cut to what 64 bits hold."""
+    return value if isinstance(value, int) else int(min(max(value, _LEAST), -_LEAST - 1))
+
+
+def _shift(value: float, count: float) -> int:
     """Shift as SQLite does: in 64 bits with a sign, to the right when the count is negative."""
+    value, count = _whole(value), _whole(count)
     if count < 0:
         return value >> min(-count, 63)
     shifted = (value << min(count, 64)) & (2**64 - 1)
@@ -104,8 +152,6 @@ def _picked_sql(function: str) -> Callable[[str, str], str]:
     """Pick by SQL's function, which gives NULL when an argument is NULL."""
 
     def sql(left: str, right: str) -> str:
-        if "NULL" in (left, right):
-            return left if right == "NULL" else right
         numbers = [each for each in (left, right) if each.isdecimal()]
         return _called("coalesce", _called(function, left, right), *(numbers[:1] or (left, right)))
 
@@ -145,23 +191,53 @@ def _record_sql(history: str, event: str, state: str, now: str, facts: str) -> s
     return _called("json_insert", cut, "'$[#]'", entry)
 
 
+_INTEGER, _TEXT, _ALIKE = Type.INTEGER, Type.TEXT, Takes.ALIKE
+
+
+def _sum(sign: str, function: Callable[..., float], binds: int) -> Operator:
+    """Return an operator that calculates."""
+    sql = f"{{}} {sign} {{}}".format
+    return Operator(sign, (_INTEGER, _INTEGER), _INTEGER, _calculate(function), sql, binds)
+
+
+def _comparison(sign: str, function: Callable[..., bool], sql: str | None = None) -> Operator:
+    """Return an operator that compares two values of one type."""
+    spelled = f"{{}} {sql or sign} {{}}".format
+    python = _strict(lambda a, b: int(function(a, b)))
+    return Operator(sign, (_ALIKE, _ALIKE), _INTEGER, python, spelled, _COMPARISON)
+
+
+def _logic(sign: str, function: Callable[..., Scalar], sql: Callable[..., str], binds: int) -> Operator:
+    """Return an operator that joins two truths."""
+    return Operator(sign, (_INTEGER, _INTEGER), _INTEGER, function, sql, binds)
+
+
+def _pick(sign: str, pick: Callable[..., Scalar], function: str) -> Operator:
+    """Return a function that picks one of two values of one type."""
+    return Operator(sign, (_ALIKE, _ALIKE), _ALIKE, _present(pick), _picked_sql(function), _WHOLE)
+
+
 OPERATORS: dict[str, Operator] = {
-    "Add": Operator(2, _strict(lambda a, b: a + b), "{} + {}".format, _SUM),
-    "Sub": Operator(2, _strict(lambda a, b: a - b), "{} - {}".format, _SUM),
-    "Mult": Operator(2, _strict(lambda a, b: a * b), "{} * {}".format, _PRODUCT),
-    "LShift": Operator(2, _strict(_shift), "{} << {}".format, _SHIFT),
-    "Lt": Operator(2, _strict(lambda a, b: int(a < b)), "{} < {}".format, _COMPARISON),
-    "LtE": Operator(2, _strict(lambda a, b: int(a <= b)), "{} <= {}".format, _COMPARISON),
-    "Gt": Operator(2, _strict(lambda a, b: int(a > b)), "{} > {}".format, _COMPARISON),
-    "GtE": Operator(2, _strict(lambda a, b: int(a >= b)), "{} >= {}".format, _COMPARISON),
-    "Eq": Operator(2, _strict(lambda a, b: int(a == b)), "{} = {}".format, _COMPARISON),
-    "NotEq": Operator(2, _strict(lambda a, b: int(a != b)), "{} <> {}".format, _COMPARISON),
-    "And": Operator(2, _and, "{} AND {}".format, _AND),
-    "Or": Operator(2, _or, _or_sql, _OR),
-    "Not": Operator(1, _strict(lambda a: int(not a)), "NOT {}".format, _NOT),
-    "is_none": Operator(1, lambda a: int(a is None), "{} IS NULL".format, _COMPARISON),
-    "least": Operator(2, _present(min), _picked_sql("min"), _WHOLE),
-    "greatest": Operator(2, _present(max), _picked_sql("max"), _WHOLE),
-    "record": Operator(5, _record, _record_sql, _WHOLE),
-    "when": Operator(3, lambda test, a, b: a if test else b, _when_sql, _WHOLE),
+    "Add": _sum("+", operator.add, _SUM),
+    "Sub": _sum("-", operator.sub, _SUM),
+    "Mult": _sum("*", operator.mul, _PRODUCT),
+    "LShift": Operator("<<", (_INTEGER, _INTEGER), _INTEGER, _strict(_shift), "{} << {}".format, _SHIFT),
+    "Lt": _comparison("<", operator.lt),
+    "LtE": _comparison("<=", operator.le),
+    "Gt": _comparison(">", operator.gt),
+    "GtE": _comparison(">=", operator.ge),
+    "Eq": _comparison("==", operator.eq, "="),
+    "NotEq": _comparison("!=", operator.ne, "<>"),
+    "And": _logic("and", _and, "{} AND {}".format, _AND),
+    "Or": _logic("or", _or, _or_sql, _OR),
+    "Not": Operator("not", (_INTEGER,), _INTEGER, _strict(lambda a: int(not a)), "NOT {}".format, _NOT),
+    "is_none": Operator(
+        "is None", (Takes.ANY,), _INTEGER, lambda a: int(a is None), "{} IS NULL".format, _COMPARISON
+    ),
+    "least": _pick("least", min, "min"),
+    "greatest": _pick("greatest", max, "max"),
+    "record": Operator("record", (_TEXT, _TEXT, _TEXT, _INTEGER, _TEXT), _TEXT, _record, _record_sql, _WHOLE),
+    "when": Operator(
+        "when", (_INTEGER, _ALIKE, _ALIKE), _ALIKE, lambda test, a, b: a if test else b, _when_sql, _WHOLE
+    ),
 }

@@ -87,6 +87,10 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "hint_ms": None,
         "ends_at": None,
     }
+    texts = {
+        "id", "job", "machine", "state", "claim", "dedupe", "dedupe_key", "dedupe_slot", "schedule_id",
+        "payload", "result", "error", "progress", "tags", "history", "facts", "token", "value",
+    }  # fmt: skip
     role_sets = {
         Role.CLAIMABLE: _OPEN,
         Role.WAITING: {**_OPEN, "finished_at": "None"},
@@ -179,7 +183,6 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
             "shared": "1 - alone",
             "started_at": "now",
             "timeout_at": "now + timeout_ms",
-            "progress": "None",
         },
         doc="A consumer claims it: a fresh claim and a lease, and one attempt more.",
     )

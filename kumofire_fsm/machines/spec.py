@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
-from kumofire_fsm.machines.expression import Expression, Scalar
+from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllowed
+from kumofire_fsm.machines.expression import Expression, Scalar, Type
 
 __all__ = ["Actor", "DeadlineSpec", "EdgeSpec", "EventSpec", "MachineSpec", "Outcome", "Role", "StateSpec"]
 
@@ -66,7 +66,10 @@ class DeadlineSpec:
 
 @dataclass(frozen=True, slots=True)
 class StateSpec:
-    """One state. ``waits`` says out loud that it may hold a row for ever."""
+    """One state.
+
+    ``waits`` says out loud that it may hold a row for ever; ``retired`` that no row enters it any more.
+    """
 
     id: str
     role: Role
@@ -75,6 +78,7 @@ class StateSpec:
     deadline: DeadlineSpec | None
     doc: str
     outcome: Outcome | None = None
+    retired: bool = False
 
     @property
     def wakes(self) -> bool:
@@ -126,7 +130,11 @@ class EventSpec:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """A whole lifecycle, detached from python-statemachine."""
+    """A whole lifecycle, detached from python-statemachine.
+
+    ``fields`` and ``parameters`` give the defaults of columns and parameters, ``types`` what each holds. A
+    column whose default is not None never holds None.
+    """
 
     name: str
     table: str
@@ -135,12 +143,13 @@ class MachineSpec:
     states: tuple[StateSpec, ...]
     events: tuple[EventSpec, ...]
     edges: tuple[EdgeSpec, ...] = field(repr=False)
+    types: Mapping[str, Type] = field(default_factory=dict, repr=False)
 
     @cached_property
     def digest(self) -> str:
         """Twelve hexadecimal digits that change when anything in the lifecycle does, but for its words."""
         states = [
-            (s.id, s.role, s.initial, s.waits, s.deadline and (s.deadline.text, s.deadline.fires))
+            (s.id, s.role, s.initial, s.waits, s.retired, s.deadline and (s.deadline.text, s.deadline.fires))
             for s in self.states
         ]
         edges = [
@@ -151,6 +160,22 @@ class MachineSpec:
         columns = sorted(self.fields.items()), sorted(self.parameters.items())
         text = json.dumps([self.name, self.table, columns, states, events, edges])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """The columns and parameters that hold texts."""
+        return frozenset(name for name, held in self.types.items() if held is Type.TEXT)
+
+    def check_value(self, name: str, value: object) -> None:
+        """Refuse what a column or parameter does not hold; None fits each.
+
+        Raises:
+            InvalidArgument: the value is of another type.
+        """
+        holds = self.types[name]
+        if value is not None and type(value) is not (str if holds is Type.TEXT else int):
+            unit = "" if holds is Type.TEXT else " (instants and durations in milliseconds)"
+            raise InvalidArgument(f"{name}={value!r:.80}: {name} holds {holds.value}{unit}, or None")
 
     @cached_property
     def initial(self) -> StateSpec:

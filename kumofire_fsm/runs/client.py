@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.moves import fire_one, read_runs, send_hints, startable
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.moves import enqueued, fire, fire_one, read_runs, send_hints, startable
 from kumofire_fsm.errors import (
     InvalidArgument,
     KumofireError,
-    TooLarge,
+    StoreError,
     TransitionNotAllowed,
     UnknownRun,
 )
-from kumofire_fsm.machines.spec import Actor
+from kumofire_fsm.machines.finding import did_you_mean
+from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
 from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
 from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.runs.storing import RunStore
-from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.checks import facts, whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at
-from kumofire_fsm.values.jsontext import json_facts, storable
-from kumofire_fsm.values.limits import FACTS_BYTES
+from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
 __all__ = ["RunClient"]
+
+_OPTIONS: Final = frozenset({each.name for each in fields(NewRun)} - {"name", "payload"})
 
 
 class RunClient(RunLookup):
@@ -69,7 +73,10 @@ class RunClient(RunLookup):
                 such a call with a dedupe key.
         """
         new = NewRun(name, payload, run_at, delay, max_attempts, dedupe_key, dedupe, expires_at, tags)
-        return await self._new.store_soon(self._rows.make(new))
+        created = await self._new.store_soon(self._rows.make(new))
+        if created.is_new:
+            self._binding.note_created(created.kumofire_job_run_id)
+        return created
 
     async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:
         """Store many runs, in few statements; all are checked before the first is stored.
@@ -84,7 +91,7 @@ class RunClient(RunLookup):
         made = []
         given: object = runs
         if not isinstance(given, Iterable):
-            raise InvalidArgument(f"create_many takes a list of NewRun; found {given!r:.200}")
+            raise InvalidArgument(f"create_many takes a list of NewRun; found {type(given).__name__}")
         for place, new in enumerate(runs):
             try:
                 made.append(self._rows.make(new))
@@ -108,20 +115,34 @@ class RunClient(RunLookup):
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: what was given cannot become a run.
         """
+        if unknown := sorted(options.keys() - _OPTIONS):
+            near, known = did_you_mean(unknown[0], _OPTIONS), ", ".join(sorted(_OPTIONS))
+            raise InvalidArgument(f"prepare_create has no option {unknown[0]!r}{near}; it has {known}")
         return prepare(self._binding, self._rows.make(NewRun(name, payload, **options), enqueue=False))
 
     async def send_hint(self, run: PreparedRun) -> None:
         """Wake a consumer for a run whose statements the application has committed.
 
-        Costs one queue message and no statement. A run due later is left to the dispatcher.
+        The run is told of its hint, so that no dispatcher sends another: a statement and two written rows. It
+        gets none when it is due later, was dispatched meanwhile or does not exist. Whatever fails is left to
+        the dispatcher.
         """
         given: object = run
         if not isinstance(given, PreparedRun):
-            raise InvalidArgument(f"send_hint takes what prepare_create gave; found {given!r:.200}")
-        self._binding.wake()
-        due = instant_ms(run.run_at, "run_at")
-        if due <= self._binding.now() + self._binding.timing.horizon_ms:
-            await send_hints(self._binding, [(run.new_id, due)])
+            raise InvalidArgument(f"send_hint takes what prepare_create gave; found {shown(given)}")
+        binding = self._binding
+        binding.wake()
+        soon = instant_ms(run.run_at, "run_at") <= binding.now() + binding.timing.horizon_ms
+        if binding.queue is None or not soon:
+            return
+        try:
+            moved, _ = await fire(binding, [binding.move(run.new_id, "enqueue")])
+        except StoreError as exc:
+            log.warning("run %s gets no hint yet; the dispatcher sends one: %s", run.new_id, exc)
+            return
+        await send_hints(
+            binding, [(each.id, each.run_at) for each in moved.values() if enqueued(binding, each)]
+        )
 
     async def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
         """Stop a run: at once if it has not started, else by telling its handler.
@@ -182,11 +203,16 @@ class RunClient(RunLookup):
     async def prune(self, *, older_than: timedelta | float, limit: int = 1000) -> int:
         """Delete runs that settled longer ago than that; return how many, at most ``limit``.
 
-        A pruned run's dedupe key is free again.
+        The oldest go first. A pruned run's dedupe key is free again. A run that many
+        unsettled ones hide, more than 1,000 beside each other, may have to wait for a later call.
         """
         whole_number(limit, "limit", 10_000)
         before = self._binding.now() - duration_ms(older_than, "older_than")
-        statements = self._binding.runs.prune(below=first_id_at(max(before, 0)), before=before, limit=limit)
+        below = max(before, 0)
+        # Any age, from a second to all: so that whatever stands in the way hides nothing for ever.
+        also = first_id_at(below - int(min(1000 * 2 ** (32 * self._binding.entropy.random()), below)))
+        below_id = first_id_at(below)
+        statements = self._binding.runs.prune(below=below_id, also=also, before=before, limit=limit)
         answers = await self._binding.storage.batch(statements)
         return len(answers[1])
 
@@ -199,15 +225,18 @@ class RunClient(RunLookup):
         *,
         by: str | None = None,
         note: str | None = None,
-        next_at: int | None = None,
+        next_at: int = 0,
         repeatable: bool = False,
     ) -> RunStatus:
         binding = self._binding
         await self._check_event(check_id(run_id), event)
         binding.wake()
+        renamed = binding.registry.renamed()
+        if renamed and self._leaves_settled(event):  # it may take back a dedupe key
+            await binding.storage.execute(binding.runs.adopt([run_id], renamed))
         # Whether one follows is for `startable` to say, and for the deadline of the state that is entered.
         hint_ms = None if binding.queue is None else binding.timing.redeliver_ms
-        move = binding.move(run_id, event, next_at=next_at, hint_ms=hint_ms, facts=_facts(by=by, note=note))
+        move = binding.move(run_id, event, next_at=next_at, hint_ms=hint_ms, facts=facts(by=by, note=note))
         try:
             await fire_one(binding, move, startable)
         except TransitionNotAllowed as exc:
@@ -236,19 +265,13 @@ class RunClient(RunLookup):
             legal=legal,
         )
 
+    def _leaves_settled(self, event: str) -> bool:
+        specs = self._binding.runs.specs.values()
+        return any(
+            spec.has_role(edge.source, Role.SETTLED) for spec in specs for edge in spec.edges_of(event)
+        )
+
     def _done(self, event: str, state: str) -> bool:
         """Return whether a state is what the event leads to, so that firing it again asks for nothing."""
         specs = self._binding.runs.specs.values()
         return any(edge.target == state for spec in specs for edge in spec.edges_of(event))
-
-
-def _facts(**given: str | None) -> str | None:
-    facts: Mapping[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if not facts:
-        return None
-    if not all(isinstance(value, str) for value in facts.values()):
-        raise InvalidArgument(f"by and note must be texts; found {dict(facts)!r:.200}")
-    text = json_facts(**facts)
-    if len(text) > FACTS_BYTES:
-        raise TooLarge(f"by and note have {len(text):,} bytes of JSON; the limit is {FACTS_BYTES:,}")
-    return text

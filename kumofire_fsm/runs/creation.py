@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -12,15 +13,17 @@ from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllowed
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewRun
+from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlValue
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.values.checks import attempts, check_key, tags
 from kumofire_fsm.values.ids import new_id
 from kumofire_fsm.values.jsontext import argument_bytes
 from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms, moment
 
-__all__ = ["NewRow", "PreparedRun", "RowMaker", "prepare"]
+__all__ = ["NewRow", "PreparedRun", "RowMaker", "adoption", "prepare"]
 
 _SCOPES: Final = ("forever", "active")
 _OVERHEAD: Final = 400
@@ -64,8 +67,7 @@ class NewRow(NamedTuple):
     @property
     def size(self) -> int:
         """About how many bytes it adds to a statement's argument."""
-        payload: str = self.columns["payload"]
-        return _OVERHEAD + argument_bytes(payload) + argument_bytes(self.body or "")
+        return _OVERHEAD + argument_bytes(self.body or self.columns["payload"])
 
 
 class RowMaker:
@@ -86,7 +88,7 @@ class RowMaker:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: what was given cannot become a run.
         """
         if not isinstance(new, NewRun):
-            raise InvalidArgument(f"create_many takes a list of NewRun; found {new!r:.200}")
+            raise InvalidArgument(f"create_many takes a list of NewRun; one is {type(new).__name__}")
         definition = self._binding.registry.get(new.name)
         now = self._binding.now()
         run_at = self.due(new.run_at, new.delay, now)
@@ -94,9 +96,9 @@ class RowMaker:
         if expires_at is not None and expires_at <= run_at:
             raise InvalidArgument("expires_at must lie after the time at which the run is due")
         if new.dedupe_key is None and new.dedupe != "forever":
-            raise InvalidArgument(f"dedupe={new.dedupe!r} needs a dedupe_key")
+            raise InvalidArgument(f"dedupe={shown(new.dedupe)} needs a dedupe_key")
         if new.dedupe not in _SCOPES:
-            raise InvalidArgument(f"dedupe must be 'forever' or 'active'; found {new.dedupe!r}")
+            raise InvalidArgument(f"dedupe must be 'forever' or 'active'; found {shown(new.dedupe)}")
         key = None if new.dedupe_key is None else check_key(new.dedupe_key, "dedupe_key")
         payload = definition.encode_payload(new.payload)
         row = self.begin(definition, run_at, expires_at, now, enqueue=enqueue)
@@ -214,5 +216,13 @@ def prepare(binding: Binding, row: NewRow) -> PreparedRun:
         statements.append(binding.runs.insert_bodies("payload", [(row.id, row.body, None)]))
     if row.dedupe is not None:
         statements.append(binding.runs.find_holders([row.dedupe]))
+        statements[:0] = adoption(binding, [row.dedupe])
     texts = tuple((each.sql, (each.argument,)) for each in statements)
     return PreparedRun(moment(row.run_at), texts, keyed=row.dedupe is not None, new_id=row.id)
+
+
+def adoption(binding: Binding, keys: Iterable[tuple[str, str]]) -> list[Statement]:
+    """Return what is executed before runs are created with (job, dedupe key), where a job was renamed."""
+    names_of = binding.registry.names_of
+    earlier = [(old, job, key) for job, key in sorted(keys) for old in names_of(job) if old != job]
+    return [binding.runs.adopt_keys(earlier)] if earlier else []

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import HANDLED, Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
+from kumofire_fsm.engine.unknown import unknown_why, unknown_work
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
-from kumofire_fsm.models import RunPage, RunStatus, history_entries
+from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.models import UNREADABLE, HistoryEntry, RunCounts, RunPage, RunStatus, UnknownWork, entries
 from kumofire_fsm.runs._waits import Waits
-from kumofire_fsm.store.rows import RunRow
+from kumofire_fsm.store.rows import LEFT_OUT, RunRow
 from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
-from kumofire_fsm.values.jsontext import storable
-from kumofire_fsm.values.times import duration_ms, instant, instant_ms, moment
+from kumofire_fsm.values.jsontext import first_line, storable
+from kumofire_fsm.values.limits import ANSWER_BYTES, KEY_LENGTH
+from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.times import duration_ms, instant_ms
+from kumofire_fsm.values.turns import in_turns
 
 __all__ = ["RunLookup", "run_status"]
 
-_LAST_ID: Final = "g"
-"""Sorts after every id, which are hexadecimal."""
+_LAST_ID: Final = "\U0010ffff"
+"""Sorts after every id, also after one that is none of ours."""
+_FOREIGN: Final = "="
+"""What a cursor begins with where a page ends with a run whose id is none of ours."""
 
 
 def _texts(given: object) -> list[object]:
     if not isinstance(given, Iterable):
-        raise InvalidArgument(f"state must be a text or a list of texts; found {given!r}")
+        raise InvalidArgument(f"state must be a text or a list of texts; found {shown(given)}")
     return list(given)
+
+
+def _cursor(last_id: str) -> str:
+    """Return where the page after this run begins."""
+    return last_id if is_id(last_id) else _FOREIGN + last_id
+
+
+def _position(cursor: str) -> str:
+    """Return the id after which a page begins."""
+    if not is_id(cursor) and not cursor.startswith(_FOREIGN):
+        raise InvalidArgument(f"cursor must be what the page before gave; found {shown(cursor)}")
+    return cursor.removeprefix(_FOREIGN)
 
 
 class RunLookup:
@@ -39,7 +58,7 @@ class RunLookup:
 
     async def get_status(self, run_id: str) -> RunStatus | None:
         """Return a run as it is now, or None when no run has this id."""
-        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
+        row = (await read_runs(self._binding, [check_id(run_id)], results=True)).get(run_id)
         return None if row is None else run_status(self._binding, row)
 
     async def list_runs(
@@ -52,56 +71,74 @@ class RunLookup:
         created_before: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        results: bool = False,
     ) -> RunPage:
         """Return runs, newest first.
+
+        A page looks at 10,000 runs at most (of those that failed, if these alone are asked for): where
+        filters match few, it may hold fewer runs than ``limit``, even none, and its cursor leads on.
+        A page ends early with the run that fills it: about 4 MB of results, errors and histories. Go on while
+        there is a cursor.
 
         Args:
             name, state, tag, schedule_id: what to filter by; several states may be given.
             created_before: an aware datetime.
             cursor: what the page before gave.
             limit: 1 to 500 runs.
+            results: whether to read their results, which are left out otherwise.
 
         Raises:
             InvalidArgument: a state that no machine has, or a limit out of range.
         """
         whole_number(limit, "limit", 500)
+        given: object = results
+        if not isinstance(given, bool):
+            raise InvalidArgument(f"results must be True or False; found {results!r:.200}")
         for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
             if text is not None:
                 storable(text, what)
         states = [state] if isinstance(state, str) else None if state is None else _texts(state)
         known = {s.id for spec in self._binding.runs.specs.values() for s in spec.states}
         for each in states or ():
-            if each not in known:
+            if not isinstance(each, str) or each not in known:
                 raise InvalidArgument(
-                    f"no machine has a state {each!r}; states are {', '.join(sorted(known))}"
+                    f"no machine has a state {shown(each)}; states are {', '.join(sorted(known))}"
                 )
-        if cursor is not None and not is_id(str(cursor)):
-            raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
-        before = cursor or _LAST_ID
+        before = _LAST_ID if cursor is None else _position(cursor)
         if created_before is not None:
             before = min(before, first_id_at(instant_ms(created_before, "created_before")))
         filters = {
             "before": before,
-            "name": name,
+            "names": None if name is None else self._binding.registry.names_of(name),
             "states": states,
             "tag": tag,
             "schedule": schedule_id,
             "limit": limit + 1,
         }
-        rows = await self._binding.storage.execute(self._binding.runs.find(filters))
-        page = [RunRow(*row) for row in rows]
-        more = len(page) > limit
-        page = page[:limit]
-        return RunPage(tuple(run_status(self._binding, row) for row in page), page[-1].id if more else None)
+        rows = await self._binding.storage.execute(self._binding.runs.find(filters, results=results))
+        page = [RunRow(*row) for *row, _ in rows[:limit]]
+        more = page[-1].id if len(rows) > limit else None
+        if page and page[-1].job is None:  # no run: the last one that was looked at
+            more = page.pop().id
+        if page and rows[len(page) - 1][-1] >= ANSWER_BYTES:  # the answer is full
+            more = page[-1].id
+        runs = await in_turns(page, lambda row: run_status(self._binding, row))
+        return RunPage(tuple(runs), None if more is None else _cursor(more))
 
-    async def count_runs(self, *, name: str | None = None) -> dict[str, int]:
-        """Return how many runs are in each state that has any, of one job or of all; reads every run."""
+    async def count_runs(self, *, name: str | None = None) -> RunCounts:
+        """Return how many runs are in each state that has any, of one job or of all.
+
+        What waits or runs, and what failed, is counted up to 10,000 a state; what settled otherwise, among
+        the newest 10,000 runs. `RunCounts.at_least` names the states of which there may be more.
+        """
         if name is not None:
             storable(name, "name")
-        counts: dict[str, int] = {}
-        for _, state, number in await self._binding.storage.execute(self._binding.runs.count(name)):
-            counts[state] = counts.get(state, 0) + number
-        return counts
+        names = None if name is None else self._binding.registry.names_of(name)
+        rows = await self._binding.storage.execute(self._binding.runs.count(names))
+        numbers: dict[str, int] = {}
+        for state, number, _ in rows:  # twice, where rows of a state wait and others, broken, do not
+            numbers[state] = numbers.get(state, 0) + number
+        return RunCounts(numbers, frozenset(state for state, _, more in rows if more))
 
     async def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus:
         """Return the status of a run once it is settled.
@@ -118,20 +155,50 @@ class RunLookup:
         limit = None if timeout is None else duration_ms(timeout, "timeout") / 1000
         clock, waits = self._binding.clock, self._waits
         until = None if limit is None else clock.monotonic() + limit
+        # Who has just created a run need not ask whether it is settled; if another process was as quick as
+        # that, the first look tells, some milliseconds later. A handler may have to be warned.
+        known_open = run_id in self._binding.unsettled and limit != 0 and HANDLED.get() is None
         while True:
             told = waits.join(run_id, until)
             try:
-                status = await self._known(run_id)
-                if status.settled:
-                    return status
-                if until is not None and until <= clock.monotonic():
-                    raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
+                if not known_open:
+                    status = await self._known(run_id)
+                    if status.settled:
+                        return status
+                    if until is not None and until <= clock.monotonic():
+                        raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
+                    self._warn_of_a_handler(status)
+                known_open = False
                 waits.look()
                 await told
             finally:
                 waits.leave(told)
 
+    async def unknown_work(self) -> list[UnknownWork]:
+        """Return overdue runs and schedules that this application does not know, in groups.
+
+        Nothing here will go on with them: their job was renamed or removed, or their state or machine is
+        gone. Up to 200 of a group are counted; what is due for less than a minute is left out.
+        """
+        return await unknown_work(self._binding)
+
     # -- inside ---------------------------------------------------------------------------------
+
+    def _warn_of_a_handler(self, awaited: RunStatus) -> None:
+        """Say once in this process that a handler waits for a run for which its worker has no slot."""
+        specs, told = self._binding.runs.specs.values(), self._binding.registry.told
+        waits, key = HANDLED.get(), "a handler waits for a run"
+        if waits is None or key in told or not self._binding.full():
+            return
+        if not any(spec.has_role(awaited.state, Role.LEASED) for spec in specs):
+            told.add(key)
+            run_id = awaited.kumofire_job_run_id
+            log.warning(
+                "the handler of run %s waits for run %s, and its worker has no free slot for it: where all "
+                "handlers wait so, only their timeouts end that; see docs/jobs.md, Runs that wait for runs",
+                waits,
+                run_id,
+            )
 
     async def _known(self, run_id: str) -> RunStatus:
         status = await self.get_status(run_id)
@@ -141,35 +208,50 @@ class RunLookup:
 
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
-    """Return a run as the API shows it."""
-    tags = _stored(row, "tags", row.tags)
-    return RunStatus(
+    """Return a run as the API shows it; what of its row cannot be shown is named in ``unreadable``."""
+    columns, left_out = Columns(row), row.result == LEFT_OUT
+    history = columns.read("history", entries, UNREADABLE)
+    settled = is_settled(binding, row.machine, row.state, row.wake_at)
+    status = RunStatus(
         kumofire_job_run_id=row.id,
-        name=row.job,
+        name=binding.registry.name_of(row.job),
         state=row.state,
-        settled=is_settled(binding, row.machine, row.state, row.wake_at),
+        settled=settled,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
-        run_at=moment(row.run_at),
-        created_at=moment(row.created_at),
-        started_at=instant(row.started_at),
-        finished_at=instant(row.finished_at),
-        expires_at=instant(row.expires_at),
-        scheduled_for=instant(row.scheduled_for),
+        run_at=columns.moment("run_at"),
+        created_at=columns.moment("created_at"),
+        started_at=columns.instant("started_at"),
+        finished_at=columns.instant("finished_at"),
+        expires_at=columns.instant("expires_at"),
+        scheduled_for=columns.instant("scheduled_for"),
         schedule_id=row.schedule_id,
         dedupe_key=row.dedupe_key,
         last_error=row.error,
-        result=_stored(row, "result", row.result),
-        progress=_stored(row, "progress", row.progress),
-        tags=tuple(tags) if isinstance(tags, list) else (),
-        history=history_entries(row.history),
+        error_type=_error_type(row.error, history),
+        result=None if left_out else columns.json("result"),
+        progress=columns.json("progress"),
+        tags=columns.texts("tags"),
+        history=history,
+        result_left_out=left_out,
+        unreadable=tuple(columns.unreadable),
+        unknown=None if settled else unknown_why(binding, row.job, row.machine, row.state),
+        paused=row.slots == 0 and _is_claimable(binding, row),
     )
+    if status.unreadable:
+        log.error("run %s cannot be read in: %s; it is shown without", row.id, ", ".join(status.unreadable))
+    return status
 
 
-def _stored(row: RunRow, what: str, text: str | None) -> Any:
-    """Return a stored value; one broken row must not hide the others from a list."""
-    try:
-        return None if text is None else json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        log.error("the %s of run %s cannot be read: %s", what, row.id, exc)
+def _is_claimable(binding: Binding, row: RunRow) -> bool:
+    spec = binding.runs.specs.get(row.machine)
+    return spec is not None and spec.has_role(row.state, Role.CLAIMABLE)
+
+
+def _error_type(error: str | None, history: Sequence[HistoryEntry]) -> str | None:
+    """Return the exception's name with which an error begins, if the latest that is noted is this one."""
+    noted = next((entry.facts["error"] for entry in reversed(history) if "error" in entry.facts), None)
+    beginning = noted.removesuffix("\N{HORIZONTAL ELLIPSIS}") if isinstance(noted, str) else ""
+    if error is None or not beginning or not error.startswith(beginning):
         return None
+    return first_line(error, KEY_LENGTH).partition(": ")[0]

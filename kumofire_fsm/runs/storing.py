@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import enqueued, follow
 from kumofire_fsm.errors import InvalidArgument, RowRefused, SchemaMismatch
 from kumofire_fsm.models import Created
-from kumofire_fsm.runs.creation import NewRow
+from kumofire_fsm.runs.creation import NewRow, adoption
 from kumofire_fsm.store.diagnosis import REGISTER, lacks_edge
 from kumofire_fsm.values.jsontext import chunks
 from kumofire_fsm.values.owner import Owner
@@ -43,7 +44,7 @@ class RunStore:
         """
         self._owner.here()
         created: list[Created] = []
-        for chunk in chunks(rows, lambda row: row.size):
+        for chunk in chunks(rows, attrgetter("size")):
             try:
                 created += await self._store(chunk)
             except RowRefused as exc:
@@ -64,7 +65,7 @@ class RunStore:
     def _store_turn(self, turn: list[_Waiting]) -> None:
         if self._turn is turn:
             self._turn = []
-        for part in chunks(turn, lambda each: each.row.size):
+        for part in chunks(turn, attrgetter("row.size")):
             task = asyncio.ensure_future(self._store_together(part))
             self._storing.add(task)
             task.add_done_callback(self._storing.discard)
@@ -102,6 +103,7 @@ class RunStore:
             statements.append(binding.runs.insert_bodies("payload", bodies))
         if keyed:
             statements.append(binding.runs.find_holders(sorted(keyed)))
+        statements[:0] = adoption(binding, keyed)
         answers = await binding.storage.batch(statements)
         holders = {(job, key): run_id for job, key, run_id in answers[-1]} if keyed else {}
         created = []
@@ -111,7 +113,7 @@ class RunStore:
         fresh = {each.kumofire_job_run_id for each in created if each.is_new}
         made = [row for row in rows if row.id in fresh]
         at = {row.id: row.columns["created_at"] for row in made}
-        await follow(binding, (row.created for row in made), at, enqueued)
+        await follow(binding, (row.created for row in made), at, enqueued, created=at)
         return created
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,14 +18,26 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownSchedule,
 )
-from kumofire_fsm.machines.spec import Actor
+from kumofire_fsm.machines.spec import Actor, Role
+from kumofire_fsm.ports import Statement
 from kumofire_fsm.schedules._corrections import correction, right_occurrence, warn_of_corrections
-from kumofire_fsm.schedules.changes import next_occurrence
+from kumofire_fsm.schedules.changes import is_enabled, next_occurrence
+from kumofire_fsm.schedules.rows import stored_object
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.ids import check_id
 
-__all__ = ["RETRIES", "Place", "fenced", "fire_person", "place_of", "read_row", "revise", "store"]
+__all__ = [
+    "RETRIES",
+    "Place",
+    "fenced",
+    "fire_person",
+    "place_of",
+    "read_row",
+    "revise",
+    "store",
+    "switched",
+]
 
 RETRIES: Final = 5
 """How often a change reads the row again after losing a race."""
@@ -69,24 +80,28 @@ async def store(
 ) -> set[str]:
     """Store new schedules and fenced moves of others in one batch; return the ids of those that were stored.
 
-    A new one is left out when its key is taken, a move when the row has changed meanwhile.
+    A new one is left out when its key is taken, a move when the row has changed meanwhile. What a row or a
+    move has as ``then`` is the move that follows it in the same transaction.
 
     Raises:
         InvalidSchedule: the database refused one of them; nothing was stored.
     """
     statements = [binding.schedules.insert(rows)] if rows else []
-    if moves:
-        events = sorted({move["event"] for move in moves})
-        statements.append(binding.schedules.fire(events, moves))
+    then = [each["then"] for each in (*rows, *moves) if "then" in each]
+    statements += [_fired(binding, some) for some in (moves, then) if some]
     binding.wake()
     try:
         answers = await binding.storage.batch(statements)
     except RowRefused as exc:
         which = ", ".join(sorted(each["id"] for each in (*rows, *moves)))
         raise InvalidSchedule(f"the database refused the schedules {which}: {exc}") from exc
-    stored = {row[0] for answer in answers for row in answer}
+    stored = {row[0] for answer in answers[: len(answers) - bool(then)] for row in answer}
     warn_of_corrections(moves, stored)
     return stored
+
+
+def _fired(binding: Binding, moves: Sequence[Mapping[str, Any]]) -> Statement:
+    return binding.schedules.fire(sorted({move["event"] for move in moves}), moves)
 
 
 def fenced(binding: Binding, row: ScheduleRow, move: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,17 +110,56 @@ def fenced(binding: Binding, row: ScheduleRow, move: Mapping[str, Any]) -> dict[
 
 
 async def revise(
-    binding: Binding, place: Place, decide: Callable[[ScheduleRow], dict[str, Any] | None]
+    binding: Binding,
+    place: Place,
+    decide: Callable[[ScheduleRow], dict[str, Any] | None],
+    *,
+    enabled: object,
 ) -> ScheduleRow:
-    """Fire the move that ``decide`` returns for the row, if any; return the row after it."""
+    """Fire the move that ``decide`` returns for the row, if any, and enable or disable it; return it then."""
     for _ in range(RETRIES):
         row = await read_row(binding, place)
-        move = decide(row)
+        move = switched(binding, row, decide(row), enabled=is_enabled(enabled))
         if move is None:
             return row
         if await store(binding, [], [fenced(binding, row, move)]):
             return await read_row(binding, Place("id", row.id))
     raise _conflict(place, "revise")
+
+
+def switched(
+    binding: Binding, row: ScheduleRow, move: dict[str, Any] | None, *, enabled: bool | None
+) -> dict[str, Any] | None:
+    """Return the move of a change with the one that enables or disables the job after it.
+
+    Args:
+        binding: the application's.
+        row: the job as it was read.
+        move: the change, if it changes anything.
+        enabled: what is asked; None for nothing.
+
+    Raises:
+        InvalidSchedule: it is to be enabled, and has no occurrence left.
+    """
+    spec, after = binding.schedules.spec, row
+    if enabled is None:
+        return move
+    if move is not None:
+        asked = {**row._asdict(), **{name: move.get(name, usual) for name, usual in spec.parameters.items()}}
+        after = row._replace(
+            state=next(iter(spec.targets(asked, "revise")), row.state),
+            revision=row.revision + 1,
+            next_at=move["occurrence"],
+            schedule=move["new_schedule"],
+        )
+    event, now = "resume" if enabled else "pause", binding.now()
+    if not spec.edges_from(after.state, event):
+        if enabled and spec.has_role(after.state, Role.SETTLED):
+            next_occurrence(recurrence_from_json(stored_object(after.schedule)), after.made, now)
+        return move
+    more = _resumption(after, "skip", now) if enabled else {}
+    then = {"event": event, **more}
+    return then if move is None else {**move, "then": fenced(binding, after, then)}
 
 
 async def fire_person(binding: Binding, place: Place, event: str, missed: str = "skip") -> ScheduleRow:
@@ -143,7 +197,7 @@ async def fire_person(binding: Binding, place: Place, event: str, missed: str = 
 
 def _resumption(row: ScheduleRow, missed: str, now: int) -> dict[str, Any]:
     """Return where a job goes on, and what is passed over or to be caught up."""
-    recurrence = recurrence_from_json(json.loads(row.schedule))
+    recurrence = recurrence_from_json(stored_object(row.schedule))
     at = right_occurrence(recurrence, row, now)
     told = {} if at is None else correction(row, at)
     if missed != "skip" and at is not None and at <= now:

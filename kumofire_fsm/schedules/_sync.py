@@ -9,8 +9,8 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import Conflict, InvalidArgument, InvalidSchedule
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import NewSchedule, SyncReport
-from kumofire_fsm.schedules._moves import RETRIES, fenced, store
-from kumofire_fsm.schedules.changes import declare, new_row, over
+from kumofire_fsm.schedules._moves import RETRIES, fenced, store, switched
+from kumofire_fsm.schedules.changes import declare, is_enabled, new_row, over
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.jsontext import chunks
@@ -59,10 +59,11 @@ def _by_key(wanted: Sequence[NewSchedule]) -> dict[str, NewSchedule]:
     declared: dict[str, NewSchedule] = {}
     given: object = wanted
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; found {given!r:.200}")
+        raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; found {type(given).__name__}")
     for new in wanted:
         if not isinstance(new, NewSchedule):
-            raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; found {new!r:.200}")
+            found = type(new).__name__
+            raise InvalidArgument(f"sync_schedules takes a list of NewSchedule; one is {found}")
         if declared.setdefault(check_key(new.schedule_key, "schedule_key"), new) is not new:
             raise InvalidArgument(f"two schedules are declared with the key {new.schedule_key!r}")
     return declared
@@ -84,6 +85,7 @@ def _plan(
             continue
         try:
             move = declare(binding, row, new, origin=origin)
+            move = switched(binding, row, move, enabled=is_enabled(new.enabled))
         except InvalidSchedule:  # well-formed, as was seen above: it has no occurrence left
             gone[key] = row
             continue

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
@@ -12,21 +11,34 @@ from kumofire_fsm.calendar.options import (
     RECURRENCE_OPTIONS,
     RecurrenceOptions,
     changed_recurrence,
+    described,
     keep_anchor,
     recurrence_from_options,
 )
 from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, recurrence_from_json
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.errors import InvalidArgument, InvalidSchedule
+from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.errors import InvalidArgument, InvalidPayload, InvalidSchedule
+from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.schedules._corrections import correction, is_wrong, right_occurrence
-from kumofire_fsm.schedules.rows import stored_object, template
+from kumofire_fsm.schedules.rows import stored_object, stored_template, template
 from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.ids import new_id
+from kumofire_fsm.values.printable import shown
 
-__all__ = ["ScheduleOptions", "change", "declare", "new_row", "next_occurrence", "over"]
+__all__ = [
+    "ScheduleOptions",
+    "change",
+    "declare",
+    "declared",
+    "is_enabled",
+    "new_row",
+    "next_occurrence",
+    "over",
+]
 
 _CHANGES: Final = frozenset({field.name for field in fields(NewSchedule)} - {"schedule_key"})
 
@@ -36,6 +48,7 @@ class ScheduleOptions(RecurrenceOptions, total=False):
 
     max_attempts: int | None
     tags: Sequence[str] | None
+    enabled: bool | None
 
 
 class _Wanted(NamedTuple):
@@ -48,8 +61,30 @@ class _Wanted(NamedTuple):
     origin: str | None
 
 
+def declared(name: str, payload: Any, schedule_key: str | None, options: Mapping[str, Any]) -> NewSchedule:
+    """Return what a call declares.
+
+    Raises:
+        InvalidArgument: a schedule has no such option.
+    """
+    check_options(options)
+    return NewSchedule(name, payload, schedule_key, **options)
+
+
+def check_options(given: Iterable[str]) -> None:
+    """Refuse what is no option of a schedule.
+
+    Raises:
+        InvalidArgument: it says which is meant, perhaps.
+    """
+    if unknown := sorted(set(given) - _CHANGES):
+        near = did_you_mean(unknown[0], _CHANGES)
+        known = ", ".join(sorted(_CHANGES))
+        raise InvalidArgument(f"a schedule has no option {unknown[0]!r}{near}; it has {known}")
+
+
 def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) -> dict[str, Any]:
-    """Return the row of a new recurring job.
+    """Return the row of a new recurring job; one that is not enabled has as ``then`` the move that pauses it.
 
     Raises:
         UnknownJob, InvalidPayload, InvalidArgument, TooLarge: it cannot be stored.
@@ -60,7 +95,7 @@ def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) ->
     key = None if new.schedule_key is None else check_key(new.schedule_key, "schedule_key")
     wanted = _wanted(binding, new, recurrence, origin)
     first = next_occurrence(recurrence, 0, now)
-    return {
+    row = {
         **spec.fields,
         **wanted._asdict(),
         "id": new_id(now, binding.entropy),
@@ -72,6 +107,20 @@ def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) ->
         "updated_at": now,
         "history": dump([["create", spec.initial.id, now]]),
     }
+    if is_enabled(new.enabled) is False:
+        row["then"] = {"id": row["id"], "event": "pause", "revision": row["revision"], "now": now}
+    return row
+
+
+def is_enabled(given: object) -> bool | None:
+    """Return whether a job is to be enabled; None where that is not said.
+
+    Raises:
+        InvalidArgument: it is something else.
+    """
+    if given is not None and not isinstance(given, bool):
+        raise InvalidArgument(f"enabled must be True or False; found {shown(given)}")
+    return given
 
 
 def over(binding: Binding, new: NewSchedule) -> bool:
@@ -105,23 +154,33 @@ def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> di
         InvalidArgument, InvalidSchedule: a schedule has no such option, or an option is out of range.
         UnknownJob, InvalidPayload, TooLarge: the job is not registered, or its payload does not fit.
     """
-    if unknown := changes.keys() - _CHANGES:
-        raise InvalidArgument(f"a schedule has no {sorted(unknown)}; it has {sorted(_CHANGES)}")
+    check_options(changes)
     recurrence = changed_recurrence(stored_object(row.schedule), changes, binding.now())
-    common = stored_object(row.template)
-    name = changes.get("name", row.job)
-    definition = binding.registry.get(name)
+    definition = binding.registry.get(changes.get("name", row.job))
     payload = row.payload
     if "payload" in changes:
         payload = definition.encode_payload(changes["payload"])
-    elif name != row.job:
-        payload = definition.encode_payload(json.loads(row.payload or "null"))
-    shared = template(
-        changes.get("max_attempts", common.get("max_attempts")), changes.get("tags", common.get("tags"))
-    )
+    elif definition is not binding.definition(row.job):
+        payload = _payload_for(definition, row)
+    both = {"max_attempts", "tags"} <= changes.keys()
+    most, tags = (None, ()) if both else stored_template(row)
+    shared = template(changes.get("max_attempts", most), changes.get("tags", tags))
     return _move(
-        binding, row, recurrence, _Wanted(name, dump(recurrence.to_json()), shared, payload, row.origin)
+        binding,
+        row,
+        recurrence,
+        _Wanted(definition.name, dump(recurrence.to_json()), shared, payload, row.origin),
     )
+
+
+def _payload_for(definition: Definition, row: ScheduleRow) -> str:
+    """Return a schedule's payload for the handler of another job."""
+    try:
+        value = definition.decode_payload(row.payload or "null")
+    except (ValueError, RecursionError) as exc:
+        said = f"the payload of schedule {row.id} does not fit {definition.name!r}; give one with the change"
+        raise InvalidPayload(said) from exc
+    return definition.encode_payload(value)
 
 
 def next_occurrence(recurrence: Recurrence, made: int, now: int) -> int:
@@ -132,15 +191,14 @@ def next_occurrence(recurrence: Recurrence, made: int, now: int) -> int:
     """
     following = None if recurrence.left(made) == 0 else recurrence.next_after(now)
     if following is None:
-        raise InvalidSchedule(f"{dump(recurrence.to_json())} has no occurrence after now; change it first")
+        raise InvalidSchedule(f"{described(recurrence)} has no occurrence after now; change it first")
     return following
 
 
 def _wanted(binding: Binding, new: NewSchedule, recurrence: Recurrence, origin: str | None) -> _Wanted:
-    payload = binding.registry.get(new.name).encode_payload(new.payload)
-    return _Wanted(
-        new.name, dump(recurrence.to_json()), template(new.max_attempts, new.tags), payload, origin
-    )
+    job = binding.registry.get(new.name)
+    payload, shared = job.encode_payload(new.payload), template(new.max_attempts, new.tags)
+    return _Wanted(job.name, dump(recurrence.to_json()), shared, payload, origin)
 
 
 def _move(

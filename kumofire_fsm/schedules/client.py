@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Unpack
@@ -18,12 +17,14 @@ from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.schedules._corrections import right_occurrence
 from kumofire_fsm.schedules._moves import Place, fire_person, place_of, read_row, revise, store
 from kumofire_fsm.schedules._sync import sync
-from kumofire_fsm.schedules.changes import ScheduleOptions, change, declare, new_row
+from kumofire_fsm.schedules.changes import ScheduleOptions, change, declare, declared, new_row
 from kumofire_fsm.schedules.rows import Schedule, run_row, schedule, stored_object
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key, whole_number
 from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import moment
+from kumofire_fsm.values.turns import in_turns
 
 __all__ = ["ScheduleClient"]
 
@@ -61,13 +62,14 @@ class ScheduleClient:
             overlap: when the previous run is not settled: "allow" (default), "skip", "queue" for one
                 that waits, or "cancel_previous".
             max_attempts, tags: as for `create`.
+            enabled: False to store it paused, so that it makes no run until it is resumed.
 
         Raises:
             InvalidSchedule: it can never fire as written, or has no occurrence left.
             UnknownJob, InvalidPayload, TooLarge: nothing was stored.
             InvalidArgument: the key is taken, or an option cannot be used; nothing was stored.
         """
-        row = new_row(self._binding, NewSchedule(name, payload, schedule_key, **options))
+        row = new_row(self._binding, declared(name, payload, schedule_key, options))
         if not await store(self._binding, [row]):
             raise InvalidArgument(
                 f"a schedule with the key {schedule_key!r} exists; use upsert_schedule to change it"
@@ -85,10 +87,14 @@ class ScheduleClient:
             return None
 
     async def list_schedules(self, *, after: str = "", limit: int = 100) -> list[Schedule]:
-        """Return recurring jobs in the order of their ids, from the one after ``after``."""
+        """Return recurring jobs in the order of their ids, from the one after ``after``.
+
+        A page ends early with the job that fills it: about 4 MB of payloads. The last page is empty.
+        """
         whole_number(limit, "limit", 500)
         statement = self._binding.schedules.find(after=storable(after, "after"), limit=limit)
-        return [schedule(ScheduleRow(*row)) for row in await self._binding.storage.execute(statement)]
+        rows = await self._binding.storage.execute(statement)
+        return await in_turns(rows, lambda row: schedule(ScheduleRow(*row)))
 
     async def update_schedule(
         self, schedule_id: str | None = None, *, schedule_key: str | None = None, **changes: Any
@@ -97,6 +103,7 @@ class ScheduleClient:
 
         Compare-and-set; a change to nothing changes nothing, also at the due moment. An ended or
         suspended schedule becomes active again; a paused one stays paused. None takes a bound or policy back.
+        ``enabled=`` pauses or resumes it in the same transaction; what it missed meanwhile is skipped.
 
         Raises:
             UnknownSchedule: there is no such schedule.
@@ -104,18 +111,22 @@ class ScheduleClient:
             Conflict: others changed the same schedule all the time.
         """
         place, binding = place_of(schedule_id, schedule_key), self._binding
-        return schedule(await revise(binding, place, lambda row: change(binding, row, changes)))
+        enabled = changes.get("enabled")
+        row = await revise(binding, place, lambda row: change(binding, row, changes), enabled=enabled)
+        return schedule(row)
 
     async def upsert_schedule(
         self, name: str, payload: Any = None, *, schedule_key: str, **options: Unpack[ScheduleOptions]
     ) -> Schedule:
         """Create the recurring job of this key, or make it what is said here.
 
+        Without ``enabled=`` one that somebody paused stays paused.
+
         Raises:
             UnknownJob, InvalidPayload, InvalidSchedule, InvalidArgument, TooLarge: nothing was changed.
             Conflict: others changed the same schedule all the time.
         """
-        new = NewSchedule(name, payload, schedule_key, **options)
+        new = declared(name, payload, schedule_key, options)
         place, binding = place_of(None, schedule_key), self._binding
         try:
             if await store(binding, [new_row(binding, new)]):
@@ -123,7 +134,8 @@ class ScheduleClient:
         except InvalidSchedule:
             if await self.get_schedule(schedule_key=schedule_key) is None:
                 raise
-        return schedule(await revise(binding, place, lambda row: declare(binding, row, new)))
+        row = await revise(binding, place, lambda row: declare(binding, row, new), enabled=new.enabled)
+        return schedule(row)
 
     async def pause_schedule(
         self, schedule_id: str | None = None, *, schedule_key: str | None = None
@@ -152,7 +164,7 @@ class ScheduleClient:
             InvalidSchedule: it has no occurrence left.
         """
         if missed not in ("skip", "latest", "all"):
-            raise InvalidArgument(f"missed must be 'skip', 'latest' or 'all'; found {missed!r}")
+            raise InvalidArgument(f"missed must be 'skip', 'latest' or 'all'; found {shown(missed)}")
         place = place_of(schedule_id, schedule_key)
         return schedule(await fire_person(self._binding, place, "resume", missed))
 
@@ -179,10 +191,7 @@ class ScheduleClient:
         binding = self._binding
         job, now = await read_row(self._binding, place_of(schedule_id, schedule_key)), binding.now()
         definition = binding.registry.get(job.job)
-        try:
-            columns = run_row(RowMaker(binding), definition, job, now, now)
-        except json.JSONDecodeError as exc:
-            raise InvalidSchedule(f"schedule {job.id}: its template is broken ({exc}); update it") from exc
+        columns = run_row(RowMaker(binding), definition, job, now, now)
         (created,) = await RunStore(binding).store_all([NewRow.of(columns, job.payload or "null")])
         return created
 

@@ -23,9 +23,9 @@ from kumofire_fsm.schedules._corrections import (
 from kumofire_fsm.schedules.rows import run_row
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.store.schedules import ScheduleRow
+from kumofire_fsm.values.error_text import error_line, error_text
 from kumofire_fsm.values.ids import new_token
-from kumofire_fsm.values.jsontext import cut
-from kumofire_fsm.values.limits import ERROR_BYTES
+from kumofire_fsm.values.times import LAST_MS
 
 __all__ = ["ScheduleReport", "advance_due_schedules"]
 
@@ -84,7 +84,7 @@ async def advance_due_schedules(binding: Binding, *, limit: int, ahead: int = 0)
         ahead: how many others are looked at beside, the furthest ahead first, whether their next occurrence
             agrees with their rule; one that does not is derived again.
     """
-    known, now = list(binding.registry.jobs), binding.now()
+    known, now = list(binding.registry.names), binding.now()
     statement = binding.schedules.due(now=now, limit=limit + 1, ahead=ahead, jobs=known)
     found = [_Job.of(row, now) for row in await binding.storage.execute(statement)]
     due = [job for job in found if job.is_due]
@@ -117,8 +117,8 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
         try:
             more = _decided(binding, makers, job, now, room, runs)
         except Exception as exc:  # whatever is wrong with one row stops no other
-            log.error("recurring job %s is suspended: %s", row.id, exc)
-            more = {"event": "suspend", "value": cut(f"{type(exc).__name__}: {exc}", ERROR_BYTES)}
+            log.error("recurring job %s is suspended: %s", row.id, error_line(exc))
+            more = {"event": "suspend", "value": error_text(exc)}
         moves[row.id] = {**move, **more, "token": token}
     events = sorted({move["event"] for move in moves.values()})
     statements = [binding.schedules.fire(events, list(moves.values()))]
@@ -133,7 +133,7 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
     inserted = {row[0] for row in answers[1]} if runs.rows else set()
     fresh = [NewRow(row, None).created for row in runs.rows if row["id"] in inserted]
     canceled = [Moved(*row) for row in answers[-1]] if runs.cancels else []
-    hints = await follow(binding, [*canceled, *fresh], now, enqueued)
+    hints = await follow(binding, [*canceled, *fresh], now, enqueued, created=inserted)
     advanced = [moves[row[0]] for row in answers[0]]
     warn_of_corrections(advanced, moves.keys())
     return [
@@ -191,7 +191,7 @@ def _run(
     binding: Binding, makers: RowMaker, job: ScheduleRow, recurrence: Recurrence, at: int, now: int
 ) -> dict[str, Any]:
     """Return the run of one occurrence."""
-    run_at = at + jitter_delay_ms(job.id, at, recurrence.jitter_ms)
+    run_at = min(at + jitter_delay_ms(job.id, at, recurrence.jitter_ms), LAST_MS)
     row = run_row(makers, binding.registry.get(job.job), job, run_at, now)
     row["scheduled_for"] = at
     return row

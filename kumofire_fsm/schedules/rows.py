@@ -9,18 +9,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kumofire_fsm.calendar.options import stored_options
-from kumofire_fsm.calendar.recurrence import GRACE_MS
+from kumofire_fsm.calendar.recurrence import GRACE_MS, recurrence_from_json
+from kumofire_fsm.engine.binding import log
 from kumofire_fsm.engine.definitions import Definition
-from kumofire_fsm.models import HistoryEntry, history_entries
+from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.models import UNREADABLE, HistoryEntry, entries
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import attempts
 from kumofire_fsm.values.checks import tags as checked_tags
+from kumofire_fsm.values.columns import BROKEN, Columns, json_object, texts
 from kumofire_fsm.values.limits import INLINE_BYTES
-from kumofire_fsm.values.times import instant, moment
 
-__all__ = ["Schedule", "run_row", "schedule", "stored_object", "template"]
+__all__ = ["Schedule", "run_row", "schedule", "stored_object", "stored_template", "template"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Schedule:
         skipped: how many occurrences were passed over; at least so many when an outage was long.
         skipped_at: the latest of them.
         skipped_why: "misfire", "overlap" or "paused".
+        unreadable: the columns of its row that hold what cannot be shown; see `RunStatus`.
     """
 
     id: str
@@ -67,61 +70,66 @@ class Schedule:
     created_at: datetime
     updated_at: datetime
     history: tuple[HistoryEntry, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 def schedule(row: ScheduleRow) -> Schedule:
-    """Return a recurring job as the API shows it."""
-    stored, common = stored_object(row.schedule), stored_object(row.template)
+    """Return a recurring job as the API shows it; what of its row cannot be shown is in ``unreadable``."""
+    columns = Columns(row)
+    nothing: dict[str, Any] = {}
+    stored = columns.read("schedule", json_object, nothing)
+    columns.read("schedule", lambda _: recurrence_from_json(stored), None)
+    common = columns.read("template", json_object, nothing)
     recurrence = stored_options(stored)
-    try:
-        payload = json.loads(row.payload or "null")
-    except (ValueError, RecursionError):
-        payload = None
-    tags = common.get("tags")
-    try:
-        anchor = instant(stored.get("anchor_ms"))
-    except (TypeError, OverflowError):
-        anchor = None
-    return Schedule(
+    shown = Schedule(
         id=row.id,
         schedule_key=row.schedule_key,
         name=row.job,
         state=row.state,
-        next_at=None if row.wake_at is None else instant(row.next_at),
-        last_at=instant(row.last_at),
+        next_at=None if row.wake_at is None else columns.instant("next_at"),
+        last_at=columns.instant("last_at"),
         cron=recurrence.get("cron"),
         timezone=recurrence.get("timezone"),
         every=recurrence.get("every"),
         at=recurrence.get("at"),
-        start_at=anchor or recurrence.get("start_at"),
+        start_at=recurrence.get("anchor") or recurrence.get("start_at"),
         end_at=recurrence.get("end_at"),
         max_occurrences=recurrence.get("max_occurrences"),
         jitter=recurrence.get("jitter", timedelta(0)),
         misfire=recurrence.get("misfire", "latest"),
         misfire_grace=recurrence.get("misfire_grace", timedelta(milliseconds=GRACE_MS)),
         overlap=recurrence.get("overlap", "allow"),
-        payload=payload,
-        max_attempts=common.get("max_attempts"),
-        tags=tuple(tags) if isinstance(tags, list) else (),
+        payload=columns.read("payload", lambda text: json.loads(text or "null"), None),
+        max_attempts=columns.read("template", lambda _: _max_attempts(common), None),
+        tags=columns.read("template", lambda _: texts(common.get("tags") or []), ()),
         origin=row.origin,
         made=row.made,
         skipped=row.skipped,
-        skipped_at=instant(row.skipped_at),
+        skipped_at=columns.instant("skipped_at"),
         skipped_why=row.skipped_why,
         last_error=row.error,
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
-        history=history_entries(row.history),
+        created_at=columns.moment("created_at"),
+        updated_at=columns.moment("updated_at"),
+        history=columns.read("history", entries, UNREADABLE),
+        unreadable=tuple(dict.fromkeys(columns.unreadable)),
     )
+    if shown.unreadable:
+        what = ", ".join(shown.unreadable)
+        log.error("schedule %s cannot be read in: %s; it is shown without", row.id, what)
+    return shown
+
+
+def _max_attempts(common: dict[str, Any]) -> int | None:
+    given = common.get("max_attempts")
+    return None if given is None else attempts(given, 1)
 
 
 def stored_object(text: str) -> dict[str, Any]:
-    """Return a stored JSON object; an empty one where the row is broken, so that it is shown and mended."""
+    """Return a stored JSON object; an empty one where the row is broken, so that it is mended."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        return json_object(text)
+    except BROKEN:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def template(max_attempts: int | None, tags: Sequence[str] | None) -> str:
@@ -129,6 +137,20 @@ def template(max_attempts: int | None, tags: Sequence[str] | None) -> str:
     if max_attempts is not None:
         attempts(max_attempts, 1)
     return dump({"max_attempts": max_attempts, "tags": checked_tags(tags) if tags else None})
+
+
+def stored_template(row: ScheduleRow) -> tuple[int | None, Sequence[str]]:
+    """Return the max_attempts and tags that every run of the job takes over.
+
+    Raises:
+        InvalidSchedule: they are not as they could have been given.
+    """
+    try:
+        common = json_object(row.template)
+        return _max_attempts(common), checked_tags(texts(common.get("tags") or []))
+    except BROKEN as exc:
+        said = f"its template is broken, which has max_attempts and tags ({exc}); update it with both"
+        raise InvalidSchedule(f"schedule {row.id}: {said}") from exc
 
 
 def run_row(
@@ -139,13 +161,13 @@ def run_row(
     The payload's text stays in the job's row; the run's says only whether it is too large for its own.
 
     Raises:
-        ValueError: the job's template is broken.
+        InvalidSchedule: the job's template is broken.
     """
-    common = json.loads(job.template)
+    most, tags = stored_template(job)
     row = makers.begin(definition, run_at, None, now)
     row["schedule_id"] = job.id
     row["payload"] = "apart" if len(job.payload or "") > INLINE_BYTES else ""
-    row["max_attempts"] = attempts(common.get("max_attempts"), row["max_attempts"])
-    if common.get("tags"):
-        row["tags"] = dump(checked_tags(common["tags"]))
+    row["max_attempts"] = row["max_attempts"] if most is None else most
+    if tags:
+        row["tags"] = dump(tags)
     return row

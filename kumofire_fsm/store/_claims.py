@@ -1,4 +1,7 @@
-"""The SQL of a claim: it starts due runs, by the hints for them or by looking for them."""
+"""The SQL of a claim: it starts due runs, by the hints for them or by looking for them.
+
+Either leaves paused jobs alone, and keeps the limits of others: see `kumofire_fsm.store._slots`.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,19 @@ from typing import Final
 
 from kumofire_fsm.machines.expression import Call, Name
 from kumofire_fsm.machines.spec import MachineSpec, Role
+from kumofire_fsm.store._bodies import payload_sql
 from kumofire_fsm.store._branches import Branch
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import oldest_sql
-from kumofire_fsm.store._layout import select
+from kumofire_fsm.store._due import FREE, LIMIT, merged_sql, places_of, states_with
+from kumofire_fsm.store._layout import indented, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
-from kumofire_fsm.store.rows import STARTS_ALONE, ClaimedRun, body_sql
+from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql
+from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun
 
 __all__ = ["claim_by_hint", "claim_by_scan"]
 
 _GIVEN: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms")
-_RETURNING: Final = (*ClaimedRun._fields[:-1], body_sql("payload", "id", "body"))
+_RETURNING: Final = (*ClaimedRun._fields[:-1], payload_sql("id", "body"))
 _ALONE: Final = "?1 ->> '$.alone'"
 
 
@@ -31,41 +36,109 @@ def claim_by_hint(specs: Sequence[MachineSpec]) -> str:
         specs,
         event_edges(specs, start_events(specs)),
         parameters=_GIVEN,
-        source={"a": _jobs(_ALONE)},
-        match=["r.job = a.job", "r.id IN (SELECT value FROM json_each(?1, '$.ids'))"],
+        source={"a": _hinted_jobs(specs), "h": _hinted_slots(specs)},
+        match=[
+            "r.job = a.job",
+            "r.id IN (SELECT value FROM json_each(?1, '$.ids'))",
+            "(a.free IS NULL OR r.claim IS a.token OR r.id IN (SELECT id FROM h WHERE place <= free))",
+        ],
         done=Branch("", leased, Call("Eq", (Name("r.claim"), Name("a.token"))), {}),
         returning=_RETURNING,
     )
 
 
 def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
-    """Return the SQL that starts the oldest due runs; what has expired is fired, so as not to stand first.
+    """Return the SQL that starts due runs, the oldest of each job in turn.
 
-    A suspect run takes no other's place: it starts only where nothing else is under way, and alone.
+    What has expired is fired, so as not to stand first. A suspect run takes no other's place: it starts only
+    where nothing else is under way, and alone.
     """
     edges = deadline_edges(specs, skip=hints, then=start_events(specs))
-    known = "d.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
-    fit = [known, f"(NOT ({STARTS_ALONE}) OR {_ALONE})"]
-    head = "(SELECT max(suspect) FROM w)"
+    places = places_of(specs, {edge.source for each in edges.values() for edge in each})
+    most = "?1 ->> '$.limit' + (SELECT count(*) + total(min(free, ?1 ->> '$.limit')) FROM g)"
+    order, unlike = "place, turn, job, wake_at", f"NOT {STARTS_ALONE}"
+    begin = "NOT EXISTS (SELECT 1 FROM u)"
     return compare_and_set(
         specs,
         edges,
         parameters=_GIVEN,
         source={
-            "w": oldest_sql(specs, {edge.source for each in edges.values() for edge in each}, fit),
-            "a": _jobs(f"{_ALONE} AND (?1 ->> '$.limit' = 1 OR {head})"),
+            **groups_sql(specs, places),
+            "u": _suspect(),
+            **merged_sql(RUNS, [unlike], order=order, most=most, begin=begin, limited=True),
+            "w": _window(),
+            "a": _jobs(f"{_ALONE} AND (?1 ->> '$.limit' = 1 OR EXISTS (SELECT 1 FROM u))"),
         },
-        match=[
-            "r.job = a.job",
-            "r.id IN (SELECT id FROM w)",
-            f"(a.alone = 0 OR r.id = (SELECT id FROM w WHERE suspect = {head} LIMIT 1))",
-        ],
+        match=["r.job = a.job", "r.id IN (SELECT id FROM w)"],
         returning=_RETURNING,
+    )
+
+
+def _suspect() -> str:
+    """Return the SELECT of the oldest due run that starts alone, where this claim may start one."""
+    mine = "SELECT 1 FROM g WHERE g.state = d.state AND g.job = d.job AND g.machine = d.machine"
+    return select(
+        ["d.id"],
+        f"FROM {RUNS} AS d",
+        where(
+            _ALONE,
+            STARTS_ALONE,
+            "d.wake_at <= ?1 ->> '$.now'",
+            f"EXISTS (\n  {mine}\n    AND {FREE}\n)",
+        ),
+        "ORDER BY d.wake_at",
+        "LIMIT 1",
+    )
+
+
+def _window() -> str:
+    """Return the SELECT of what this claim starts; a limited job's oldest runs, whatever their states."""
+    counted = select(
+        ["id", "free", "row_number() OVER (PARTITION BY job ORDER BY wake_at, id) AS nth"],
+        "FROM q",
+        "WHERE place > 0 AND free IS NOT NULL",
+    )
+    fits = f"SELECT id FROM (\n  {indented(counted)}\n) WHERE nth <= free"
+    fit = f"(free IS NULL OR id IN (\n  {indented(fits)}\n))"
+    found = select(["id"], "FROM q", where("place > 0", fit), LIMIT)
+    return f"SELECT id FROM u\nUNION ALL\nSELECT id FROM (\n  {indented(found)}\n)"
+
+
+def _hinted_jobs(specs: Sequence[MachineSpec]) -> str:
+    """Return a SELECT of a row for each job known here, with its times and its free slots."""
+    columns = ["key AS job", "value ->> 0 AS timeout_ms", "value ->> 1 AS lease_ms"]
+    limited = select(
+        [*columns, f"{most_sql('j.key')} AS most"],
+        f"FROM json_each(?1, '$.jobs') AS j LEFT JOIN {CONTROLS} AS c ON c.job = j.key",
+    )
+    return select(
+        ["job", "timeout_ms", "lease_ms", *_shared(_ALONE), f"{free_sql(specs, 'l.job', 'most')} AS free"],
+        f"FROM (\n  {indented(limited)}\n) AS l",
+    )
+
+
+def _hinted_slots(specs: Sequence[MachineSpec]) -> str:
+    """Return a SELECT of the hinted runs of limited jobs that could start, each job's oldest first."""
+    place = "row_number() OVER (PARTITION BY d.job ORDER BY d.run_at, d.id) AS place"
+    return select(
+        ["d.id AS id", "a.free AS free", place],
+        "FROM json_each(?1, '$.ids') AS i",
+        f"JOIN {RUNS} AS d ON d.id = i.value",
+        "JOIN a ON a.job = d.job",
+        where(
+            "a.free > 0",
+            f"d.state IN ({quoted_list(states_with(specs, Role.CLAIMABLE))})",
+            "d.run_at <= a.now AND (d.expires_at IS NULL OR a.now < d.expires_at)",
+            f"(NOT {STARTS_ALONE} OR a.alone)",
+        ),
     )
 
 
 def _jobs(alone: str) -> str:
     """Return a SELECT of a row for each job known here, with its times."""
-    shared = [f"?1 ->> '$.{name}' AS {name}" for name in ("now", "token", "facts")]
     times = ["value ->> 0 AS timeout_ms", "value ->> 1 AS lease_ms"]
-    return select(["key AS job", *times, *shared, f"{alone} AS alone"], "FROM json_each(?1, '$.jobs')")
+    return select(["key AS job", *times, *_shared(alone)], "FROM json_each(?1, '$.jobs')")
+
+
+def _shared(alone: str) -> list[str]:
+    return [*(f"?1 ->> '$.{name}' AS {name}" for name in ("now", "token", "facts")), f"{alone} AS alone"]

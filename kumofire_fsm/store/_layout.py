@@ -60,6 +60,6 @@ def where(*conditions: str, begin: str = "WHERE") -> str:
 
 
 def common(tables: Mapping[str, str]) -> str:
-    """Return the WITH clause of these tables, each of which is worked out once."""
+    """Return the WITH clause of these tables, each worked out once; one that lists its columns may recur."""
     made = (f"{name} AS MATERIALIZED (\n  {indented(text)}\n)" for name, text in tables.items())
-    return "WITH " + ",\n".join(made)
+    return f"WITH {'RECURSIVE ' if any('(' in name for name in tables) else ''}" + ",\n".join(made)

@@ -7,10 +7,11 @@ from typing import Final
 
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import LIMIT, due_sql, known_sql, states_with
+from kumofire_fsm.store._due import LIMIT, due_sql, places_of, states_with, window
 from kumofire_fsm.store._layout import indented, quoted_list, select
 from kumofire_fsm.store._selection import deadline_edges
-from kumofire_fsm.store.rows import Moved
+from kumofire_fsm.store._slots import swept_sql
+from kumofire_fsm.store.rows import RUNS, Moved
 
 __all__ = ["sweep_sql"]
 
@@ -25,16 +26,17 @@ def sweep_sql(specs: Sequence[MachineSpec], *, skip: Sequence[str], by_ids: bool
     ended, fit = (_ended_sql(specs, "r"), _ended_sql(specs, "d")) if renewed else ("", "")
     edges = deadline_edges(specs, skip=skip)
     if by_ids:
-        window, most = "SELECT value AS id FROM json_each(?1, '$.ids')", ""
+        source, most = {"w": "SELECT value AS id FROM json_each(?1, '$.ids')"}, ""
     else:
-        states = {edge.source for each in edges.values() for edge in each}
+        places = places_of(specs, {edge.source for each in edges.values() for edge in each})
         # One row more, to learn whether more is due.
-        window, most = f"{due_sql(specs, states, [known_sql(specs), fit])} + 1", f" {LIMIT}"
+        source = due_sql(RUNS, swept_sql(specs, places), [fit], more=" + 1", limited=True)
+        source, most = {**source, "w": window(" + 1")}, f" {LIMIT}"
     return compare_and_set(
         specs,
         edges,
         parameters=_GIVEN,
-        source={"w": window, "a": select(f"?1 ->> '$.{name}' AS {name}" for name in _GIVEN)},
+        source={**source, "a": select(f"?1 ->> '$.{name}' AS {name}" for name in _GIVEN)},
         match=[f"r.id IN (SELECT id FROM w{most})", "r.wake_at <= a.now", ended],
         returning=[*Moved._fields, "(SELECT count(*) FROM w) AS seen"],
     )

@@ -12,10 +12,12 @@ from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines.spec import Actor, EventSpec, MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._selection import deadline_edges
+from kumofire_fsm.store.controls import read_controls, set_control
 from kumofire_fsm.store.moves import MOVED_ONE
-from kumofire_fsm.store.rows import INSERT_COLUMNS, RUNS
+from kumofire_fsm.store.rows import FAILED, INSERT_COLUMNS, RUNS
 from kumofire_fsm.store.runs import RunStatements, count_rows
 from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.store.unknown import find_unknown
 
 __all__ = ["Entry", "catalogue", "entries_of"]
 
@@ -77,11 +79,12 @@ def _of_runs(specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     yield from _claims(runs)
     yield from _fires(runs, specs)
     yield from _settling(runs, specs)
-    yield from _mending(runs)
+    yield from _mending(runs, specs)
     yield from _reading(runs)
+    yield from _controls(specs)
     for spec in specs:
         yield _entry(count_rows(spec), "Counts the rows in each state: a diagram with counts.")
-    bodies, pruned = runs.prune(below="", before=0, limit=0)
+    bodies, pruned = runs.prune(below="", also="", before=0, limit=0)
     yield _entry(bodies, "Deletes what runs settled long ago stored apart: prune().")
     yield _entry(pruned, "Deletes those runs: prune(), in the same batch.")
 
@@ -95,6 +98,11 @@ def _creation(runs: RunStatements) -> Iterator[Entry]:
     yield _entry(
         runs.find_holders([]), "Finds who holds a dedupe key already: in the same batch, where one is given."
     )
+    yield _entry(
+        runs.adopt_keys([]),
+        "Renames the job of who holds it under an earlier name: in the same batch, where a job has aliases.",
+    )
+    yield _entry(runs.adopt([], {}), "The same for runs that are to take a key back: redrive().")
 
 
 def _sweeps(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]:
@@ -120,6 +128,9 @@ def _claims(runs: RunStatements) -> Iterator[Entry]:
         by_hint, by_scan = runs.claim([], **_CLAIM), runs.claim(None, **_CLAIM)
         yield _entry(by_hint, "Starts the due runs that hints name: the consumer.", runs.start_events)
         yield _entry(by_scan, "Starts the oldest due runs: an embedded worker.", runs.start_events)
+        yield _entry(
+            runs.payloads([]), "Reads payloads that were too large together for a claim: after that."
+        )
 
 
 def _fires(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]:
@@ -156,13 +167,19 @@ def _settling(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Ent
     yield _entry(MOVED_ONE, "Undoes the batch unless the run moved: after the settle of a run with effects.")
 
 
-def _mending(runs: RunStatements) -> Iterator[Entry]:
+def _mending(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     yield _entry(runs.due_ids(**_DUE), "Finds due runs, to move them in halves: once a row was refused.")
     yield _entry(runs.defer([], 0), "Sets refused rows aside until later: after that.")
     yield _entry(
         runs.due_suspect(now=0, jobs=()), "Finds a run that may only start alone: a busy embedded worker."
     )
-    yield _entry(runs.next_wake(), "Finds the earliest deadlines: an embedded worker, before it sleeps.")
+    yield _entry(
+        find_unknown([], specs[0], before=0, look=0, jobs=()),
+        "Counts overdue work that the code does not know: a worker once a minute, a dispatch once an hour.",
+    )
+    yield _entry(
+        runs.next_wake(jobs=[]), "Finds the earliest deadlines: an embedded worker, before it sleeps."
+    )
     yield _entry(
         runs.far_leases(after=0, jobs=(), limit=0),
         "Finds leases longer than any: an embedded worker, hourly and once the clock was set.",
@@ -173,10 +190,23 @@ def _mending(runs: RunStatements) -> Iterator[Entry]:
 
 
 def _reading(runs: RunStatements) -> Iterator[Entry]:
-    yield _entry(runs.read([]), "Reads runs by their ids: get_status(), and whoever lost a race.")
+    yield _entry(
+        runs.read([], results=True), "Reads runs by their ids: get_status(), and whoever lost a race."
+    )
     yield _entry(runs.states([]), "Reads where runs stand: wait(), for all who wait in a process.")
     yield _entry(runs.find({}), "Reads runs, newest first: list_runs().")
-    yield _entry(runs.count(None), "Counts runs by machine and state: count_runs().")
+    failed = {"states": [FAILED]}
+    yield _entry(runs.find(failed), "Reads failed runs, newest first: list_runs() for these alone.")
+    yield _entry(runs.find({**failed, "name": ""}), "The same for one job.")
+    yield _entry(runs.count(None), "Counts runs by state, within a bound: count_runs().")
+    yield _entry(runs.count(""), "The same for one job.")
+
+
+def _controls(specs: Sequence[MachineSpec]) -> Iterator[Entry]:
+    for what in ("pause", "resume", "limit"):
+        yield _entry(set_control(what, {}), f"Says something of a job by its name: {what}_job().")
+    yield _entry(read_controls(specs, [], others=False), "Reads what is said of a job: after each of these.")
+    yield _entry(read_controls(specs, [], others=True), "Reads what is said of all jobs: list_jobs().")
 
 
 def _of_schedules(spec: MachineSpec) -> Iterator[Entry]:
@@ -197,7 +227,7 @@ def _of_schedules(spec: MachineSpec) -> Iterator[Entry]:
     yield _entry(runs, "Creates the runs of the occurrences: after that, in the same batch.")
     yield _entry(bodies, "Stores their payloads where they are too large for a run's row: in the same batch.")
     yield _entry(
-        schedules.next_wake(), "Finds the earliest occurrence: an embedded worker, before it sleeps."
+        schedules.next_wake(jobs=[]), "Finds the earliest occurrence: an embedded worker, before it sleeps."
     )
     yield _entry(
         schedules.defer([], 0), "Sets refused rows aside until later: a dispatch, once a row was refused."

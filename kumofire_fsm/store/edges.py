@@ -76,17 +76,18 @@ def missing_edges(specs: Sequence[MachineSpec], known: Iterable[EdgeRow]) -> lis
     Raises:
         MigrationConflict: a state is known with a deadline and has none now, or the other way round.
     """
-    there = {edge[:3]: edge for edge in known}
-    declared = [EdgeRow(*row) for spec in specs for row in edge_rows(spec)]
-    for edge in declared:
-        if there.get(edge[:3], edge) != edge:
-            now, then = ("a", "none") if edge.wakes else ("no", "one")
+    there = list(known)
+    registered = {(edge.machine, edge.target): edge.wakes for edge in there}
+    for machine, state in ((spec.name, state) for spec in specs for state in spec.states):
+        if registered.get((machine, state.id), state.wakes) != state.wakes:
+            now, then = ("a", "none") if state.wakes else ("no", "one")
             raise MigrationConflict(
-                f"the state {edge.target!r} of the machine {edge.machine!r} has {now} deadline, and had "
-                f"{then} when it was registered, on which older code and stored runs rely; give the state "
-                "another name, and later remove the old one (--contract)"
+                f"the state {state.id!r} of the machine {machine!r} has {now} deadline, and had {then} "
+                "when it was registered, on which older code and stored runs rely; give the state another "
+                "name, and retire the old one (retired=True)"
             )
-    return [edge for edge in declared if edge[:3] not in there]
+    keys = {edge[:3] for edge in there}
+    return [edge for spec in specs for row in edge_rows(spec) if (edge := EdgeRow(*row))[:3] not in keys]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
+from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._claims import claim_by_hint, claim_by_scan
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import due_sql, known_sql, states_with
-from kumofire_fsm.store._layout import picked, select
+from kumofire_fsm.store._due import due_sql, open_sql, places_of, states_with, window
+from kumofire_fsm.store._layout import common, lines, picked, quoted_list, select, where
 from kumofire_fsm.store._selection import event_edges, hinted_states, start_events
+from kumofire_fsm.store._slots import swept_sql
 from kumofire_fsm.store._sweeps import sweep_sql
-from kumofire_fsm.store.rows import SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
+from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
+from kumofire_fsm.values.limits import ANSWER_BYTES
 
 __all__ = ["MOVED_ONE", "RunMoves"]
 
@@ -113,10 +116,14 @@ class RunMoves:
         token: str,
         alone: bool,
         jobs: Mapping[str, tuple[int, int]],
+        limits: Mapping[str, int] | None = None,
         limit: int = 0,
+        turn: str = "",
         facts: str | None = None,
     ) -> Statement:
         """Start the due runs among ``ids``, or up to ``limit`` of all when ``ids`` is None.
+
+        Payloads that would make the answer too large are left out of it.
 
         Args:
             ids: what the hints name.
@@ -125,7 +132,9 @@ class RunMoves:
             alone: by ids, whether this claim is for one run alone; in a scan, whether nothing else
                 is under way here, so that a suspect run at the head may be started alone.
             jobs: for each job known here (timeout, lease) in milliseconds.
+            limits: for jobs that declare one, how many of their runs may be leased at once.
             limit: how many a scan may start.
+            turn: the job before whose successor, by name, a scan takes nothing: so each has its turn.
             facts: JSON for the history, such as who claims.
         """
         if ids is None:
@@ -138,26 +147,45 @@ class RunMoves:
                 "token": token,
                 "alone": int(alone),
                 "jobs": jobs,
+                "limits": limits or None,
                 "limit": limit,
+                "turn": turn,
                 "facts": facts,
                 "ids": ids,
+                # A share of what an answer may hold: so a claim of one run always gives its payload.
+                "most": ANSWER_BYTES // max(1, limit if ids is None else len(ids)),
             }
         )
         return Statement("runs.claim", sql, argument, ClaimedRun._fields, idempotent=ids is not None)
 
     def due_suspect(self, *, now: int, jobs: Sequence[str]) -> Statement:
-        """Find a due run that may only start alone."""
-        known = ["d.job IN (SELECT value FROM json_each(?1, '$.jobs'))", STARTS_ALONE]
-        claimable = states_with(self._list, Role.CLAIMABLE)
-        sql = self._compiled("due suspect", lambda: due_sql(self._list, claimable, known))
-        argument = dump({"now": now, "jobs": jobs, "limit": 1})
+        """Find a due run that may only start alone; only such runs stand in the index that this reads."""
+        sql = self._compiled("due suspect", self._compile_suspect)
+        argument = dump({"now": now, "jobs": jobs})
         return Statement("runs.due_suspect", sql, argument, ("id",), reads=True)
+
+    def _compile_suspect(self) -> str:
+        # "+": they are looked up by the index of suspects, not by their states.
+        states = (f"+d.state = {quoted(state)}" for state in states_with(self._list, Role.CLAIMABLE))
+        return select(
+            ["d.id"],
+            f"FROM {RUNS} AS d",
+            where(
+                STARTS_ALONE,
+                "d.wake_at <= ?1 ->> '$.now'",
+                f"({' OR '.join(states)})",
+                f"d.machine IN ({quoted_list(self.specs)})",
+                open_sql("d.job"),
+            ),
+            "LIMIT 1",
+        )
 
     def due_ids(
         self, *, now: int, limit: int, jobs: Sequence[str], roles: Iterable[Role] = tuple(Role)
     ) -> Statement:
         """Find due runs in states of these roles, to move them one by one."""
-        sql = due_sql(self._list, states_with(self._list, *roles), [known_sql(self._list)])
+        places = places_of(self._list, states_with(self._list, *roles))
+        sql = lines(common(due_sql(RUNS, swept_sql(self._list, places), limited=True)), window())
         argument = dump({"now": now, "limit": limit, "jobs": jobs})
         return Statement("runs.due_ids", sql, argument, ("id",), reads=True)
 
@@ -170,6 +198,8 @@ class RunMoves:
         limit: int,
         hints: str,
         jobs: Sequence[str],
+        limits: Mapping[str, int] | None = None,
+        turn: str = "",
         held: Sequence[str] = (),
         leases_end: bool = True,
     ) -> Statement:
@@ -183,13 +213,22 @@ class RunMoves:
             hints: "all" where a queue takes hints; "moves" to leave out mere reminders; "none" where
                 a worker claims due runs itself.
             jobs: the jobs known here; no hint is sent for others.
+            limits, turn: as for `claim`; hints are sent for as many runs of a job as may start soon.
             held: runs whose leases are renewed in this process; without a queue only.
             leases_end: whether any leases that have run out are lost; without a queue only.
         """
         skip, by_ids, renewed = self.skipped[hints], ids is not None, hints != "all"
         key = ("sweep", hints, by_ids)
         sql = self._compiled(key, lambda: sweep_sql(self._list, skip=skip, by_ids=by_ids, renewed=renewed))
-        argument = {**timing, "now": now, "limit": limit, "jobs": jobs, "ids": ids}
+        argument = {
+            **timing,
+            "now": now,
+            "limit": limit,
+            "jobs": jobs,
+            "limits": limits or None,
+            "turn": turn,
+            "ids": ids,
+        }
         if renewed:
             argument |= {"held": list(held), "leases_end": int(leases_end)}
         return Statement("runs.sweep", sql, dump(argument), (*Moved._fields, "seen"))

@@ -5,36 +5,47 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
-from kumofire_fsm.machines.expression import quoted
-from kumofire_fsm.machines.run import SUSPECT
+from kumofire_fsm.machines.run import SUSPECT, RunMachine
+from kumofire_fsm.machines.spec import Outcome
 
 __all__ = [
     "BODIES",
+    "CONTROLS",
     "EDGES",
+    "FAILED",
     "INSERT_COLUMNS",
     "KIND_COLUMNS",
+    "LEFT_OUT",
     "OWN_COLUMNS",
     "RUNS",
     "SCHEDULES",
     "SCHEMA",
     "STARTS_ALONE",
+    "VERSION",
     "ClaimedRun",
     "FarLease",
     "Move",
     "Moved",
     "RunRow",
-    "body_sql",
     "dump",
 ]
 
 RUNS: Final = "kumofire_runs"
 BODIES: Final = "kumofire_bodies"
 SCHEDULES: Final = "kumofire_schedules"
+CONTROLS: Final = "kumofire_controls"
 EDGES: Final = "kumofire_edges"
 SCHEMA: Final = "kumofire_schema"
+VERSION: Final = 1
+"""The schema this code is written for: the number of the newest migration."""
 
 STARTS_ALONE: Final = f"d.suspect >= {SUSPECT}"
 """The condition on a run ``d`` that it may only start where nothing else is under way."""
+
+FAILED: Final = next(each.id for each in RunMachine.spec.states if each.outcome is Outcome.FAILURE)
+"""The state whose runs stand in an index of their own."""
+LEFT_OUT: Final = ""
+"""What stands in an answer for a payload or result that was not read; no JSON text is empty."""
 
 KIND_COLUMNS: Final = (
     "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts", "shared",
@@ -52,7 +63,7 @@ class Move(NamedTuple):
     Attributes:
         starts, claim: the fence of an attempt; None where a person or a deadline fires.
         value: a result, an error's text, progress: whatever the event carries.
-        next_at: when the run is due next, as far as the event says so.
+        next_at: when the run is due next; 0, as the machine's default says, where the event does not say.
         hint_ms: after how long the hint that goes along with the move counts as lost; None where none does.
         facts: what the history's entry says beside event, state and time, as JSON.
         ends_at: when the attempt must have ended, where its holder says it anew.
@@ -64,7 +75,7 @@ class Move(NamedTuple):
     claim: str | None = None
     now: int = 0
     value: str | None = None
-    next_at: int | None = None
+    next_at: int = 0
     facts: str | None = None
     horizon_ms: int = 0
     redeliver_ms: int = 0
@@ -97,7 +108,7 @@ class FarLease(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run as it is read: its columns but for the payload, with the result wherever it is stored."""
+    """A run as it is read: its columns but for the payload; the result may be `LEFT_OUT`."""
 
     id: str
     job: str
@@ -123,6 +134,8 @@ class RunRow(NamedTuple):
     progress: str | None
     tags: str | None
     history: str
+    slots: int | None
+    """How many of its job people let run at once; 0 where it is paused."""
 
     @property
     def starts_alone(self) -> bool:
@@ -149,8 +162,9 @@ class ClaimedRun(NamedTuple):
     scheduled_for: int | None
     schedule_id: str | None
     tags: str | None
-    body: str
-    """The payload as JSON text."""
+    progress: str | None
+    body: str | None
+    """The payload as JSON text, or `LEFT_OUT`; None where its row is gone."""
 
     @property
     def starts_alone(self) -> bool:
@@ -165,9 +179,3 @@ def dump(value: object) -> str:
 
 # Made once: `json.dumps` with options makes an encoder at every call.
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-
-
-def body_sql(column: str, owner: str, name: str) -> str:
-    """Return the SQL for a payload or result, which an empty text says is stored in a row of its own."""
-    apart = f"SELECT body FROM {BODIES} AS b WHERE b.owner = {owner} AND b.kind = {quoted(column)}"
-    return f"CASE {column} WHEN ''\n  THEN ({apart})\n  ELSE {column}\nEND AS {name}"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._due import LIMIT, states_with
+from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
+from kumofire_fsm.store._due import FREE, LIMIT, places_of, present_sql, states_with
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
+from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
+from kumofire_fsm.store._pages import Page, size_sql
+from kumofire_fsm.store._slots import groups_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
     BODIES,
+    CONTROLS,
+    FAILED,
     INSERT_COLUMNS,
     KIND_COLUMNS,
     OWN_COLUMNS,
@@ -21,9 +27,9 @@ from kumofire_fsm.store.rows import (
     ClaimedRun,
     FarLease,
     RunRow,
-    body_sql,
     dump,
 )
+from kumofire_fsm.values.limits import ANSWER_BYTES
 
 __all__ = ["INSERT_COLUMNS", "ClaimedRun", "RunRow", "RunStatements", "count_rows", "dump"]
 
@@ -42,22 +48,27 @@ _INSERT: Final = lines(
     "ON CONFLICT DO NOTHING",
     "RETURNING id",
 )
-_READ: Final = [
-    body_sql("result", "r.id", "result") if column == "result" else f"r.{column}" for column in RunRow._fields
-]
-_FIND: Final = select(
-    _READ,
-    f"FROM {RUNS} AS r",
-    where(
-        "r.id < ?1 ->> '$.before'",
-        "(?1 ->> '$.name' IS NULL OR r.job = ?1 ->> '$.name')",
-        "(?1 ->> '$.schedule' IS NULL OR r.schedule_id = ?1 ->> '$.schedule')",
-        "(?1 ->> '$.states' IS NULL OR r.state IN (SELECT value FROM json_each(?1, '$.states')))",
-        "(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid(r.tags) THEN\n"
-        "  EXISTS (SELECT 1 FROM json_each(r.tags) WHERE value = ?1 ->> '$.tag')\nEND)",
-    ),
-    "ORDER BY r.id DESC",
-    LIMIT,
+
+
+def _shown(row: str) -> list[str]:
+    """Return the columns of a `RunRow`: the result wherever it is stored, and what is said of its job."""
+    slots = f"SELECT iif(c.paused_at IS NULL, c.slots, 0) FROM {CONTROLS} AS c WHERE c.job = {row}.job"
+    special = {"result": result_sql(row, "result"), "slots": f"(\n  {slots}\n) AS slots"}
+    return [special.get(name, f"{row}.{name}") for name in RunRow._fields]
+
+
+_COLUMNS: Final = [name for name in RunRow._fields if name != "slots"]
+_SIZE: Final = size_sql(
+    ("error", "progress", "tags", "history"),
+    f"CASE WHEN {MOST} IS NULL THEN 0 ELSE coalesce({bytes_sql('r.result')}, 0) + coalesce((\n"
+    f"  {indented(body_sql('b.bytes', 'r.id', 'result'))}\n"
+    "), 0) END",
+)
+_PAGE: Final = Page(_COLUMNS, _SIZE, [*_shown("f"), "f.total"])
+_EARLIEST: Final = (
+    f"(\n  SELECT min(d.wake_at) FROM {RUNS} AS d\n"
+    "  WHERE d.state = {row}.state AND d.job = {row}.job AND d.machine = {row}.machine\n"
+    "    AND d.wake_at IS NOT NULL\n)"
 )
 
 
@@ -76,10 +87,13 @@ class RunStatements(RunMoves):
     def insert_bodies(self, kind: str, bodies: Sequence[tuple[str, str, str | None]]) -> Statement:
         """Store (run id, body, claim) where the run exists and still carries the claim."""
         sql = lines(
-            f"INSERT INTO {BODIES} (owner, kind, body)",
-            select(["value ->> 0", quoted(kind), "value ->> 1"], "FROM json_each(?1)"),
+            f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
+            select(
+                ["value ->> 0", quoted(kind), bytes_sql("value ->> 1"), "value ->> 1"],
+                "FROM json_each(?1)",
+            ),
             f"WHERE EXISTS (SELECT 1 FROM {RUNS} WHERE id = value ->> 0 AND claim IS value ->> 2)",
-            "ON CONFLICT DO UPDATE SET body = excluded.body",
+            "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
         )
         return Statement(f"bodies.{kind}", sql, dump(bodies), idempotent=True)
 
@@ -93,12 +107,47 @@ class RunStatements(RunMoves):
         columns = ("job", "dedupe_key", "id")
         return Statement("runs.find_holders", sql, dump(list(keys)), columns, reads=True)
 
+    def adopt_keys(self, keys: Sequence[tuple[str, str, str]]) -> Statement:
+        """Rename the job of the runs that hold slots under a job's earlier name: (earlier name, name, key).
+
+        In the batch that creates a run with one of these keys, before it: so each key has one holder.
+        """
+        sql = lines(
+            f"UPDATE {RUNS} AS r",
+            "SET job = a.value ->> 1",
+            "FROM json_each(?1) AS a",
+            where("r.job = a.value ->> 0", "r.dedupe_slot = a.value ->> 2", _free_slot("a.value ->> 1")),
+        )
+        return Statement("runs.adopt_keys", sql, dump(keys), idempotent=True)
+
+    def adopt(self, ids: Sequence[str], renamed: Mapping[str, str]) -> Statement:
+        """Rename the job of these runs where it has an earlier name: before an event takes a key back."""
+        sql = lines(
+            f"UPDATE {RUNS} AS r",
+            "SET job = a.value",
+            "FROM json_each(?1, '$.renamed') AS a",
+            where(
+                "r.id IN (SELECT value FROM json_each(?1, '$.ids'))", "r.job = a.key", _free_slot("a.value")
+            ),
+        )
+        return Statement("runs.adopt", sql, dump({"ids": ids, "renamed": renamed}), idempotent=True)
+
     # -- look -----------------------------------------------------------------------------------
 
-    def read(self, ids: Sequence[str]) -> Statement:
-        """Read whole rows, results included."""
-        sql = select(_READ, f"FROM json_each(?1) AS i JOIN {RUNS} AS r ON r.id = i.value")
-        return Statement("runs.read", sql, dump(list(ids)), RunRow._fields, reads=True)
+    def read(self, ids: Sequence[str], *, results: bool) -> Statement:
+        """Read rows, and results if these are wanted; of many runs those that fit into an answer together."""
+        most = ANSWER_BYTES // max(1, len(ids)) if results else None
+        sql = select(_shown("r"), f"FROM json_each(?1, '$.ids') AS i JOIN {RUNS} AS r ON r.id = i.value")
+        argument = dump({"ids": list(ids), "most": most})
+        return Statement("runs.read", sql, argument, RunRow._fields, reads=True)
+
+    def payloads(self, ids: Sequence[str]) -> Statement:
+        """Read payloads that have a row of their own."""
+        sql = select(
+            ["b.owner AS id", "b.body AS body"],
+            f"FROM json_each(?1) AS i JOIN {BODIES} AS b ON b.owner = i.value AND b.kind = 'payload'",
+        )
+        return Statement("bodies.read", sql, dump(list(ids)), ("id", "body"), reads=True)
 
     def states(self, ids: Sequence[str]) -> Statement:
         """Read where runs stand, and nothing else of them."""
@@ -109,27 +158,53 @@ class RunStatements(RunMoves):
         )
         return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
 
-    def find(self, filters: Mapping[str, Any]) -> Statement:
-        """Read runs, newest first, by name, states, tag, schedule, and ids below a cursor."""
-        return Statement("runs.find", _FIND, dump(filters), RunRow._fields, reads=True)
+    def find(self, filters: Mapping[str, Any], *, results: bool = False) -> Statement:
+        """Read runs, newest first, by names, states, tag, schedule, and ids below a cursor.
 
-    def count(self, name: str | None) -> Statement:
-        """Count runs by machine and state, of one job or of all."""
-        sql = select(
-            ["machine", "state", "count(*) AS number"],
-            f"FROM {RUNS}",
-            "WHERE ?1 ->> '$' IS NULL OR job = ?1 ->> '$'",
-            "GROUP BY machine, state",
+        The answer ends with the row that fills `ANSWER_BYTES`; its last column has the bytes so far. A last
+        row that is NULL but for its id says that so many runs were looked at, down to that one.
+        """
+        if filters.get("states") == [FAILED]:
+            named = filters.get("names") is not None
+            key, make = ("find failed", named), lambda: find_failed_sql(_PAGE, named=named)
+        else:
+            key, make = ("find", False), lambda: find_sql(_PAGE)
+        sql = self._compiled(key, make)
+        bounds = {"bytes": ANSWER_BYTES, "most": ANSWER_BYTES if results else None}
+        columns = (*RunRow._fields, "total")
+        return Statement("runs.find", sql, dump({**filters, **bounds}), columns, reads=True, scans=True)
+
+    def count(self, names: Sequence[str] | None) -> Statement:
+        """Count runs of one job, by all its names, or of all; ``more``: there may be more than counted."""
+        named = names is not None
+        sql = self._compiled(("count", named), lambda: count_sql(named=named))
+        columns = ("state", "number", "more")
+        argument = dump(names) if named else None
+        return Statement("runs.count", sql, argument, columns, reads=True, scans=True)
+
+    def next_wake(self, *, jobs: Iterable[str], limits: Mapping[str, int] | None = None) -> Statement:
+        """Find the earliest deadlines: of runs that a consumer here may start, and of all others.
+
+        ``full`` is 1 where runs of a job wait for others of it to end, as its limit is reached.
+        """
+        sql = self._compiled("next wake", self._compile_next_wake)
+        argument = dump({"jobs": dict.fromkeys(jobs), "limits": limits or None})
+        return Statement("runs.next_wake", sql, argument, ("start", "fire", "full"), reads=True)
+
+    def _compile_next_wake(self) -> str:
+        claimable = places_of(self._list, states_with(self._list, Role.CLAIMABLE))
+        waking = {state.id for spec in self._list for state in spec.states if state.wakes}
+        others = places_of(self._list, waking - {state for state, _ in claimable})
+        return lines(
+            common({**groups_sql(self._list, claimable), **present_sql(RUNS, others, "o")}),
+            select(
+                [
+                    f"(SELECT min({_EARLIEST.format(row='g')}) FROM g WHERE {FREE}) AS start",
+                    f"(SELECT min({_EARLIEST.format(row='o')}) FROM o) AS fire",
+                    "EXISTS (SELECT 1 FROM g WHERE most > 0 AND free <= 0) AS full",
+                ]
+            ),
         )
-        columns = ("machine", "state", "number")
-        return Statement("runs.count", sql, dump(name), columns, reads=True)
-
-    def next_wake(self) -> Statement:
-        """Find the earliest deadline of runs that a consumer may start, and of all others."""
-        claimable = states_with(self._list, Role.CLAIMABLE)
-        others = sorted({s.id for spec in self._list for s in spec.states if s.wakes} - set(claimable))
-        sql = select([_earliest(claimable, "start"), _earliest(others, "fire")])
-        return Statement("runs.next_wake", sql, None, ("start", "fire"), reads=True)
 
     def far_leases(self, *, after: int, jobs: Sequence[str], limit: int) -> Statement:
         """Find runs of these jobs whose lease ends after an instant."""
@@ -137,11 +212,10 @@ class RunStatements(RunMoves):
         sql = select(
             [f"d.{column}" for column in FarLease._fields],
             f"FROM json_each({leased}) AS s",
-            f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.wake_at > ?1 ->> '$.after'",
-            where(
-                f"d.machine IN ({quoted_list(self.specs)})",
-                "d.job IN (SELECT value FROM json_each(?1, '$.jobs'))",
-            ),
+            "CROSS JOIN json_each(?1, '$.jobs') AS j",
+            f"CROSS JOIN json_each({quoted(dump(list(self.specs)))}) AS m",
+            f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.job = j.value AND d.machine = m.value",
+            "  AND d.wake_at > ?1 ->> '$.after'",
             LIMIT,
         )
         argument = dump({"after": after, "jobs": jobs, "limit": limit})
@@ -167,22 +241,14 @@ class RunStatements(RunMoves):
         argument = dump({"ids": ids, "wake_at": wake_at})
         return Statement("runs.defer", sql, argument, idempotent=True)
 
-    def prune(self, *, below: str, before: int, limit: int) -> list[Statement]:
-        """Delete runs that settled before an instant and whose id lies below one, with their bodies."""
+    def prune(self, *, below: str, also: str, before: int, limit: int) -> list[Statement]:
+        """Delete runs that settled before an instant and whose id lies below one, with their bodies.
+
+        ``also`` is another id below that, to look from as well.
+        """
         settled = quoted_list(states_with(self._list, Role.SETTLED))
-        old = select(
-            ["id"],
-            f"FROM {RUNS}",
-            where(
-                "id < ?1 ->> '$.below'",
-                f"state IN ({settled})",
-                f"machine IN ({quoted_list(self.specs)})",
-                "finished_at < ?1 ->> '$.before'",
-            ),
-            "ORDER BY id",
-            LIMIT,
-        )
-        argument = dump({"below": below, "before": before, "limit": limit})
+        old = prunable_sql(settled, quoted_list(self.specs))
+        argument = dump({"below": below, "also": also, "before": before, "limit": limit})
         bodies = f"DELETE FROM {BODIES} WHERE owner IN (\n  {indented(old)}\n)"
         runs = f"DELETE FROM {RUNS} WHERE id IN (\n  {indented(old)}\n)\nRETURNING id"
         return [
@@ -200,11 +266,15 @@ def count_rows(spec: MachineSpec) -> Statement:
         "GROUP BY state",
         "ORDER BY state",
     )
-    return Statement(f"{spec.name}.count", sql, dump(spec.name), ("state", "number"), reads=True)
+    columns = ("state", "number")
+    return Statement(f"{spec.name}.count", sql, dump(spec.name), columns, reads=True, scans=True)
 
 
-def _earliest(states: Sequence[str], name: str) -> str:
-    """Return the SQL for the earliest deadline in these states, each read from the index alone."""
-    first = f"SELECT min(d.wake_at) FROM {RUNS} AS d WHERE d.state = s.value AND d.wake_at IS NOT NULL"
-    listing = quoted(dump(list(states)))
-    return f"(\n  SELECT min((\n    {first}\n  )) FROM json_each({listing}) AS s\n) AS {name}"
+def _free_slot(job: str) -> str:
+    """Return the condition that no other run holds the slot of ``r`` under a job's name."""
+    return lines(
+        "NOT EXISTS (",
+        f"  SELECT 1 FROM {RUNS} AS d",
+        f"  WHERE d.job = {job} AND d.dedupe_slot = r.dedupe_slot AND d.id <> r.id",
+        ")",
+    )

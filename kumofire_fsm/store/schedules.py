@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._bodies import bytes_sql
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import LIMIT
-from kumofire_fsm.store._layout import indented, lines, listed, picked, quoted_list, select, where
+from kumofire_fsm.store._due import LIMIT, due_sql, places_of, present_sql
+from kumofire_fsm.store._layout import common, indented, lines, listed, picked, select, where
+from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._selection import event_edges
 from kumofire_fsm.store.rows import BODIES, INSERT_COLUMNS, RUNS, SCHEDULES, dump
-from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES
 
 __all__ = ["ScheduleRow", "ScheduleStatements"]
 
@@ -70,7 +71,7 @@ class ScheduleStatements:
     def __init__(self, spec: MachineSpec) -> None:
         self.spec = spec
         self._cache: dict[tuple[str, ...], str] = {}
-        self._waking = quoted_list(state.id for state in spec.states if state.wakes)
+        self._waking = places_of([spec], {state.id for state in spec.states if state.wakes})
 
     def insert(self, rows: Sequence[Mapping[str, Any]]) -> Statement:
         """Create recurring jobs; one whose key is taken is left out of the answer."""
@@ -91,12 +92,9 @@ class ScheduleStatements:
         return Statement("schedules.read", sql, dump(value), ScheduleRow._fields, reads=True)
 
     def find(self, *, after: str, limit: int) -> Statement:
-        """Read jobs in the order of their ids."""
-        sql = select(
-            ScheduleRow._fields, f"FROM {SCHEDULES}", "WHERE id > ?1 ->> '$.after'", "ORDER BY id", LIMIT
-        )
-        argument = dump({"after": after, "limit": limit})
-        return Statement("schedules.find", sql, argument, ScheduleRow._fields, reads=True)
+        """Read jobs in the order of their ids; the answer ends once it has `ANSWER_BYTES`."""
+        argument = dump({"after": after, "limit": limit, "bytes": ANSWER_BYTES})
+        return Statement("schedules.find", _FIND, argument, ScheduleRow._fields, reads=True, scans=True)
 
     def declared(self, *, origin: str, keys: Sequence[str]) -> Statement:
         """Read the jobs of these keys, and all that an origin declared."""
@@ -113,7 +111,7 @@ class ScheduleStatements:
         """Find recurring jobs whose occurrence is due and whose handler is known here, and others beside.
 
         For jobs that care about overlaps there are the latest runs of earlier occurrences beside, as JSON of
-        (id, machine, state, wake_at).
+        (id, machine, state, wake_at). Of a payload there is no more than tells whether it is a large one.
 
         Args:
             now: milliseconds.
@@ -123,11 +121,11 @@ class ScheduleStatements:
                 with whether there are runs of occurrences in the first half of the time until its latest.
         """
         latest = select(
-            ["p.id", "p.machine", "p.state", "p.wake_at"],
-            f"FROM {RUNS} AS p",
+            ["l.id", "l.machine", "l.state", "l.wake_at"],
+            f"FROM {RUNS} AS l",
             # A run that somebody triggered has no occurrence, and stands outside.
-            "WHERE p.schedule_id = j.id AND p.scheduled_for < j.next_at",
-            "ORDER BY p.scheduled_for DESC",
+            "WHERE l.schedule_id = j.id AND l.scheduled_for < j.next_at",
+            "ORDER BY l.scheduled_for DESC",
             f"LIMIT {_PREVIOUS}",
         )
         runs = lines(
@@ -137,34 +135,31 @@ class ScheduleStatements:
         )
         asked = "instr(j.schedule, '\"overlap\"')"
         beside = f"CASE WHEN {asked} THEN (\n  {indented(runs)}\n) END AS latest"
-        columns = [f"j.{column}" for column in ScheduleRow._fields]
-        bare = ["NULL AS payload" if column == "j.payload" else column for column in columns]
+        known = "WHERE p.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
+        groups = select(["urgency", "state", "job", "machine"], "FROM p", known)
+        begun = f"substr(j.payload, 1, {INLINE_BYTES + 1}) AS payload"
+        columns = [begun if name == "payload" else f"j.{name}" for name in ScheduleRow._fields]
+        bare = ["NULL AS payload" if name == "payload" else f"j.{name}" for name in ScheduleRow._fields]
         due = select(
             [*columns, beside, "0 AS made_ahead"],
-            *self._known("j.wake_at <= ?1 ->> '$.now'"),
-            "ORDER BY j.wake_at",
+            f"FROM q CROSS JOIN {SCHEDULES} AS j ON j.id = q.id",
             LIMIT,
         )
         others = select(
             [*bare, "NULL AS latest", f"EXISTS (\n  {indented(_MADE_AHEAD)}\n) AS made_ahead"],
-            *self._known("j.wake_at > ?1 ->> '$.now'"),
+            f"FROM g CROSS JOIN {SCHEDULES} AS j",
+            where(
+                "j.state = g.state AND j.job = g.job AND j.machine = g.machine",
+                "j.wake_at > ?1 ->> '$.now'",
+            ),
             "ORDER BY j.wake_at DESC",
             "LIMIT ?1 ->> '$.ahead'",
         )
-        sql = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(part)}\n)" for part in (due, others))
+        both = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(part)}\n)" for part in (due, others))
+        sql = lines(common(due_sql(SCHEDULES, {**present_sql(SCHEDULES, self._waking), "g": groups})), both)
         argument = dump({"now": now, "limit": limit, "jobs": jobs, "ahead": ahead})
         given = (*ScheduleRow._fields, "latest", "made_ahead")
         return Statement("schedules.due", sql, argument, given, reads=True)
-
-    def _known(self, waking: str) -> tuple[str, str]:
-        """Return which jobs of those that are known here are looked at, by their deadlines."""
-        known = where(
-            f"j.state IN ({self._waking})",
-            waking,
-            f"j.machine = {quoted(self.spec.name)}",
-            "j.job IN (SELECT value FROM json_each(?1, '$.jobs'))",
-        )
-        return f"FROM {SCHEDULES} AS j", known
 
     def defer(self, ids: Sequence[str], wake_at: int) -> Statement:
         """Set broken rows aside until later, so that they do not stand first in every look."""
@@ -175,14 +170,21 @@ class ScheduleStatements:
         )
         return Statement("schedules.defer", sql, dump({"ids": ids, "wake_at": wake_at}))
 
-    def next_wake(self) -> Statement:
-        """Find the earliest occurrence."""
-        sql = select(
-            ["min(wake_at) AS wake_at"],
-            f"FROM {SCHEDULES}",
-            f"WHERE state IN ({self._waking}) AND wake_at IS NOT NULL",
+    def next_wake(self, *, jobs: Iterable[str]) -> Statement:
+        """Find the earliest occurrence of the jobs known here."""
+        first = lines(
+            f"SELECT min(d.wake_at) FROM {SCHEDULES} AS d",
+            "WHERE d.state = p.state AND d.job = p.job AND d.machine = p.machine AND d.wake_at IS NOT NULL",
         )
-        return Statement("schedules.next_wake", sql, None, ("wake_at",), reads=True)
+        sql = lines(
+            common(present_sql(SCHEDULES, self._waking)),
+            select(
+                [f"min((\n  {indented(first)}\n)) AS wake_at"],
+                "FROM p",
+                "WHERE p.job IN (SELECT value FROM json_each(?1))",
+            ),
+        )
+        return Statement("schedules.next_wake", sql, dump(list(jobs)), ("wake_at",), reads=True)
 
     def fire(self, events: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Statement:
         """Fire events on jobs, each fenced by its revision and, where given, its due occurrence."""
@@ -215,6 +217,11 @@ class ScheduleStatements:
         return statements
 
 
+_FIND: Final = Page(
+    ScheduleRow._fields,
+    size_sql(("schedule", "template", "payload", "error", "history")),
+    [f"f.{name}" for name in ScheduleRow._fields],
+).of(SCHEDULES, "WHERE r.id > ?1 ->> '$.after'", "r.id")
 _MOVED: Final = ("id", "state", "next_at")
 _CARRIED: Final = (
     f"FROM json_each(?1) JOIN {SCHEDULES} AS j",
@@ -235,9 +242,11 @@ _OCCURRENCES: Final = lines(
     "RETURNING id",
 )
 _OCCURRENCE_BODIES: Final = lines(
-    f"INSERT INTO {BODIES} (owner, kind, body)",
+    f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
     select(
-        [f"value ->> {INSERT_COLUMNS.index('id')}", "'payload'", "j.payload"], *_CARRIED, f"WHERE {_LARGE}"
+        [f"value ->> {INSERT_COLUMNS.index('id')}", "'payload'", bytes_sql("j.payload"), "j.payload"],
+        *_CARRIED,
+        f"WHERE {_LARGE}",
     ),
     "ON CONFLICT DO NOTHING",
 )

@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.store.edges import Ask, EdgeRow, Leftovers, known_edges, listed, missing_edges, own_machines
-from kumofire_fsm.store.rows import EDGES, SCHEMA
+from kumofire_fsm.store.rows import EDGES, SCHEMA, VERSION
 
 __all__ = [
     "VERSION",
@@ -28,9 +28,6 @@ __all__ = [
     "migrate",
     "migrations",
 ]
-
-VERSION: Final = 1
-"""The schema this code is written for: the number of the newest migration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +142,12 @@ def found_version(ask: Ask) -> int:
             f"the database has schema {version}, which serves code for schema {serves} and newer; this "
             f"code is for schema {VERSION}; upgrade it: pip install --upgrade kumofire_fsm"
         )
-    return int(version or 0)
+    if version is None or version < 1:
+        raise StoreError(
+            f"the table {SCHEMA!r} says that the database has schema {version}, of which there is none; "
+            "restore a backup"
+        )
+    return int(version)
 
 
 def applied_by_wrangler(ask: Ask) -> list[str]:

@@ -1,22 +1,30 @@
-"""Test a lifecycle by itself, without a database: what moves, what is refused, and how to get there.
+"""Tests of applications: a lifecycle by itself, and jobs on doubles of the database, the queue and the clock.
 
-Everything asks the table that the compiled SQL is derived from. Tests of applications import it, and no
-other room does. Begin with `_asserts`.
+What asks a lifecycle what moves and what is refused asks the table that the compiled SQL is derived from.
+The doubles are real: SQLite in memory, and a queue that delivers. No other room imports it. Begin with
+`_asserts`, then `_queue`.
 """
 
 from kumofire_fsm.machines.lint import lint
 from kumofire_fsm.testing._asserts import Moved, Refused, assert_refused, assert_transition
 from kumofire_fsm.testing._cases import TransitionCase, Way, transition_cases
+from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._paths import Path, paths_to
+from kumofire_fsm.testing._queue import RecordedMessage, RecordingQueue
 from kumofire_fsm.testing._rows import NOW
 from kumofire_fsm.testing._sequences import event_sequences
+from kumofire_fsm.testing._storage import MemoryStorage
 
 __all__ = [
     "NOW",
+    "MemoryStorage",
     "Moved",
     "Path",
+    "RecordedMessage",
+    "RecordingQueue",
     "Refused",
     "TransitionCase",
+    "VirtualClock",
     "Way",
     "assert_refused",
     "assert_transition",

@@ -70,6 +70,14 @@ def assert_transition(machine: type[Lifecycle], state: str, event: str, /, **row
     except TransitionError as exc:
         found = _found(spec.edges_from(state, event), {**before, **parameters})
         raise AssertionError(f"{spec.name}: {exc}{found}") from exc
+    empty = [
+        column for column, default in spec.fields.items() if default is not None and after[column] is None
+    ]
+    if empty:
+        raise AssertionError(
+            f"{spec.name}: {event!r} moves from {state!r} with {empty[0]}=None, which the database refuses: "
+            "that column is never empty"
+        )
     target = spec.state(str(after["state"]))
     if target is not None and target.wakes != (after["wake_at"] is not None):
         raise AssertionError(

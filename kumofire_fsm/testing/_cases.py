@@ -106,7 +106,8 @@ def _search(
     """Return what opens each edge, by its number, and what shuts all; the fewest changes win."""
     row, parameters = parts(spec, state, {}, {})
     before = {**row, **parameters}
-    grid = Grid([edge.guard for edge in edges], before, fixed=("state", "machine"), natural=True)
+    guards = [edge.guard for edge in edges]
+    grid = Grid(guards, before, texts=spec.texts, fixed=("state", "machine"), natural=True)
     opens: dict[int, dict[str, Scalar]] = {}
     shut: dict[str, Scalar] | None = None
     for facts in grid.rows():

@@ -96,6 +96,7 @@ def _facts(spec: MachineSpec, edges: tuple[EdgeSpec, ...]) -> dict[str, Scalar] 
     grid = Grid(
         [each.guard for each in tried],
         {**row, **parameters},
+        texts=spec.texts,
         fixed=("state", "machine"),
         reach=len(edges),
         natural=True,
@@ -111,6 +112,6 @@ def _goes(spec: MachineSpec, edges: tuple[EdgeSpec, ...], facts: dict[str, Scala
             row = spec.step(row, edge.event, **parameters)
             if row["state"] != edge.target:
                 return False
-    except (TransitionError, TypeError):
+    except TransitionError:
         return False
     return True

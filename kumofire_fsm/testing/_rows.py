@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import NoneType
 
 from kumofire_fsm.engine.binding import WORKERS
 from kumofire_fsm.errors import InvalidArgument
@@ -65,7 +64,8 @@ def parts(
     Raises:
         InvalidArgument: a name is neither, or a value cannot stand in a column.
     """
-    _check_given(spec, given)
+    for name, value in given.items():
+        _check_given(spec, name, value)
     full = {**defaults(spec), **before, **given, "state": state}
     row = {name: full[name] for name in spec.fields}
     deadline = (found := spec.state(state)) and found.deadline
@@ -75,21 +75,15 @@ def parts(
     return row, {name: full[name] for name in spec.parameters}
 
 
-def _check_given(spec: MachineSpec, given: Mapping[str, object]) -> None:
-    known = [*spec.fields, *spec.parameters]
-    for name, value in given.items():
-        if name == "state":
-            raise InvalidArgument("the state is the second argument, not a column to give")
-        if name not in known:
-            raise InvalidArgument(
-                f"{name!r} is neither a column nor a parameter of {spec.name}{did_you_mean(name, known)}; "
-                f"known are {', '.join(sorted(known))}"
-            )
-        if isinstance(value, bool) or not isinstance(value, (int, str, NoneType)):
-            raise InvalidArgument(
-                f"{name}={value!r}: a column holds an integer (instants and durations in milliseconds), a "
-                "text or None"
-            )
+def _check_given(spec: MachineSpec, name: str, value: object) -> None:
+    if name == "state":
+        raise InvalidArgument("the state is the second argument, not a column to give")
+    if name not in spec.types:
+        raise InvalidArgument(
+            f"{name!r} is neither a column nor a parameter of {spec.name}{did_you_mean(name, spec.types)}; "
+            f"known are {', '.join(sorted(spec.types))}"
+        )
+    spec.check_value(name, value)
 
 
 def told(full: Mapping[str, Scalar], names: Iterable[str]) -> str:

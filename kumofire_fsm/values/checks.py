@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeGuard
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
-from kumofire_fsm.values.jsontext import storable
-from kumofire_fsm.values.limits import KEY_LENGTH, TAG_COUNT, TAG_LENGTH
+from kumofire_fsm.values.jsontext import json_facts, storable
+from kumofire_fsm.values.limits import FACTS_BYTES, KEY_LENGTH, TAG_COUNT, TAG_LENGTH
+from kumofire_fsm.values.printable import shown
 
-__all__ = ["attempts", "check_key", "tags", "whole_number"]
+__all__ = ["attempts", "check_key", "facts", "is_whole", "tags", "whole_number"]
+
+
+def is_whole(value: object, least: int, most: int) -> TypeGuard[int]:
+    """Return whether a value is an integer of that range; a boolean is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def whole_number(value: object, what: str, most: int) -> int:
@@ -18,8 +24,8 @@ def whole_number(value: object, what: str, most: int) -> int:
     Raises:
         InvalidArgument: it is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InvalidArgument(f"{what} must be an integer from 1 to {most}; found {value!r}")
+    if not is_whole(value, 1, most):
+        raise InvalidArgument(f"{what} must be an integer from 1 to {most}; found {shown(value)}")
     return value
 
 
@@ -31,8 +37,8 @@ def attempts(value: object, default: int) -> int:
     """
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
-        raise InvalidArgument(f"max_attempts must be an integer from 1 on; found {value!r}")
+    if not is_whole(value, 1, 1_000_000):
+        raise InvalidArgument(f"max_attempts must be an integer from 1 on; found {shown(value)}")
     return value
 
 
@@ -43,7 +49,7 @@ def check_key(value: object, what: str) -> str:
         InvalidArgument: it is not a text, or it is empty, or longer than 255 characters.
     """
     if not isinstance(value, str) or not value:
-        raise InvalidArgument(f"{what} must be a text of 1 to {KEY_LENGTH} characters; found {value!r}")
+        raise InvalidArgument(f"{what} must be a text of 1 to {KEY_LENGTH} characters; found {shown(value)}")
     if len(value) > KEY_LENGTH:
         raise TooLarge(f"{what} has {len(value)} characters; the limit is {KEY_LENGTH}")
     return storable(value, what)
@@ -57,7 +63,24 @@ def tags(given: object) -> list[str]:
     """
     listed: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
     if not all(isinstance(tag, str) and tag for tag in listed):
-        raise InvalidArgument(f"tags must be a list of texts; found {given!r}")
+        raise InvalidArgument(f"tags must be a list of texts; found {shown(given)}")
     if len(listed) > TAG_COUNT or any(len(tag) > TAG_LENGTH for tag in listed):
-        raise TooLarge(f"at most {TAG_COUNT} tags of at most {TAG_LENGTH} characters; found {given!r:.200}")
+        raise TooLarge(f"at most {TAG_COUNT} tags of at most {TAG_LENGTH} characters; found {shown(given)}")
     return [storable(tag, "a tag") for tag in listed]
+
+
+def facts(**given: str | None) -> str | None:
+    """Return who says something and why as JSON for a history; None where nothing is said.
+
+    Raises:
+        InvalidArgument, TooLarge: something is not a text, or is too long.
+    """
+    said: Mapping[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if not said:
+        return None
+    if not all(isinstance(value, str) for value in said.values()):
+        raise InvalidArgument(f"by and note must be texts; found {shown(dict(said))}")
+    text = json_facts(**said)
+    if len(text) > FACTS_BYTES:
+        raise TooLarge(f"by and note have {len(text):,} bytes of JSON; the limit is {FACTS_BYTES:,}")
+    return text

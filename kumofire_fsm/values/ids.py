@@ -8,6 +8,7 @@ from typing import Final
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.ports import Entropy
 from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["check_id", "first_id_at", "is_id", "new_id", "new_token"]
 
@@ -45,7 +46,7 @@ def check_id(run_id: object) -> str:
         InvalidArgument: it has not; so a mixed-up argument is told from an unknown run.
     """
     if not isinstance(run_id, str) or not run_id:
-        raise InvalidArgument(f"an id is a text such as 0198c0de-...; found {run_id!r}")
+        raise InvalidArgument(f"an id is a text such as 0198c0de-...; found {shown(run_id)}")
     return storable(run_id, "an id")
 
 

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
 from kumofire_fsm.values.limits import JSON_DEPTH, SAFE_INTEGER, STATEMENT_BYTES
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from kumofire_fsm.values.printable import shown
 
 __all__ = [
     "argument_bytes",
+    "check_json",
     "chunks",
     "cut",
+    "cut_middle",
     "decode",
     "encode",
-    "encode_typed",
     "first_line",
     "json_facts",
+    "sized",
     "storable",
 ]
 
@@ -46,16 +46,17 @@ def encode(value: Any, what: str, limit: int) -> str:
         TooLarge: it is over the limit.
     """
     try:
-        _check(value)
+        check_json(value)
         text = _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidArgument(f"{what} is not JSON: {exc}") from exc
-    return _sized(text, what, limit)
+    return sized(text, what, limit)
 
 
 def argument_bytes(text: str) -> int:
     """Return how many bytes a JSON text has as a value inside a statement's JSON argument."""
-    return len(text.encode(errors="surrogatepass")) + text.count('"') + text.count("\\")
+    size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    return size + text.count('"') + text.count("\\")
 
 
 def chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:
@@ -72,43 +73,6 @@ def chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:
     return parts
 
 
-def encode_typed(value: Any, adapter: TypeAdapter[Any] | None, what: str, limit: int) -> str:
-    """Return a validated value as compact text, by its pydantic type.
-
-    Raises:
-        InvalidArgument: the text would not give the same value back.
-        TooLarge: it is over the limit.
-    """
-    if adapter is None or isinstance(value, _PLAIN):
-        try:
-            return encode(value, what, limit)
-        except TooLarge:
-            raise
-        except InvalidArgument as exc:
-            if adapter is None or not isinstance(exc.__cause__, TypeError):
-                raise
-    try:
-        text, same = _round_trip(value, adapter, by_alias=False)
-    except ValueError:  # pydantic's errors are ValueErrors
-        try:  # a field with an alias is validated by that
-            text, same = _round_trip(value, adapter, by_alias=True)
-        except ValueError as exc:
-            raise InvalidArgument(f"{what} is not JSON: {exc}") from exc
-    if not same:
-        raise InvalidArgument(
-            f"{what} would come back from JSON as another value: {value!r:.200} (sets, bytes and NaN do "
-            "not survive; annotate such fields, or convert them)"
-        )
-    try:
-        _check(json.loads(text))
-    except (ValueError, RecursionError) as exc:
-        raise InvalidArgument(f"{what} is not JSON: {exc}") from exc
-    return _sized(text, what, limit)
-
-
-_PLAIN: Final = (dict, list, str, int, float, type(None))
-
-
 def decode(text: str | None) -> Any:
     """Return the value of JSON text; None for none."""
     return None if text is None else json.loads(text)
@@ -121,6 +85,16 @@ def cut(text: str, limit: int) -> str:
         return raw.decode()
     mark = " ... [truncated]"
     return raw[: limit - len(mark)].decode("utf-8", "ignore") + mark
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """Return a text of at most ``limit`` bytes of UTF-8: its beginning and its end, where it is longer."""
+    raw = text.replace("\0", "\\0").encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return raw.decode()
+    mark = f"\n... [{len(raw) - limit:,} bytes are cut] ...\n"
+    half = (limit - len(mark)) // 2
+    return raw[:half].decode("utf-8", "ignore") + mark + raw[-half:].decode("utf-8", "ignore")
 
 
 def first_line(text: str, length: int) -> str:
@@ -142,17 +116,23 @@ def storable(text: object, what: str) -> str:
             functions end a text.
     """
     if not isinstance(text, str):
-        raise InvalidArgument(f"{what} must be a text; found {text!r:.200}")
+        raise InvalidArgument(f"{what} must be a text; found {shown(text)}")
     if "\0" in text:
-        raise InvalidArgument(f"{what} holds a NUL character: {text!r}")
+        raise InvalidArgument(f"{what} holds a NUL character")
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise InvalidArgument(f"{what} holds a lone surrogate: {text!r}") from exc
+        raise InvalidArgument(f"{what} holds a lone surrogate") from exc
     return text
 
 
-def _sized(text: str, what: str, limit: int) -> str:
+def sized(text: str, what: str, limit: int) -> str:
+    """Return a text of at most ``limit`` bytes of UTF-8.
+
+    Raises:
+        InvalidArgument: it holds a lone surrogate.
+        TooLarge: it is over the limit.
+    """
     if len(text) * 3 > limit or not text.isascii():
         try:
             size = len(text.encode())
@@ -163,26 +143,23 @@ def _sized(text: str, what: str, limit: int) -> str:
     return text
 
 
-def _round_trip(value: Any, adapter: TypeAdapter[Any], *, by_alias: bool) -> tuple[str, bool]:
-    """Return the text, and whether it gives the same value back."""
-    text = adapter.dump_json(value, by_alias=by_alias, round_trip=True).decode()
-    back = adapter.validate_json(text)
-    return text, adapter.dump_python(back) == adapter.dump_python(value)
+def check_json(value: Any, depth: int = 0) -> None:
+    """Refuse what JSON would change or its readers would not read, where json.dumps would not.
 
-
-def _check(value: Any, depth: int = 0) -> None:
-    """Refuse what JSON would change or its readers would not read, where json.dumps would not."""
+    Raises:
+        TypeError, ValueError: it does; the text is the end of a sentence.
+    """
     if isinstance(value, dict):
         if depth > JSON_DEPTH:
             raise ValueError(f"it is nested deeper than {JSON_DEPTH} levels")
         for key, each in value.items():
             if not isinstance(key, str):
-                raise TypeError(f"the key {key!r} would come back as a text")
-            _check(each, depth + 1)
+                raise TypeError(f"a key of type {type(key).__name__} would come back as a text")
+            check_json(each, depth + 1)
     elif isinstance(value, (list, tuple)):
         if depth > JSON_DEPTH:
             raise ValueError(f"it is nested deeper than {JSON_DEPTH} levels")
         for each in value:
-            _check(each, depth + 1)
+            check_json(each, depth + 1)
     elif isinstance(value, int) and abs(value) > SAFE_INTEGER:
-        raise ValueError(f"the integer {value} is beyond 2**53, where JSON readers round; send it as a text")
+        raise ValueError("an integer is beyond 2**53, where JSON readers round; send it as a text")

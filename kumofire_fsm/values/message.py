@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from kumofire_fsm.errors import InvalidMessage, UnsupportedMessageVersion
 from kumofire_fsm.values.ids import is_id
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["VERSION", "QueueMessage", "message_body", "read_message"]
 
@@ -43,20 +44,21 @@ def read_message(body: object) -> str:
         try:
             body = json.loads(body)
         except (ValueError, RecursionError) as exc:
-            raise InvalidMessage(f"a message must be JSON; found {body!r:.200}") from exc
+            raise InvalidMessage(f"a message must be JSON; found {shown(body)}") from exc
     if not isinstance(body, dict) or "version" not in body:
         raise InvalidMessage(
-            'a message must be {"version": 1, "kumofireJobRunId": "..."}; found ' + f"{body!r:.200}"
+            'a message must be {"version": 1, "kumofireJobRunId": "..."}; found ' + f"{shown(body)}"
         )
     version, run_id = body["version"], body.get("kumofireJobRunId")
     if isinstance(version, bool) or not isinstance(version, (int, float)) or version != VERSION:
         raise UnsupportedMessageVersion(
-            f"this code reads messages of version {VERSION}; found {version!r:.80}; deploy code that knows it"
+            f"this code reads messages of version {VERSION}; found {shown(version)}; deploy code that "
+            "knows it"
         )
     if not isinstance(run_id, str) or not run_id:
-        raise InvalidMessage(f"a message needs a kumofireJobRunId; found {body!r:.200}")
+        raise InvalidMessage(f"a message needs a kumofireJobRunId; found {shown(body)}")
     if not is_id(run_id):
         raise InvalidMessage(
-            f"a message's kumofireJobRunId must be an id of ours, a UUID; found {run_id!r:.80}"
+            f"a message's kumofireJobRunId must be an id of ours, a UUID; found {shown(run_id)}"
         )
     return run_id

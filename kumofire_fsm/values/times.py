@@ -7,12 +7,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.values.printable import shown
 
-__all__ = ["AHEAD_MS", "LAST_MS", "brief", "duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
+__all__ = [
+    "AHEAD_MS",
+    "LAST_MS",
+    "LONGEST_MS",
+    "brief",
+    "duration_ms",
+    "instant",
+    "instant_ms",
+    "moment",
+    "seconds_ms",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_LONGEST_MS: Final = 1_000 * 365 * 86_400_000  # so that a time from now stays below LAST_MS
+LONGEST_MS: Final = 1_000 * 365 * 86_400_000  # so that a time from now stays below LAST_MS
 LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, beyond which datetime ends
 AHEAD_MS: Final = 300_000
 """By more than this the clocks of machines do not differ: what was written later than so long after now was
@@ -26,14 +37,14 @@ def instant_ms(value: object, what: str) -> int:
         InvalidArgument: it is not a datetime, or it is naive, or before 1970.
     """
     if not isinstance(value, datetime):
-        raise InvalidArgument(f"{what} must be an aware datetime; found {value!r}")
+        raise InvalidArgument(f"{what} must be an aware datetime; found {shown(value)}")
     if value.utcoffset() is None:
         raise InvalidArgument(
-            f"{what} is naive ({value!r}): say which zone, such as datetime.now(timezone.utc)"
+            f"{what} is naive ({shown(value)}): say which zone, such as datetime.now(timezone.utc)"
         )
     milliseconds = (value - _EPOCH) // _MILLISECOND
     if not 0 <= milliseconds <= LAST_MS:
-        raise InvalidArgument(f"{what} lies before 1970 or after the year 9999 in UTC: {value!r}")
+        raise InvalidArgument(f"{what} lies before 1970 or after the year 9999 in UTC: {shown(value)}")
     return milliseconds
 
 
@@ -58,11 +69,11 @@ def duration_ms(value: object, what: str, *, least: int = 0) -> int:
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         milliseconds = seconds_ms(value, what)
     else:
-        raise InvalidArgument(f"{what} must be a timedelta or seconds; found {value!r}")
+        raise InvalidArgument(f"{what} must be a timedelta or seconds; found {shown(value)}")
     if milliseconds < least:
-        raise InvalidArgument(f"{what} must be at least {least} ms; found {value!r}")
-    if milliseconds > _LONGEST_MS:
-        raise InvalidArgument(f"{what} is longer than 1,000 years: {value!r}")
+        raise InvalidArgument(f"{what} must be at least {least} ms; found {shown(value)}")
+    if milliseconds > LONGEST_MS:
+        raise InvalidArgument(f"{what} is longer than 1,000 years: {shown(value)}")
     return milliseconds
 
 
@@ -75,7 +86,7 @@ def seconds_ms(value: float, what: str) -> int:
     try:
         return math.floor(value * 1000)
     except (OverflowError, ValueError) as exc:
-        raise InvalidArgument(f"{what} must be finite; found {value!r}") from exc
+        raise InvalidArgument(f"{what} must be finite; found {shown(value)}") from exc
 
 
 def brief(duration: timedelta) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import sweep
+from kumofire_fsm.engine.unknown import look_is_due, warn_of_unknown
+from kumofire_fsm.errors import StoreError
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
 from kumofire_fsm.work.budget import Budget
@@ -44,4 +46,14 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
         )
         if report.complete or refused or not budget.affords(ROUND_STATEMENTS):
             break
+    if look_is_due(binding) and budget.affords(1):
+        await _look(binding)
     return report
+
+
+async def _look(binding: Binding) -> None:
+    """Warn of work that nobody here knows; that this fails undoes nothing."""
+    try:
+        await warn_of_unknown(binding)
+    except StoreError as exc:
+        log.warning("work that is not known here could not be looked for: %s", exc)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import log
+from kumofire_fsm.engine.binding import HANDLED, log
 from kumofire_fsm.engine.moves import fire_one
 from kumofire_fsm.errors import (
     Conflict,
@@ -26,13 +26,13 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
-from kumofire_fsm.signals import Cancel, Fail, Fire, Snooze
-from kumofire_fsm.store.rows import Move
-from kumofire_fsm.values.jsontext import cut, encode
-from kumofire_fsm.values.limits import ERROR_BYTES, PROGRESS_BYTES
-from kumofire_fsm.work._error_text import text_of
+from kumofire_fsm.store.rows import LEFT_OUT, Move
+from kumofire_fsm.values.error_text import logged
+from kumofire_fsm.values.jsontext import encode
+from kumofire_fsm.values.limits import PROGRESS_BYTES
 from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.ending import Claim, Ending
+from kumofire_fsm.work.payloads import Payloads
 
 __all__ = ["Attempt"]
 
@@ -45,11 +45,15 @@ class Attempt(Claim):
     """One call of a handler for one claimed run.
 
     Attributes:
+        payloads: gives its payload.
+        worker_ends: tells whether its worker cancels what is under way, or is being cancelled itself.
         stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
         task: the task that runs the handler, once it has begun.
         set_ms: how far the clock was ahead of the one that nobody sets when the run was claimed.
     """
 
+    payloads: Payloads = field(kw_only=True)
+    worker_ends: Callable[[], bool] = field(kw_only=True)
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
     context: RunContext = field(init=False)
@@ -58,6 +62,7 @@ class Attempt(Claim):
 
     def __post_init__(self) -> None:
         what: dict[str, Any] = {
+            "name": self.definition.name,
             "env": self.binding.env,
             "jobs": self.binding.jobs,
             "clock": self.binding.clock.now,
@@ -72,55 +77,67 @@ class Attempt(Claim):
         """Call the handler within its lease and its timeout; return how it ended, None if the run is lost.
 
         Args:
-            suspended: called when the handler first waits for something.
+            suspended: called when it has to wait: for its payload, or for what the handler waits for first.
             executor: where plain functions run; None to call them in the event loop.
         """
-        timeout_ms, loop = self.definition.timeout_ms, asyncio.get_running_loop()
-        if self._steady_ms() + timeout_ms > self.run.timeout_at - self.set_ms:
+        if self._is_late():
             return self.released()  # it has waited too long for its turn
+        timeout, loop = self.definition.timeout_ms / 1000, asyncio.get_running_loop()
         timers: list[asyncio.TimerHandle] = []
 
         def begin_to_wait() -> None:
-            timers.append(loop.call_later(timeout_ms / 1000, self.stop, "timeout"))
+            timers.append(loop.call_later(timeout, self.stop, "timeout"))
             suspended()
 
-        self.task = asyncio.current_task()
+        self.task = task = asyncio.current_task()
         try:
-            ending = await self._ended(begin_to_wait, executor)
-        except KumofireError:
-            log.exception("run %s: the attempt broke; its lease will run out", self.run.id)
+            body = self.run.body
+            unread = body == LEFT_OUT
+            if unread:
+                body = await _drive(self.payloads.of(self.run), suspended)
+            late = unread and self._is_late()
+            ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
+        except asyncio.CancelledError as exc:
+            ending = self._stopped(exc)
+        except KumofireError as exc:
+            why = logged(exc, ours=True)
+            log.error("run %s: the attempt broke; its lease will run out: %s", self.run.id, why)
             ending = None
         finally:
             self.task = None
             for timer in timers:
                 timer.cancel()
-        await self._calm()
+        if task is not None and task.cancelling():
+            await _calm(task)
         return ending
 
-    async def _ended(self, suspended: Callable[[], None], executor: Executor | None) -> Ending | None:
+    def _is_late(self) -> bool:
+        """Return whether its lease does not cover its timeout any more."""
+        return self._steady_ms() + self.definition.timeout_ms > self.run.timeout_at - self.set_ms
+
+    async def _ended(
+        self, body: str | None, suspended: Callable[[], None], executor: Executor | None
+    ) -> Ending | None:
         try:
-            payload = self.definition.decode_payload(self.run.body)
+            payload = self.definition.decode_payload(body)
         except BaseException as exc:
             if self.ends_worker(exc):
                 raise
             return self.failed(exc)  # a later deploy may mend it, so it is retried
+        handled = HANDLED.set(self.run.id)
         try:
             value = await _drive(self._call(payload, executor), suspended)
+            effects = self.context.close()
         except asyncio.CancelledError as exc:
             return self._stopped(exc)
-        except Snooze as signal:
-            return self.snoozed(signal)
-        except Fire as signal:
-            return self.fired(signal)
-        except Cancel as signal:
-            return self.ending("stop", value=cut(text_of(signal), ERROR_BYTES) or None)
-        except Fail as signal:
-            return self.final(signal)
         except BaseException as exc:
             if self.ends_worker(exc):
                 raise
-            return self.failed(exc)
-        return self.succeeded(value, self.context.close())
+            return self.raised(exc)
+        finally:
+            with contextlib.suppress(ValueError):  # what is left behind may be closed in another context
+                HANDLED.reset(handled)
+        return self.succeeded(value, effects)
 
     def stop(self, reason: str) -> None:
         """End the call; a plain function in a thread goes on, but its ending no longer counts."""
@@ -142,6 +159,8 @@ class Attempt(Claim):
                 state=self.run.state,
             ) from exc
         self.seen(moved.state)
+        if value is not None:
+            self.context.progressed(value)
 
     def renewal(self, lease_ms: int, value: str | None = None) -> Move:
         """Return the heartbeat that renews the lease; it tells when the attempt ends if the clock was set."""
@@ -174,21 +193,16 @@ class Attempt(Claim):
             return await definition.handler(*arguments)
         if executor is None:
             value = definition.handler(*arguments)
-            if inspect.isawaitable(value):
-                return await value
-            if isinstance(self.context, PlainContext):
-                self.context.check_awaited()
-            return value
-        loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
-        value = await loop.run_in_executor(
-            executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
-        )
+        else:
+            loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
+            value = await loop.run_in_executor(
+                executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
+            )
         return await value if inspect.isawaitable(value) else value
 
     def _stopped(self, exc: asyncio.CancelledError) -> Ending | None:
-        task = asyncio.current_task()
         if self.stop_reason is None:
-            if task is not None and task.cancelling():
+            if self.worker_ends():
                 raise exc  # the whole worker is being cancelled, and not this call
             return self.failed(RuntimeError("the handler cancelled itself"))
         if self.stop_reason == "timeout":
@@ -196,19 +210,17 @@ class Attempt(Claim):
             return self.failed(TimeoutError(f"the handler took longer than its timeout of {seconds:g} s"))
         return self.released() if self.stop_reason == "shutdown" else None
 
-    async def _calm(self) -> None:
-        """Take back every request to cancel this task: ours, and what the handler asked for and swallowed.
 
-        The task goes on with other runs, whose handlers would be taken for cancelled. Some errors that a
-        `asyncio.TaskGroup` handles leave a request behind as well, up to Python 3.12.
-        """
-        task = asyncio.current_task()
-        if task is None or not task.cancelling():
-            return
-        while task.cancelling():
-            task.uncancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0)  # before Python 3.13 a request that was not delivered yet still comes
+async def _calm(task: asyncio.Task[Any]) -> None:
+    """Take back every request to cancel this task: ours, and what the handler asked for and swallowed.
+
+    The task goes on with other runs, whose handlers would be taken for cancelled. Some errors that a
+    `asyncio.TaskGroup` handles leave a request behind as well, up to Python 3.12.
+    """
+    while task.cancelling():
+        task.uncancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # before Python 3.13 a request that was not delivered yet still comes
 
 
 def _without_stop_iteration(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

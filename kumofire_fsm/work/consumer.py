@@ -7,7 +7,7 @@ A message is never acknowledged away while its run may still need it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -15,12 +15,20 @@ from kumofire_fsm.engine.due import claim_hinted
 from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.errors import InvalidArgument, InvalidMessage, StoreError
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.store.rows import RunRow
+from kumofire_fsm.store.rows import ClaimedRun, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.message import read_message
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.batch import Batch, SettleMode
 from kumofire_fsm.work.budget import Budget
-from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, conclude, without_claim
+from kumofire_fsm.work.disposition import (
+    STORE_ERROR_S,
+    Disposition,
+    conclude,
+    counted,
+    full,
+    without_claim,
+)
 from kumofire_fsm.work.renewal import one_hint_each, renewed
 
 __all__ = ["check_options", "consume", "consume_batch"]
@@ -53,8 +61,8 @@ async def consume_batch(
     """
     check_options(concurrency, settle)
     listed = getattr(batch, "messages", batch)
-    if not isinstance(listed, Iterable):
-        raise InvalidArgument(f"a batch has messages, or is a list of them; found {batch!r:.200}")
+    if isinstance(listed, (str, bytes, bytearray, Mapping)) or not isinstance(listed, Iterable):
+        raise InvalidArgument(f"a batch has messages, or is a list of them; found {shown(batch)}")
     messages = list(listed)
     first = [_read(message) for message in messages]
     ids = list(dict.fromkeys(each.run_id for each in first if each.run_id is not None))
@@ -65,7 +73,7 @@ async def consume_batch(
     except StoreError as exc:
         log.error("the database failed a claim (%s); the messages are delivered again", exc)
     final = [work.dispositions.get(each.run_id, each) if each.run_id else each for each in first]
-    final = await renewed(binding, messages, one_hint_each(final))
+    final = await renewed(binding, messages, one_hint_each(counted(final, binding.now())))
     for message, disposition in zip(messages, final, strict=True):
         conclude(message, disposition)
     return final
@@ -74,9 +82,16 @@ async def consume_batch(
 async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     claimed = await claim_hinted(binding, ids, alone=len(ids) == 1)
     await batch.work(claimed)
-    started = {run.id for run in claimed.runs}
-    rest = [run_id for run_id in ids if run_id not in started]
+    rest = _without(ids, claimed.runs)
     rows = await read_runs(binding, rest) if rest else {}
+    waiting = {each: limit for each in rest if (limit := _waits_for(binding, rows.get(each)))}
+    while claimed.runs and waiting and batch.affords_more(1):
+        # Runs of their jobs have ended here, and made room for others.
+        claimed = await claim_hinted(binding, list(waiting), alone=len(waiting) == 1)
+        await batch.work(claimed)
+        waiting = {each: waiting[each] for each in _without(waiting, claimed.runs)}
+    for place, (run_id, limit) in enumerate(waiting.items()):
+        batch.dispositions[run_id] = full(binding, rows[run_id], place // limit)
     for run_id in rest:
         row = rows.get(run_id)
         if row is not None and row.starts_alone and _is_startable(binding, row):
@@ -90,6 +105,20 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
             await batch.work(await claim_hinted(binding, [run_id], alone=True))
         if run_id not in batch.dispositions:
             batch.dispositions[run_id] = without_claim(binding, run_id, row)
+
+
+def _without(ids: Iterable[str], claimed: Sequence[ClaimedRun]) -> list[str]:
+    started = {run.id for run in claimed}
+    return [run_id for run_id in ids if run_id not in started]
+
+
+def _waits_for(binding: Binding, row: RunRow | None) -> int | None:
+    """Return the limit of a run's job, if nothing else keeps the run from its start."""
+    if row is None or row.starts_alone or not _is_startable(binding, row):
+        return None
+    if row.expires_at is not None and row.expires_at <= binding.now():
+        return None
+    return binding.registry.get(row.job).limit if row.slots is None else row.slots
 
 
 def _is_startable(binding: Binding, row: RunRow) -> bool:
@@ -110,7 +139,7 @@ def check_options(concurrency: int, settle: SettleMode) -> None:
     """
     whole_number(concurrency, "concurrency", MOST_AT_ONCE)
     if settle not in ("grouped", "each"):
-        raise InvalidArgument(f'settle must be "grouped" or "each"; found {settle!r}')
+        raise InvalidArgument(f'settle must be "grouped" or "each"; found {shown(settle)}')
     if concurrency > 1 and sys.platform == "emscripten" and sys.version_info < (3, 14):
         raise InvalidArgument(
             "concurrency in a Worker needs CPython 3.14, where tasks of one event are safe; set "

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.unknown import unknown_why
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import Moved, RunRow
 from kumofire_fsm.values.limits import QUEUE_DELAY_S
 
-__all__ = ["STORE_ERROR_S", "Disposition", "after_settle", "conclude", "without_claim"]
+__all__ = ["STORE_ERROR_S", "Disposition", "after_settle", "conclude", "counted", "full", "without_claim"]
 
-UNKNOWN_JOB_S: Final = 60
-"""After how many seconds a message for a job that is not known here is delivered again."""
+UNKNOWN_S: Final = 60
+"""After how many seconds a message for a run is delivered again that is not known here."""
+FULL_S: Final = 10
+"""After how many seconds a message is delivered again whose job has as many runs under way as it may."""
+FULL_MAX_S: Final = 60
+LEAST_MS: Final = 1000
 STORE_ERROR_S: Final = 10
 """After how many seconds a message is delivered again that met a failing database."""
 
@@ -27,6 +33,7 @@ class Disposition:
         ack: whether it is acknowledged; else it is retried after ``delay_s`` seconds.
         reason: why, for logs.
         goes_on: whether it stays the hint of its run, as long as the queue delivers it.
+        due_at: when it is to come again, in milliseconds, where that depends on its run.
     """
 
     run_id: str | None
@@ -34,6 +41,15 @@ class Disposition:
     delay_s: int = 0
     reason: str = ""
     goes_on: bool = field(default=False, compare=False)
+    due_at: int | None = field(default=None, compare=False)
+
+
+def counted(dispositions: Iterable[Disposition], now: int) -> list[Disposition]:
+    """Count each delay from now on: a queue counts from the end of a batch, however long that took."""
+    return [
+        each if each.due_at is None else replace(each, delay_s=_seconds(each.due_at - now))
+        for each in dispositions
+    ]
 
 
 def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposition:
@@ -46,7 +62,7 @@ def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposit
     wait = moved.run_at - binding.now()
     if wait > binding.timing.horizon_ms or not _hinted(moved):
         return Disposition(run_id, ack=True, reason=f"{moved.state}; the dispatcher sends it again")
-    return Disposition(run_id, ack=False, delay_s=_seconds(wait), reason=moved.state, goes_on=True)
+    return Disposition(run_id, ack=False, reason=moved.state, goes_on=True, due_at=moved.run_at)
 
 
 def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposition:
@@ -55,24 +71,55 @@ def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposit
         log.warning("a message names run %s, which does not exist", run_id)
         return Disposition(run_id, ack=True, reason="no such run")
     spec, now = binding.runs.specs.get(row.machine), binding.now()
-    if spec is None or binding.definition(row.job) is None:
-        log.warning("run %s is of job %r, which is not known here", run_id, row.job)
-        return Disposition(run_id, ack=False, delay_s=UNKNOWN_JOB_S, reason="unknown job")
+    why = unknown_why(binding, row.job, row.machine, row.state)
+    if spec is None or why is not None:
+        told = run_id, row.job, row.machine, row.state, why
+        if told[1:] not in binding.registry.told:
+            binding.registry.told.add(told[1:])
+            log.warning("run %s of job %r (machine %r, state %r): this %s is not known here", *told)
+        return Disposition(run_id, ack=False, delay_s=UNKNOWN_S, reason=f"unknown {why}")
     if spec.has_role(row.state, Role.SETTLED):
         return Disposition(run_id, ack=True, reason=f"{row.state} already")
     if spec.has_role(row.state, Role.WAITING):
         return Disposition(run_id, ack=True, reason=f"{row.state}; nothing to start")
-    leased = spec.has_role(row.state, Role.LEASED)
-    if not leased and row.expires_at is not None and row.expires_at <= now:
-        return Disposition(run_id, ack=True, reason="expired; the dispatcher cancels it")
-    if row.wake_at is not None and leased:
-        if row.wake_at <= now:
+    if spec.has_role(row.state, Role.LEASED):
+        left = (row.wake_at or now) - now
+        if left <= 0:
             return Disposition(run_id, ack=True, reason="its lease ran out; the dispatcher sends another")
-        why = "another attempt holds its lease"
-        return Disposition(run_id, ack=False, delay_s=_seconds(row.wake_at - now), reason=why)
+        reason = "another attempt holds its lease"
+        return Disposition(run_id, ack=False, reason=reason, due_at=row.wake_at)
+    return _of_claimable(row, now)
+
+
+def _of_claimable(row: RunRow, now: int) -> Disposition:
+    """Return the disposition on a message whose run waits for its start."""
+    run_id = row.id
+    if row.expires_at is not None and row.expires_at <= now:
+        return Disposition(run_id, ack=True, reason="expired; the dispatcher cancels it")
+    if row.slots == 0:
+        return Disposition(run_id, ack=True, reason="its job is paused; the dispatcher sends another")
     if row.wake_at is not None and now < row.wake_at and not _hinted(row):
         return Disposition(run_id, ack=True, reason="not due; the dispatcher sends another in time")
-    return Disposition(run_id, ack=False, delay_s=_seconds(row.run_at - now), reason="not due", goes_on=True)
+    return Disposition(run_id, ack=False, reason="not due", goes_on=True, due_at=row.run_at)
+
+
+def full(binding: Binding, row: RunRow, place: int) -> Disposition:
+    """Return the disposition on a message whose run waits for others of its job to end.
+
+    It comes back until the row's deadline says that it is lost; then a dispatcher sends another. So messages
+    do not multiply.
+
+    Args:
+        binding: the application.
+        row: the run.
+        place: how many times the job's limit wait before it in this batch: they come back in turn.
+    """
+    left = (row.wake_at or 0) - binding.now()
+    if left < LEAST_MS:
+        reason = "its job's limit is reached; the dispatcher sends another"
+        return Disposition(row.id, ack=True, reason=reason)
+    delay_s = min(FULL_S * (1 + place), FULL_MAX_S, left // LEAST_MS)
+    return Disposition(row.id, ack=False, delay_s=delay_s, reason="its job's limit is reached", goes_on=True)
 
 
 def _hinted(run: Moved | RunRow) -> bool:

@@ -17,18 +17,22 @@ from kumofire_fsm.errors import InvalidArgument, KumofireError, TooLarge
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
-from kumofire_fsm.signals import Fire, Retry, Snooze
+from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
 from kumofire_fsm.store.rows import ClaimedRun, Move
-from kumofire_fsm.values.jsontext import argument_bytes, cut, first_line, json_facts
-from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.values.error_text import error_text, text_of
+from kumofire_fsm.values.jsontext import argument_bytes, cut, cut_middle, first_line, json_facts
+from kumofire_fsm.values.limits import ERROR_BYTES, INLINE_BYTES
+from kumofire_fsm.values.printable import printable
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
-from kumofire_fsm.work._error_text import error_text
+from kumofire_fsm.work._decisive import decisive
 from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
 
 __all__ = ["Claim", "Ending"]
 
 _OVERHEAD: Final = 400
 """About how many bytes a move adds beside what it carries."""
+_STAYS: Final = tuple(name for name in ClaimedRun._fields if name not in ("wake_at", "progress", "body"))
+"""Columns that stay as they were claimed while the attempt goes on: no heartbeat changes them."""
 _NOTE_LENGTH = 80
 _NOTE_BYTES = 160
 """In ASCII JSON at most six times that, and so within `kumofire_fsm.values.limits.FACTS_BYTES`."""
@@ -52,7 +56,8 @@ class Ending(NamedTuple):
     @property
     def size(self) -> int:
         """About how many bytes it adds to the argument of a statement, at most of two."""
-        return _OVERHEAD + argument_bytes(self.move.value or "") + argument_bytes(self.body or "")
+        text = self.body or self.move.value
+        return _OVERHEAD + argument_bytes(text) if text else _OVERHEAD
 
 
 @dataclass(slots=True, eq=False)
@@ -75,8 +80,9 @@ class Claim:
     def move(self, event: str, **what: Any) -> Move:
         """Return an event to fire on the run, fenced by this attempt's claim."""
         run = self.run
-        what |= {"starts": run.starts, "claim": run.claim, "hint_ms": self.hint_ms}
-        return self.binding.move(run.id, event, **what)
+        return self.binding.move(
+            run.id, event, starts=run.starts, claim=run.claim, hint_ms=self.hint_ms, **what
+        )
 
     def succeeded(self, value: Any, effects: Sequence[Statement]) -> Ending:
         """Store what the handler returned, together with the SQL that it registered."""
@@ -92,7 +98,18 @@ class Claim:
             return self.final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
         large = text is not None and len(text) > INLINE_BYTES
         move = self.move("succeed", value="" if large else text)
-        return Ending(move, text if large else None, effects, self.failed)
+        return Ending(move, text if large else None, effects, self.failed if effects else None)
+
+    def raised(self, exc: BaseException) -> Ending:
+        """Do what a handler's exception or signal says; of a group, what counts first in it."""
+        signal = decisive(exc)[0]
+        if isinstance(signal, Fail):
+            return self.final(exc)
+        if isinstance(signal, Cancel):
+            return self.ending("stop", value=cut_middle(text_of(signal), ERROR_BYTES) or None)
+        if isinstance(signal, Fire):
+            return self.fired(signal)
+        return self.snoozed(signal) if isinstance(signal, Snooze) else self.failed(exc)
 
     def released(self) -> Ending:
         """Give the run back, with its attempt."""
@@ -138,7 +155,7 @@ class Claim:
         except BaseException as broken:
             if self.ends_worker(broken):
                 raise
-            log.exception("the retry policy of job %r failed", self.run.job)
+            log.error("the retry policy of job %r failed", self.run.job)  # what it raised is told below
             return self.final(broken)
         if wait is None:
             return self.final(exc)
@@ -160,12 +177,22 @@ class Claim:
     def _settles(self, event: str, **given: Any) -> bool | None:
         """Return whether the event will settle the run; None if its claim and ``given`` do not tell."""
         machine = self.binding.runs.specs[self.run.machine]
-        targets = machine.targets({**self.run._asdict(), **given}, event)
+        known = {name: getattr(self.run, name) for name in _STAYS}
+        targets = machine.targets({**known, **given}, event)
         ends = {machine.has_role(state, Role.SETTLED) for state in targets}
         return ends.pop() if len(ends) == 1 else None
 
     def _wait_ms(self, exc: BaseException) -> int | None:
-        """Return for how long to wait after a failure; None when the policy says never."""
+        """Return how long to wait after a failure, of several at once the longest; None for never."""
+        longest = 0
+        for each in decisive(exc):
+            wait = self._wait_after(each)
+            if wait is None:
+                return None
+            longest = max(longest, wait)
+        return longest
+
+    def _wait_after(self, exc: BaseException) -> int | None:
         asked = self._asked(exc)
         if asked is not None:
             return asked
@@ -186,7 +213,8 @@ class Claim:
         return self._told_final(self.ending("fail", error=exc))
 
     def _told_final(self, ending: Ending) -> Ending:
-        log.error("run %s of job %r failed for good: %s", self.run.id, self.run.job, ending.move.value)
+        why = printable(ending.move.value or "")
+        log.error("run %s of job %r failed for good: %s", self.run.id, self.run.job, why)
         return ending
 
     def ending(
@@ -195,7 +223,7 @@ class Claim:
         *,
         value: str | None = None,
         error: BaseException | None = None,
-        next_at: int | None = None,
+        next_at: int = 0,
     ) -> Ending:
         """Return the ending that fires an event, with an error as its value if there is one."""
         facts = None

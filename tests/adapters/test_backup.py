@@ -112,7 +112,7 @@ def test_the_command_on_no_database_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("in_use", [False, True], ids=["closed", "in use"])
 def test_commands_that_read_need_no_right_to_write(folder: Path, in_use: bool) -> None:
-    path = folder / "jobs.db"
+    path = readable_by_all(folder)
     with make_app().open_sync(path) as jobs:
         run = jobs.create("job").kumofire_job_run_id
         if in_use:
@@ -121,6 +121,13 @@ def test_commands_that_read_need_no_right_to_write(folder: Path, in_use: bool) -
         shown = read_as_another(folder, run)
     assert (shown.code, shown.err) == (0, "")
     assert run in shown.out
+
+
+def readable_by_all(folder: Path) -> Path:
+    path = folder / "jobs.db"
+    path.touch()
+    path.chmod(0o644)
+    return path
 
 
 def read_as_another(folder: Path, run: str) -> Any:
@@ -133,7 +140,7 @@ def read_as_another(folder: Path, run: str) -> Any:
 
 
 def test_who_may_not_read_beside_a_user_is_told_what_to_do(folder: Path) -> None:
-    path = folder / "jobs.db"
+    path = readable_by_all(folder)
     with make_app().open_sync(path) as jobs:
         run = jobs.create("job").kumofire_job_run_id
         for name in ("jobs.db-shm", "jobs.db-wal"):

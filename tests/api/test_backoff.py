@@ -39,9 +39,11 @@ def test_first_factor_and_cap(policy: Backoff, expected: list[int]) -> None:
     assert waits(policy, 3) == expected
 
 
-@pytest.mark.parametrize("attempt", [100, 1_024, 2_000, 1_000_000])
-def test_a_huge_attempt_waits_for_the_cap(attempt: int) -> None:
-    assert Backoff(jitter=False).delay_ms(attempt, ValueError(), SeededEntropy()) == 3_600_000
+@pytest.mark.parametrize("attempt", [100, 1_024, 2_000, 1_000_000, 2**62])
+@pytest.mark.parametrize("factor", [2.0, 2, 10**400])
+def test_a_huge_attempt_waits_for_the_cap(attempt: int, factor: float) -> None:
+    """A power of integers would not end for what may stand in a row."""
+    assert Backoff(factor=factor, jitter=False).delay_ms(attempt, ValueError(), SeededEntropy()) == 3_600_000
 
 
 def test_jitter_is_the_seeds_part_of_the_full_wait() -> None:
@@ -82,7 +84,14 @@ def test_a_function_decides_in_seconds_or_timedeltas() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"first": -SECOND}, {"factor": 0.5}, {"first": SECOND * 2, "cap": SECOND}, {"factor": float("nan")}],
+    [
+        {"first": -SECOND},
+        {"factor": 0.5},
+        {"first": SECOND * 2, "cap": SECOND},
+        {"factor": float("nan")},
+        {"on": {KeyError: timedelta.max}},
+        {"on": {KeyError: -SECOND}},
+    ],
 )
 def test_a_backoff_that_makes_no_sense_is_refused(options: dict) -> None:
     with pytest.raises(DefinitionError):

@@ -112,6 +112,28 @@ async def test_a_result_that_cannot_be_stored_takes_the_statements_with_it(kit: 
         assert (await w.state(run_id), await notes(w)) == ("failed", [])
 
 
+@pytest.mark.parametrize("result", ["small", "r" * 5000], ids=["small", "large"])
+@pytest.mark.parametrize("number", [6, 7])
+async def test_as_many_statements_as_an_invocation_has_left_are_committed_and_no_more(
+    kit: Kit, number: int, result: str
+) -> None:
+    """Beside them go the claim, the move, its check, and a large result: ten in all."""
+
+    @kit.job("notes", max_attempts=1)
+    async def many(ctx: Any) -> str:
+        ctx.commit([(INSERT, (n, "x")) for n in range(number)])
+        return result
+
+    async with kit.bound(max_statements=10) as w:
+        await with_notes(w)
+        run_id = await w.create("notes")
+        w.storage.clear()
+        assert await w.deliver(run_id) == ["ack"]
+        assert len(w.storage.names) <= 10
+        fits = number == 6
+        assert (await w.state(run_id), len(await notes(w))) == (("succeeded", 6) if fits else ("failed", 0))
+
+
 async def test_a_constraint_they_violate_is_the_handlers_failure(kit: Kit) -> None:
     calls = register(kit, max_attempts=2)
     async with kit.bound() as w:

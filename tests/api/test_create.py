@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from fakes import START
 from harness import Bound, Kit, echo, nothing
 
 from kumofire_fsm import Created, InvalidArgument, NewRun, RunStatus
+from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.models import HistoryEntry
 
 
@@ -41,6 +43,7 @@ async def test_a_fresh_run_shows_everything_about_itself(kit: Kit) -> None:
             schedule_id=None,
             dedupe_key="k",
             last_error=None,
+            error_type=None,
             result=None,
             progress=None,
             tags=("x", "y"),
@@ -105,6 +108,18 @@ async def test_many_runs_are_created_in_order_with_one_send(kit: Kit) -> None:
         assert await w.jobs.create_many([]) == []
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_all_who_create_at_once_hear_that_the_database_failed(kit: Kit, when: str) -> None:
+    register(kit)
+    async with kit.bound() as w:
+        w.storage.fail_once("runs.insert", when)
+        creates = [w.jobs.create(name, n) for n, name in enumerate("abab")]
+        answers = await asyncio.gather(*creates, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [TransientStoreError] * 4
+        assert (await w.sizes())["kumofire_runs"] == (0 if when == "before" else 4)
+        assert w.queue.sent == []
+
+
 async def populate(w: Bound) -> list[str]:
     """Create 23 runs, one a second: every third of job b, every fourth tagged; some settled."""
     ids = []
@@ -155,7 +170,9 @@ async def test_runs_are_listed_newest_first_by_every_filter(
 
 
 @pytest.mark.parametrize("limit", [1, 5, 22, 23, 24])
-@pytest.mark.parametrize("filters", [{}, {"name": "a"}, {"state": "queued"}])
+@pytest.mark.parametrize(
+    "filters", [{}, {"name": "a"}, {"state": "queued"}, {"created_before": START + timedelta(seconds=9)}]
+)
 async def test_a_walk_by_cursor_sees_every_run_once(kit: Kit, limit: int, filters: dict[str, Any]) -> None:
     register(kit)
     async with kit.bound() as w:
@@ -163,13 +180,12 @@ async def test_a_walk_by_cursor_sees_every_run_once(kit: Kit, limit: int, filter
         expected = await listed(w, **filters)
         seen: list[str] = []
         cursor, pages = None, 0
-        while True:
+        while cursor is not None or pages == 0:
             page = await w.jobs.list_runs(cursor=cursor, limit=limit, **filters)
             seen += [run.kumofire_job_run_id for run in page.runs]
             assert len(page.runs) <= limit
+            assert len(seen) <= len(expected), "it goes in circles"
             cursor, pages = page.cursor, pages + 1
-            if cursor is None:
-                break
         assert seen == expected
         assert pages == -(-len(expected) // limit)
 

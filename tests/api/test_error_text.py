@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from harness import Kit
 
 from kumofire_fsm import Cancel, Fail, Retry, RunStatus
 
-LIMIT = 16 * 1024
+LIMIT = 8 * 1024
 
 
 async def failed_with(kit: Kit, error: BaseException, max_attempts: int = 1) -> RunStatus:
@@ -26,19 +27,25 @@ async def failed_with(kit: Kit, error: BaseException, max_attempts: int = 1) -> 
 
 async def test_the_trace_names_the_handlers_line_and_no_line_of_the_package(kit: Kit) -> None:
     status = await failed_with(kit, ValueError("deep"))
-    first, *trace = status.last_error.splitlines()
-    assert first == "ValueError: deep"
-    assert "test_error_text.py" in trace[0]
-    assert trace[1].strip() == "raise error"
+    first, begins, place, line, *rest = status.last_error.splitlines()
+    assert (first, begins) == ("ValueError: deep", "Traceback (most recent call last):")
+    assert "test_error_text.py" in place
+    assert line.strip() == "raise error"
+    assert rest[-1] == "ValueError: deep"
     assert "kumofire_fsm/" not in status.last_error
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "🦶"])
 @pytest.mark.parametrize("kind", [ValueError, Fail, Retry, Cancel])
-async def test_a_long_text_is_cut_to_16_kb_with_a_mark(kit: Kit, letter: str, kind: type[Exception]) -> None:
-    status = await failed_with(kit, kind(letter * 40_000))
-    assert LIMIT - 4 <= len(status.last_error.encode()) <= LIMIT
-    assert status.last_error.endswith(f"{letter} ... [truncated]")
+async def test_a_long_text_is_cut_in_its_middle_to_8_kb_with_a_mark(
+    kit: Kit, letter: str, kind: type[Exception]
+) -> None:
+    status = await failed_with(kit, kind(f"first {letter * 40_000} last"))
+    assert LIMIT - 8 <= len(status.last_error.encode()) <= LIMIT
+    beginning, mark, end = re.split(r"\n\.\.\. \[([\d,]+) bytes are cut\] \.\.\.\n", status.last_error)
+    assert beginning.startswith("first" if kind is Cancel else f"{kind.__name__}: first")
+    assert end.endswith(f"{letter} last")
+    assert int(mark.replace(",", "")) > 30_000
 
 
 @pytest.mark.parametrize("kind", [ValueError, Fail, Retry, Cancel])
@@ -52,7 +59,8 @@ async def test_a_text_with_lone_surrogates_is_stored_with_marks_in_their_place(
 
 async def test_a_text_with_a_nul_character_is_not_cut_there(kit: Kit) -> None:
     status = await failed_with(kit, ValueError("before \0 after"))
-    assert status.last_error.splitlines()[0].endswith(" after")
+    first, *_, last = status.last_error.splitlines()
+    assert (first, last) == (r"ValueError: before \u0000 after", r"ValueError: before \0 after")
 
 
 class Unprintable(Exception):
@@ -75,7 +83,8 @@ async def test_an_error_that_cannot_be_printed_is_told_by_its_type(kit: Kit, err
 async def test_a_multi_line_text_keeps_its_first_line_in_the_history(kit: Kit) -> None:
     status = await failed_with(kit, ValueError("first\nsecond"))
     assert status.history[-1].facts == {"error": "ValueError: first"}
-    assert status.last_error.startswith("ValueError: first\nsecond\n")
+    assert status.last_error.startswith("ValueError: first\nTraceback ")
+    assert status.last_error.endswith("\nValueError: first\nsecond")
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "🦶"])

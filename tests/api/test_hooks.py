@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def watch(kit: Kit, **which: Any) -> Seen:
     seen: Seen = []
 
     async def note(transition: Transition) -> None:
-        assert transition.run.state == transition.state
+        assert transition.state in (transition.run.state, "ready")  # ready is left by the creation itself
         seen.append((transition.event, transition.before, transition.state))
 
     for state in (s.id for s in RunMachine.spec.states):
@@ -46,6 +47,7 @@ async def test_each_transition_of_a_run_is_told_once_with_the_state_before(kit: 
         w.clock.advance(1)
         await w.deliver(run_id)
     assert seen == [
+        ("create", None, "ready"),
         ("enqueue", "ready", "queued"),
         ("start", "queued", "running"),
         ("retry", "running", "retrying"),
@@ -81,8 +83,8 @@ async def test_a_lost_lease_is_told_and_the_late_settle_is_not(kit: Kit) -> None
     seen = watch(kit)
     async with kit.bound() as w:
         await w.deliver(await w.create("slow"))
-    assert seen[2] == ("lose", "running", "retrying")
-    assert [event for event, _, _ in seen] == ["enqueue", "start", "lose", "enqueue"]
+    assert seen[3] == ("lose", "running", "retrying")
+    assert [event for event, _, _ in seen] == ["create", "enqueue", "start", "lose", "enqueue"]
 
 
 async def test_a_self_loop_is_no_transition(kit: Kit) -> None:
@@ -96,7 +98,7 @@ async def test_a_self_loop_is_no_transition(kit: Kit) -> None:
         w.clock.advance(1000)
         await w.jobs.dispatch()  # redelivers
         await w.deliver(run_id)
-    assert [event for event, _, _ in seen] == ["enqueue", "start", "succeed"]
+    assert [event for event, _, _ in seen] == ["create", "enqueue", "start", "succeed"]
 
 
 async def test_a_hook_may_ask_for_an_event_and_a_job(kit: Kit) -> None:
@@ -207,7 +209,7 @@ async def test_runs_created_and_settled_together_are_told_each(kit: Kit) -> None
     async with kit.bound() as w:
         created = await w.jobs.create_many([NewRun("some", n) for n in range(10)])
         await w.deliver(*(each.kumofire_job_run_id for each in created))
-    assert [seen.count(each) for each in dict.fromkeys(seen)] == [10, 10, 5, 5]
+    assert [seen.count(each) for each in dict.fromkeys(seen)] == [10, 10, 10, 5, 5]
 
 
 async def test_an_occurrence_of_a_recurring_job_is_told(kit: Kit) -> None:
@@ -217,7 +219,7 @@ async def test_an_occurrence_of_a_recurring_job_is_told(kit: Kit) -> None:
         await w.jobs.create_schedule("none", every=timedelta(minutes=1))
         w.clock.advance(60)
         await w.jobs.dispatch()
-    assert seen == [("enqueue", "ready", "queued")]
+    assert seen == [("create", None, "ready"), ("enqueue", "ready", "queued")]
 
 
 async def test_events_and_states_that_a_machine_adds_can_be_hooked(kit: Kit) -> None:
@@ -244,11 +246,23 @@ async def test_events_and_states_that_a_machine_adds_can_be_hooked(kit: Kit) -> 
         (lambda app: app.on("heartbeat"), "changes no state"),
         (lambda app: app.on_enter("finished"), "no such state"),
         (lambda app: app.on("succeed", job="nine"), "did you mean 'none'"),
+        (lambda app: app.on("creat"), "did you mean 'create'"),
+        (lambda app: app.on("approve", job="none"), "no such event that changes a state of the job 'none'"),
+        (lambda app: app.on_enter("approval", job="none"), "no such state that is entered of the job 'none'"),
+        (lambda app: app.on("redrive", job="paid"), "no such event that changes a state of the job 'paid'"),
+        (lambda app: app.on_enter("review"), "no such state that is entered"),
     ],
 )
 async def test_a_hook_that_would_never_be_called_is_refused(register: Any, text: str) -> None:
+    class Approved(RunMachine):
+        approval = State("Waits for a person.", role=Role.WAITING, waits=True, initial=True)
+        review = State("Approval, as it was called.", role=Role.WAITING, waits=True, retired=True)
+        approve = Event(approval.to(RunMachine.ready) | review.to(RunMachine.ready))
+        redrive = None
+
     app = Kumofire()
     app.job("none")(nothing)
+    app.job("paid", machine=Approved)(nothing)
     register(app)(lambda t: None)
     with pytest.raises(DefinitionError, match=text):
         async with app.open(":memory:"):
@@ -278,3 +292,69 @@ async def test_a_settle_that_is_repeated_for_one_run_tells_of_the_others_once(ki
         assert settled.failed == endings[1:]
         assert (await settle(binding, settled.failed)).failed == []
         assert told == [endings[0].move.id]
+
+
+@pytest.mark.parametrize(
+    ("delay", "expected"),
+    [
+        (None, [("create", None, "ready"), ("enqueue", "ready", "queued")]),
+        (3600, [("create", None, "ready")]),
+    ],
+)
+async def test_a_creation_is_told_as_it_happened_whether_the_run_is_due_or_not(
+    kit: Kit, delay: int | None, expected: Seen
+) -> None:
+    told: dict[str, Seen] = {"create": [], "enqueue": [], "ready": [], "queued": []}
+    kit.job("none")(nothing)
+    for name, seen in told.items():
+        register = kit.app.on if name in ("create", "enqueue") else kit.app.on_enter
+
+        def note(t: Transition, seen: Seen = seen) -> None:
+            seen.append((t.event, t.before, t.state))
+
+        register(name)(note)
+    async with kit.bound() as w:
+        created = await w.jobs.create_many([NewRun("none", delay=delay) for _ in range(3)])
+        await w.create("none", delay=delay)
+        assert len({each.kumofire_job_run_id for each in created}) == 3
+    for name, seen in told.items():
+        mine = [step for step in expected if name in (step[0], step[2])]
+        assert seen == mine * 4, name
+
+
+async def test_a_creation_that_finds_its_key_held_is_none(kit: Kit) -> None:
+    told: list[str] = []
+    kit.job("none")(nothing)
+    kit.app.on("create")(lambda t: told.append(t.run.kumofire_job_run_id))
+    async with kit.bound() as w:
+        first = await w.create("none", dedupe_key="k")
+        assert await w.create("none", dedupe_key="k") == first
+    assert told == [first]
+
+
+async def test_a_creation_is_told_once_though_the_run_moves_on_and_back_in_the_same_millisecond(
+    kit: Kit,
+) -> None:
+    """What a statement moved is told by that statement, and by no later one at the same time."""
+    told: Seen = []
+    kit.job("none")(nothing)
+    kit.app.on("create")(lambda t: told.append((t.event, t.before, t.state)))
+    kit.app.on_enter("ready")(lambda t: told.append((t.event, t.before, t.state)))
+    async with kit.bound() as w:
+        run_id = await w.create("none", delay=500)
+        await w.jobs.cancel(run_id)
+        await w.jobs.redrive(run_id)
+    assert told == [("create", None, "ready"), ("create", None, "ready"), ("redrive", "canceled", "ready")]
+
+
+async def test_runs_of_an_embedded_worker_and_of_schedules_are_told_of_too(tmp_path: Path) -> None:
+    app = Kumofire()
+    told: Seen = []
+    app.job("none")(nothing)
+    app.on("create")(lambda t: told.append((t.event, t.before, t.state)))
+    app.on_enter("ready")(lambda t: told.append((t.event, t.before, t.state)))
+    async with app.open(tmp_path / "jobs.db") as jobs:
+        await jobs.create("none")
+        await jobs.create_schedule("none", cron="0 0 1 1 *", schedule_key="k")
+        await jobs.trigger_now(schedule_key="k")
+    assert told == [("create", None, "ready")] * 4

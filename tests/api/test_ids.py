@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 
 import pytest
 from fakes import SeededEntropy, VirtualClock
 from harness import Kit, nothing
 
+from kumofire_fsm.adapters.system import SystemEntropy
 from kumofire_fsm.values.ids import first_id_at, new_id, new_token
 
 NOW = 1_767_225_600_123
@@ -69,3 +71,29 @@ async def test_a_whole_history_repeats_byte_for_byte() -> None:
             )
 
     assert await history() == await history()
+
+
+def test_tokens_are_drawn_together_and_never_given_twice() -> None:
+    entropy = SystemEntropy()
+    drawn = [entropy.token(size) for _ in range(200) for size in (8, 10)]
+    assert {len(token) for token in drawn} == {8, 10}
+    assert len(set(drawn)) == 400
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_draws_tokens_of_its_own() -> None:
+    entropy = SystemEntropy()
+    entropy.token(10)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, b"".join(entropy.token(10) for _ in range(20)))
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 200)
+    os.close(reading)
+    os.close(writing)
+    mine = {entropy.token(10) for _ in range(20)}
+    assert len(theirs) == 200
+    assert mine.isdisjoint(theirs[start : start + 10] for start in range(0, 200, 10))

@@ -48,7 +48,7 @@ async def test_a_payload_of_any_size_reaches_each_run(kit: Kit, length: int, let
         kit.clock.advance(60)
         assert (await w.jobs.dispatch()).made == 2
         await w.deliver(*(run_id for run_id, _ in w.queue.sent))
-        runs = (await w.jobs.list_runs()).runs
+        runs = (await w.jobs.list_runs(results=True)).runs
         assert sorted(len(run.result) for run in runs) == sorted([5, length])
 
 
@@ -165,7 +165,8 @@ async def test_a_schedule_without_a_next_occurrence_ends_with_its_last_run(kit: 
     kit.job("echo")(echo)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("echo", 1, every=60)
-        await w.sql("""UPDATE kumofire_schedules SET schedule = '{"cron":"0 0 30 2 *","timezone":"UTC"}'""")
+        until = f'{{"every_ms":60000,"anchor_ms":0,"end_at":{kit.clock.now() + 60_000}}}'
+        await w.sql("UPDATE kumofire_schedules SET schedule = ?", until)
         kit.clock.advance(60)
         assert (await w.jobs.dispatch()).made == 1
         shown = await w.jobs.get_schedule(made.id)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeBatch, FakeMessage, FakeQueue
-from harness import Bound, Kit
+from harness import Bound, Kit, nothing
 
 from kumofire_fsm import Fail, NewRun, Retry, Snooze
 from kumofire_fsm.engine.binding import Timing
@@ -45,7 +45,8 @@ async def settle_all(kit: Kit, handler: Callable[..., Any], runs: int = 1, **opt
         names = list(w.storage.names)
         counted = await w.jobs.count_runs()
         assert sum(counted.get(state, 0) for state in ("succeeded", "failed")) == runs
-        statements = [name for name in names if name not in ("schedules.due", "runs.sweep")]
+        ticks = ("schedules.due", "runs.sweep", "runs.find_unknown")
+        statements = [name for name in names if name not in ticks]
         return queue.deliveries, queue.most, queue.dead, len(calls), len(statements)
 
 
@@ -135,6 +136,22 @@ async def test_copies_of_a_message_become_one(kit: Kit) -> None:
         assert await w.deliver(run_id, run_id) == [30, "ack"]
 
 
+async def test_worn_copies_of_a_message_are_replaced_by_one(kit: Kit) -> None:
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        raise Snooze(30)
+
+    async with kit.bound() as w:
+        run_id = await w.create("job")
+        w.queue.clear()
+        messages = [FakeMessage.of(run_id) for _ in range(3)]
+        for message in messages:
+            message.attempts = 3
+        await w.jobs.consume_batch(FakeBatch(messages))
+        assert [message.disposition for message in messages] == ["ack"] * 3
+        assert w.queue.sent == [(run_id, 30)]
+
+
 async def test_a_message_whose_loss_is_noticed_is_sent_again_once(kit: Kit) -> None:
     @kit.job("job")
     async def job(ctx: Any) -> None:
@@ -151,6 +168,21 @@ async def test_a_message_whose_loss_is_noticed_is_sent_again_once(kit: Kit) -> N
         for _ in range(3):
             await w.jobs.dispatch()
         assert (w.queue.sent, await w.state(run_id)) == ([(run_id, 0)], "queued")
+
+
+@pytest.mark.parametrize("horizon_ms", [0, 1])
+async def test_a_message_is_not_kept_for_a_run_to_which_a_dispatch_sends_one_in_time(
+    kit: Kit, horizon_ms: int
+) -> None:
+    """Also where a hint is sent at the very moment at which the run is due."""
+    kit.job("none")(nothing)
+    async with kit.bound(timing=Timing(horizon_ms=horizon_ms)) as w:
+        run_id = await w.create("none", delay=60)
+        assert (await w.row(run_id))["wake_at"] == kit.clock.now() + 60_000 - horizon_ms
+        assert await w.deliver(run_id) == ["ack"]
+        kit.clock.advance(60)
+        await w.jobs.dispatch()
+        assert w.queue.sent == [(run_id, 0)]
 
 
 # -- what a person does -----------------------------------------------------------------------------
@@ -231,3 +263,22 @@ async def test_the_message_of_a_lease_that_ran_out_is_not_needed(kit: Kit) -> No
         w.queue.clear()
         await w.jobs.dispatch()
         assert w.queue.sent == [(run_id, 2)]
+
+
+@pytest.mark.parametrize("took", [0, 20, 29, 45, 200])
+async def test_a_delay_is_counted_from_the_end_of_the_batch(kit: Kit, took: int) -> None:
+    """The queue counts from there, and not from the moment at which a run was settled."""
+
+    @kit.job("job", timeout=600)
+    async def job(ctx: Any, after: int | None) -> None:
+        if after is not None:
+            raise Retry(after=after)
+        kit.clock.advance(took)
+
+    async with kit.bound() as w:
+        retried = await w.create("job", 30)
+        later = await w.create("job", None, delay=40)
+        kit.clock.advance(milliseconds=1)
+        slow = await w.create("job", None)
+        left = [max(1, 30 - took), max(1, 40 - took)]
+        assert await w.deliver(retried, later, slow, settle="each") == [*left, "ack"]

@@ -57,6 +57,22 @@ async def test_skip_passes_over_what_is_due_meanwhile_and_records_it(kit: Kit) -
         assert [run.scheduled_for for run in await runs_of(w)] == [minute(10), minute(40)]
 
 
+@pytest.mark.parametrize("settled_since", [1, 9, 10])
+async def test_an_older_run_stands_in_the_way_too_if_it_is_among_the_latest_ten(
+    kit: Kit, settled_since: int
+) -> None:
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("none", every=600)
+        await look(kit, w, minutes=10)
+        for _ in range(settled_since):
+            await look(kit, w, minutes=10)
+            await w.deliver((await runs_of(w))[-1].kumofire_job_run_id)
+        await w.jobs.update_schedule(made.id, overlap="skip")
+        await look(kit, w, minutes=10)
+        assert (await w.jobs.get_schedule(made.id)).skipped == (1 if settled_since < 10 else 0)
+
+
 async def test_queue_holds_one_which_runs_when_the_previous_is_settled_and_takes_the_place_of_the_rest(
     kit: Kit,
 ) -> None:
@@ -191,6 +207,7 @@ async def test_a_run_of_a_lifecycle_that_is_gone_is_in_the_way_only_while_someth
         if settled:
             await finish(w)
         await w.sql("DROP TRIGGER kumofire_runs_fixed")
+        await w.sql("DROP TRIGGER kumofire_runs_settled")
         await w.sql("UPDATE kumofire_runs SET machine = 'gone'")
         assert (await look(kit, w, minutes=10)).made == int(settled)
 

@@ -100,6 +100,22 @@ async def test_a_redrive_gives_fresh_attempts_to_failed_and_canceled_runs_only(k
         assert (await w.status(run_id)).attempt == 1
 
 
+async def test_a_run_that_expired_runs_when_it_is_redriven_however_late(kit: Kit) -> None:
+    register(kit)
+    async with kit.bound() as w:
+        run_id = await run_in(w, "ready", expires_at=kit.clock.time + timedelta(hours=2))
+        kit.clock.advance(hours=2)
+        await w.jobs.dispatch()
+        assert (await w.status(run_id)).history[-1].event == "expire"
+        status = await w.jobs.redrive(run_id)
+        assert (status.state, status.expires_at) == ("ready", None)
+        kit.clock.advance(hours=2)
+        assert (await w.jobs.dispatch()).moved == 1
+        assert await w.state(run_id) == "queued", "it does not expire again"
+        assert await w.deliver(run_id) == ["ack"]
+        assert await w.state(run_id) == "succeeded"
+
+
 async def test_a_large_result_is_gone_after_a_redrive(kit: Kit) -> None:
     """No built-in edge redrives a succeeded run, but a subclass may add one: the row is moved by hand."""
     outcomes = iter(["x" * 1000, None])

@@ -15,7 +15,8 @@ PUBLIC = {
     "kumofire_fsm": """
         Kumofire Jobs BoundJobs EmbeddedJobs SyncJobs RunContext PlainContext Transition Disposition Timing
         RunMachine JobMachine diagram
-        NewRun NewSchedule PreparedRun Created RunStatus RunPage HistoryEntry Schedule SyncReport DispatchReport
+        NewRun NewSchedule PreparedRun Created RunStatus RunCounts JobStatus RunPage HistoryEntry Schedule SyncReport DispatchReport
+        UnknownWork
         Backoff NEVER RetryPolicy Cancel Fail Fire Retry Snooze
         KumofireError DefinitionError InvalidArgument TransitionNotAllowed UnknownRun
     """,
@@ -27,6 +28,7 @@ PUBLIC = {
     "kumofire_fsm.testing": """
         assert_transition Moved assert_refused Refused NOW
         transition_cases TransitionCase Way paths_to Path event_sequences lint
+        MemoryStorage RecordingQueue RecordedMessage VirtualClock
     """,
     "kumofire_fsm.errors": """
         KumofireError DefinitionError DrawingError MissingPackage BindingError
@@ -34,7 +36,7 @@ PUBLIC = {
         NotFound UnknownJob UnknownRun UnknownSchedule
         TransitionError TransitionNotAllowed GuardFailed Conflict LeaseLost DedupeConflict
         InvalidMessage UnsupportedMessageVersion QueueError WaitTimeout
-        StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused
+        StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused RowUnreadable
         StatementRefused UnknownStoreError
         CommitRefused SchemaMismatch MigrationConflict WranglerError
         FileReplaced OpenedElsewhere

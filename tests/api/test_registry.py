@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from harness import Kit, echo, nothing
 
-from kumofire_fsm import DefinitionError, InvalidArgument, JobMachine, Kumofire
+from kumofire_fsm import DefinitionError, InvalidArgument, JobMachine, Kumofire, RunMachine
 from kumofire_fsm.errors import TooLarge
+from kumofire_fsm.machines import Event, Lifecycle, Role, State
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -146,6 +147,37 @@ async def test_an_applications_defaults_reach_its_jobs() -> None:
     app.job("job")(echo)
     app.job("own", max_attempts=1, timeout=2)(echo)
     assert [(d.max_attempts, d.timeout_ms) for d in app.registry.jobs.values()] == [(7, 9000), (1, 2000)]
+
+
+@pytest.mark.parametrize("machine", [Lifecycle, RunMachine.spec, "run", None, int])
+def test_what_is_no_lifecycle_is_refused(kit: Kit, machine: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"^job 'job': .* is not a lifecycle of runs$"):
+        kit.job("job", machine=machine)
+
+
+@pytest.mark.parametrize("name", ["Run", "Job"])
+def test_a_lifecycle_that_goes_by_the_name_of_a_built_in_one_is_refused(kit: Kit, name: str) -> None:
+    """Its edges would be legal for the rows of the other."""
+    made = type(RunMachine)(name, (RunMachine,), {})
+    with pytest.raises(
+        DefinitionError, match=f"^job 'job': {name} goes by the name '{name.lower()}', as a built-in"
+    ):
+        kit.job("job", machine=made)
+
+
+def test_a_lifecycle_with_columns_that_the_table_does_not_have_is_refused(kit: Kit) -> None:
+    class Small(Lifecycle, table="kumofire_runs"):
+        fields = {**RunMachine.fields, "colour": None}
+        parameters = RunMachine.parameters
+        texts = RunMachine.texts
+        a = State("It begins.", role=Role.WAITING, waits=True, initial=True)
+        b = State("It ends.", role=Role.SETTLED)
+        go = Event(a.to(b))
+
+    with pytest.raises(
+        DefinitionError, match=r"^job 'job': Small has other columns or parameters than RunMachine"
+    ):
+        kit.job("job", machine=Small)
 
 
 async def test_the_machine_of_recurring_jobs_is_no_lifecycle_of_runs(kit: Kit) -> None:

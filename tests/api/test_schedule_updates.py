@@ -159,6 +159,27 @@ async def test_an_unknown_change_is_refused(kit: Kit, changes: dict[str, Any]) -
             await w.jobs.update_schedule(made.id, **changes)
 
 
+async def test_an_option_that_no_call_takes_is_refused_with_the_nearest_one(kit: Kit) -> None:
+    register(kit)
+    near = r"^a schedule has no option 'misfier' \(did you mean 'misfire'\?\); it has at, cron, "
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("echo", 1, every=60, schedule_key="k")
+        for call in (
+            lambda **options: w.jobs.create_schedule("echo", 1, every=60, **options),
+            lambda **options: w.jobs.upsert_schedule("echo", 1, schedule_key="k", every=60, **options),
+            lambda **options: w.jobs.update_schedule(made.id, **options),
+        ):
+            with pytest.raises(InvalidArgument, match=near):
+                await call(misfier="all")
+        with pytest.raises(InvalidArgument, match=near):
+            kit.app.schedule(misfier="all")
+        with pytest.raises(
+            InvalidArgument, match=r"^prepare_create has no option 'dela' \(did you mean 'delay'\?\)"
+        ):
+            w.jobs.prepare_create("echo", 1, dela=5)
+        assert await w.jobs.list_schedules() == [made]
+
+
 async def test_a_zone_for_an_interval_is_refused(kit: Kit) -> None:
     register(kit)
     async with kit.bound() as w:

@@ -49,6 +49,26 @@ async def test_a_value_is_the_result(kit: Kit) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("end", ["succeed", "snooze"])
+async def test_a_run_that_failed_before_shows_its_error_until_it_succeeds(kit: Kit, end: str) -> None:
+    @kit.job("job")
+    async def job(ctx: Any) -> Any:
+        if ctx.attempt == 1:
+            raise ValueError("no luck")
+        if end == "snooze":
+            raise Snooze(until=5)
+
+    async with kit.bound() as w:
+        run_id = await w.create("job")
+        await w.deliver(run_id)
+        kit.clock.advance(BACKOFF_S)
+        await w.deliver(run_id)
+        status = await w.status(run_id)
+        assert [entry.event for entry in status.history][-3:] == ["retry", "start", end]
+        told = None if status.last_error is None else status.last_error.splitlines()[0]
+        assert told == (None if end == "succeed" else "ValueError: no luck")
+
+
 @pytest.mark.parametrize(
     ("outcome", "wait", "said"),
     [
@@ -57,7 +77,11 @@ async def test_a_value_is_the_result(kit: Kit) -> None:
         (TimeoutError(), 2, "TimeoutError"),
         (StopIteration(3), 2, "RuntimeError: coroutine raised StopIteration"),
         (StopAsyncIteration(), 2, "StopAsyncIteration"),
-        (ExceptionGroup("two", [ValueError(), KeyError()]), 2, "ExceptionGroup: two (2 sub-exceptions)"),
+        (
+            ExceptionGroup("two", [ValueError(), KeyError()]),
+            2,
+            "ExceptionGroup: two (2 sub-exceptions): ValueError; KeyError",
+        ),
         (asyncio.CancelledError(), 2, "RuntimeError: the handler cancelled itself"),
         (Retry(), 2, "Retry: the handler asked for a retry"),
         (Retry("busy"), 2, "Retry: busy"),

@@ -4,10 +4,14 @@ starts alone.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import pytest
 from harness import Bound, Kit
 
+from kumofire_fsm import Fail, Snooze
+from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.models import DispatchReport
 
 
@@ -90,6 +94,79 @@ async def test_a_suspect_is_still_suspect_after_it_was_lost_alone_and_retried(ki
             kit.clock.advance(130)
             await w.jobs.dispatch()
         assert (await w.row(ids[0]))["suspect"] == 2
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2, 3])
+async def test_a_handler_that_never_answers_is_called_twice_more_than_its_attempts(
+    kit: Kit, max_attempts: int
+) -> None:
+    """Two losses in company cost nothing; from then on each costs an attempt."""
+    called: list[int] = []
+    poison(kit, called)
+    async with kit.bound() as w:
+        run_id = await w.create("work", 1, max_attempts=max_attempts)
+        attempts = []
+        while await w.state(run_id) != "failed":
+            await deliver_until_killed(w, await w.create("work", 0), run_id)
+            attempts.append((await w.status(run_id)).attempt)
+            for _ in range(2):  # the lease is lost, and then the wait is over
+                kit.clock.advance(hours=1)
+                await w.jobs.dispatch()
+        assert attempts == [1, 1, *range(1, max_attempts + 1)]
+        assert called.count(1) == max_attempts + SUSPECT
+
+
+async def test_an_answer_between_losses_bounds_the_calls_at_three_an_attempt(kit: Kit) -> None:
+    called: list[int] = []
+
+    @kit.job("work", max_attempts=2)
+    async def work(ctx: Any, payload: int) -> None:
+        called.append(payload)
+        if payload == 1:
+            if called.count(1) % (SUSPECT + 1) == 0:
+                raise ValueError("an answer")
+            ctx.jobs._binding.storage._inner.dead = True
+            raise WorkerKilled
+
+    async with kit.bound() as w:
+        run_id = await w.create("work", 1)
+        while await w.state(run_id) != "failed":
+            with suppress(WorkerKilled):
+                await w.deliver(await w.create("work", 0), run_id)
+            w.storage.dead = False
+            kit.clock.advance(hours=1)
+            await w.jobs.dispatch()
+        status = await w.status(run_id)
+        assert (status.attempt, called.count(1)) == (2, 2 * (SUSPECT + 1))
+        assert [entry.event for entry in status.history].count("lose") == 2 * SUSPECT
+
+
+ANSWERS: dict[str, Any] = {"a failure": ValueError("no luck"), "a snooze": Snooze(0), "a redrive": Fail("no")}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_a_suspect_that_answers_shares_a_claim_again(kit: Kit, answer: str) -> None:
+    """Whoever answers has not killed its worker: it needs no place of its own any more."""
+    called: list[int] = []
+
+    @kit.job("work")
+    async def work(ctx: Any, payload: int) -> None:
+        called.append(payload)
+        if called == [1]:
+            raise ANSWERS[answer]
+
+    async with kit.bound() as w:
+        ids = await w.create_in_order("work", (1, 0))
+        await w.sql("UPDATE kumofire_runs SET suspect = 2 WHERE id = ?", ids[0])
+        await w.deliver(ids[0])
+        if answer == "a redrive":
+            assert (await w.row(ids[0]))["suspect"] == SUSPECT, "to fail for good is to be suspect still"
+            await w.jobs.redrive(ids[0])
+        kit.clock.advance(60)
+        w.storage.clear()
+        assert await w.deliver(*ids) == ["ack", "ack"]
+        assert w.storage.names == ["runs.claim", "runs.succeed"], "one claim, one settle"
+        assert sorted(called) == [0, 1, 1]
 
 
 async def test_a_suspect_in_a_batch_is_claimed_after_the_others(kit: Kit) -> None:

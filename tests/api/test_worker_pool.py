@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from harness import Bound, Kit
 
+from kumofire_fsm.embedded import _pool as pool_module
 from kumofire_fsm.embedded import _trouble as trouble
 from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import EMBEDDED, Timing
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.work import tasks
 
 
 @asynccontextmanager
@@ -63,6 +67,173 @@ async def test_what_a_claim_brings_after_the_end_began_is_given_back(
         assert called == []
 
 
+async def test_what_was_claimed_and_not_begun_when_the_end_began_is_given_back(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handlers that never wait are called one after the other: most of a claim still stands in line then."""
+    monkeypatch.setattr(tasks, "BURST_SECONDS", 0.0)
+    called: list[str] = []
+
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        called.append(ctx.run.id)
+        pool.stop()
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        ids = [await w.create("job") for _ in range(20)]
+        async with working(w, 20) as pool:
+            await pool._stopped.wait()
+        assert 1 <= len(called) < 20
+        for run_id in ids:
+            row, status = await w.row(run_id), await w.status(run_id)
+            found = (row["state"], row["starts"], row["attempt"], status.history[-1].event)
+            begun = run_id in called
+            assert found == (("succeeded", 1, 1, "succeed") if begun else ("queued", 1, 0, "release"))
+            assert (row["wake_at"] is None) == begun, "who is given back may start at once elsewhere"
+            assert begun or row["wake_at"] <= kit.clock.now()
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["nothing under way", "a handler under way"])
+async def test_what_the_database_did_not_store_is_stored_at_the_end(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """It waits for its next try, which is far away, when the worker is told to stop."""
+    monkeypatch.setattr(trouble, "FIRST_SECONDS", 3600.0)
+    monkeypatch.setattr(trouble, "MOST_SECONDS", 3600.0)
+    begun = asyncio.Event()
+
+    @kit.job("job")
+    async def job(ctx: Any, payload: str) -> str:
+        if payload == "long":
+            begun.set()
+            await asyncio.sleep(3600)
+        w.storage.fail_once("runs.succeed", "before")
+        return "done"
+
+    timing = replace(EMBEDDED, lease_ms=86_400_000)
+    async with kit.bound(with_queue=False, timing=timing) as w:
+        long = [await w.create("job", "long") for _ in range(others)]
+        async with working(w, 2) as pool:
+            while others and not begun.is_set():
+                await asyncio.sleep(0)
+            run_id = await w.create("job", "quick")
+            while not pool.unsettled():
+                await asyncio.sleep(0)
+            assert await w.state(run_id) == "running"
+        status = await w.status(run_id)
+        assert (status.state, status.attempt, status.result) == ("succeeded", 1, "done")
+        assert [(await w.state(each), (await w.status(each)).attempt) for each in long] == [
+            ("queued", 0)
+        ] * others
+
+
+async def test_the_end_waits_until_what_had_failed_is_stored(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has seen the worker end may look at the file, or take it away."""
+    monkeypatch.setattr(trouble, "FIRST_SECONDS", 3600.0)
+    monkeypatch.setattr(trouble, "MOST_SECONDS", 3600.0)
+    again, go_on = asyncio.Event(), asyncio.Event()
+
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        w.storage.fail_once("runs.succeed", "before")
+
+    async with kit.bound(with_queue=False, timing=replace(EMBEDDED, lease_ms=86_400_000)) as w:
+        pass_on = w.storage._pass
+
+        async def slow_the_second_time(statements: Sequence[Statement], act: Any) -> Any:
+            if statements[0].name == "runs.succeed" and pool.unsettled() == [] and pool._at_once:
+                again.set()
+                await go_on.wait()
+            return await pass_on(statements, act)
+
+        monkeypatch.setattr(w.storage, "_pass", slow_the_second_time)
+        run_id = await w.create("job")
+        pool = WorkerPool(w.jobs._binding, lambda: 0, 1, "a worker")
+        running = asyncio.ensure_future(pool.run())
+        while not pool.unsettled() or pool._tasks:
+            await asyncio.sleep(0)  # until nothing is under way, not even a claim
+        pool.stop()
+        await running
+        draining = asyncio.ensure_future(pool.drain(0))
+        await again.wait()
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert not draining.done()
+        go_on.set()
+        await draining
+        assert await w.state(run_id) == "succeeded"
+
+
+async def beats(w: Bound, run_id: str, number: int) -> None:
+    """Return when a lease has been renewed so often, and reaches as far as it should."""
+    for _ in range(number):
+        w.clock.advance(milliseconds=100)
+        w.storage.clear()
+        while "runs.heartbeat" not in w.storage.names:
+            await asyncio.sleep(0.001)
+        while (await w.row(run_id))["wake_at"] < w.clock.now() + QUICK.lease_ms:
+            await asyncio.sleep(0.001)
+
+
+QUICK = replace(EMBEDDED, lease_ms=300)
+"""Leases that are renewed every 0.1 s."""
+
+
+async def test_leases_are_renewed_in_the_grace_period(kit: Kit) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @kit.job("job", timeout=3600)
+    async def job(ctx: Any) -> None:
+        begun.set()
+        await go_on.wait()
+
+    async with kit.bound(with_queue=False, timing=QUICK) as w:
+        run_id = await w.create("job")
+        async with working(w, 1) as pool:
+            await begun.wait()
+            pool.stop()
+            draining = asyncio.ensure_future(pool.drain(3600))
+            await beats(w, run_id, 4)
+            go_on.set()
+            await draining
+        assert await w.state(run_id) == "succeeded"
+
+
+async def test_leases_are_renewed_while_outcomes_cannot_be_stored(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another worker would call the handler again."""
+    monkeypatch.setattr(trouble, "FIRST_SECONDS", 3600.0)
+    monkeypatch.setattr(trouble, "MOST_SECONDS", 3600.0)
+    monkeypatch.setattr(upkeep.Upkeep, "trouble", lambda u, what: trouble.Trouble(what, u._loop.time, 3600.0))
+
+    @kit.job("job", timeout=3600)
+    async def job(ctx: Any) -> None:
+        w.storage.fail_once("runs.succeed", "before")
+
+    async with kit.bound(with_queue=False, timing=QUICK) as w:
+        run_id = await w.create("job")
+        async with working(w, 1) as pool:
+            while not pool.unsettled():
+                await asyncio.sleep(0)
+            await beats(w, run_id, 4)
+        assert await w.state(run_id) == "succeeded"
+
+
+async def test_the_history_says_which_worker_started_a_run(kit: Kit) -> None:
+    @kit.job("job")
+    async def job(ctx: Any) -> None: ...
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        run_id = await w.create("job")
+        async with working(w, 1):
+            await until(w, run_id, "succeeded")
+        told = {entry.event: entry.facts for entry in (await w.status(run_id)).history}
+        assert told["start"] == {"by": "a worker"}
+
+
 async def test_an_outcome_that_was_not_stored_is_stored_later_without_another_call(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +276,34 @@ async def test_a_handler_is_stopped_once_its_lease_is_known_to_be_lost(kit: Kit)
         assert (row["state"], row["starts"], row["attempt"]) == ("retrying", 1, 1)
 
 
+async def test_a_plain_handler_that_hangs_keeps_no_other_from_its_thread(kit: Kit) -> None:
+    """The neighbour would wait in line behind it, and fail by its own timeout without having begun."""
+    go_on = threading.Event()
+
+    @kit.job("hangs", timeout=0.05, max_attempts=1)
+    def hangs(ctx: Any) -> None:
+        go_on.wait(600)
+
+    @kit.job("quick", timeout=300)
+    def quick(ctx: Any) -> str:
+        return "done"
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        try:
+            async with working(w, 1) as pool:
+                for stuck in (1, 2):  # of one thread, and then of its successor
+                    hung = await w.create("hangs")
+                    await until(w, hung, "failed")
+                    assert pool.stuck == stuck
+                    await until(w, await w.create("quick"), "succeeded")
+                    assert pool.stuck == stuck
+                go_on.set()
+                while pool.stuck:
+                    await asyncio.sleep(0.001)
+        finally:
+            go_on.set()
+
+
 async def test_a_run_that_stood_in_line_for_too_long_is_given_back_and_claimed_again(kit: Kit) -> None:
     calls: list[tuple[str, int]] = []
 
@@ -120,6 +319,52 @@ async def test_a_run_that_stood_in_line_for_too_long_is_given_back_and_claimed_a
                 await until(w, run_id, "succeeded")
         assert calls == [("first", 1), ("second", 2)]
         assert [(await w.row(run_id))["attempt"] for run_id in ids] == [1, 1]
+
+
+@pytest.mark.parametrize(("timeout", "lease_s"), [(60, 15), (5, 15), (4, 14)])
+async def test_a_lease_is_short_although_its_handler_may_take_long(
+    kit: Kit, timeout: int, lease_s: int
+) -> None:
+    """The runs of a worker that was killed are taken over when their leases end; here these are renewed."""
+    leases: list[tuple[int, int]] = []
+
+    @kit.job("job", timeout=timeout)
+    async def job(ctx: Any) -> None:
+        row = await w.row(ctx.run.id)
+        leases.append((row["wake_at"] - kit.clock.now(), row["timeout_at"] - kit.clock.now()))
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        run_id = await w.create("job")
+        async with working(w, 1):
+            await until(w, run_id, "succeeded")
+    assert leases == [(lease_s * 1000, (timeout + 10) * 1000)]
+
+
+@pytest.mark.parametrize(("late_ms", "starts"), [(2_999, 1), (3_000, 2)])
+async def test_a_claim_that_is_answered_when_its_lease_has_ended_is_given_back(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, late_ms: int, starts: int
+) -> None:
+    """Another worker may have taken the run meanwhile."""
+    called: list[int] = []
+
+    @kit.job("job", timeout=60, max_attempts=1)
+    async def job(ctx: Any) -> None:
+        called.append((await w.row(ctx.run.id))["starts"])
+
+    async with kit.bound(with_queue=False, timing=replace(EMBEDDED, lease_ms=3_000)) as w:
+        pass_on, late = w.storage._pass, [late_ms]
+
+        async def answered_late(statements: Sequence[Statement], act: Any) -> Any:
+            answers = await pass_on(statements, act)
+            if statements[0].name == "runs.claim" and answers[0] and late:
+                kit.clock.advance(milliseconds=late.pop())
+            return answers
+
+        monkeypatch.setattr(w.storage, "_pass", answered_late)
+        run_id = await w.create("job")
+        async with working(w, 1):
+            await until(w, run_id, "succeeded")
+        assert called == [starts]
 
 
 async def test_while_room_is_made_nothing_else_is_claimed_until_the_suspect_has_started(kit: Kit) -> None:
@@ -145,6 +390,31 @@ async def test_while_room_is_made_nothing_else_is_claimed_until_the_suspect_has_
             gates["other"].set()
             await until(w, other, "succeeded")
         assert begun == ["first", "second", "suspect", "other"]
+
+
+async def test_room_for_a_suspect_is_made_now_and_then_and_others_start_between(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is asked for: a handler that never ends would keep all others waiting with the suspect."""
+    monkeypatch.setattr(pool_module, "ROOM_SECONDS", 0.02)
+    begun, asked = asyncio.Event(), 0
+
+    @kit.job("job")
+    async def job(ctx: Any, payload: str) -> None:
+        if payload == "long":
+            begun.set()
+            await asyncio.sleep(3600)
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        await w.create("job", "long")
+        async with working(w, 2) as pool:
+            await begun.wait()
+            pool.make_room()
+            other = await w.create("job", "other")
+            while await w.state(other) != "succeeded":
+                pool.make_room()
+                asked += 1
+        assert asked > 1
 
 
 async def test_a_duty_that_the_database_fails_once_is_taken_up_again(

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from kumofire_fsm import InvalidArgument
 from kumofire_fsm.cli.commands import cli
-from kumofire_fsm.cli.schedules import describe
 from kumofire_fsm.errors import InvalidSchedule
 
 NEW_YORK = ("--tz", "America/New_York")
@@ -83,22 +82,10 @@ def test_what_cannot_be_read_is_refused() -> None:
         shown("* * * * *", "--from", "tomorrow")
 
 
-@pytest.mark.parametrize(
-    ("expression", "text"),
-    [
-        ("30 1 * * *", "At 01:30"),
-        ("@weekly", "At 00:00, only on Sunday"),
-        ("0 9 * * mon-fri", "At 09:00, Monday through Friday"),
-        ("*/10 * * * * *", "Every 10 seconds"),
-        ("0 0 * * l5", "At 00:00, on the last Friday of the month"),
-        ("0 0 * * FRI#3", "At 00:00, on the third Friday of the month"),
-        ("0 12 1 * MON", "At 12:00, on day 1 of the month, or on Monday"),
-        ("0 0 */2 * MON", "At 00:00, every 2 days, if also on Monday"),
-        ("0 0 * * MON,L5", None),
-    ],
-)
-def test_an_expression_is_described(expression: str, text: str | None) -> None:
-    assert describe(expression) == text
+def test_the_first_line_says_what_the_dates_are() -> None:
+    lines = shown("0 0 13 * FRI#1", "-n", "3", "--from", "2026-02-01")
+    assert lines[0] == "At 00:00 on day 13 of the month, or on the first Friday of the month (UTC)"
+    assert [line[:14] for line in lines[2:]] == ["Fri 2026-02-06", "Fri 2026-02-13", "Fri 2026-03-06"]
 
 
 def test_the_example_of_the_docs_shows_what_it_says() -> None:

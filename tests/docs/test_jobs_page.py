@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 from pages import files, page, played, sessions
+from scripts import run_python
 
 from kumofire_fsm import signals
 
@@ -11,10 +12,17 @@ PAGE = page("jobs.md")
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    assert list(files(PAGE)) == ["confirm.py"]
+    assert list(files(PAGE)) == ["confirm.py", "mails.py", "test_mails.py"]
     assert sessions(PAGE) == [("python confirm.py", "[('a kite', 1)]\nthank you for buying a kite\n")]
     assert played(PAGE, tmp_path) == sessions(PAGE)
     assert played(PAGE, tmp_path) == sessions(PAGE)  # and once more, on the same file
+
+
+def test_the_example_s_test_of_a_worker_runs(tmp_path: Path) -> None:
+    for name, source in files(PAGE).items():
+        (tmp_path / name).write_text(source)
+    done = run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mails.py")
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
 
 
 def test_every_signal_is_a_way_in_which_an_attempt_ends() -> None:

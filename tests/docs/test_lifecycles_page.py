@@ -9,6 +9,7 @@ from scripts import run_python
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Event, Role, RunMachine
+from kumofire_fsm.machines import _given as given
 from kumofire_fsm.machines import _rules as rules
 from kumofire_fsm.machines import _verbs as verbs
 from kumofire_fsm.machines.lint import _overlaps as overlaps
@@ -34,6 +35,7 @@ def test_these_are_the_files_of_the_page() -> None:
         "test_deadline.py",
         "test_all_of_it.py",
         "doubtful.py",
+        "renamed.py",
     ]
 
 
@@ -64,6 +66,38 @@ def test_an_edge_that_reads_next_at_makes_the_run_due_when_the_handler_says_as_o
     assert (ready, ready.row["run_at"]) == ("ready", NOW + 60_000)
 
 
+def test_the_page_s_renamed_state_is_only_left_and_the_lifecycle_has_nothing_to_mend(folder: Path) -> None:
+    done = run_python(folder, "-m", "kumofire_fsm.cli", "machine", "lint", "renamed:ApprovedRun")
+    assert (done.returncode, done.stdout) == (0, "renamed:ApprovedRun: nothing to mend\n")
+    moves = """
+from kumofire_fsm.testing import assert_transition
+from renamed import ApprovedRun
+
+spec = ApprovedRun.spec
+print([edge.event for edge in spec.edges if edge.target == "approval"])
+for event in spec.legal("review"):
+    print(event, assert_transition(ApprovedRun, "approval", event) == assert_transition(ApprovedRun, "review", event))
+"""
+    done = run_python(folder, "-c", moves)
+    assert (done.stderr, done.stdout) == ("", "[]\ncancel True\napprove True\noverlook True\n")
+
+
+def test_two_lifecycles_of_the_page_are_joined_as_it_says(folder: Path) -> None:
+    join = """
+from lifecycles import ApprovedRun
+from reviewed import ReviewedRun
+
+class Both(ApprovedRun, ReviewedRun):
+    cancel = ApprovedRun.cancel | ReviewedRun.cancel
+    rejected = ApprovedRun.rejected
+    reject = ApprovedRun.reject | ReviewedRun.reject
+
+print(Both.spec.initial.id, Both.spec.edges_from("running", "succeed")[0].target)
+"""
+    done = run_python(folder, "-c", join)
+    assert (done.stderr, done.stdout) == ("", "approval reviewing\n")
+
+
 def tabled(heading: str) -> dict[str, str]:
     """Return the names in the first column of a table, and the defaults in its second."""
     table = re.search(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
@@ -76,6 +110,8 @@ def test_the_page_lists_the_columns_and_parameters_of_a_run_with_their_defaults(
     assert tabled("column") == {name: repr(value) for name, value in spec.fields.items()}
     assert tabled("parameter") == {name: repr(value) for name, value in spec.parameters.items()}
     assert list(tabled("column")) == list(spec.fields)
+    holds = dict(re.findall(r"^\| `(\w+)` \| `[^`]*` \| (integer|text) \| ", PAGE, re.MULTILINE))
+    assert holds == {name: held.value.split()[1] for name, held in spec.types.items()}
 
 
 def test_the_page_says_which_events_give_a_parameter_that_the_inherited_edges_read() -> None:
@@ -117,7 +153,9 @@ def test_with_the_inherited_redrive_a_run_gets_round_its_approval_as_the_page_sa
 
 
 def test_the_page_tells_of_every_rule() -> None:
-    sources = [Path(str(module.__file__)).read_text("utf-8") for module in (rules, verbs, lint, overlaps)]
+    sources = [
+        Path(str(module.__file__)).read_text("utf-8") for module in (rules, verbs, given, lint, overlaps)
+    ]
     told = {
         name
         for names in re.findall(r"^\|([^|]*)\| (?:error|warning) \|", PAGE, re.MULTILINE)

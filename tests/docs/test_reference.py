@@ -31,6 +31,7 @@ INSIDE = {
     "Kumofire.binding": "what bind and open share",
     "Kumofire.statements": "compiled once for all events",
     "RunContext.close": "called once the handler has ended",
+    "RunContext.progressed": "called once a heartbeat was stored",
     "Backoff.delay_ms": "asked by the worker",
     "Timing.columns": "asked by the statements",
     "Timing.lease_for": "asked by a claim",
@@ -67,6 +68,15 @@ FUNCTIONS: list[tuple[str, Any]] = [
     *(
         (each.__name__, each.__init__)
         for each in (kumofire_fsm.Retry, kumofire_fsm.Snooze, kumofire_fsm.Fire)
+    ),
+    *(
+        (each.__name__, each.__init__)
+        for each in (
+            testing.MemoryStorage,
+            testing.RecordingQueue,
+            testing.RecordedMessage,
+            testing.VirtualClock,
+        )
     ),
     *((each.__name__, each.__init__) for each in (machines.State, machines.Edge, machines.Deadline)),
     ("Event", machines.Event.__new__),
@@ -224,15 +234,19 @@ def test_every_limit_is_there() -> None:
         "PAYLOAD_BYTES": f"{limits.PAYLOAD_BYTES // 1024} KB",
         "RESULT_BYTES": f"{limits.RESULT_BYTES // 1024} KB",
         "ERROR_BYTES": f"{limits.ERROR_BYTES // 1024} KB",
+        "ERROR_LINE": f"{limits.ERROR_LINE} characters",
         "PROGRESS_BYTES": f"{limits.PROGRESS_BYTES // 1024} KB",
         "FACTS_BYTES": f"{limits.FACTS_BYTES // 1024} KB",
         "HISTORY_CAP": f"{limits.HISTORY_CAP // 1024 + 2} KB",
         "INLINE_BYTES": f"{limits.INLINE_BYTES} bytes",
         "KEY_LENGTH": f"{limits.KEY_LENGTH} characters",
+        "LIMIT_MAX": f"1 to {limits.LIMIT_MAX:,}",
+        "LOOK_ROWS": f"| {limits.LOOK_ROWS:,} |",
         "TAG_COUNT": f"| {limits.TAG_COUNT}, of {limits.TAG_LENGTH} characters each",
         "TAG_LENGTH": f"of {limits.TAG_LENGTH} characters each",
         "JSON_DEPTH": f"| {limits.JSON_DEPTH} |",
         "SAFE_INTEGER": f"2^{limits.SAFE_INTEGER.bit_length()} - 1",
+        "ANSWER_BYTES": f"{limits.ANSWER_BYTES // 1024**2} MB, and the rest of a row",
         "STATEMENT_BYTES": f"{limits.STATEMENT_BYTES // 1024**2} MB",
         "D1_STATEMENTS": f"| {limits.D1_STATEMENTS}, or `max_statements`",
         "QUEUE_DELAY_S": f"{limits.QUEUE_DELAY_S // 3600} h",

@@ -86,12 +86,23 @@ def test_a_built_in_lifecycle_is_drawn_on_the_standard_output(call, name, machin
 
 @pytest.mark.parametrize(
     ("suffix", "form"),
-    [("svg", "svg"), ("PNG", "png"), ("dot", "dot"), ("gv", "dot"), ("mmd", "mermaid"), ("md", "md")],
+    [
+        ("svg", "svg"),
+        ("PNG", "png"),
+        ("dot", "dot"),
+        ("gv", "dot"),
+        ("mmd", "mermaid"),
+        ("mermaid", "mermaid"),
+        ("md", "md"),
+    ],
 )
-def test_the_format_follows_the_files_suffix(call, folder, suffix, form):
-    assert call("diagram", "RunMachine", "-o", f"out.{suffix}") == ""
+def test_the_format_follows_the_files_suffix_and_the_same_word_names_it(call, folder, suffix, form):
     made = diagram(RunMachine, format=form)
-    assert (folder / f"out.{suffix}").read_bytes() == (made if form == "png" else made.encode())
+    data = made if form == "png" else made.encode()
+    assert call("diagram", "RunMachine", "-o", f"out.{suffix}") == ""
+    assert (folder / f"out.{suffix}").read_bytes() == data
+    assert call("diagram", "RunMachine", "-o", "named", "--format", suffix) == ""
+    assert (folder / "named").read_bytes() == data
 
 
 def test_a_lifecycle_of_ones_own_is_drawn(call, folder):
@@ -100,6 +111,23 @@ def test_a_lifecycle_of_ones_own_is_drawn(call, folder):
     assert ">approve</text>" in shown
     assert ">Ours</text>" in shown
     assert "prefers-color-scheme" not in shown
+
+
+def test_every_detail_is_shown_if_asked_for(call):
+    for form in ("svg", "dot", "mermaid"):
+        shown = call("diagram", "RunMachine", "--detail", "--format", form)
+        assert shown == diagram(RunMachine, format=form, detail=True) != diagram(RunMachine, format=form)
+
+
+def test_what_a_png_shows_as_boxes_is_said_on_the_standard_error(folder):
+    command = [sys.executable, "-m", "kumofire_fsm.cli", "diagram", "RunMachine", "--title", "運行"]
+    done = subprocess.run([*command, "-o", "out.png"], capture_output=True, text=True, check=True)
+    said = "kumofire: warning: the bundled engine has no font for 運 行, and shows boxes in this PNG; draw an SVG,"
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+    assert (folder / "out.png").read_bytes().startswith(b"\x89PNG")
+    done = subprocess.run([*command, "-o", "out.svg"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_counts_are_read_from_a_database(call, stored):
@@ -132,7 +160,11 @@ def test_the_title_is_the_machines_name_in_words(call, texts):
         (["shop_machines:number"], "'shop_machines:number' is 3, and not a lifecycle"),
         (["no_such_module:X"], "'no_such_module' cannot be imported"),
         (["RunMachine", "-o", "x.gif"], "no format is known for 'x.gif'; end it in .svg, .png,"),
-        (["RunMachine", "--format", "gif"], "format must be svg or png or dot or mermaid or md; found 'gif'"),
+        (
+            ["RunMachine", "--format", "gif"],
+            "--format must be svg, png, dot, gv, mmd, mermaid, md; found 'gif'",
+        ),
+        (["RunMachine", "--format", ""], "--format must be svg, png, dot, gv, mmd, mermaid, md; found ''"),
         (["RunMachine", "-o", "no/such/x.svg"], "no/such/x.svg cannot be written: No such file or directory"),
         (["RunMachine", "--counts"], "--counts reads a database; say which with --db"),
         (["RunMachine", "--counts", "--db", "no.db"], "there is no database 'no.db'"),

@@ -79,32 +79,50 @@ def test_no_text_breaks_the_tables(name, spec_of):
 
 @BOTH
 def test_mermaid_has_a_line_for_every_pair_of_states_with_its_events(machine):
-    lines = dict(re.findall(r"^    (\w+ --> \w+): (.*)$", diagram(machine, format="mermaid"), re.MULTILINE))
+    made = diagram(machine, format="mermaid", detail=True)
+    lines = dict(re.findall(r"^    (\w+ --> \w+): (.*)$", made, re.MULTILINE))
     spec = machine.spec
-    assert set(lines) == {f"{e.source} --> {e.target}" for e in spec.edges}
+    assert set(lines) == {f"s_{e.source} --> s_{e.target}" for e in spec.edges}
     for edge in spec.edges:
-        label = re.split(", ", lines[f"{edge.source} --> {edge.target}"].replace(" ⏰", ""))
+        label = re.split(", ", lines[f"s_{edge.source} --> s_{edge.target}"].replace(" ⏰", ""))
         assert edge.event in label
 
 
 def test_mermaid_marks_roles_and_outcomes():
     made = diagram(RunMachine, format="mermaid")
     for role in (Role.CLAIMABLE, Role.LEASED):
-        assert f"    class {','.join(RunMachine.spec.with_role(role))} {role}\n" in made
-    assert "    class succeeded success\n" in made
+        members = ",".join(f"s_{state}" for state in RunMachine.spec.with_role(role))
+        assert f"    class {members} {role}\n" in made
+    assert "    class s_succeeded success\n" in made
 
 
-def test_mermaid_renames_a_state_that_is_a_word_of_its_own(spec_of):
-    made = diagram(spec_of("note", "end", "go"), format="mermaid")
-    assert '    state "end" as _end\n' in made
-    assert "    _note --> _end: go ⏰\n" in made
+def test_a_states_name_in_mermaid_is_none_of_its_words(spec_of):
+    made = diagram(spec_of("scale", "root_start", "go"), format="mermaid")
+    assert made.splitlines()[:5] == [
+        "stateDiagram-v2",
+        '    state "scale" as s_scale',
+        '    state "root_start" as s_root_start',
+        "    [*] --> s_scale",
+        "    s_scale --> s_root_start: go ⏰",
+    ]
 
 
 def test_mermaid_names_what_is_no_identifier(spec_of):
     made = diagram(spec_of("to do", "da;ne", "go: #1"), format="mermaid")
     assert made.splitlines()[1:5] == [
-        '    state "to do" as _state_1',
-        '    state "da#59;ne" as _state_2',
-        "    [*] --> _state_1",
-        "    _state_1 --> _state_2: go#58; #35;1 ⏰",
+        '    state "to do" as s1',
+        '    state "da#59;ne" as s2',
+        "    [*] --> s1",
+        "    s1 --> s2: go#58; #35;1 ⏰",
+    ]
+
+
+def test_mermaid_shows_the_title_and_the_direction_that_are_asked_for(spec_of):
+    made = diagram(spec_of("a", "b", "go"), format="mermaid", title='The "<b>": #1', direction="LR")
+    assert made.splitlines()[:5] == [
+        "---",
+        'title: "The \\"\\u003cb>\\": #1"',
+        "---",
+        "stateDiagram-v2",
+        "    direction LR",
     ]

@@ -21,7 +21,7 @@ LIFECYCLES = ROOT / "examples" / "lifecycles"
 MACHINES = {"approval": "ApprovedRun", "poll_until_ready": "PollingRun", "quota": "QuotaRun"}
 PRINTED = {
     "approval": [
-        "waiting: {'approval': 2}",
+        "waiting: approval 2",
         "approved by ana: within the budget",
         "succeeded 100 paid at attempt 1",
         "['create', 'approve', 'start', 'succeed']",

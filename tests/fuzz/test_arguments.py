@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fakes import START, FakeMessage
-from fuzzing import JUNK, TEXTS, fuzz, fuzz_more, refused_whole_or_done, watched
+from fuzzing import HUGE, JUNK, TEXT_MOST, TEXTS, fuzz, fuzz_more, refused_whole_or_done, watched
 from harness import Bound
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +23,19 @@ METHODS = sorted(
 )
 NEW_RUN = [parameter for parameter in inspect.signature(NewRun).parameters if parameter != "name"]
 KEYWORDS = {
-    "update_schedule": ["payload", "cron", "timezone", "every", "start_at", "max_attempts", "tags", "name"],
+    "update_schedule": [
+        "payload",
+        "cron",
+        "timezone",
+        "every",
+        "start_at",
+        "max_attempts",
+        "tags",
+        "name",
+        "enabled",
+    ],
+    "create_schedule": ["enabled", "every"],
+    "upsert_schedule": ["enabled", "every"],
     "prepare_create": NEW_RUN,
 }
 
@@ -47,6 +59,7 @@ async def scene(w: Bound) -> dict[str, Any]:
         "dedupe": ["active", "forever"],
         "expires_at": [START + timedelta(hours=2)],
         "tags": [["a", "b"]],
+        "enabled": [True, False],
         "runs": [[new, new]],
         "run": [w.jobs.prepare_create("echo", 1)],
         "run_id": [echo, settled],
@@ -88,11 +101,10 @@ async def scene(w: Bound) -> dict[str, Any]:
 def arguments(data: st.DataObject, method: str, good: dict[str, list[Any]]) -> dict[str, Any]:
     """Draw arguments of which some are as they should be, and one at least is anything."""
     parameters = inspect.signature(getattr(BoundJobs, method)).parameters.values()
-    names = [p.name for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
+    names = parameters_of(method)
     needed = {p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
-    names += KEYWORDS.get(method, [])
     odd = data.draw(st.sets(st.sampled_from(names), min_size=1, max_size=2)) if names else set()
-    given_ = {}
+    given_: dict[str, Any] = {}
     for name in names:
         if name in odd:
             given_[name] = data.draw(JUNK | TEXTS | st.lists(JUNK, max_size=3), name)
@@ -129,10 +141,40 @@ def test_a_method_does_its_work_or_refuses_it_whole(method: str, data: st.DataOb
     asyncio.run(scenario())
 
 
+def parameters_of(method: str) -> list[str]:
+    parameters = inspect.signature(getattr(BoundJobs, method)).parameters.values()
+    names = [p.name for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
+    return names + KEYWORDS.get(method, [])
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_what_is_huge_or_cannot_be_printed_is_taken_or_refused_in_few_words(method: str) -> None:
+    async with watched() as w:
+        good = await scene(w)
+        needed = {
+            name
+            for name, p in inspect.signature(getattr(BoundJobs, method)).parameters.items()
+            if name != "self" and p.default is p.empty and p.kind is not p.VAR_KEYWORD
+        }
+        for name in parameters_of(method):
+            for value in HUGE:
+                chosen = {each: good[each][-1] for each in needed} | {name: value}
+                if method == "wait":
+                    chosen.setdefault("timeout", 1)
+
+                async def call(chosen: dict[str, Any] = chosen) -> Any:
+                    outcome = getattr(w.jobs, method)(**chosen)
+                    return await outcome if inspect.isawaitable(outcome) else outcome
+
+                await refused_whole_or_done(w, call)
+        await w.jobs.list_runs()
+        await w.jobs.dispatch()
+
+
 OPTIONS = {
     "Kumofire": ["max_attempts", "retry"],
-    "Backoff": ["first", "factor", "cap"],
-    "job": ["name", "max_attempts", "timeout", "retry", "machine"],
+    "Backoff": ["first", "factor", "cap", "on"],
+    "job": ["name", "max_attempts", "timeout", "retry", "machine", "aliases"],
     "on": ["event", "job"],
     "on_enter": ["state", "job"],
     "bind": ["db", "queue", "max_statements"],
@@ -165,6 +207,18 @@ async def make(what: str, given_: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("what", OPTIONS)
+def test_so_is_what_an_application_is_made_of(what: str) -> None:
+    for name in OPTIONS[what]:
+        for value in HUGE:
+            if name == "path" and isinstance(value, str):
+                continue  # it would be made
+            try:
+                asyncio.run(make(what, NEEDED.get(what, {}) | {name: value}))
+            except KumofireError as exc:
+                assert len(str(exc)) <= TEXT_MOST
+
+
+@pytest.mark.parametrize("what", OPTIONS)
 @fuzz_more
 @given(data=st.data())
 def test_what_an_application_is_made_of_is_taken_or_refused(what: str, data: st.DataObject) -> None:
@@ -175,4 +229,4 @@ def test_what_an_application_is_made_of_is_taken_or_refused(what: str, data: st.
     try:
         asyncio.run(make(what, NEEDED.get(what, {}) | chosen))
     except KumofireError as exc:
-        str(exc)
+        assert len(str(exc)) <= TEXT_MOST

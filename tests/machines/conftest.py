@@ -206,6 +206,7 @@ def declare() -> Callable[..., Any]:
         **body: Any,
     ) -> Any:
         columns = {"fields": dict(RunMachine.fields), "parameters": dict(RunMachine.parameters)}
+        columns["texts"] = RunMachine.texts
         namespace = {"__module__": __name__, **(columns if base is Lifecycle else {}), **body}
         return type(base)("Small", (base,), namespace, table=in_table, machine=named)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
 from statemachine.exceptions import TransitionNotAllowed
 
+from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines import JobMachine, RunMachine
 
 PAIRS = [
@@ -74,3 +76,46 @@ def test_an_object_needs_nothing_but_a_state():
 def test_a_new_machine_without_a_row_stands_in_its_initial_state():
     assert RunMachine().current_state_value == "ready"
     assert JobMachine().current_state_value == "active"
+
+
+@pytest.mark.parametrize("stored", ["redy", "", 5, ["ready"], "Ready"])
+def test_an_object_in_a_state_that_the_lifecycle_does_not_have_is_refused_by_every_call(stored):
+    near = " (did you mean 'ready'?)" if stored in ("redy", "Ready", ["ready"]) else ""
+    message = f"run has no state {stored!r}{near}; it has: ready, queued, running, retrying, canceling, succeeded, failed, canceled"
+    model = SimpleNamespace(state=stored)
+    machine = RunMachine(model)
+    for call in (
+        lambda: machine.send("cancel"),
+        lambda: machine.cancel(),
+        lambda: machine.enabled_events(),
+        lambda: machine.allowed_events,
+        lambda: machine.configuration,
+    ):
+        with pytest.raises(InvalidArgument, match=f"^{re.escape(message)}$"):
+            call()
+    assert vars(model) == {"state": stored}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        (
+            "run_at",
+            "now",
+            "run_at='now': run_at holds an integer (instants and durations in milliseconds), or None",
+        ),
+        (
+            "attempt",
+            1.0,
+            "attempt=1.0: attempt holds an integer (instants and durations in milliseconds), or None",
+        ),
+        ("error", 5, "error=5: error holds a text, or None"),
+    ],
+)
+def test_an_object_whose_columns_hold_something_else_is_refused_and_stays_as_it_is(column, value, why):
+    model = SimpleNamespace(state="queued", **{column: value})
+    with pytest.raises(InvalidArgument, match=f"^{re.escape(why)}$"):
+        RunMachine(model).send("start", now=5)
+    assert vars(model) == {"state": "queued", column: value}
+    with pytest.raises(InvalidArgument, match=re.escape("now='today': now holds an integer")):
+        RunMachine(SimpleNamespace(state="queued")).send("start", now="today")

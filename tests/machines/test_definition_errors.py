@@ -40,7 +40,8 @@ def test_a_state_that_cannot_be_reached_is_refused(refused):
     a, b, c = begin(), settled(), begin(waits=True)
     c._initial = False
     refused(
-        "small: state 'c' cannot be reached from 'a'; add an edge to it",
+        "small: state 'c' cannot be reached from 'a'; add an edge to it, or say retired=True if only older code "
+        "entered it",
         a=a,
         b=b,
         c=c,
@@ -216,7 +217,8 @@ def test_no_initial_state_is_refused(declare):
 
 
 def test_a_role_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="'sleeping' is not a valid Role"):
+    message = "State(''): no Role 'sleeping'; there are claimable, leased, waiting, settled"
+    with pytest.raises(DefinitionError, match=f"^{re.escape(message)}$"):
         State(role="sleeping")
 
 

@@ -117,10 +117,12 @@ def test_a_deadline_that_names_an_unknown_column_is_refused(declare, entered):
         declare(a=a, b=b, go=Event(a.to(b)), **back)
 
 
-@pytest.mark.parametrize("column", ["state", "id", "machine", "created_at", "history"])
+@pytest.mark.parametrize(
+    "column", ["state", "id", "machine", "created_at", "history", "schedule_id", "scheduled_for"]
+)
 def test_an_assignment_to_what_the_library_keeps_is_refused(declare, column):
     for loop in (True, False):
         a, b = State(role=Role.WAITING, waits=True, initial=True), State(role=Role.SETTLED)
-        edge = a.to.itself(sets={column: "job"}) if loop else a.to(b, sets={column: "job"})
+        edge = a.to.itself(sets={column: column}) if loop else a.to(b, sets={column: column})
         with pytest.raises(DefinitionError, match=column):
             declare(a=a, b=b, go=Event(a.to(b)), other=Event(edge, sets={"suspect": "1"}))

@@ -8,7 +8,7 @@ import pytest
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Event, Lifecycle, Role, RunMachine, State
-from kumofire_fsm.machines._rules import RESERVED
+from kumofire_fsm.machines._body import RESERVED
 
 PUBLIC = {name for name in dir(Lifecycle) if not name.startswith("_")}
 
@@ -61,5 +61,5 @@ def test_the_machine_is_named_after_its_class_in_snake_case():
 
 
 def test_the_machine_is_named_as_the_class_says(declare):
-    named = declare(RunMachine, in_in_table=None, named="approval")
+    named = declare(RunMachine, in_table=None, named="approval")
     assert (named.spec.name, RunMachine.spec.name) == ("approval", "run")

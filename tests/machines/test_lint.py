@@ -143,11 +143,12 @@ def test_an_event_that_a_deadline_fires_says_so():
 
 def test_a_consumers_event_that_a_deadline_fires_is_found():
     class Timed(RunMachine):
-        running = State("It runs.", role=Role.LEASED, deadline=Deadline("now + lease_ms", "fail"))
+        running = State("It runs.", role=Role.LEASED, deadline=Deadline("now + lease_ms", "release"))
 
-    assert ("event-actor", "a deadline fires 'fail', which says that a consumer does, from running") in said(
-        Timed
-    )
+    assert (
+        "event-actor",
+        "a deadline fires 'release', which says that a consumer does, from running",
+    ) in said(Timed)
 
 
 def test_a_callback_that_matches_nothing_is_found_with_the_name_it_may_have_meant():

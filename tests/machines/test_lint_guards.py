@@ -48,7 +48,7 @@ def test_an_edge_behind_one_without_a_guard_is_shadowed(judged):
         ("expires_at is None", "expires_at is not None", "attempt > 7"),
         ("dedupe == 'active' or dedupe == 'forever'", "dedupe == 'forever'"),
         ("run_at <= now or expires_at < now", "run_at == now"),
-        ("alone", "alone != 0"),
+        ("shared", "shared != 0"),
     ],
 )
 def test_an_edge_whose_guard_implies_an_earlier_one_is_shadowed(judged, guards):
@@ -97,7 +97,7 @@ def test_guards_that_hold_together_are_found_with_an_example(judged):
         ("attempt < max_attempts", "attempt == max_attempts", "attempt > max_attempts"),
         ("expires_at is None", "expires_at < now", "expires_at >= now"),
         ("dedupe == 'active'", "dedupe == 'forever'", "dedupe is None"),
-        ("alone == 1", None),
+        ("shared == 1", None),
         ("shared == 1 and attempt > 1", "shared != 1 or attempt <= 1", None),
         (None,),
     ],
@@ -126,8 +126,13 @@ def test_a_grid_that_would_be_too_large_is_cut_and_decides_nothing():
     assert len(list(grid.rows())) == LIMIT
 
 
-def test_a_text_compared_with_a_number_is_not_judged(judged):
-    assert judged("job < attempt", "attempt < job") == []
+def test_a_text_column_is_judged_by_texts_alone():
+    grid = Grid(
+        [parse("s is not None and s == t and n is None")], {"s": None, "t": "x", "n": None}, texts="st"
+    )
+    held = {name: {row[name] for row in grid.rows() if name in row} for name in "stn"}
+    assert held == {"s": {"other 0", "other 1", "x"}, "t": {"other 0", "other 1"}, "n": {0}}
+    assert grid.exact
 
 
 names = st.sampled_from(["p", "q", "r"])

@@ -112,3 +112,32 @@ def test_a_callback_is_told_the_transition_and_the_parameters():
         "field": "state",
     }
     assert machine.current_state_value == "b"
+
+
+def test_what_a_state_calls_is_a_grouper_of_its_list_and_named_so():
+    state = State()
+    for name in ("enter", "exit", "invoke"):
+        grouper = getattr(state, name)
+        assert grouper.list is state._specs
+        made = type(grouper)(grouper.list, grouper.group)
+        assert made.add("on_enter_state", is_convention=True) is made
+    assert state._specs.conventional_specs == {"on_enter_state"}
+
+
+def test_decorators_of_events_and_lists_of_transitions_come_to_one_method():
+    called = []
+
+    class Listed(TransitionList):
+        def _add_callback(self, callback, *_, **__):
+            called.append(callback)
+
+    for name in ("before", "on", "after", "cond", "unless", "validators"):
+        getattr(Listed(), name)(len)
+        assert name in vars(Event) or hasattr(Event, name)
+    Listed()(len)
+    assert called == [len] * 7
+
+
+def test_the_state_of_a_machine_is_read_and_written_through_one_property():
+    assert callable(StateMachine.configuration.fget)
+    assert callable(StateMachine.configuration.fset)

@@ -236,6 +236,7 @@ def test_rows_of_another_table_are_nobodys():
     body = {
         "fields": RunMachine.fields,
         "parameters": RunMachine.parameters,
+        "texts": RunMachine.texts,
         "a": a,
         "b": b,
         "go": Event(a.to(b)),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import zoneinfo
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from kumofire_fsm.calendar import zones
 from kumofire_fsm.calendar.zones import Change, find_zone, offset_or_change
 from kumofire_fsm.errors import InvalidSchedule
 
@@ -36,6 +39,30 @@ def test_an_unknown_zone_is_refused_with_those_that_come_near(name: str, said: s
         find_zone(name)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "localtime",
+        "Localtime",
+        "posixrules",
+        "right/Europe/Berlin",
+        "posix/UTC",
+        "Broken/Zone",
+        "Europe/Berln",
+    ],
+)
+def test_what_it_proposes_is_another_name_that_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever zones are looked for: beside them lie a machine's own files, and one that cannot be read."""
+    beside = {"localtime", "posixrules", "right/Europe/Berlin", "posix/UTC", "Broken/Zone"}
+    monkeypatch.setattr(zones, "available_timezones", lambda: zoneinfo.available_timezones() | beside)
+    find_zone.cache_clear()
+    with pytest.raises(InvalidSchedule) as caught:
+        find_zone(name)
+    _, *proposed = re.findall("'([^']*)'", str(caught.value))
+    assert name not in proposed
+    assert all(find_zone(each) for each in proposed)
 
 
 def test_a_wall_time_has_an_offset_or_a_change() -> None:

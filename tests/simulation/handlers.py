@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from simulation.actors import Actor
     from simulation.lives import HandlerCall
 
-__all__ = ["ACTS", "BINDING", "CONSUMING", "JOBS", "MAX_LEASE_MS", "TIMINGS", "Applications"]
+__all__ = [
+    "ACTS",
+    "BINDING",
+    "CONSUMING",
+    "JOBS",
+    "KEPT_MS",
+    "LIMITS",
+    "MAX_LEASE_MS",
+    "TIMINGS",
+    "Applications",
+]
 
 TIMINGS = (
     Timing(),
@@ -31,6 +41,10 @@ WAITS_MS = {"Retry": 1_000, "Snooze": 7_000}
 """For how long a handler wants to be left alone, by what it raises."""
 TIMEOUTS_S = {"work": 20, "late": 4, "plain": 4}
 JOBS = tuple(TIMEOUTS_S)
+LIMITS = {"plain": 2}
+"""For jobs that declare one, how many of their runs may be under way at once."""
+KEPT_MS = 30_000
+"""How long ago a run must have settled for a client to prune it."""
 MAX_LEASE_MS = 120_000
 """More than the longest timeout above with what a lease adds to it."""
 ACTS = (
@@ -104,6 +118,7 @@ def _called(ctx: Any, payload: Any) -> HandlerCall:
     """Tell the monitor that a handler is called, and what its payload says of the run."""
     monitor = ctx.env.world.monitor
     try:
+        monitor.handed(ctx.run.id, payload)
         monitor.as_asked(ctx.env, ctx.run.id, payload.get("asked", {}))
         call: HandlerCall = monitor.lives.called(ctx.env, ctx.run.id, TIMEOUTS_S[ctx.run.name] * 1000)
     except Exception as exc:  # else it would count as the handler's own
@@ -162,5 +177,7 @@ class Applications:
             retry=Backoff(first=timedelta(seconds=2), cap=timedelta(seconds=20)),
         )
         for name in jobs:
-            app.job(name, timeout=TIMEOUTS_S[name])(plain if name == "plain" else work)
+            app.job(name, timeout=TIMEOUTS_S[name], limit=LIMITS.get(name))(
+                plain if name == "plain" else work
+            )
         return app

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import RUNS, SCHEDULES
 from kumofire_fsm.values.times import AHEAD_MS
+from simulation.controls import Controls
 from simulation.lives import Lives
 from simulation.moves import SPEC, TOLERANCE_MS, Move, check_move
 from simulation.schedules import Schedules
@@ -44,6 +45,7 @@ class Monitor:
         pruned: runs that were deleted.
         lives: what is known of attempts.
         schedules: checks jobs and their occurrences.
+        controls: checks that paused and limited jobs are.
         moved_by_hand: runs for which another time may count than the one that was asked for first.
         walked: the (event, source, target) of every move so far; the event is None for a self-loop.
     """
@@ -55,6 +57,7 @@ class Monitor:
         self.pruned: set[str] = set()
         self.moved_by_hand: set[str] = set()
         self.lives = Lives(self.found)
+        self.controls = Controls(self.found)
         self.schedules = Schedules(world, self.runs, self.found)
         self.walked: set[tuple[str | None, str | None, str]] = set()
         self._changes = world.database.db.total_changes
@@ -92,6 +95,7 @@ class Monitor:
                 self.walked.add((event, before and before.state, after.state))
         for before, after in jobs.values():
             self.schedules.check_job(actor, before, after)
+        self.controls.check(database.controls(), runs, self.runs)
         self._check_limit(actor, what, len(runs), len(jobs))
         self._check_shared(actor, runs)
         self._check_room(actor, runs)
@@ -180,6 +184,11 @@ class Monitor:
                     "one run a key", f"create with the key {key!r} gave {run_id} of {run.dedupe_key!r}"
                 )
 
+    def handed(self, run_id: str, payload: Any) -> None:
+        """Check that a handler is called with the payload that its run was created with."""
+        if self._payloads.get(run_id, payload) != payload:
+            self.found("a run keeps its payload", f"the handler of {run_id} is called with {payload!r:.99}")
+
     def as_asked(self, actor: Actor, run_id: str, asked: dict[str, int]) -> None:
         """Check the start behind a handler's call against what the payload says of when it may be."""
         run = self.runs.get(run_id)
@@ -203,6 +212,10 @@ class Monitor:
             self.found("messages are kept", f"one for {run_id} was acknowledged while its lease holds")
         if not SPEC.has_role(run.state, Role.CLAIMABLE) or expired or run_id in actor.sent:
             return
+        if run.job in self.controls.paused:
+            return
+        if run.job in self.controls.limited and run.wake_at < actor.now() + TOLERANCE_MS:
+            return  # a dispatcher sends another at once
         if any((each.message.run_id, each.disposition) == (run_id, "retry") for each in actor.deliveries):
             return  # a copy of it stays
         if not actor.now() < run.wake_at <= run.run_at:  # else a dispatcher is to send another in time
@@ -216,6 +229,9 @@ class Monitor:
         world = self._world
         actor.sent.add(run_id)
         if not world.unharmed() or run_id in self.moved_by_hand:
+            return
+        run = self.runs.get(run_id)
+        if run is not None and run.job in self.controls.paused | self.controls.limited:
             return
         lost = world.now - world.timing.redeliver_ms + TOLERANCE_MS
         if any(at > lost for at in waits):

@@ -51,6 +51,7 @@ class Lives:
         owner: for each (run, claim) the actor whose statement took it; a claim may take several runs.
         lease: for each (run, claim) until when it holds, as the database last said, by the world's time.
         ends: for each (run, claim) when the attempt must have ended, by the world's time.
+        starts_left: for each run how often it may still be started; see `simulation.attempts`.
     """
 
     def __init__(self, found: Found) -> None:
@@ -60,6 +61,7 @@ class Lives:
         self.ends: dict[tuple[str, str | None], int] = {}
         self._sets: dict[tuple[str, str | None], int] = {}
         """How often the clock had been set when a lease was written."""
+        self.starts_left: dict[str, int] = {}
         self.shortened: dict[tuple[str, str | None], int] = {}
         """Leases that a cancellation has cut, which their holder does not know until its next heartbeat."""
         self.sent: set[tuple[str, str]] = set()

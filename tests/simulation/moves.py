@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from kumofire_fsm.machines.run import SUSPECT, RunMachine
+from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import Actor as Firing
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.values.times import AHEAD_MS
-from simulation.handlers import MAX_LEASE_MS, TIMINGS, WAITS_MS
+from simulation.attempts import FAILED, SPEC, STOPPING, check_attempts
+from simulation.handlers import KEPT_MS, MAX_LEASE_MS, TIMINGS, WAITS_MS
 
 if TYPE_CHECKING:
     from simulation.actors import Actor
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SPEC", "STOPPING", "Move", "check_move"]
 
-SPEC: Final = RunMachine.spec
 FRESH_MS: Final = 10
 """By how much the time of a write may lie before it."""
 TOLERANCE_MS: Final = 4_500
@@ -58,6 +58,8 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
     if after is None:
         if not SPEC.has_role(before.state, Role.SETTLED):
             found("only settled runs are pruned", str(move))
+        elif (age := move.actor.now() - before.finished_at) <= KEPT_MS:
+            found("only old runs are pruned", f"{move}: it settled {age} ms ago")
         return None
     if SPEC.has_role(after.state, Role.SETTLED) != (after.wake_at is None):
         found("a deadline until settled", f"{move}: wake_at is {after.wake_at}")
@@ -73,9 +75,9 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
         return None
     if at > move.actor.latest():
         found("history tells the time", f"{move}: {event} says {at}, {move.actor.name} {move.actor.latest()}")
+    check_attempts(move, event, lives.starts_left, found)
     if before is None:
         return event
-    _check_attempts(move, event, found)
     if SPEC.has_role(before.state, Role.SETTLED) and event != "redrive":
         found("settled runs rest", f"{move}: {event}")
     if event in _CONSUMERS:
@@ -83,6 +85,8 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
         wait = WAITS_MS.get(call.outcome or "", 0) if call is not None else 0
         if SPEC.has_role(after.state, Role.CLAIMABLE) and after.run_at < at + wait and event != "release":
             found("started when due", f"{move}: due {after.run_at - at} ms after {event}, not {wait}")
+        if event == "succeed" and after.error is not None:
+            found("a success shows no error", f"{move}: {after.error!r:.99}")
     elif event in _RULES:
         _RULES[event](move, at, lives, found)
     return event
@@ -137,23 +141,6 @@ def _check_whole(move: Move, found: Found) -> None:
             found("a lease is whole", f"{move}: {whole - move.after.wake_at} ms too short")
 
 
-def _check_attempts(move: Move, event: str, found: Found) -> None:
-    """Count attempts independently: a start adds one, what is handed back takes one, a redrive all."""
-    before, after = move.before, move.after
-    handed_back = (event in ("snooze", "release") or (event == "lose" and before.shared)) and SPEC.has_role(
-        after.state, Role.CLAIMABLE
-    )
-    expected = 0 if event == "redrive" else before.attempt + (event == "start") - handed_back
-    if after.attempt != expected:
-        found("attempts are counted", f"{move}: {event} made {after.attempt} of {before.attempt}")
-    if event == "retry" and before.state not in STOPPING:
-        spent = before.attempt >= before.max_attempts
-        if after.state not in (_FAILED if spent else _TRIED_AGAIN):
-            found("attempts are counted", f"{move}: retried at {before.attempt} of {before.max_attempts}")
-    if after.starts != before.starts + (event == "start"):
-        found("starts are counted", f"{move}: {event} made {after.starts} of {before.starts}")
-
-
 def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
     before, after = move.before, move.after
     if not SPEC.has_role(before.state, Role.CLAIMABLE):
@@ -191,10 +178,7 @@ def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
             found("nobody takes his own run", str(move))
     if before.wake_at > at:
         found("leases hold", f"{move}: lost {before.wake_at - at} ms before its lease ran out")
-    noted = before.shared and SPEC.has_role(after.state, Role.CLAIMABLE)
-    if after.suspect != before.suspect + noted:
-        found("suspects start alone", f"{move}: {before.suspect} losses in company became {after.suspect}")
-    if after.state in _FAILED and before.attempt < before.max_attempts:
+    if after.state in FAILED and before.attempt < before.max_attempts:
         found("attempts are counted", f"{move}: given up at {before.attempt} of {before.max_attempts}")
 
 
@@ -208,14 +192,14 @@ def _enqueue(move: Move, at: int, lives: Lives, found: Found) -> None:
         found("enqueued when near", f"{move}: at {at}, wakes {move.before.wake_at}")
 
 
-STOPPING: Final = {edge.target for edge in SPEC.edges_of("cancel") if SPEC.has_role(edge.target, Role.LEASED)}
-"""Who was told to stop may take longer than the grace period, and is given up."""
-_FAILED: Final = {edge.target for edge in SPEC.edges_of("fail")} - {
-    edge.target for edge in SPEC.edges_of("cancel")
-}
+def _redrive(move: Move, _at: int, _lives: Lives, found: Found) -> None:
+    """A redrive forgets what the run has come to: also by when it was to start."""
+    old = {c: value for c in _FORGOTTEN if (value := getattr(move.after, c)) is not None}
+    if old:
+        found("a redrive begins anew", f"{move}: {old}")
 
 
-_TRIED_AGAIN: Final = SPEC.with_role(Role.CLAIMABLE)
+_FORGOTTEN: Final = ("expires_at", "started_at", "finished_at", "result", "error")
 
 
 def _cancel(move: Move, _at: int, lives: Lives, found: Found) -> None:
@@ -227,4 +211,11 @@ def _cancel(move: Move, _at: int, lives: Lives, found: Found) -> None:
     lives.shortened[move.run_id, move.after.claim] = lives.real(move.actor, move.after.wake_at)
 
 
-_RULES: Final = {"cancel": _cancel, "start": _start, "lose": _lose, "expire": _expire, "enqueue": _enqueue}
+_RULES: Final = {
+    "cancel": _cancel,
+    "enqueue": _enqueue,
+    "expire": _expire,
+    "lose": _lose,
+    "redrive": _redrive,
+    "start": _start,
+}

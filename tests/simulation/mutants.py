@@ -133,7 +133,7 @@ def catch(mutant: Mutant, seeds: int = SEEDS) -> Result | None:
 
 _FIRES = r"runs\.[a-z+]*(succeed|retry|fail|snooze|release|stop|heartbeat)[a-z+]*"
 _DROP_TRIGGERS = "DROP TRIGGER kumofire_runs_move; DROP TRIGGER kumofire_runs_wake;"
-_LIMIT = r"\s+LIMIT \?1 ->> '\$\.limit'( \+ 1)?"
+_NO_LIMIT = (r"\?1 ->> '\$\.limit'", "1000000")
 _NO_DEADLINE = (r"\n  wake_at = CASE\n(    .*\n)+  END,", "\n  wake_at = NULL,")
 
 MUTANTS = (
@@ -171,7 +171,7 @@ MUTANTS = (
         ),
     ),
     Mutant("a start is not counted", r"runs\.claim", ((r"r\.attempt \+ 1", "r.attempt"),)),
-    Mutant("a lost hint is never sent again", r"runs\.sweep", ((r',"queued"\]', "]"),)),
+    Mutant("a lost hint is never sent again", r"runs\.sweep", ((r',\s*\["queued","run"\]\]', "]"),)),
     Mutant("a create sends, and does not store", patches=((ActorStorage, "batch", unstored),)),
     Mutant(
         "a schedule's move is not fenced",
@@ -183,6 +183,7 @@ MUTANTS = (
         r"runs\.(retry|snooze)",
         ((r"[am]\.hint_ms IS NULL", "1"),),
         patches=((disposition, "_hinted", lambda _: lambda _: True),),
+        first=220,
     ),
     Mutant("a message does not wait", patches=((Delivery, "retry", at_once),), first=183),
     Mutant("a worn message is sent twice", patches=((consumer, "renewed", sent_twice),)),
@@ -196,6 +197,7 @@ MUTANTS = (
         r"(runs|bodies)\.prune",
         ((r"state IN \('canceled', 'failed', 'succeeded'\)", "state <> ''"), ("finished_at", "created_at")),
     ),
+    Mutant("a prune asks when a run was created", r"(runs|bodies)\.prune", (("finished_at", "created_at"),)),
     Mutant("a refusing queue fails the create", patches=((moves, "send_hints", refusing),)),
     Mutant("a handler is called twice", patches=((Attempt, "perform", twice),)),
     Mutant("a consumer does not watch its lease", patches=((ActorStorage, "batch", endless_lease),)),
@@ -210,6 +212,20 @@ MUTANTS = (
     ),
     Mutant("a run expires early", r"runs\.sweep", ((r"r\.expires_at <= a\.now", "r.expires_at > 0"),)),
     Mutant("a redrive keeps the attempts", r"runs\.redrive", ((r"attempt = 0", "attempt = r.attempt"),)),
+    Mutant(
+        "a redrive keeps the expiry",
+        r"runs\.redrive",
+        ((r"expires_at = NULL", "expires_at = r.expires_at"),),
+        first=95,
+    ),
+    Mutant("a success keeps the error", r"runs\.succeed", ((r"error = NULL", "error = r.error"),)),
+    Mutant(
+        "a retry keeps the suspicion",
+        r"runs\.retry",
+        ((r"(suspect = CASE[\s\S]*?THEN) 0", r"\1 r.suspect"),),
+        first=45,
+    ),
+    Mutant("every loss is in company", r"runs\.sweep", ((r"r\.shared = 1", "1"),)),
     Mutant("all claims carry one token", patches=((due, "new_token", lambda _: lambda _: "token"),)),
     Mutant(
         "a retry leaves no history",
@@ -231,8 +247,8 @@ MUTANTS = (
     Mutant("a loss in company is not noted", r"runs\.sweep", ((r"r\.suspect \+ 1", "r.suspect"),)),
     Mutant("no claim says that it is shared", r"runs\.claim", ((r"1 - a\.alone", "0"),)),
     Mutant("no recurring job is found due", r"schedules\.due", ((r"WHERE ", "WHERE 0 AND "),)),
-    Mutant("a sweep has no limit", r"runs\.sweep", ((_LIMIT, ""),)),
-    Mutant("a worker claims beyond its concurrency", r"runs\.claim", ((_LIMIT, ""),), setting="embedded"),
+    Mutant("a sweep has no limit", r"runs\.sweep", (_NO_LIMIT,)),
+    Mutant("a worker claims beyond its concurrency", r"runs\.claim", (_NO_LIMIT,), setting="embedded"),
     Mutant("a worker renews no leases", patches=((Upkeep, "keep_leases", never),), setting="embedded"),
     Mutant("a worker fires no deadlines", patches=((Upkeep, "_keep_deadlines", never),), setting="embedded"),
     Mutant(
@@ -241,11 +257,46 @@ MUTANTS = (
         setting="embedded",
     ),
     Mutant("a batch is claimed as if alone", patches=((consumer, "claim_hinted", always_alone),)),
+    Mutant("a paused job starts", r"runs\.claim", ((r"c\.paused_at IS NULL", "1"),)),
+    Mutant(
+        "a paused job starts in a worker",
+        r"runs\.claim",
+        ((r"c\.paused_at IS NULL", "1"),),
+        setting="embedded",
+    ),
+    Mutant("leased runs take no slots", r"runs\.claim", ((r"most - \(", "most - 0 * ("),)),
+    Mutant(
+        "leased runs take no slots of a worker",
+        r"runs\.claim",
+        ((r"most - \(", "most - 0 * ("),),
+        setting="embedded",
+    ),
+    Mutant("a batch starts all where one slot is free", r"runs\.claim", ((r"place <= free", "free > 0"),)),
+    Mutant(
+        "each state of a job has slots of its own",
+        r"runs\.claim",
+        ((r"nth <= free", "1"),),
+        setting="embedded",
+    ),
+    Mutant(
+        "a run that is cancelled frees its slot",
+        r"runs\.claim",
+        ((r'\["canceling","running"\]', '["running"]'),),
+        setting="embedded",
+    ),
     Mutant("a shutdown costs an attempt", patches=((Attempt, "_stopped", charged),), setting="embedded"),
     Mutant("a failure commits its effects", patches=((Attempt, "ending", effects_anyway),)),
     Mutant("a snooze is not waited for", r"runs\.snooze", ((r"a\.next_at", "a.now"),)),
     Mutant("a delay is not waited for", patches=((RowMaker, "due", undelayed),)),
     Mutant("bodies are mixed up", patches=((RunStatements, "insert_bodies", mixed_up),)),
+    Mutant(
+        "payloads that are read later are mixed up",
+        r"bodies\.read",
+        ((r"b\.body AS body", "max(b.body) OVER () AS body"),),
+    ),
+    Mutant(
+        "a payload that is read later is taken for lost", r"runs\.claim", ((r"b\.body, ''", "b.body, NULL"),)
+    ),
     Mutant("all that was missed runs", patches=((occurrences, "decide", always_caught_up),)),
     Mutant("a change moves what is due", patches=((schedule_changes, "_keeps_its_recurrence", moved_away),)),
     Mutant(

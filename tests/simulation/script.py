@@ -21,7 +21,7 @@ from kumofire_fsm.errors import (
     UnknownSchedule,
 )
 from simulation.faults import Dice
-from simulation.handlers import ACTS, JOBS
+from simulation.handlers import ACTS, JOBS, KEPT_MS
 
 if TYPE_CHECKING:
     from kumofire_fsm.jobs import Jobs
@@ -36,7 +36,7 @@ EXPECTED = (
 """What a caller may be told in a world that fails; anything else is a defect."""
 VERBS = (
     *("create",) * 9, *("create_many",) * 2, "cancel", "cancel", "cancel", *("redrive",) * 4, "reschedule",
-    "prune", "every", "cron", "pause", "resume", "revise",
+    "prune", "every", "cron", "pause", "resume", "revise", "pause_job", "resume_job", "limit_job", "limit_job",
 )  # fmt: skip
 _PADDING = "x" * 600
 """Makes a payload so large that it stands in a row of its own."""
@@ -139,7 +139,7 @@ async def perform(world: World, jobs: Jobs, action: Action) -> None:
             world.monitor.moved_by_hand.add(target)
             await jobs.reschedule(target, delay=20)
         case "prune":
-            await jobs.prune(older_than=timedelta(seconds=30))
+            await jobs.prune(older_than=timedelta(milliseconds=KEPT_MS))
         case "every" | "cron":
             await _schedule(jobs, action)
         case "pause":
@@ -147,6 +147,12 @@ async def perform(world: World, jobs: Jobs, action: Action) -> None:
         case "resume":
             for each in await jobs.list_schedules():
                 await jobs.resume_schedule(each.id, missed=action.policy["misfire"])
+        case "pause_job":
+            await jobs.pause_job(action.options["name"], by="the script")
+        case "resume_job":
+            await jobs.resume_job(action.options["name"])
+        case "limit_job":
+            await jobs.limit_job(action.options["name"], action.number % 3 or None)
         case "revise":
             await jobs.update_schedule(schedule_key="s", every=timedelta(seconds=25))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.ports import Row, Statement
-from kumofire_fsm.store.rows import BODIES, RUNS, SCHEDULES
+from kumofire_fsm.store.rows import BODIES, CONTROLS, RUNS, SCHEDULES
 from kumofire_fsm.store.schema import migrate
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ActorStorage", "Database"]
 
-_TABLES = (RUNS, BODIES, SCHEDULES)
+_TABLES = (RUNS, BODIES, SCHEDULES, CONTROLS)
 
 
 class Database:
@@ -80,6 +80,11 @@ class Database:
     def rows(self, table: str) -> dict[str, Row]:
         """Return every row of a table by its id."""
         return {row[0]: row for row in self.db.execute(f"SELECT * FROM {table}")}
+
+    def controls(self) -> dict[str, tuple[bool, int | None]]:
+        """Return whether each job is paused, and how many of its runs may be leased at once."""
+        rows = self.db.execute(f"SELECT job, paused_at IS NOT NULL, slots FROM {CONTROLS}")
+        return {job: (bool(paused), slots) for job, paused, slots in rows}
 
     def bodies(self) -> list[Row]:
         """Return every (owner, kind, body)."""

@@ -94,7 +94,7 @@ def test_each_job_has_its_own_timeout_and_lease(store, claim):
 
 def test_a_large_payload_is_read_from_its_own_row(store, claim):
     row_id = store.put(RUN, "ready", payload="")
-    store.db.execute("INSERT INTO kumofire_bodies VALUES (?, 'payload', '\"large\"')", (row_id,))
+    store.db.execute("INSERT INTO kumofire_bodies VALUES (?, 'payload', 7, '\"large\"')", (row_id,))
     assert claim([row_id])[row_id].body == '"large"'
 
 
@@ -148,6 +148,14 @@ def test_an_idle_scan_starts_a_suspect_run_before_older_healthy_ones(store, clai
     suspect = store.put(RUN, "ready", suspect=2, wake_at=NOW - 100)
     assert list(claim(alone=True, limit=5)) == [suspect]
     assert set(claim(alone=True, limit=5)) == set(healthy)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_lost_suspect_is_within_a_scans_limit_although_more_older_runs_wait(store, claim, alone):
+    """So it has its turn where work never ends; while others are under way it takes no place of theirs."""
+    healthy = [store.put(RUN, "ready", wake_at=NOW - 900 + i) for i in range(5)]
+    suspect = store.put(RUN, "retrying", suspect=2, wake_at=NOW - 100)
+    assert set(claim(alone=alone, limit=3)) == ({suspect} if alone else set(healthy[:3]))
 
 
 def test_an_idle_scan_for_one_run_is_alone(store, claim):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 
 import pytest
 
@@ -22,7 +23,7 @@ RUN_ROW = dict.fromkeys(INSERT_COLUMNS) | {
     "history": "[]", "payload": "1",
 }  # fmt: skip
 JOB_ROW = JobMachine.fields | {"id": "1", "state": "active", "wake_at": 1, "next_at": 1, "job": "resize"}
-FILTERS = {"before": "x", "name": "a", "schedule": "b", "states": ["ready"], "tag": "t", "limit": 3}
+FILTERS = {"before": "x", "names": ["a"], "schedule": "b", "states": ["ready"], "tag": "t", "limit": 3}
 
 
 def calls() -> dict[str, list[Statement]]:
@@ -34,6 +35,8 @@ def calls() -> dict[str, list[Statement]]:
             RUNS.insert_bodies(k, [("1", "2", None)]) for k in ("payload", "result")
         ],
         "RunStatements.find_holders": [RUNS.find_holders([("resize", "key")])],
+        "RunStatements.adopt_keys": [RUNS.adopt_keys([("old", "resize", "key")])],
+        "RunStatements.adopt": [RUNS.adopt(["1"], {"old": "resize"})],
         "RunStatements.fire": fired,
         "RunStatements.claim": [RUNS.claim(ids, **CLAIM) for ids in (["1"], None)],
         "RunStatements.sweep": [
@@ -41,17 +44,18 @@ def calls() -> dict[str, list[Statement]]:
             for ids in (["1"], None)
             for hints in ("all", "moves", "none")
         ],
-        "RunStatements.read": [RUNS.read(["1"])],
+        "RunStatements.read": [RUNS.read(["1"], results=each) for each in (True, False)],
+        "RunStatements.payloads": [RUNS.payloads(["1"])],
         "RunStatements.states": [RUNS.states(["1"])],
-        "RunStatements.find": [RUNS.find(FILTERS), RUNS.find({"before": "x", "limit": 1})],
-        "RunStatements.count": [RUNS.count("resize"), RUNS.count(None)],
+        "RunStatements.find": [RUNS.find(FILTERS, results=True), RUNS.find({"before": "x", "limit": 1})],
+        "RunStatements.count": [RUNS.count(["resize"]), RUNS.count(None)],
         "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1, jobs=["resize"])],
         "RunStatements.due_suspect": [RUNS.due_suspect(now=1, jobs=["resize"])],
-        "RunStatements.next_wake": [RUNS.next_wake()],
+        "RunStatements.next_wake": [RUNS.next_wake(jobs=["a"], limits={"a": 1})],
         "RunStatements.far_leases": [RUNS.far_leases(after=1, jobs=["resize"], limit=1)],
         "RunStatements.far_ids": [RUNS.far_ids(above="x", limit=1)],
         "RunStatements.defer": [RUNS.defer(["1"], 5)],
-        "RunStatements.prune": RUNS.prune(below="x", before=1, limit=1),
+        "RunStatements.prune": RUNS.prune(below="x", also="x", before=1, limit=1),
         "RunStatements.fire_for_tick": [RUNS.fire_for_tick("cancel", "t", [])],
         "ScheduleStatements.insert": [JOBS.insert([JOB_ROW])],
         "ScheduleStatements.read": [JOBS.read(column=c, value="1") for c in ("id", "schedule_key")],
@@ -59,7 +63,7 @@ def calls() -> dict[str, list[Statement]]:
         "ScheduleStatements.declared": [JOBS.declared(origin="code", keys=["a"])],
         "ScheduleStatements.due": [JOBS.due(now=1, limit=1, ahead=1, jobs=["resize"])],
         "ScheduleStatements.defer": [JOBS.defer(["1"], 5)],
-        "ScheduleStatements.next_wake": [JOBS.next_wake()],
+        "ScheduleStatements.next_wake": [JOBS.next_wake(jobs=["a"])],
         "ScheduleStatements.fire": [
             JOBS.fire(e, [{"id": "1"}]) for e in (["advance"], [x.id for x in JobMachine.spec.events])
         ],
@@ -88,7 +92,7 @@ def test_a_statement_runs_on_an_empty_database(store, name):
 @pytest.mark.parametrize("name", CALLS)
 def test_what_only_reads_says_so_and_has_a_dotted_name(name):
     for statement in CALLS[name]:
-        assert statement.reads is (statement.sql.split()[0] == "SELECT")
+        assert statement.reads is (not re.search(r"\b(INSERT|UPDATE|DELETE)\b", statement.sql))
         noun, _, verb = statement.name.partition(".")
         assert noun in ("runs", "schedules", "bodies")
         assert verb

@@ -94,6 +94,16 @@ def test_a_run_of_an_unknown_machine_or_id_is_left_alone(store, move):
     assert store.states([row_id]) == ["ready"]
 
 
+def test_a_run_is_cancelled_for_a_schedule_only_if_this_look_has_moved_it(store, move):
+    """Who lost the race for a schedule must not cancel the run that the winner has just made."""
+    won, lost = (store.put(JOB, "active", next_at=77, tick=tick) for tick in ("t", "another look"))
+    ids = [store.put(RUN, "queued") for _ in range(3)]
+    asked = [(won, ids[0]), (lost, ids[1]), ("no such id", ids[2])]
+    rows = [(schedule_id, Move(*move(run_id, "cancel"))) for schedule_id, run_id in asked]
+    assert [row[0] for row in store.run(RUNS.fire_for_tick("cancel", "t", rows))] == [ids[0]]
+    assert store.states(ids) == ["canceled", "queued", "queued"]
+
+
 def test_the_order_of_events_does_not_change_the_statement():
     first = RUNS.fire(["retry", "fail"], [], fenced=True)
     second = RUNS.fire(["fail", "retry"], [], fenced=True)

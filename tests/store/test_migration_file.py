@@ -34,16 +34,20 @@ def test_a_trigger_stands_on_one_line_with_one_statement_and_no_case(line):
     assert line.startswith("CREATE TRIGGER kumofire_")
     assert line.endswith(" END;")
     body = line[line.index(" BEGIN ") :]
-    assert re.fullmatch(r" BEGIN SELECT RAISE\(ABORT, 'kumofire: [^']+'\); END;", body)
+    assert re.fullmatch(r" BEGIN SELECT RAISE\((ABORT, 'kumofire: [^']+'|IGNORE)\); END;", body)
     assert "CASE" not in line.upper().split()
 
 
-def test_there_are_four_triggers_a_table():
-    assert [line.split()[2] for line in TRIGGERS] == [
-        f"kumofire_{table}_{what}"
-        for table in ("runs", "schedules")
-        for what in ("insert", "move", "wake", "fixed")
-    ]
+def test_the_tables_have_the_same_triggers_but_for_what_only_runs_have():
+    found = [line.split()[2].removeprefix("kumofire_") for line in TRIGGERS]
+    both = ("insert", "move", "wake", "fixed", "replace", "repeat")
+    assert sorted(found) == sorted(
+        [
+            *(f"{table}_{what}" for table in ("runs", "schedules") for what in both),
+            "runs_slot",
+            "runs_settled",
+        ]
+    )
 
 
 def test_each_statement_is_complete_and_begins_with_a_verb():
@@ -52,9 +56,9 @@ def test_each_statement_is_complete_and_begins_with_a_verb():
     assert all(sqlite3.complete_statement(each) for each in statements)
     verbs = [" ".join(each.split()[:2]) for each in statements]
     assert verbs == [
-        "CREATE TABLE", "CREATE TABLE", "CREATE INDEX", "CREATE UNIQUE", "CREATE UNIQUE", "CREATE TABLE",
-        "CREATE TABLE", "CREATE INDEX", "CREATE UNIQUE", "CREATE INDEX", "CREATE TABLE", "INSERT INTO",
-        *["CREATE TRIGGER"] * 8, "INSERT INTO",
+        "CREATE TABLE", "CREATE TABLE", *["CREATE INDEX"] * 3, "CREATE UNIQUE", "CREATE UNIQUE", "CREATE TABLE",
+        "CREATE TABLE", "CREATE TABLE", "CREATE INDEX", "CREATE UNIQUE", "CREATE INDEX", "CREATE TABLE", "INSERT INTO",
+        *["CREATE TRIGGER"] * 14, "INSERT INTO",
     ]  # fmt: skip
     assert not any(line.startswith("--") for each in statements for line in each.splitlines())
 
@@ -118,6 +122,7 @@ def test_every_table_is_strict_and_only_the_version_has_a_rowid(store):
     tables = {row[1]: row for row in store.db.execute("PRAGMA table_list") if row[1].startswith("kumofire_")}
     assert sorted(tables) == [
         "kumofire_bodies",
+        "kumofire_controls",
         "kumofire_edges",
         "kumofire_runs",
         "kumofire_schedules",
@@ -136,7 +141,7 @@ def test_a_value_of_the_wrong_type_is_refused(store, column, value):
 
 def test_a_settled_run_costs_no_entry_in_the_index_of_deadlines(store):
     sql = dict(store.db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index'"))
-    assert sql["kumofire_runs_wake"].endswith("(state, wake_at) WHERE wake_at IS NOT NULL")
+    assert sql["kumofire_runs_wake"].endswith("(state, job, machine, wake_at) WHERE wake_at IS NOT NULL")
     assert sql["kumofire_runs_dedupe"].endswith("(job, dedupe_slot) WHERE dedupe_slot IS NOT NULL")
     for name in ("dedupe", "occurrence"):
         assert sql[f"kumofire_runs_{name}"].startswith("CREATE UNIQUE INDEX ")

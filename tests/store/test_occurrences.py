@@ -53,6 +53,18 @@ def test_a_large_payload_reaches_the_run_that_an_occurrence_created(store, creat
     assert [ClaimedRun(*row).body for row in store.run(claim)] == [body, body]
 
 
+def test_schedules_of_an_unknown_machine_are_not_due_and_starve_no_known_one(store):
+    class Other(JobMachine):
+        pass
+
+    store.register(Other.spec)
+    for _ in range(3):
+        store.put(Other.spec, "active", next_at=NOW - 9, wake_at=NOW - 9)
+    mine = store.put(JOB, "active", next_at=NOW, wake_at=NOW)
+    due = store.run(JOBS.due(now=NOW, limit=1, jobs=["resize"]))
+    assert [row[0] for row in due] == [mine]
+
+
 def test_a_job_that_carries_another_token_creates_nothing(store, create):
     schedule_id = store.put(JOB, "active", next_at=NOW, tick="other")
     assert create("t", occurrence("a", schedule_id)) == []

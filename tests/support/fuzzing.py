@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from kumofire_fsm import Fail, KumofireError, Retry, RunMachine, Snooze
 from kumofire_fsm.machines import Actor, JobMachine, Role
+from kumofire_fsm.store.controls import read_controls, set_control
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
+from kumofire_fsm.store.unknown import find_unknown
 
 # For a longer and random search: KUMOFIRE_FUZZ=1000 pytest tests/fuzz
 EXAMPLES = int(os.environ.get("KUMOFIRE_FUZZ", "16"))
@@ -39,6 +41,22 @@ DEEP: Any = []
 for _ in range(1000):
     DEEP = [DEEP]
 SQL = ["'; DROP TABLE kumofire_runs; --", "x' OR '1'='1", '"; SELECT 1', "?1", "$.x", "%s{0}", "\\'"]
+
+
+class Refuses:
+    """What an application's own type may do to whoever prints it."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("it cannot be printed")
+
+    __str__ = __repr__
+
+
+# What cannot be printed, or only at length; so it is not drawn, because what is drawn is printed.
+HUGE: list[Any] = [
+    10**5000, -(10**5000), "x" * 10**6, "\ud800" * 10**6, ["x" * 10**6], [[]], [{}], [["x"]], {"x" * 10**6: 1},
+    b"x" * 10**6, range(100), Refuses(), [Refuses()], {"a": Refuses()},
+]  # fmt: skip
 # Python prints no integer of more than 4,300 digits: an error text that shows one raises ValueError.
 ODD: list[Any] = [
     *SQL, None, True, False, 0, -1, 1, 2**53, 2**63, -(2**63), 10**30, 10**4000, 0.0, -0.5, 1e308, float("nan"),
@@ -54,6 +72,8 @@ JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEX
 JUNK = st.sampled_from(ODD) | JSON | st.binary() | st.datetimes() | st.timedeltas()
 
 
+TEXT_MOST = 2000
+"""Characters of an error's text, whatever it quotes."""
 TOGETHER = ("advance", "suspend")
 """What may happen to several recurring jobs at one look."""
 
@@ -70,30 +90,37 @@ def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
         runs.insert([row]),
         *(runs.insert_bodies(kind, []) for kind in ("payload", "result")),
         runs.find_holders([]),
+        find_unknown([RunMachine.spec], JobMachine.spec, before=1, look=1, jobs=[]),
+        runs.adopt_keys([]),
+        runs.adopt([], {}),
         *(runs.fire(events, [], fenced=fenced) for events in alone + several for fenced in (True, False)),
         *(runs.claim(ids, **claim) for ids in ([], None)),
         *(runs.sweep(ids, timing={}, now=1, limit=1, hints=hints, jobs=[]) for ids, hints in sweeps),
-        runs.read([]),
+        runs.read([], results=True),
+        runs.payloads([]),
         runs.find({}),
-        runs.count(None),
+        *(runs.find({"states": ["failed"], "names": names}) for names in (None, ["a"])),
+        *(runs.count(name) for name in (None, "a")),
         runs.due_ids(now=1, limit=1, jobs=[]),
         runs.due_ids(now=1, limit=1, jobs=[], roles=(Role.CLAIMABLE,)),
         runs.due_suspect(now=1, jobs=[]),
-        runs.next_wake(),
+        runs.next_wake(jobs=[]),
         runs.defer([], 1),
-        *runs.prune(below="", before=1, limit=1),
+        *runs.prune(below="", also="", before=1, limit=1),
         jobs.insert([dict(JobMachine.spec.fields)]),
         *(jobs.read(column=column, value="") for column in ("id", "schedule_key")),
         jobs.find(after="", limit=1),
         jobs.due(now=1, limit=1, jobs=[]),
         jobs.defer([], 1),
-        jobs.next_wake(),
+        jobs.next_wake(jobs=[]),
         *(jobs.fire([event.id], []) for event in JobMachine.spec.events),
         *(jobs.fire(events, []) for events in permutations(TOGETHER)),
         *(jobs.fire(events, []) for events in (["end", "revise"], ["revise", "end"])),
         jobs.declared(origin="code", keys=[]),
         runs.fire_for_tick("cancel", "t", []),
         *jobs.insert_occurrences("t", [row]),
+        *(set_control(what, {}) for what in ("pause", "resume", "limit")),
+        *(read_controls([RunMachine.spec], [], others=others) for others in (False, True)),
         MOVED_ONE,
     ]
     return {statement.sql for statement in made}
@@ -142,5 +169,5 @@ async def refused_whole_or_done(w: Bound, call: Callable[[], Awaitable[Any]]) ->
         return await call()
     except KumofireError as exc:
         assert await everything(w) == before, f"{exc!r} stored something"
-        str(exc)
+        assert len(str(exc)) <= TEXT_MOST
         return exc

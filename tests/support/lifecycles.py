@@ -45,11 +45,11 @@ class Sorted(RunMachine):
     sort = Event(
         sorting.to(RunMachine.canceled, cond="dedupe == 'active' and dedupe_key is None")
         | sorting.to(RunMachine.failed, cond="attempt + 2 < max_attempts and (shared == 1 or suspect != 0)")
-        | sorting.to(RunMachine.succeeded, cond="least(scheduled_for, expires_at) <= run_at and not alone"),
+        | sorting.to(RunMachine.succeeded, cond="least(scheduled_for, expires_at) <= run_at and not shared"),
         doc="Sorts a run into what fits.",
     )
     take = Event(
-        sorting.to(RunMachine.running, cond="claim == token"), by=Actor.CONSUMER, doc="The owner takes it."
+        sorting.to(RunMachine.running, cond="claim == value"), by=Actor.CONSUMER, doc="The owner takes it."
     )
 
 
@@ -71,6 +71,7 @@ class Ticket(Lifecycle, table="kumofire_runs", machine="ticket"):
 
     fields = dict(RunMachine.fields)
     parameters = dict(RunMachine.parameters)
+    texts = RunMachine.texts
 
     opened = State("Somebody asked.", role=Role.WAITING, waits=True, initial=True)
     closed = State("It is answered.", role=Role.SETTLED)

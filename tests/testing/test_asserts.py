@@ -130,8 +130,10 @@ def test_a_row_that_the_database_would_refuse_fails_though_its_edge_is_open():
             "'atempt' is neither a column nor a parameter of run (did you mean 'attempt'?); known are alone, ",
         ),
         ("running", "retry", {"state": "ready"}, "the state is the second argument, not a column to give"),
-        ("running", "retry", {"attempt": True}, "attempt=True: a column holds an integer"),
-        ("running", "retry", {"attempt": 1.5}, "attempt=1.5: a column holds an integer"),
+        ("running", "retry", {"attempt": True}, "attempt=True: attempt holds an integer"),
+        ("running", "retry", {"attempt": 1.5}, "attempt=1.5: attempt holds an integer"),
+        ("running", "retry", {"attempt": "1"}, "attempt='1': attempt holds an integer"),
+        ("running", "retry", {"error": 1}, "error=1: error holds a text, or None"),
     ],
 )  # fmt: skip
 def test_a_name_or_value_that_cannot_be_is_never_taken_for_a_refusal(ask, state, event, row, message):

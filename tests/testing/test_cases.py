@@ -70,8 +70,8 @@ def test_facts_are_as_few_and_as_plain_as_can_be():
     assert found(Approved, "approval", "expire").ways[0].facts == {}
     assert [way.facts for way in found(Sorted, "sorting", "sort").ways] == [
         {"dedupe": "active"},
-        {"max_attempts": 3, "shared": 1},
-        {"scheduled_for": NOW, "alone": 0},
+        {"max_attempts": 3, "suspect": 1},
+        {"scheduled_for": NOW},
     ]
 
 

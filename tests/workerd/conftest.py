@@ -13,7 +13,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "support"), str(HERE / "suites")]
 pytest.register_assert_rewrite("storage_suite", "statements_suite", "workerd_server")
 
-from workerd_parts import build_wheel, dependency_wheels, find_node, install_packages  # noqa: E402
+from node_tools import find_node, install_packages  # noqa: E402
+from workerd_parts import build_wheel, dependency_wheels  # noqa: E402
 from workerd_project import Project, copy_example  # noqa: E402
 from workerd_server import Bindings, Server  # noqa: E402
 
@@ -44,7 +45,7 @@ SCENARIOS = Bindings(
 def node() -> Path:
     """Node, with the packages installed."""
     found = find_node()
-    install_packages(found)
+    install_packages(found, HERE)
     return found
 
 

@@ -186,7 +186,7 @@ def test_a_new_database_gets_exactly_what_a_file_gets_and_then_there_is_nothing_
     assert done == ADDED
     expected = by_sqlite(tmp_path)
     assert in_d1(folder) == expected
-    assert [row[0] for row in expected].count("trigger") == 8
+    assert [row[0] for row in expected].count("trigger") == 14
     assert [row[0] for row in expected].count("kumofire_edges") == 38
     assert migrate(folder, *LOCAL) == NOTHING
     assert in_d1(folder) == expected

@@ -26,6 +26,10 @@ PRICES = {
         "status": Price(1, 0),
         "idle tick": Price(2, 0),
     },
+    "test_a_prepared_run": {
+        "commit": Price(1, 2),
+        "send a hint": Price(1, 2, 1),
+    },
     "test_dedupe_forever": {
         "create": Price(2, 3, 1),
         "create again": Price(2, 0),
@@ -102,6 +106,18 @@ PRICES = {
     "test_lost_messages_are_sent_again": {
         "create 100": Price(1, 200, 1),
         "redeliver 100": Price(2, 200, 1),
+    },
+    "test_a_paused_and_a_limited_job": {
+        "pause": Price(2, 1),
+        "create while paused": Price(1, 2, 1),
+        "consume while paused": Price(2, 0),
+        "tick while paused": Price(2, 0),
+        "resume": Price(2, 1),
+        "limit": Price(2, 1),
+        "create within a limit": Price(1, 6, 1),
+        "consume within a limit": Price(2, 9),
+        # Two rounds of a claim and a settle, and a look at those that had to wait.
+        "consume beyond a limit": Price(5, 18),
     },
     "test_pruning": {
         "create 100": Price(1, 200, 1),

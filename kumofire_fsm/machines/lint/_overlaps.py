@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.finding import Broken
-from kumofire_fsm.machines.lint.grid import Grid, holds
+from kumofire_fsm.machines.lint.grid import Grid
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
 
 __all__ = ["edge_warnings"]
@@ -50,7 +50,8 @@ def _guards(spec: MachineSpec, edges: Sequence[EdgeSpec]) -> Iterator[Warned]:
     if not guarded:
         return
     defaults = {**spec.fields, **spec.parameters, "state": guarded[0].source, "machine": spec.name}
-    grid = Grid([edge.guard for edge in guarded], defaults, fixed=("state", "machine"))
+    guards = [edge.guard for edge in guarded]
+    grid = Grid(guards, defaults, texts=spec.texts, fixed=("state", "machine"))
     seen = _look(guarded, grid, defaults)
     for number, edge in enumerate(guarded if grid.exact else ()):
         if number not in seen.held:
@@ -73,7 +74,7 @@ def _look(edges: Sequence[EdgeSpec], grid: Grid, defaults: dict[str, Scalar]) ->
     seen = _Seen()
     for changes in grid.rows():
         row = {**defaults, **changes}
-        open_now = [number for number, edge in enumerate(edges) if holds(edge, row)]
+        open_now = [number for number, edge in enumerate(edges) if edge.holds(row)]
         seen.held.update(open_now)
         seen.taken.update(open_now[:1])
         for pair in itertools.combinations(open_now, 2):

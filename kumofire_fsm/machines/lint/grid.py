@@ -3,7 +3,7 @@
 A guard that compares columns with each other and with constants asks only for their order. So for
 ``n`` columns that are compared with each other, directly or through others, the integers up to ``n``
 away from each constant show every order there is. Such guards are decided exactly while the grid has
-no more than `LIMIT` rows; guards with arithmetic, or of texts and numbers, are only searched.
+no more than `LIMIT` rows; guards with arithmetic are only searched.
 
 Columns are taken to be independent. One whose default is None may hold None; others never do.
 """
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Scalar
 from kumofire_fsm.machines.spec import EdgeSpec
 
-__all__ = ["LIMIT", "Grid", "first_open", "holds"]
+__all__ = ["LIMIT", "Grid", "first_open"]
 
 LIMIT = 20_000
 """Rows that a grid yields at most: about a third of a second for a guard of usual length."""
@@ -35,27 +35,22 @@ class _Group:
     names: list[str]
     constants: set[Scalar]
 
-    def mixed(self, defaults: Mapping[str, Scalar]) -> bool:
-        """Return whether texts are compared with numbers, which Python and SQLite order differently."""
-        others = {defaults[name] for name in self.names} | self.constants
-        return len({type(value) for value in others if value is not None}) > 1
-
-    def values(self, default: Scalar, defaults: Mapping[str, Scalar], reach: int) -> list[Scalar]:
+    def values(
+        self, default: Scalar, defaults: Mapping[str, Scalar], reach: int, *, text: bool
+    ) -> list[Scalar]:
         """Return what a column of the group may hold beside its default, the nearest to it first."""
         others = {defaults[name] for name in self.names} | self.constants
-        numbers = {value for value in others if isinstance(value, int)}
-        texts = {value for value in others if isinstance(value, str)}
-        if default is None and not texts:
-            numbers |= {0}
         fitting: set[Scalar] = set()
-        if not isinstance(default, str):
-            fixed = {value for value in self.constants if isinstance(value, int)}
-            width = len(self.names) + reach - (not fixed)
-            fitting |= {near + step for near in numbers for step in range(-width, width + 1)}
-        if texts and not isinstance(default, int):
-            fitting |= texts | {f"other {number}" for number, _ in enumerate(self.names)}
+        if text:
+            fitting |= {value for value in others if isinstance(value, str)}
+            fitting |= {f"other {number}" for number, _ in enumerate(self.names)}
+            return sorted(fitting - {default}, key=str)
+        numbers = {value for value in others if isinstance(value, int)} | ({0} if default is None else set())
+        fixed = {value for value in self.constants if isinstance(value, int)}
+        width = len(self.names) + reach - (not fixed)
         middle = default if isinstance(default, int) else max(numbers, default=0)
-        return sorted(fitting - {default}, key=lambda value: _nearness(value, middle))
+        near = {number + step for number in numbers for step in range(-width, width + 1)} - {default}
+        return [*sorted(near, key=lambda value: (abs(value - middle), value < middle))]
 
 
 class Grid:
@@ -64,6 +59,7 @@ class Grid:
     Args:
         guards: the guards to decide together; None stands for an edge without one.
         defaults: what the columns and parameters hold where nothing is changed.
+        texts: the columns that hold texts; the others hold numbers.
         fixed: columns that keep their default.
         reach: how much farther from a constant to go, where assignments add and subtract.
         natural: whether to leave out negative numbers.
@@ -74,6 +70,7 @@ class Grid:
         guards: Iterable[Expression | None],
         defaults: Mapping[str, Scalar],
         *,
+        texts: Collection[str] = (),
         fixed: Sequence[str] = (),
         reach: int = 0,
         natural: bool = False,
@@ -83,12 +80,11 @@ class Grid:
         groups = _groups(present)
         for group in groups:
             for name in group.names:
-                values = group.values(defaults[name], defaults, reach)
+                values = group.values(defaults[name], defaults, reach, text=name in texts)
                 kept = [v for v in values if not (natural and isinstance(v, int) and v < 0)]
                 self._axes[name] = [] if name in fixed else kept
         size = math.prod(len(values) + 1 for values in self._axes.values())
-        plain = not any(group.mixed(defaults) for group in groups)
-        self.exact = size <= LIMIT and plain and not any(_calculates(guard) for guard in present)
+        self.exact = size <= LIMIT and not any(_calculates(guard) for guard in present)
 
     def rows(self) -> Iterator[dict[str, Scalar]]:
         """Yield up to `LIMIT` changes to the defaults, those of the fewest columns first."""
@@ -103,22 +99,7 @@ class Grid:
 
 def first_open(edges: Sequence[EdgeSpec], row: Mapping[str, Scalar]) -> EdgeSpec | None:
     """Return the edge that a row takes: the first whose guard holds; None when none does."""
-    return next((edge for edge in edges if holds(edge, row)), None)
-
-
-def holds(edge: EdgeSpec, row: Mapping[str, Scalar]) -> bool:
-    """Return whether an edge's guard holds; it does not where it compares a text with a number."""
-    try:
-        return edge.holds(row)
-    except TypeError:
-        return False
-
-
-def _nearness(value: Scalar, middle: int) -> tuple[bool, int, bool, str]:
-    """Order numbers by their distance, larger ones first, before texts."""
-    if isinstance(value, int):
-        return False, abs(value - middle), value < middle, ""
-    return True, 0, False, str(value)
+    return next((edge for edge in edges if edge.holds(row)), None)
 
 
 def _groups(guards: Iterable[Expression]) -> list[_Group]:

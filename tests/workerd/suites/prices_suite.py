@@ -81,6 +81,16 @@ async def test_one_run(storage, meter):
     await shop.dispatch("idle tick")
 
 
+async def test_a_prepared_run(storage, meter):
+    shop = Shop(storage, meter)
+    run = shop.jobs.prepare_create("work", "ok")
+    meter.label = "commit"
+    await meter.batch(run.for_d1(meter))
+    meter.label = "send a hint"
+    await shop.jobs.send_hint(run)
+    assert shop.queue.calls == [[run.kumofire_job_run_id]]
+
+
 async def test_dedupe_forever(storage, meter):
     shop = Shop(storage, meter)
     first = await shop.create("create", 1, dedupe_key="k")
@@ -210,6 +220,21 @@ async def test_pruning(storage, meter):
     await shop.deliver("consume 100", await shop.create("create 100", 100))
     binding = shop.jobs._binding
     meter.label = "prune 100"
-    statements = binding.runs.prune(below="~", before=shop.clock.now() + 1, limit=100)
+    statements = binding.runs.prune(below="~", also="~", before=shop.clock.now() + 1, limit=100)
     bodies, runs = await storage.batch(statements)
     assert (len(bodies), len(runs)) == (0, 100)
+
+
+async def test_a_paused_and_a_limited_job(storage, meter):
+    shop = Shop(storage, meter)
+    meter.label = "pause"
+    await shop.jobs.pause_job("work")
+    paused = await shop.create("create while paused", 1)
+    await shop.deliver("consume while paused", paused)
+    await shop.dispatch("tick while paused")
+    meter.label = "resume"
+    await shop.jobs.resume_job("work")
+    meter.label = "limit"
+    await shop.jobs.limit_job("work", 3)
+    await shop.deliver("consume within a limit", await shop.create("create within a limit", 3))
+    await shop.deliver("consume beyond a limit", await shop.create("", 6))

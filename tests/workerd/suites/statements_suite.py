@@ -9,12 +9,13 @@ from kumofire_fsm.engine.binding import WORKERS
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.runs.creation import RowMaker
+from kumofire_fsm.store.controls import read_controls, set_control
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
 SQL_BYTES_MAX = 100_000
 RUN, JOB = RunMachine.spec, JobMachine.spec
-FILTERS = {"before": "~", "name": "echo", "schedule": None, "states": ["ready"], "tag": "a", "limit": 5}
+FILTERS = {"before": "~", "names": ["echo"], "schedule": None, "states": ["ready"], "tag": "a", "limit": 5}
 
 
 def app_on(storage):
@@ -42,20 +43,26 @@ def run_statements(jobs):
             runs.insert_bodies(kind, [(row["id"], "1", None)]) for kind in ("payload", "result")
         ],
         "find_holders": [runs.find_holders([("echo", "k")])],
-        "read": [runs.read([row["id"]])],
+        "adopt_keys": [runs.adopt_keys([("old", "echo", "k")])],
+        "adopt": [runs.adopt([row["id"]], {"old": "echo"})],
+        "read": [runs.read([row["id"]], results=each) for each in (True, False)],
+        "payloads": [runs.payloads([row["id"]])],
         "states": [runs.states([row["id"]])],
-        "find": [runs.find(FILTERS)],
-        "count": [runs.count("echo"), runs.count(None)],
+        "find": [
+            *(runs.find(FILTERS, results=each) for each in (True, False)),
+            *(runs.find({**FILTERS, "states": ["failed"], "names": names}) for names in (["echo"], None)),
+        ],
+        "count": [runs.count(["echo"]), runs.count(None)],
         "due_ids": [
             runs.due_ids(now=1, limit=5, jobs=["echo"]),
             runs.due_ids(now=1, limit=5, jobs=["echo"], roles=[Role.LEASED]),
         ],
         "due_suspect": [runs.due_suspect(now=1, jobs=["echo"])],
-        "next_wake": [runs.next_wake()],
+        "next_wake": [runs.next_wake(jobs=[])],
         "far_leases": [runs.far_leases(after=9, jobs=["echo"], limit=5)],
         "far_ids": [runs.far_ids(above="x", limit=5)],
         "defer": [runs.defer([row["id"]], row["wake_at"])],
-        "prune": runs.prune(below="~", before=1, limit=5),
+        "prune": runs.prune(below="~", also="~", before=1, limit=5),
         "fire": [
             runs.fire(some, [[*move[:1], some[0], *move[2:]]], fenced=fenced)
             for some in (*([event] for event in events), events)
@@ -91,7 +98,7 @@ def schedule_statements(jobs):
         "find": [schedules.find(after="", limit=5)],
         "declared": [schedules.declared(origin="code", keys=["k"])],
         "due": [schedules.due(now=9, limit=5, jobs=["echo"], ahead=ahead) for ahead in (0, 5)],
-        "next_wake": [schedules.next_wake()],
+        "next_wake": [schedules.next_wake(jobs=[])],
         "defer": [schedules.defer(["j"], 9)],
         "fire": [
             schedules.fire(some, [{"id": "j", "event": some[0], "revision": 99, "now": 1}])
@@ -130,3 +137,9 @@ async def test_every_statement_on_recurring_jobs(storage):
     statements = schedule_statements(app_on(storage))
     assert set(statements) == methods(ScheduleStatements)
     await run_all(storage, statements)
+
+
+async def test_every_statement_on_controls(storage):
+    said = [set_control(what, {"job": "echo", "updated_at": 1}) for what in ("pause", "resume", "limit")]
+    read = [read_controls([RUN], ["echo"], others=others) for others in (False, True)]
+    await run_all(storage, {"set": said, "read": read})

@@ -111,6 +111,50 @@ async def test_a_trigger_refuses_with_its_own_words(storage):
     assert "a row may not be created in this state" in str(error)
 
 
+RUN = {
+    "id": "r", "machine": "run", "state": "ready", "wake_at": 5, "job": "j", "run_at": 1, "attempt": 0,
+    "max_attempts": 1, "starts": 0, "shared": 0, "suspect": 0, "deliveries": 0, "created_at": 1,
+    "history": "[]", "dedupe_slot": "k", "schedule_id": None, "scheduled_for": None, "result": None,
+    "finished_at": None,
+}  # fmt: skip
+"""A run as it is created, with a dedupe key."""
+
+
+def put(verb, **changed):
+    """Return the statement that inserts a run; it gives the ids that it inserted."""
+    row = RUN | changed
+    values = ", ".join("?" * len(row))
+    sql = f"{verb} INTO kumofire_runs ({', '.join(row)}) VALUES ({values}) RETURNING id"
+    return Statement("runs.put", sql, columns=("id",), parameters=tuple(row.values()))
+
+
+def own(sql):
+    return Statement("runs.own", sql, columns=("found",), parameters=())
+
+
+async def test_no_insert_and_no_update_replaces_a_run(storage):
+    assert await storage.execute(put("INSERT")) == [("r",)]
+    leave = (
+        "UPDATE kumofire_runs SET state = 'canceled', wake_at = NULL, finished_at = 9 RETURNING id AS found"
+    )
+    await storage.execute(own(leave))
+    for verb in ("INSERT", "INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE"):
+        error = await refusal(storage.execute(put(verb, created_at=2)))
+        assert "the row exists, and changes along its edges alone" in str(error), error
+        assert isinstance(error, RowRefused), error
+        for changed in ({}, {"id": "new"}):  # a repeated creation, and one whose key is held
+            assert await storage.execute(put(verb, **changed)) == [], changed
+    other = {"id": "other", "dedupe_slot": None, "schedule_id": "s", "scheduled_for": 3}
+    assert await storage.execute(put("INSERT", **other)) == [("other",)]
+    assert await storage.execute(put("REPLACE", **other | {"id": "new"})) == []
+    take = "UPDATE OR REPLACE kumofire_runs SET dedupe_slot = 'k' WHERE id = 'other' RETURNING id AS found"
+    assert "another run has this dedupe_slot" in str(await refusal(storage.execute(own(take))))
+    change = "UPDATE kumofire_runs SET result = '1' WHERE id = 'r' RETURNING id AS found"
+    assert "the run is settled" in str(await refusal(storage.execute(own(change))))
+    kept = await storage.execute(own("SELECT id || ' ' || state AS found FROM kumofire_runs ORDER BY id"))
+    assert kept == [("other ready",), ("r canceled",)]
+
+
 async def test_a_missing_table_is_a_mismatch_of_the_schema(storage):
     error = await refusal(storage.execute(Statement("missing", "SELECT 1 FROM kumofire_missing", reads=True)))
     assert isinstance(error, SchemaMismatch), error

@@ -1,0 +1,106 @@
+"""What people say of a job by its name: pause it, resume it, limit how many of its runs are under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.models import JobStatus
+from kumofire_fsm.store.controls import ControlRow, read_controls, set_control
+from kumofire_fsm.values.checks import check_key, facts, whole_number
+from kumofire_fsm.values.columns import Columns
+from kumofire_fsm.values.limits import LIMIT_MAX
+
+__all__ = ["JobControl"]
+
+
+class JobControl:
+    """What an application calls about its jobs; any name may be given, also of a job registered elsewhere.
+
+    What is said of a job with aliases is said of all its names.
+    """
+
+    _binding: Binding
+
+    async def pause_job(self, name: str, *, by: str | None = None, note: str | None = None) -> JobStatus:
+        """Start no more runs of a job until `resume_job`, in any process.
+
+        What is under way goes on, and `create` and schedules go on making runs; they wait. Doing it twice is
+        harmless.
+
+        Raises:
+            InvalidArgument, TooLarge: nothing was changed.
+        """
+        return await self._say("pause", name, by, note, paused_at=self._binding.now())
+
+    async def resume_job(self, name: str, *, by: str | None = None, note: str | None = None) -> JobStatus:
+        """Start runs of a job again.
+
+        On Workers a run whose message came in the meantime gets another when the first counts as lost.
+
+        Raises:
+            InvalidArgument, TooLarge: nothing was changed.
+        """
+        return await self._say("resume", name, by, note)
+
+    async def limit_job(
+        self, name: str, limit: int | None, *, by: str | None = None, note: str | None = None
+    ) -> JobStatus:
+        """Let at most so many runs of a job be under way at once, over all processes.
+
+        It stands above what ``@app.job(..., limit=)`` says; None takes it back. What is under way goes on.
+
+        Raises:
+            InvalidArgument, TooLarge: nothing was changed.
+        """
+        slots = None if limit is None else whole_number(limit, "limit", LIMIT_MAX)
+        return await self._say("limit", name, by, note, slots=slots)
+
+    async def list_jobs(self) -> list[JobStatus]:
+        """Return the jobs registered here, that have runs to do, or of which something is said, by name."""
+        return await self._read(list(self._binding.registry.jobs), others=True)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _say(
+        self, what: str, name: str, by: str | None, note: str | None, **values: int | None
+    ) -> JobStatus:
+        binding, name = self._binding, check_key(name, "a job's name")
+        facts(by=by, note=note)
+        binding.wake()
+        said = {"said_by": by, "note": note, "updated_at": binding.now(), **values}
+        of_each = [set_control(what, {"job": each, **said}) for each in binding.registry.names_of(name)]
+        await (binding.storage.batch(of_each) if len(of_each) > 1 else binding.storage.execute(of_each[0]))
+        return (await self._read([name], others=False))[0]
+
+    async def _read(self, names: Sequence[str], *, others: bool) -> list[JobStatus]:
+        binding = self._binding
+        specs = list(binding.runs.specs.values())
+        rows = await binding.storage.execute(read_controls(specs, names, others=others))
+        return [_status(binding, ControlRow(*row)) for row in rows]
+
+
+def _status(binding: Binding, row: ControlRow) -> JobStatus:
+    job = binding.definition(row.job)
+    declared = job.limit if job else None
+    columns = Columns(row)
+    status = JobStatus(
+        name=row.job,
+        registered=job is not None,
+        paused_at=columns.instant("paused_at"),
+        limit=declared if row.slots is None else columns.read("slots", _limit, row.slots),
+        leased=row.leased,
+        waiting=row.waiting,
+        by=row.said_by,
+        note=row.note,
+        changed_at=columns.instant("updated_at"),
+        unreadable=tuple(columns.unreadable),
+    )
+    if status.unreadable:
+        what = ", ".join(status.unreadable)
+        log.error("what is said of the job %r cannot be read in: %s; it is shown without", row.job, what)
+    return status
+
+
+def _limit(slots: int) -> int:
+    return whole_number(slots, "limit", LIMIT_MAX)

@@ -1,0 +1,167 @@
+"""The SQL that people look with: lists and counts, each within a bound, whatever the table holds.
+
+What waits stands in the index of deadlines, and what failed in an index of its own. Everything else is looked
+for among the newest `LOOK_ROWS` runs below an id.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kumofire_fsm.machines.expression import quoted
+from kumofire_fsm.store._due import LIMIT
+from kumofire_fsm.store._layout import common, indented, lines, select, where
+from kumofire_fsm.store._pages import Page
+from kumofire_fsm.store.rows import FAILED, RUNS
+from kumofire_fsm.values.limits import LOOK_ROWS
+
+__all__ = ["count_sql", "find_failed_sql", "find_sql", "prunable_sql"]
+
+_BEFORE: Final = "?1 ->> '$.before'"
+_MOST: Final = f"LIMIT {LOOK_ROWS}"
+_IN_THE_WAY: Final = 1_000
+"""How many runs that stay a prune looks at, in each place, beside those that it may delete."""
+
+
+def find_sql(page: Page) -> str:
+    """Return the SQL that reads runs, newest first, by names, states, tag, schedule, and ids below a cursor.
+
+    Where the runs looked at were not enough, a last row tells the id of the last of them, and nothing else.
+    """
+    looked = select(
+        ["d.id", "d.job", "d.state", "d.schedule_id", "d.tags"],
+        f"FROM {RUNS} AS d",
+        f"WHERE d.id < {_BEFORE}",
+        "ORDER BY d.id DESC",
+        _MOST,
+    )
+    return _found(looked, page, "q")
+
+
+def find_failed_sql(page: Page, *, named: bool) -> str:
+    """Return the SQL that reads failed runs as `find_sql` does, by the index of failed runs.
+
+    Args:
+        page: what is read of a run.
+        named: whether they are of one job, by all its names; else the jobs' failed runs are merged by age.
+    """
+    failed = f"d.state = {quoted(FAILED)}"
+    first = f"SELECT min(d.job) FROM {RUNS} AS d WHERE {failed}"
+    jobs = "SELECT value FROM json_each(?1, '$.names')"
+    if not named:
+        step = f"SELECT (\n  {first} AND d.job > f.job\n)\nFROM f\nWHERE job IS NOT NULL"
+        jobs = f"{first}\nUNION ALL\n{step}"
+    before = select(
+        ["d.id"],
+        f"FROM {RUNS} AS d",
+        f"WHERE {failed} AND d.job = q.job AND d.id < q.id",
+        "ORDER BY d.id DESC",
+        "LIMIT 1",
+    )
+    merged = lines(
+        f"SELECT 0 AS place, job, {_BEFORE} AS id FROM f WHERE job IS NOT NULL",
+        "UNION ALL",
+        f"SELECT 1, q.job, (\n  {indented(before)}\n)\nFROM q\nWHERE q.id IS NOT NULL",
+        f"ORDER BY id DESC\n{_MOST}",
+    )
+    # Not `common`: it is worked out as far as the page needs, and once more only where that was not enough.
+    f, q = (
+        f"{name} AS (\n  {indented(text)}\n)"
+        for name, text in {"f(job)": jobs, "q(place, job, id)": merged}.items()
+    )
+    looked = f"WITH RECURSIVE {f},\n{q}\nSELECT id FROM q WHERE place = 1"
+    return _found(looked, page, "r")
+
+
+def _found(looked: str, page: Page, row: str) -> str:
+    """Return the SELECT of the runs looked at that pass the filters, then of where the look ended."""
+    tagged = f"EXISTS (SELECT 1 FROM json_each({row}.tags) WHERE value = ?1 ->> '$.tag')"
+    fit = [
+        f"(?1 ->> '$.names' IS NULL OR {row}.job IN (SELECT value FROM json_each(?1, '$.names')))",
+        f"(?1 ->> '$.schedule' IS NULL OR {row}.schedule_id = ?1 ->> '$.schedule')",
+        f"(?1 ->> '$.states' IS NULL OR {row}.state IN (SELECT value FROM json_each(?1, '$.states')))",
+        f"(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid({row}.tags) THEN\n  {tagged}\nEND)",
+    ]
+    passed = select(
+        [f"r.{column}" for column in page.columns],
+        f"FROM (\n  {indented(looked)}\n) AS q CROSS JOIN {RUNS} AS r ON r.id = q.id",
+        where(*fit),
+        LIMIT,
+    )
+    found = page.until_full(passed)
+    counted = f"SELECT min(id) AS id, count(*) AS looked FROM (\n  {indented(looked)}\n)"
+    ended = select(
+        ["id", *["NULL"] * (len(page.shown) - 1)],
+        f"FROM (\n  {indented(counted)}\n)",
+        f"WHERE looked = {LOOK_ROWS}",
+    )
+    return lines(found, "UNION ALL", ended, LIMIT)
+
+
+def count_sql(*, named: bool) -> str:
+    """Return the SQL that counts runs: (state, how many, whether there may be more).
+
+    Args:
+        named: whether those of one job are counted.
+    """
+    job = "d.job IN (SELECT value FROM json_each(?1))" if named else ""
+    first = f"SELECT min(d.state) FROM {RUNS} AS d WHERE d.wake_at IS NOT NULL"
+    step = f"SELECT (\n  {first} AND d.state > s.state\n)\nFROM s\nWHERE state IS NOT NULL"
+    tables = {
+        "s(state)": f"{first}\nUNION ALL\n{step}",
+        "n": select(
+            ["d.state AS state", "d.job AS job", "d.wake_at IS NULL AS rests"],
+            f"FROM {RUNS} AS d",
+            f"ORDER BY d.id DESC\nLIMIT {LOOK_ROWS} + 1",
+        ),
+    }
+    waiting = _up_to("d.state = s.state", "d.wake_at IS NOT NULL", job)
+    failed = _up_to(f"d.state = {quoted(FAILED)}", job)
+    tables["k"] = lines(
+        f"SELECT s.state AS state, {waiting} AS number",
+        f"FROM s\nWHERE s.state IS NOT NULL AND s.state <> {quoted(FAILED)}",
+        f"UNION ALL\nSELECT {quoted(FAILED)}, {failed}",
+    )
+    known = select(
+        ["state", f"min(number, {LOOK_ROWS}) AS number", f"number > {LOOK_ROWS} AS more"],
+        "FROM k",
+        "WHERE number > 0",
+    )
+    rest = select(
+        ["state", f"min(count(*), {LOOK_ROWS})", f"(SELECT count(*) FROM n) > {LOOK_ROWS}"],
+        "FROM n AS d",
+        where("d.rests", f"d.state <> {quoted(FAILED)}", job),
+        "GROUP BY state",
+    )
+    return lines(common(tables), known, "UNION ALL", rest)
+
+
+def _up_to(*conditions: str) -> str:
+    """Return the SQL for how many rows there are, counted until they are more than are looked at."""
+    counted = select(["1"], f"FROM {RUNS} AS d", where(*conditions), f"LIMIT {LOOK_ROWS} + 1")
+    return f"(SELECT count(*) FROM (\n  {indented(counted)}\n))"
+
+
+def prunable_sql(settled: str, machines: str) -> str:
+    """Return the SELECT of the ids of runs that may be pruned, the oldest first.
+
+    Unsettled runs may stand in the way, more than are looked at. So it looks at three places until it has
+    enough: the oldest runs, the youngest that are old enough, and those below ``also``, drawn by the caller.
+
+    Args:
+        settled, machines: lists of the states and machines, as SQL.
+    """
+    fit = where(f"o.state IN ({settled})", f"o.machine IN ({machines})", "o.finished_at < ?1 ->> '$.before'")
+    columns = ["id", "state", "machine", "finished_at"]
+    places = [
+        select(
+            columns, f"FROM {RUNS}", f"WHERE id < {below}", f"ORDER BY {order}", f"{LIMIT} + {_IN_THE_WAY}"
+        )
+        for below, order in (
+            ("?1 ->> '$.below'", "id"),
+            ("?1 ->> '$.below'", "id DESC"),
+            ("?1 ->> '$.also'", "id DESC"),
+        )
+    ]
+    each = [lines(f"SELECT o.id FROM (\n  {indented(text)}\n) AS o", fit) for text in places]
+    return lines("\nUNION ALL\n".join(each), LIMIT)

@@ -1,0 +1,100 @@
+"""The statement that finds overdue work which the code does not know: nobody here will ever go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from kumofire_fsm.machines.spec import MachineSpec, Role
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._layout import indented, lines, select, where
+from kumofire_fsm.store.rows import RUNS, SCHEDULES, dump
+
+__all__ = ["find_unknown"]
+
+_COLUMNS: Final = ("kind", "job", "machine", "state", "number", "since")
+_MOST_GROUPS: Final = 2_000
+"""So many groups are stepped over at most."""
+_BEFORE: Final = "?1 ->> '$.before'"
+
+
+def find_unknown(
+    specs: Sequence[MachineSpec], schedules: MachineSpec, *, before: int, look: int, jobs: Iterable[str]
+) -> Statement:
+    """Count the overdue runs and schedules whose job, machine or state is not known, in groups.
+
+    The groups that have a deadline are found by its index, and of each that is not known up to ``look`` rows
+    are counted: what is known costs nothing, however much of it waits.
+
+    Args:
+        specs: the machines of runs that are known.
+        schedules: the machine of schedules.
+        before: since when a row must be due.
+        look: how many rows of a group are counted at most.
+        jobs: every name under which a job is known.
+    """
+    known = [(s.name, state.id, state.role is Role.CLAIMABLE) for s in specs for state in s.states]
+    waking = [state.id for state in schedules.states if state.wakes]
+    argument = dump({"before": before, "look": look, "jobs": list(jobs), "known": known, "waking": waking})
+    return Statement("runs.find_unknown", _FIND, argument, _COLUMNS, reads=True)
+
+
+def _of(kind: str, table: str, unknown: str) -> str:
+    """Return the SELECT of the overdue groups of a table that are not known, by its index of deadlines."""
+    first = lines(
+        f"SELECT d.id FROM {table} AS d",
+        "WHERE d.wake_at IS NOT NULL{also}",
+        "ORDER BY d.state, d.job, d.machine\nLIMIT 1",
+    )
+    # A step at a time: compared as one value, all rows of a group would be passed over one by one.
+    beyond = (
+        "\n  AND d.state = g.state AND d.job = g.job AND d.machine > g.machine",
+        "\n  AND d.state = g.state AND d.job > g.job",
+        "\n  AND d.state > g.state",
+    )
+    steps = ",\n".join(f"(\n  {indented(first.format(also=also))}\n)" for also in beyond)
+    groups = lines(
+        "WITH RECURSIVE g(state, job, machine) AS (",
+        f"  SELECT d.state, d.job, d.machine FROM {table} AS d WHERE d.id = (",
+        f"    {indented(first.format(also=''), 4)}",
+        "  )",
+        "  UNION ALL",
+        f"  SELECT n.state, n.job, n.machine FROM g CROSS JOIN {table} AS n ON n.id = coalesce(",
+        f"    {indented(steps, 4)}",
+        "  )",
+        f"  LIMIT {_MOST_GROUPS}",
+        ")",
+        f"SELECT state, job, machine FROM g\nWHERE {indented(unknown)}",
+    )
+    due = where("e.state = g.state", "e.job = g.job", "e.machine = g.machine", f"e.wake_at <= {_BEFORE}")
+    rows = select(["1"], f"FROM {table} AS e", due, "LIMIT ?1 ->> '$.look'")
+    counted = f"SELECT count(*) FROM (\n  {indented(rows)}\n)"
+    since = f"SELECT min(e.wake_at) FROM {table} AS e\n{due}"
+    found = select(
+        [
+            f"'{kind}' AS kind",
+            "g.job AS job",
+            "g.machine AS machine",
+            "g.state AS state",
+            f"(\n  {indented(counted)}\n) AS number",
+            f"(\n  {indented(since)}\n) AS since",
+        ],
+        f"FROM (\n  {indented(groups)}\n) AS g",
+    )
+    return f"SELECT * FROM (\n  {indented(found)}\n) WHERE number > 0"
+
+
+_KNOWN_JOB: Final = "g.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
+_KNOWN: Final = lines(
+    "SELECT 1 FROM json_each(?1, '$.known') AS k",
+    "WHERE k.value ->> 0 = g.machine",
+    "  AND k.value ->> 1 = g.state",
+    f"  AND (NOT k.value ->> 2 OR {_KNOWN_JOB})",
+)
+_WAKING: Final = "g.state IN (SELECT value FROM json_each(?1, '$.waking'))"
+_FIND: Final = lines(
+    _of("runs", RUNS, f"NOT EXISTS (\n  {indented(_KNOWN)}\n)"),
+    "UNION ALL",
+    _of("schedules", SCHEDULES, f"{_WAKING}\n  AND NOT {_KNOWN_JOB}"),
+    "ORDER BY since, job, state",
+)

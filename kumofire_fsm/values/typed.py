@@ -1,0 +1,164 @@
+"""JSON text of an annotated value: who reads it by the annotation gets the same value, or it is refused.
+
+Pydantic serializes by the annotation. So it drops what a subclass adds, takes one model for another that
+looks alike, and turns sets and bytes inside of an `Any` into lists and texts, all without a word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kumofire_fsm.errors import InvalidArgument, TooLarge
+from kumofire_fsm.values.error_text import text_of
+from kumofire_fsm.values.jsontext import check_json, encode, sized
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["encode_typed"]
+
+_PLAIN: Final = (dict, list, str, int, float, type(None))
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Text(NamedTuple):
+    """One way to write a value: as the JSON that it is, or as pydantic does, by names or by aliases."""
+
+    plain: bool
+    by_alias: bool = False
+
+
+def encode_typed(
+    value: Any, adapter: TypeAdapter[Any] | None, what: str, limit: int, *, exact: bool = True
+) -> str:
+    """Return a validated value as compact text, by its pydantic type.
+
+    Args:
+        value: what the adapter has validated.
+        adapter: pydantic's for the annotation; None for plain JSON.
+        what: what it is called in an error.
+        limit: bytes of UTF-8.
+        exact: whether models come back as what they are. Who reads the JSON by itself needs its data only.
+
+    Raises:
+        InvalidArgument: the text would not give the same value back.
+        TooLarge: it is over the limit.
+    """
+    if adapter is None:
+        return encode(value, what, limit)
+    refusals: list[InvalidArgument] = []
+    ways = [_Text(plain=True)] if isinstance(value, _PLAIN) else []
+    for way in (*ways, _Text(plain=False), _Text(plain=False, by_alias=True)):
+        try:
+            return _encoded(value, adapter, what, limit, way, exact=exact)
+        except TooLarge:
+            raise
+        except InvalidArgument as exc:
+            if not (way.plain and isinstance(exc.__cause__, TypeError)):  # it is pydantic's to write
+                refusals.append(exc)
+    # A text that comes back as something else tells more than one that does not come back.
+    raise next((exc for exc in refusals if exc.__cause__ is None), refusals[0])
+
+
+def _encoded(value: Any, adapter: TypeAdapter[Any], what: str, limit: int, way: _Text, *, exact: bool) -> str:
+    """Return the text written in one way, if it gives the same value back."""
+    try:
+        if way.plain:
+            text = encode(value, what, limit)
+        else:
+            text = adapter.dump_json(value, by_alias=way.by_alias, round_trip=True, warnings=False).decode()
+            check_json(json.loads(text))
+        back = adapter.validate_json(text)
+    except InvalidArgument:
+        raise
+    except (ValueError, RecursionError) as exc:  # pydantic's errors are ValueErrors
+        raise InvalidArgument(f"{what} is not JSON: {text_of(exc)}") from exc
+    if lost := "" if way.plain else _lost(value, back, exact=exact):
+        raise InvalidArgument(f"{what} would not come back from JSON as it is: {lost}")
+    if not (_alike(value, back) if way.plain else _same(value, back, adapter)):
+        raise InvalidArgument(
+            f"{what} would come back from JSON as another value (sets, bytes and NaN do not survive where "
+            "the annotation does not name them; annotate such fields, or convert them)"
+        )
+    return sized(text, what, limit)
+
+
+def _same(value: Any, back: Any, adapter: TypeAdapter[Any]) -> bool:
+    """Return whether two values are the same to their annotation."""
+    try:
+        dumps = [adapter.dump_python(each, warnings=False) for each in (value, back)]
+    except (TypeError, ValueError):  # a set of models, say, would be a set of dicts
+        dumps = [value, back]
+    return _alike(*dumps)
+
+
+def _alike(value: Any, back: Any) -> bool:
+    return bool(value == back) or bool(_normal(value) == _normal(back))
+
+
+def _normal(value: Any) -> Any:
+    """Return a value whose instants can be compared, and whose tuples are lists, as in JSON.
+
+    Python says that a wall time which a change of the clock repeats or skips equals none of another zone
+    (PEP 495), and pydantic gives instants back with an offset instead of their zone.
+    """
+    if isinstance(value, datetime) and value.utcoffset() is not None:
+        return value - _EPOCH
+    if isinstance(value, Mapping):
+        return {_normal_key(key): _normal(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_normal(each) for each in value]
+    if isinstance(value, (set, frozenset)):
+        return frozenset(map(_normal_key, value))
+    if (fields := _fields(value)) is not None:
+        return type(value), tuple((name, _normal_key(each)) for name, each in fields.items())
+    return value
+
+
+def _normal_key(value: Any) -> Any:
+    """Return what can stand in a set, as in JSON no list can."""
+    return tuple(map(_normal_key, value)) if isinstance(value, tuple) else _normal(value)
+
+
+def _lost(value: Any, back: Any, *, exact: bool, at: str = "") -> str:
+    """Return what the annotation loses of a value, as the end of a sentence; empty if nothing."""
+    fields, found = _fields(value), _fields(back)
+    if fields is not None and (exact or found is not None):
+        given, read = type(value).__name__, type(back).__name__
+        where = f" (at {at})" if at else ""
+        if lacking := ", ".join(sorted(fields.keys() - (fields if found is None else found).keys())):
+            return (
+                f"the annotation reads {read}, which has no {lacking}, and found was {given}{where}; name "
+                f"{given} in the annotation"
+            )
+        if exact and type(value) is not type(back):
+            return (
+                f"{given} would be read as {read}{where}; name {given} in the annotation, or tell them apart"
+            )
+    pairs = _pairs(value, back) if fields is None else _pairs(fields, found or {})
+    lost = (_lost(one, other, exact=exact, at=f"{at}.{key}".lstrip(".")) for key, one, other in pairs)
+    return next(filter(None, lost), "")
+
+
+def _pairs(value: Any, back: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield the parts of two values that belong together, each with its place."""
+    if isinstance(value, Mapping) and isinstance(back, Mapping):
+        yield from ((key, value[key], back[key]) for key in value if key in back)
+    elif isinstance(value, (list, tuple)) and isinstance(back, (list, tuple)):
+        yield from ((place, *each) for place, each in enumerate(zip(value, back, strict=False)))
+    elif isinstance(value, (set, frozenset)) and any(_fields(each) is not None for each in value):
+        ordered = zip(sorted(value, key=repr), sorted(back, key=repr), strict=False)
+        yield from (("in it", *each) for each in ordered)
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    """Return the fields of a pydantic model or of a dataclass by name; None of anything else."""
+    kind = type(value)
+    names = getattr(kind, "model_fields", None)
+    if not isinstance(names, dict) and (names := getattr(kind, "__dataclass_fields__", None)) is None:
+        return None
+    extra: dict[str, Any] = getattr(value, "__pydantic_extra__", None) or {}
+    return {**{name: getattr(value, name) for name in names if hasattr(value, name)}, **extra}

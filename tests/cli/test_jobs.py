@@ -1,0 +1,53 @@
+"""``kumofire jobs``: pause, resume and limit a job of a file, and list what is said."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from kumofire_fsm import InvalidArgument, Kumofire
+from kumofire_fsm.cli.commands import cli
+
+
+def call(*arguments: str) -> list[str]:
+    done = CliRunner().invoke(cli, ["jobs", *arguments])
+    if done.exception is not None:
+        raise done.exception
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    app = Kumofire()
+
+    @app.job("mail")
+    def mail(ctx): ...
+
+    with app.open_sync(tmp_path / "jobs.db") as jobs:
+        jobs.create("mail")
+    return str(tmp_path / "jobs.db")
+
+
+def test_a_job_is_paused_limited_listed_and_resumed(file: str) -> None:
+    (paused,) = call("pause", "mail", "--db", file, "--by", "ann", "--note", "no network")
+    assert re.fullmatch(r"mail  paused since [\d :-]{19}  running 0  waiting 1  by ann  no network", paused)
+    assert call("list", "--db", file) == [paused]
+    (limited,) = call("limit", "mail", "--to", "2", "--db", file)
+    assert "  running 0 of 2  waiting 1" in limited
+    assert call("resume", "mail", "--db", file) == ["mail  open  running 0 of 2  waiting 1"]
+    assert call("limit", "mail", "--db", file) == ["mail  open  running 0  waiting 1"]
+
+
+@pytest.mark.parametrize("arguments", [["pause", "mail"], ["list"]])
+def test_a_command_makes_no_file(tmp_path: Path, arguments: list[str]) -> None:
+    with pytest.raises(InvalidArgument, match="there is no database"):
+        call(*arguments, "--db", str(tmp_path / "none.db"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_of_nothing_is_refused(file: str) -> None:
+    with pytest.raises(InvalidArgument, match="limit must be an integer from 1"):
+        call("limit", "mail", "--to", "0", "--db", file)
