@@ -26,10 +26,14 @@ IDS_LOGGED: Final = 20
 
 
 class Claimed(NamedTuple):
-    """The runs that a claim started, the oldest first, and how many rows it found: it also expires runs."""
+    """The runs that a claim started, the oldest first, and how many rows it found: it also expires runs.
+
+    ``set_ms`` is how far the clock was ahead of the one that nobody sets then.
+    """
 
     runs: list[ClaimedRun]
     found: int
+    set_ms: float
 
 
 class Swept(NamedTuple):
@@ -42,7 +46,7 @@ class Swept(NamedTuple):
 
 async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> Claimed:
     """Start the due runs among ``ids``; a suspect one only when it is ``alone``."""
-    timed, token = Timed(binding.now), new_token(binding.entropy)
+    timed, token = Timed(binding.clock), new_token(binding.entropy)
     # Nothing renews a lease beside the handlers of a batch: it covers the wait in the batch and the timeout.
     wait = 0 if alone else binding.timing.batch_wait_ms
     leases = {name: (whole + wait, whole + wait) for name, (whole, _) in binding.leases().items()}
@@ -56,7 +60,7 @@ async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> 
         rows = await binding.storage.execute(timed(partial(statement, ids)))
     except RowRefused:
         rows = await _without_refused(binding, ids, partial(statement, now=timed.now))
-    return await _claimed(binding, rows, timed.now)
+    return await _claimed(binding, rows, timed)
 
 
 async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) -> Claimed:
@@ -68,7 +72,7 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         alone: whether nothing else is under way in this worker.
         facts: JSON for the history: who claims.
     """
-    timed, token, leases = Timed(binding.now), new_token(binding.entropy), binding.leases()
+    timed, token, leases = Timed(binding.clock), new_token(binding.entropy), binding.leases()
     limits, turn = binding.limits(), binding.turns.get("claim", "")
     found: list[str] = []
 
@@ -83,7 +87,7 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         log.error("a claim was refused (%s); looking for the row", exc)
         found += await _due(binding, timed.now, limit, roles=(Role.CLAIMABLE,))
         rows = await _without_refused(binding, found, partial(statement, now=timed.now))
-    claimed = await _claimed(binding, rows, timed.now)
+    claimed = await _claimed(binding, rows, timed)
     binding.turns["claim"] = _last_served((run.job for run in claimed.runs), turn)
     return claimed
 
@@ -101,7 +105,7 @@ async def sweep(
         hints: which deadlines count; see `kumofire_fsm.store.moves.RunMoves.sweep`.
         leases_end: asked when the sweep is executed, whether leases that have run out are lost.
     """
-    timed, known, held = Timed(binding.now), list(binding.registry.names), binding.held()
+    timed, known, held = Timed(binding.clock), list(binding.registry.names), binding.held()
     timing, ended = binding.timing.columns(), True
     limits, turn = binding.limits(), binding.turns.get("sweep", "")
 
@@ -131,12 +135,12 @@ async def sweep(
     return Swept(moved, more, await follow(binding, moved, now, enqueued))
 
 
-async def _claimed(binding: Binding, rows: Iterable[Row], now: int) -> Claimed:
-    runs = [ClaimedRun(*row) for row in rows]
-    await follow(binding, [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at) for r in runs], now)
+async def _claimed(binding: Binding, rows: Iterable[Row], timed: Timed) -> Claimed:
+    runs, at = [ClaimedRun(*row) for row in rows], timed.now
+    await follow(binding, [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at) for r in runs], at)
     started = [r for r in runs if binding.runs.specs[r.machine].has_role(r.state, Role.LEASED)]
     started.sort(key=lambda run: (run.run_at, run.id))
-    return Claimed(started, len(runs))
+    return Claimed(started, len(runs), at - timed.steady_ms)
 
 
 async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = tuple(Role)) -> list[str]:

@@ -80,16 +80,16 @@ async def consume_batch(
 
 
 async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
-    claimed = (await claim_hinted(binding, ids, alone=len(ids) == 1)).runs
+    claimed = await claim_hinted(binding, ids, alone=len(ids) == 1)
     await batch.work(claimed)
-    rest = _without(ids, claimed)
+    rest = _without(ids, claimed.runs)
     rows = await read_runs(binding, rest) if rest else {}
     waiting = {each: limit for each in rest if (limit := _waits_for(binding, rows.get(each)))}
-    while claimed and waiting and batch.affords_more(1):
+    while claimed.runs and waiting and batch.affords_more(1):
         # Runs of their jobs have ended here, and made room for others.
-        claimed = (await claim_hinted(binding, list(waiting), alone=len(waiting) == 1)).runs
+        claimed = await claim_hinted(binding, list(waiting), alone=len(waiting) == 1)
         await batch.work(claimed)
-        waiting = {each: waiting[each] for each in _without(waiting, claimed)}
+        waiting = {each: waiting[each] for each in _without(waiting, claimed.runs)}
     for place, (run_id, limit) in enumerate(waiting.items()):
         batch.dispositions[run_id] = full(binding, rows[run_id], place // limit)
     for run_id in rest:
@@ -102,7 +102,7 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
                     run_id, ack=False, delay_s=1, reason=reason, goes_on=True
                 )
                 continue
-            await batch.work((await claim_hinted(binding, [run_id], alone=True)).runs)
+            await batch.work(await claim_hinted(binding, [run_id], alone=True))
         if run_id not in batch.dispositions:
             batch.dispositions[run_id] = without_claim(binding, run_id, row)
 

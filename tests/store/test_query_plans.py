@@ -49,6 +49,8 @@ def looking(runs):
         "due ids": runs.due_ids(now=1, limit=1, jobs=[]),
         "due suspect": runs.due_suspect(now=1, jobs=[]),
         "next wake": runs.next_wake(jobs=[]),
+        "far leases": runs.far_leases(after=1, jobs=[], limit=1),
+        "far ids": runs.far_ids(above="x", limit=1),
         "defer": runs.defer([], 1),
         "find holders": runs.find_holders([]),
         "adopt keys": runs.adopt_keys([]),
@@ -134,7 +136,10 @@ def test_due_jobs_are_found_by_their_deadlines(store):
     present = [f"{index} (state=?)", f"{index} (state=? AND job>?)"]
     place = "state=? AND job=? AND machine=?"
     for statement, last in (
-        (jobs.due(now=1, limit=1, jobs=[]), f"{index} ({place} AND (wake_at,id)>(?,?) AND wake_at<?)"),
+        (
+            jobs.due(now=1, limit=1, ahead=1, jobs=[]),
+            f"{index} ({place} AND (wake_at,id)>(?,?) AND wake_at<?)",
+        ),
         (jobs.next_wake(jobs=[]), f"{index} ({place} AND wake_at>?)"),
     ):
         assert [step for step in store.plan(statement) if " d " in step] == [*present, last]
@@ -142,8 +147,12 @@ def test_due_jobs_are_found_by_their_deadlines(store):
 
 def test_the_latest_runs_of_a_due_job_are_read_from_the_index_of_occurrences(store):
     plan = store.plan(ScheduleStatements(JOB).due(now=1, limit=1, jobs=[]))
-    assert [step for step in plan if re.match(r"(SCAN|SEARCH) l\b", step)] == [
-        "SEARCH l USING INDEX kumofire_runs_occurrence (schedule_id=? AND scheduled_for>?)"
+    assert [step for step in plan if re.match(r"(SCAN|SEARCH) [lp]\b", step)] == [
+        f"SEARCH {name} USING {index} (schedule_id=? AND {bounds})"
+        for name, index, bounds in (
+            ("l", "INDEX kumofire_runs_occurrence", "scheduled_for<?"),
+            ("p", "COVERING INDEX kumofire_runs_occurrence", "scheduled_for>? AND scheduled_for<?"),
+        )
     ]
     assert [step for step in plan if "TEMP B-TREE" in step] == []
 
