@@ -7,13 +7,11 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
-from kumofire_fsm.embedded.opening import EmbeddedJobs, open_embedded
-from kumofire_fsm.embedded.threaded import InThread
 from kumofire_fsm.engine.binding import EMBEDDED, WORKERS, Binding, Timing
 from kumofire_fsm.engine.definitions import Registry
 from kumofire_fsm.errors import InvalidArgument
@@ -31,6 +29,9 @@ from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
 from kumofire_fsm.work.sync import SyncJobs
+
+if TYPE_CHECKING:
+    from kumofire_fsm.embedded.opening import EmbeddedJobs
 
 __all__ = ["Binder", "OpeningHook"]
 
@@ -132,6 +133,8 @@ class Binder:
         given: object = path
         if not isinstance(given, (str, Path)) or not str(given):
             raise InvalidArgument(f"open() needs a file's path, or ':memory:'; found {shown(path)}")
+        from kumofire_fsm.embedded.opening import open_embedded  # sqlite3 and threads, which no Worker needs
+
         lease_ms = EMBEDDED.lease_ms if lease is None else duration_ms(lease, "lease", least=100)
         timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
         bound = lambda storage: self.binding(DiagnosingStorage(storage), None, env, timing)  # noqa: E731
@@ -145,6 +148,8 @@ class Binder:
         The same API runs on an event loop in a thread; its methods wait for their result. Called on that
         loop itself, as in an async handler, they raise `OpenedElsewhere`.
         """
+        from kumofire_fsm.embedded.threaded import InThread
+
         return InThread(self.open(path, **options))
 
     def binding(
