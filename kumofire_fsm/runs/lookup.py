@@ -45,7 +45,7 @@ def _cursor(last_id: str) -> str:
 def _position(cursor: str) -> str:
     """Return the id after which a page begins."""
     if not is_id(cursor) and not cursor.startswith(_FOREIGN):
-        raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
+        raise InvalidArgument(f"cursor must be what the page before gave; found {shown(cursor)}")
     return cursor.removeprefix(_FOREIGN)
 
 
@@ -93,7 +93,7 @@ class RunLookup:
         whole_number(limit, "limit", 500)
         given: object = results
         if not isinstance(given, bool):
-            raise InvalidArgument(f"results must be True or False; found {results!r:.200}")
+            raise InvalidArgument(f"results must be True or False; found {shown(results)}")
         for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
             if text is not None:
                 storable(text, what)
