@@ -225,7 +225,7 @@ class UnknownWork:
         why: what is not known: the "job", the "machine", or the "state" of that machine.
         name: the job.
         machine, state: where they stand.
-        number: how many there are, as far as was looked.
+        number: how many there are, as far as was counted.
         more: whether there may be more.
         since: since when the first of them is due.
     """

@@ -180,7 +180,7 @@ class Kumofire(Binder):
 
 def _check_machine(job: str, machine: object) -> None:
     """Refuse what is no lifecycle of runs, or goes by the name or the columns of another."""
-    called = f"job {job!r}: {getattr(machine, '__name__', repr(machine))}"
+    called = f"job {shown(job)}: {getattr(machine, '__name__', shown(machine))}"
     usual, spec = RunMachine.spec, getattr(machine, "spec", None)
     lifecycle = isinstance(machine, type) and issubclass(machine, Lifecycle)
     if not (lifecycle and isinstance(spec, MachineSpec) and spec.table == usual.table):

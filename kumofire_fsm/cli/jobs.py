@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import read_jobs, write_job
 from kumofire_fsm.models import JobStatus
 from kumofire_fsm.values.limits import LOOK_ROWS
+from kumofire_fsm.values.printable import one_line
 
 __all__ = ["jobs"]
 
@@ -60,4 +62,5 @@ def _show(job: JobStatus) -> None:
     limit = "" if job.limit is None else f" of {job.limit:,}"
     waiting = f"{job.waiting:,}{'+' * (job.waiting >= LOOK_ROWS)}"
     said = "  ".join(text for text in (job.by and f"by {job.by}", job.note) if text)
-    typer.echo(f"{job.name}  {paused}  running {job.leased:,}{limit}  waiting {waiting}  {said}".rstrip())
+    line = f"{job.name}  {paused}  running {job.leased:,}{limit}  waiting {waiting}  {said}"
+    echo(one_line(line.rstrip()))

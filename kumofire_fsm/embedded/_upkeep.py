@@ -183,7 +183,7 @@ class Upkeep:
     async def _plan(self) -> None:
         self._planning = False  # what is stored from here on may make another plan necessary
         try:
-            known, limits = list(self._binding.registry.jobs), self._binding.limits()
+            known, limits = list(self._binding.registry.names), self._binding.limits()
             execute = self._binding.storage.execute
             runs = await execute(self._binding.runs.next_wake(jobs=known, limits=limits))
             jobs = await execute(self._binding.schedules.next_wake(jobs=known))

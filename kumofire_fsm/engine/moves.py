@@ -170,10 +170,10 @@ async def follow(
         created: the ids of those that the statement created.
     """
     hinting = hint is not None and binding.queue is not None
-    if not (binding.waiters or binding.registry.hooks or hinting):
+    if not (binding.waiters or binding.unsettled or binding.registry.hooks or hinting):
         return Hints()
     moved = list(moved)
-    if binding.waiters:
+    if binding.waiters or binding.unsettled:
         binding.tell_settled(
             run.id for run in moved if is_settled(binding, run.machine, run.state, run.wake_at)
         )

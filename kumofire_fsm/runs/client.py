@@ -73,7 +73,10 @@ class RunClient(RunLookup):
                 such a call with a dedupe key.
         """
         new = NewRun(name, payload, run_at, delay, max_attempts, dedupe_key, dedupe, expires_at, tags)
-        return await self._new.store_soon(self._rows.make(new))
+        created = await self._new.store_soon(self._rows.make(new))
+        if created.is_new:
+            self._binding.note_created(created.kumofire_job_run_id)
+        return created
 
     async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:
         """Store many runs, in few statements; all are checked before the first is stored.

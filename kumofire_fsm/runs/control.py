@@ -15,7 +15,10 @@ __all__ = ["JobControl"]
 
 
 class JobControl:
-    """What an application calls about its jobs; any name may be given, also of a job registered elsewhere."""
+    """What an application calls about its jobs; any name may be given, also of a job registered elsewhere.
+
+    What is said of a job with aliases is said of all its names.
+    """
 
     _binding: Binding
 
@@ -65,8 +68,9 @@ class JobControl:
         binding, name = self._binding, check_key(name, "a job's name")
         facts(by=by, note=note)
         binding.wake()
-        said = {"job": name, "said_by": by, "note": note, "updated_at": binding.now(), **values}
-        await binding.storage.execute(set_control(what, said))
+        said = {"said_by": by, "note": note, "updated_at": binding.now(), **values}
+        of_each = [set_control(what, {"job": each, **said}) for each in binding.registry.names_of(name)]
+        await (binding.storage.batch(of_each) if len(of_each) > 1 else binding.storage.execute(of_each[0]))
         return (await self._read([name], others=False))[0]
 
     async def _read(self, names: Sequence[str], *, others: bool) -> list[JobStatus]:

@@ -155,15 +155,20 @@ class RunLookup:
         limit = None if timeout is None else duration_ms(timeout, "timeout") / 1000
         clock, waits = self._binding.clock, self._waits
         until = None if limit is None else clock.monotonic() + limit
+        # Who has just created a run need not ask whether it is settled; if another process was as quick as
+        # that, the first look tells, some milliseconds later. A handler may have to be warned.
+        known_open = run_id in self._binding.unsettled and limit != 0 and HANDLED.get() is None
         while True:
             told = waits.join(run_id, until)
             try:
-                status = await self._known(run_id)
-                if status.settled:
-                    return status
-                if until is not None and until <= clock.monotonic():
-                    raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
-                self._warn_of_a_handler(status)
+                if not known_open:
+                    status = await self._known(run_id)
+                    if status.settled:
+                        return status
+                    if until is not None and until <= clock.monotonic():
+                        raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
+                    self._warn_of_a_handler(status)
+                known_open = False
                 waits.look()
                 await told
             finally:
@@ -173,7 +178,7 @@ class RunLookup:
         """Return overdue runs and schedules that this application does not know, in groups.
 
         Nothing here will go on with them: their job was renamed or removed, or their state or machine is
-        gone. At most 200 rows of each state are looked at; what is due for less than a minute is left out.
+        gone. Up to 200 of a group are counted; what is due for less than a minute is left out.
         """
         return await unknown_work(self._binding)
 

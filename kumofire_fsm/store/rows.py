@@ -21,6 +21,7 @@ __all__ = [
     "SCHEDULES",
     "SCHEMA",
     "STARTS_ALONE",
+    "VERSION",
     "ClaimedRun",
     "Move",
     "Moved",
@@ -34,6 +35,8 @@ SCHEDULES: Final = "kumofire_schedules"
 CONTROLS: Final = "kumofire_controls"
 EDGES: Final = "kumofire_edges"
 SCHEMA: Final = "kumofire_schema"
+VERSION: Final = 1
+"""The schema this code is written for: the number of the newest migration."""
 
 STARTS_ALONE: Final = f"d.suspect >= {SUSPECT}"
 """The condition on a run ``d`` that it may only start where nothing else is under way."""

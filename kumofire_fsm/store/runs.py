@@ -11,7 +11,7 @@ from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
 from kumofire_fsm.store._due import FREE, places_of, present_sql, states_with
-from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select
+from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
 from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
 from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._slots import groups_sql
@@ -112,20 +112,22 @@ class RunStatements(RunMoves):
         In the batch that creates a run with one of these keys, before it: so each key has one holder.
         """
         sql = lines(
-            f"UPDATE OR IGNORE {RUNS} AS r",
+            f"UPDATE {RUNS} AS r",
             "SET job = a.value ->> 1",
             "FROM json_each(?1) AS a",
-            "WHERE r.job = a.value ->> 0 AND r.dedupe_slot = a.value ->> 2",
+            where("r.job = a.value ->> 0", "r.dedupe_slot = a.value ->> 2", _free_slot("a.value ->> 1")),
         )
         return Statement("runs.adopt_keys", sql, dump(keys), idempotent=True)
 
     def adopt(self, ids: Sequence[str], renamed: Mapping[str, str]) -> Statement:
         """Rename the job of these runs where it has an earlier name: before an event takes a key back."""
         sql = lines(
-            f"UPDATE OR IGNORE {RUNS} AS r",
+            f"UPDATE {RUNS} AS r",
             "SET job = a.value",
             "FROM json_each(?1, '$.renamed') AS a",
-            "WHERE r.id IN (SELECT value FROM json_each(?1, '$.ids')) AND r.job = a.key",
+            where(
+                "r.id IN (SELECT value FROM json_each(?1, '$.ids'))", "r.job = a.key", _free_slot("a.value")
+            ),
         )
         return Statement("runs.adopt", sql, dump({"ids": ids, "renamed": renamed}), idempotent=True)
 
@@ -242,3 +244,13 @@ def count_rows(spec: MachineSpec) -> Statement:
     )
     columns = ("state", "number")
     return Statement(f"{spec.name}.count", sql, dump(spec.name), columns, reads=True, scans=True)
+
+
+def _free_slot(job: str) -> str:
+    """Return the condition that no other run holds the slot of ``r`` under a job's name."""
+    return lines(
+        "NOT EXISTS (",
+        f"  SELECT 1 FROM {RUNS} AS d",
+        f"  WHERE d.job = {job} AND d.dedupe_slot = r.dedupe_slot AND d.id <> r.id",
+        ")",
+    )

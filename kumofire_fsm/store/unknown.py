@@ -13,6 +13,8 @@ from kumofire_fsm.store.rows import RUNS, SCHEDULES, dump
 __all__ = ["find_unknown"]
 
 _COLUMNS: Final = ("kind", "job", "machine", "state", "number", "since")
+_MOST_GROUPS: Final = 2_000
+"""So many groups are stepped over at most."""
 _BEFORE: Final = "?1 ->> '$.before'"
 
 
@@ -60,6 +62,7 @@ def _of(kind: str, table: str, unknown: str) -> str:
         f"  SELECT n.state, n.job, n.machine FROM g CROSS JOIN {table} AS n ON n.id = coalesce(",
         f"    {indented(steps, 4)}",
         "  )",
+        f"  LIMIT {_MOST_GROUPS}",
         ")",
         f"SELECT state, job, machine FROM g\nWHERE {indented(unknown)}",
     )

@@ -6,6 +6,7 @@ An attempt whose handler has SQL of its own is settled alone, in one transaction
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -61,7 +62,7 @@ async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
     failed: list[Ending] = []
     why: StoreError | None = None
     refused = frozenset[str]()
-    for part in [[first]] if first.effects else chunks(endings, lambda each: each.size):
+    for part in [[first]] if first.effects else chunks(endings, attrgetter("size")):
         try:
             done = await (_commit(binding, first) if first.effects else _settle_together(binding, part))
         except StoreError as exc:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from harness import Bound, Kit
 
+from kumofire_fsm.embedded import _pool as pool_module
 from kumofire_fsm.embedded import _trouble as trouble
 from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
@@ -389,6 +390,31 @@ async def test_while_room_is_made_nothing_else_is_claimed_until_the_suspect_has_
             gates["other"].set()
             await until(w, other, "succeeded")
         assert begun == ["first", "second", "suspect", "other"]
+
+
+async def test_room_for_a_suspect_is_made_now_and_then_and_others_start_between(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is asked for: a handler that never ends would keep all others waiting with the suspect."""
+    monkeypatch.setattr(pool_module, "ROOM_SECONDS", 0.02)
+    begun, asked = asyncio.Event(), 0
+
+    @kit.job("job")
+    async def job(ctx: Any, payload: str) -> None:
+        if payload == "long":
+            begun.set()
+            await asyncio.sleep(3600)
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        await w.create("job", "long")
+        async with working(w, 2) as pool:
+            await begun.wait()
+            pool.make_room()
+            other = await w.create("job", "other")
+            while await w.state(other) != "succeeded":
+                pool.make_room()
+                asked += 1
+        assert asked > 1
 
 
 async def test_a_duty_that_the_database_fails_once_is_taken_up_again(
