@@ -130,6 +130,8 @@ class Binder:
         *,
         sync_schedules: bool,
     ) -> AsyncIterator[EmbeddedJobs]:
+        from kumofire_fsm.embedded.opening import open_embedded  # sqlite3 and threads, which no Worker needs
+
         given: object = path
         if not isinstance(given, (str, Path)) or not str(given):
             raise InvalidArgument(f"open() needs a file's path, or ':memory:'; found {shown(path)}")
