@@ -22,6 +22,7 @@ from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.models import Priority
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.retry import Backoff, RetryPolicy
 from kumofire_fsm.schedules.changes import ScheduleOptions, declared
@@ -29,6 +30,7 @@ from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.checks import attempts, whole_number
+from kumofire_fsm.values.checks import priority as check_priority
 from kumofire_fsm.values.limits import D1_STATEMENTS, LIMIT_MAX
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms
@@ -80,6 +82,7 @@ class Kumofire:
         retry: RetryPolicy | None = None,
         machine: type[Lifecycle] = RunMachine,
         limit: int | None = None,
+        priority: Priority = "normal",
         aliases: Sequence[str] = (),
     ) -> Callable[[Handler], Handler]:
         """Register the decorated function as the handler of a job.
@@ -95,6 +98,8 @@ class Kumofire:
             machine: the lifecycle of its runs.
             limit: how many of its runs may be under way at once, over all processes; None for any number.
                 `limit_job` sets another at run time.
+            priority: "high", "normal" or "low": whether its runs start before others that are due; see
+                docs/control.md.
             aliases: names that the job had before, the first one first: what is stored under them is its own.
 
         Raises:
@@ -115,6 +120,7 @@ class Kumofire:
                     timeout_ms=duration_ms(self._timeout if timeout is None else timeout, "timeout", least=1),
                     retry=retry or self._retry,
                     limit=None if limit is None else whole_number(limit, "limit", LIMIT_MAX),
+                    priority=check_priority(priority),
                     aliases=aliases,
                 )
             )

@@ -15,6 +15,7 @@ CREATE TABLE kumofire_runs (
   state TEXT NOT NULL,
   wake_at INTEGER,
   job TEXT NOT NULL,
+  priority INTEGER NOT NULL DEFAULT 1 CHECK (priority BETWEEN 0 AND 2),
   run_at INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
   max_attempts INTEGER NOT NULL,
@@ -43,7 +44,8 @@ CREATE TABLE kumofire_runs (
 
 -- wake_at is NULL exactly when nothing is to happen by itself, so settled runs cost no index entry.
 -- By state and job: what one job waits with costs no other job, and no process that does not know it, anything.
-CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, job, machine, wake_at) WHERE wake_at IS NOT NULL;
+-- By priority (0 high, 1 normal, 2 low) before: what nobody uses costs one look-up a state, however many jobs there are.
+CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, priority, job, machine, wake_at) WHERE wake_at IS NOT NULL;
 -- What people and workers look for among many, in indexes that only such rows pay for: what failed, and runs that
 -- may only start alone.
 CREATE INDEX kumofire_runs_failed ON kumofire_runs (state, job) WHERE state = 'failed';

@@ -59,5 +59,8 @@ def _show(job: JobStatus) -> None:
     paused = "open" if job.paused_at is None else f"paused since {job.paused_at:%Y-%m-%d %H:%M:%S}"
     limit = "" if job.limit is None else f" of {job.limit:,}"
     waiting = f"{job.waiting:,}{'+' * (job.waiting >= LOOK_ROWS)}"
+    priority = "" if job.priority in (None, "normal") else f"  {job.priority}"
     said = "  ".join(text for text in (job.by and f"by {job.by}", job.note) if text)
-    typer.echo(f"{job.name}  {paused}  running {job.leased:,}{limit}  waiting {waiting}  {said}".rstrip())
+    typer.echo(
+        f"{job.name}{priority}  {paused}  running {job.leased:,}{limit}  waiting {waiting}  {said}".rstrip()
+    )

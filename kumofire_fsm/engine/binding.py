@@ -95,8 +95,8 @@ class Binding:
     """Calls the application's hooks for runs that were moved, when, and which of them were created."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
-    turns: dict[str, str] = field(default_factory=dict)
-    """For claims and sweeps, the job that was served last: the next look begins with its successor."""
+    turns: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """For claims and sweeps, the (job, priority) served last: the next look begins with its successor."""
     full: Callable[[], bool] = lambda: False
     """Whether a worker in this process has no slot for another handler."""
     held: Callable[[], Sequence[str]] = tuple

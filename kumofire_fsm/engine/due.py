@@ -16,6 +16,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.rows import ClaimedRun, Moved
 from kumofire_fsm.values.ids import new_token
+from kumofire_fsm.values.limits import PRIORITIES
 
 __all__ = ["Claimed", "Swept", "claim_due", "claim_hinted", "sweep"]
 
@@ -23,6 +24,11 @@ MAX_TRIES: Final = 24
 """Statements in search of runs that the database refuses: with all others half of an invocation's."""
 IDS_LOGGED: Final = 20
 """Runs that one line of the log names."""
+
+Turn = tuple[str, int]
+"""A job and a priority, which have their turn together."""
+FIRST: Final[Turn] = ("", 0)
+_LAST: Final = max(PRIORITIES.values())
 
 
 class Claimed(NamedTuple):
@@ -69,7 +75,7 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         facts: JSON for the history: who claims.
     """
     timed, token, leases = Timed(binding.now), new_token(binding.entropy), binding.leases()
-    limits, turn = binding.limits(), binding.turns.get("claim", "")
+    limits, turn = binding.limits(), binding.turns.get("claim", FIRST)
     found: list[str] = []
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
@@ -84,7 +90,7 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         found += await _due(binding, timed.now, limit, roles=(Role.CLAIMABLE,))
         rows = await _without_refused(binding, found, partial(statement, now=timed.now))
     claimed = await _claimed(binding, rows, timed.now)
-    binding.turns["claim"] = _last_served((run.job for run in claimed.runs), turn)
+    binding.turns["claim"] = _last_served(((run.job, run.priority) for run in claimed.runs), turn)
     return claimed
 
 
@@ -103,7 +109,7 @@ async def sweep(
     """
     timed, known, held = Timed(binding.now), list(binding.registry.names), binding.held()
     timing, ended = binding.timing.columns(), True
-    limits, turn = binding.limits(), binding.turns.get("sweep", "")
+    limits, turn = binding.limits(), binding.turns.get("sweep", FIRST)
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
         window: dict[str, Any] = {"now": now, "limit": limit, "hints": hints, "jobs": known}
@@ -124,7 +130,7 @@ async def sweep(
     else:
         more = bool(rows) and rows[0][-1] > limit
     moved, now = [Moved(*row[:-1]) for row in rows], timed.now
-    binding.turns["sweep"] = _last_served((run.job for run in moved), turn)
+    binding.turns["sweep"] = _last_served(((run.job, _LAST) for run in moved), turn)
     # A run that was lost is due at once for its hint, if its next try is near.
     more = more or any(run.wake_at is not None and run.wake_at <= now for run in moved)
     _warn_of_lost(binding, moved)
@@ -160,8 +166,8 @@ async def _without_refused(
     )
 
 
-def _last_served(jobs: Iterable[str], turn: str) -> str:
-    """Return whose turn it was last, of jobs that were served in turn, each as often as it stands here.
+def _last_served(jobs: Iterable[Turn], turn: Turn) -> Turn:
+    """Return whose turn it was last, of jobs and classes served in turn, each as often as it stands here.
 
     They are taken by their names, from the one after ``turn`` on; those with most runs had the last rounds.
     """

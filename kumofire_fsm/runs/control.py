@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.models import JobStatus
+from kumofire_fsm.models import JobStatus, priority_of
 from kumofire_fsm.store.controls import ControlRow, read_controls, set_control
 from kumofire_fsm.values.checks import check_key, facts, whole_number
 from kumofire_fsm.values.limits import LIMIT_MAX
@@ -89,4 +89,5 @@ def _status(binding: Binding, row: ControlRow) -> JobStatus:
         by=row.said_by,
         note=row.note,
         changed_at=instant(row.updated_at),
+        priority=priority_of(job.priority) if job else None,
     )

@@ -12,7 +12,7 @@ from kumofire_fsm.machines.expression import Call, Name
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._branches import Branch
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import FREE, LIMIT, merged_sql, places_of, states_with
+from kumofire_fsm.store._due import BY_LEVEL, FREE, LIMIT, level_sql, merged_sql, places_of, states_with
 from kumofire_fsm.store._layout import indented, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
 from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql
@@ -54,8 +54,8 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
     """
     edges = deadline_edges(specs, skip=hints, then=start_events(specs))
     places = places_of(specs, {edge.source for each in edges.values() for edge in each})
-    most = "?1 ->> '$.limit' + (SELECT count(*) + total(min(free, ?1 ->> '$.limit')) FROM g)"
-    order, unlike = "place, turn, job, wake_at", f"NOT {STARTS_ALONE}"
+    most = "?1 ->> '$.limit' + (SELECT count(*) + total(min(free, ?1 ->> '$.limit')) FROM e)"
+    unlike = f"NOT {STARTS_ALONE}"
     begin = "NOT EXISTS (SELECT 1 FROM u)"
     return compare_and_set(
         specs,
@@ -64,7 +64,7 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
         source={
             **groups_sql(specs, places),
             "u": _suspect(),
-            **merged_sql(RUNS, [unlike], order=order, most=most, begin=begin, limited=True),
+            **merged_sql(RUNS, [unlike], order=BY_LEVEL, most=most, begin=begin, limited=True),
             "w": _window(),
             "a": _jobs(f"{_ALONE} AND (?1 ->> '$.limit' = 1 OR EXISTS (SELECT 1 FROM u))"),
         },
@@ -91,11 +91,18 @@ def _suspect() -> str:
 
 
 def _window() -> str:
-    """Return the SELECT of what this claim starts; a limited job's oldest runs, whatever their states."""
-    counted = select(
-        ["id", "free", "row_number() OVER (PARTITION BY job ORDER BY wake_at, id) AS nth"],
+    """Return the SELECT of what this claim starts; of a limited job the oldest of each class."""
+    aged = select(
+        [
+            *("id", "free", "level", "turn", "job", "priority"),
+            "row_number() OVER (PARTITION BY job, priority ORDER BY wake_at, id) AS age",
+        ],
         "FROM q",
         "WHERE place > 0 AND free IS NOT NULL",
+    )
+    counted = select(
+        ["id", "free", "row_number() OVER (PARTITION BY job ORDER BY level, age, turn, priority) AS nth"],
+        f"FROM (\n  {indented(aged)}\n)",
     )
     fits = f"SELECT id FROM (\n  {indented(counted)}\n) WHERE nth <= free"
     fit = f"(free IS NULL OR id IN (\n  {indented(fits)}\n))"
@@ -118,7 +125,8 @@ def _hinted_jobs(specs: Sequence[MachineSpec]) -> str:
 
 def _hinted_slots(specs: Sequence[MachineSpec]) -> str:
     """Return a SELECT of the hinted runs of limited jobs that could start, each job's oldest first."""
-    place = "row_number() OVER (PARTITION BY d.job ORDER BY d.run_at, d.id) AS place"
+    level = level_sql("d.priority", "d.run_at", "a.now")
+    place = f"row_number() OVER (\n  PARTITION BY d.job\n  ORDER BY {level}, d.run_at, d.id\n) AS place"
     return select(
         ["d.id AS id", "a.free AS free", place],
         "FROM json_each(?1, '$.ids') AS i",

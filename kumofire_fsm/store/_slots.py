@@ -11,7 +11,7 @@ from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
-from kumofire_fsm.store._due import Places, present_sql, states_with
+from kumofire_fsm.store._due import ANY_PRIORITY, Places, present_sql, states_with
 from kumofire_fsm.store._layout import indented, lines, quoted_list, select, where
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
 
@@ -37,8 +37,8 @@ def free_sql(specs: Sequence[MachineSpec], job: str, most: str) -> str:
     leased = quoted(dump(states_with(specs, Role.LEASED)))
     busy = lines(
         "SELECT count(*)",
-        f"FROM json_each({leased}) AS s",
-        f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.job = {job} AND d.wake_at IS NOT NULL",
+        f"FROM json_each({leased}) AS s CROSS JOIN {RUNS} AS d",
+        f"  ON d.state = s.value AND {ANY_PRIORITY} AND d.job = {job} AND d.wake_at IS NOT NULL",
     )
     return f"CASE WHEN {most} > 0 THEN {most} - (\n  {indented(busy)}\n) ELSE {most} END"
 
@@ -48,7 +48,7 @@ def groups_sql(specs: Sequence[MachineSpec], places: Places) -> dict[str, str]:
     known = "p.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
     free = f"{free_sql(specs, 'p.job', 'p.most')} AS free"
     groups = select(
-        ["p.urgency", "p.state", "p.job", "p.machine", "p.most", free],
+        ["p.urgency", "p.state", "p.priority", "p.job", "p.machine", "p.most", free],
         f"FROM (\n  {indented(_limited(most_sql('p.job'), 'most', known))}\n) AS p",
     )
     return {**present_sql(RUNS, places), "g": groups}
@@ -61,7 +61,7 @@ def swept_sql(specs: Sequence[MachineSpec], places: Places) -> dict[str, str]:
     """
     claimable = set(states_with(specs, Role.CLAIMABLE))
     if claimable.isdisjoint(state for state, _ in places):
-        columns = ["urgency", "state", "job", "machine", "NULL AS free"]
+        columns = ["urgency", "state", "priority", "job", "machine", "NULL AS free"]
         groups = select(columns, "FROM p", "WHERE job IS NOT NULL")
     else:
         waits = f"p.state IN ({quoted_list(sorted(claimable))})"
@@ -73,7 +73,7 @@ def swept_sql(specs: Sequence[MachineSpec], places: Places) -> dict[str, str]:
 
 def _limited(value: str, name: str, *conditions: str) -> str:
     return select(
-        ["p.urgency", "p.state", "p.job", "p.machine", f"{value} AS {name}"],
+        ["p.urgency", "p.state", "p.priority", "p.job", "p.machine", f"{value} AS {name}"],
         f"FROM p LEFT JOIN {CONTROLS} AS c ON c.job = p.job",
         where(*conditions),
     )

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._due import places_of, present_sql, states_with
+from kumofire_fsm.store._due import ANY_PRIORITY, places_of, present_sql, states_with
 from kumofire_fsm.store._layout import common, indented, lines, listed, select, where
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
 from kumofire_fsm.values.limits import LOOK_ROWS
@@ -88,7 +88,7 @@ def _count(states: Sequence[str]) -> str:
     counted = select(
         ["1"],
         f"FROM json_each({quoted(dump(states))}) AS s",
-        f"CROSS JOIN {RUNS} AS d ON d.state = s.value",
+        f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND {ANY_PRIORITY}",
         where("d.job = j.job", "d.wake_at IS NOT NULL"),
         f"LIMIT {LOOK_ROWS}",
     )

@@ -117,7 +117,7 @@ class RunMoves:
         jobs: Mapping[str, tuple[int, int]],
         limits: Mapping[str, int] | None = None,
         limit: int = 0,
-        turn: str = "",
+        turn: tuple[str, int] = ("", 0),
         facts: str | None = None,
     ) -> Statement:
         """Start the due runs among ``ids``, or up to ``limit`` of all when ``ids`` is None.
@@ -131,7 +131,7 @@ class RunMoves:
             jobs: for each job known here (timeout, lease) in milliseconds.
             limits: for jobs that declare one, how many of their runs may be leased at once.
             limit: how many a scan may start.
-            turn: the job before whose successor, by name, a scan takes nothing: so each has its turn.
+            turn: the (job, priority) that was served last: a scan goes on with the one that follows.
             facts: JSON for the history, such as who claims.
         """
         if ids is None:
@@ -194,7 +194,7 @@ class RunMoves:
         hints: str,
         jobs: Sequence[str],
         limits: Mapping[str, int] | None = None,
-        turn: str = "",
+        turn: tuple[str, int] = ("", 0),
         held: Sequence[str] = (),
         leases_end: bool = True,
     ) -> Statement:

@@ -43,7 +43,7 @@ FAILED: Final = next(each.id for each in RunMachine.spec.states if each.outcome 
 """The state whose runs stand in an index of their own."""
 
 KIND_COLUMNS: Final = (
-    "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts", "shared",
+    "machine", "state", "wake_at", "job", "priority", "run_at", "attempt", "max_attempts", "starts", "shared",
     "suspect", "deliveries", "expires_at", "created_at", "finished_at", "dedupe", "schedule_id",
     "scheduled_for", "history",
 )  # fmt: skip
@@ -98,6 +98,7 @@ class RunRow(NamedTuple):
     machine: str
     state: str
     wake_at: int | None
+    priority: int
     run_at: int
     attempt: int
     max_attempts: int
@@ -146,6 +147,7 @@ class ClaimedRun(NamedTuple):
     schedule_id: str | None
     tags: str | None
     progress: str | None
+    priority: int
     body: str
     """The payload as JSON text."""
 

@@ -57,7 +57,8 @@ _READ: Final = [
 ]
 _EARLIEST: Final = (
     f"(\n  SELECT min(d.wake_at) FROM {RUNS} AS d\n"
-    "  WHERE d.state = {row}.state AND d.job = {row}.job AND d.machine = {row}.machine\n"
+    "  WHERE d.state = {row}.state AND d.priority = {row}.priority AND d.job = {row}.job\n"
+    "    AND d.machine = {row}.machine\n"
     "    AND d.wake_at IS NOT NULL\n)"
 )
 
