@@ -33,6 +33,7 @@ from kumofire_fsm.values.checks import attempts, whole_number
 from kumofire_fsm.values.checks import priority as check_priority
 from kumofire_fsm.values.limits import D1_STATEMENTS, LIMIT_MAX
 from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.rates import rate_of
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
@@ -83,6 +84,7 @@ class Kumofire:
         machine: type[Lifecycle] = RunMachine,
         limit: int | None = None,
         priority: Priority = "normal",
+        rate: tuple[int, timedelta | float] | None = None,
         aliases: Sequence[str] = (),
     ) -> Callable[[Handler], Handler]:
         """Register the decorated function as the handler of a job.
@@ -100,6 +102,7 @@ class Kumofire:
                 `limit_job` sets another at run time.
             priority: "high", "normal" or "low": whether its runs start before others that are due; see
                 docs/control.md.
+            rate: how many of them may start in a time, over all processes: (100, timedelta(minutes=1)).
             aliases: names that the job had before, the first one first: what is stored under them is its own.
 
         Raises:
@@ -121,6 +124,7 @@ class Kumofire:
                     retry=retry or self._retry,
                     limit=None if limit is None else whole_number(limit, "limit", LIMIT_MAX),
                     priority=check_priority(priority),
+                    rate=rate_of(rate),
                     aliases=aliases,
                 )
             )

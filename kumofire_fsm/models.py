@@ -167,6 +167,8 @@ class JobStatus:
         leased: how many are.
         waiting: how many runs wait for their start or their time; counted up to 10,000, as `leased`.
         priority: that of its runs, where `create` says no other; None where the job is not registered here.
+        rate: how many of its runs may start in a time, as the code here says; None for any number.
+        paced_until: of a job with a rate, when its allowance is whole again; None where none of it was taken.
         by, note, changed_at: who said something of it last, why, and when.
     """
 
@@ -180,6 +182,8 @@ class JobStatus:
     note: str | None
     changed_at: datetime | None
     priority: Priority | None = None
+    rate: tuple[int, timedelta] | None = None
+    paced_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -63,14 +63,17 @@ CREATE TABLE kumofire_bodies (
 ) STRICT, WITHOUT ROWID;
 
 -- What people say of a job by its name, whichever processes know it: whether it is paused (and since when), and
--- how many of its runs may be leased at once (NULL: as the code says).
+-- how many of its runs may be leased at once (NULL: as the code says). And of a job with a rate up to which
+-- instant, in microseconds, its starts are spoken for, and which claim said so last.
 CREATE TABLE kumofire_controls (
   job TEXT PRIMARY KEY NOT NULL,
   paused_at INTEGER,
   slots INTEGER,
   said_by TEXT,
   note TEXT,
-  updated_at INTEGER NOT NULL
+  updated_at INTEGER,
+  paced_to INTEGER,
+  paced_by TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- Schedules: recurring jobs. made and skipped count occurrences, origin says who declared it, if code did.

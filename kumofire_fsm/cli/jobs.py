@@ -60,7 +60,7 @@ def _show(job: JobStatus) -> None:
     limit = "" if job.limit is None else f" of {job.limit:,}"
     waiting = f"{job.waiting:,}{'+' * (job.waiting >= LOOK_ROWS)}"
     priority = "" if job.priority in (None, "normal") else f"  {job.priority}"
+    paced = f"  rate used to {job.paced_until:%Y-%m-%d %H:%M:%S}" if job.paced_until else ""
     said = "  ".join(text for text in (job.by and f"by {job.by}", job.note) if text)
-    typer.echo(
-        f"{job.name}{priority}  {paused}  running {job.leased:,}{limit}  waiting {waiting}  {said}".rstrip()
-    )
+    work = f"running {job.leased:,}{limit}  waiting {waiting}{paced}"
+    typer.echo(f"{job.name}{priority}  {paused}  {work}  {said}".rstrip())

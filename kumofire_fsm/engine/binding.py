@@ -125,6 +125,11 @@ class Binding:
         names = self.registry.names.items()
         return {name: job.limit for name, job in names if job.limit is not None}
 
+    def rates(self) -> dict[str, tuple[int, int]]:
+        """Return the rate of each job that declares one, as the statements want it."""
+        names = self.registry.names.items()
+        return {name: job.rate.columns() for name, job in names if job.rate is not None}
+
     def definition(self, name: str) -> Definition | None:
         """Return the job of that name, or None where it is not known here."""
         return self.registry.names.get(name)

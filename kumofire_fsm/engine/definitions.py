@@ -24,6 +24,7 @@ from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.error_text import text_of
 from kumofire_fsm.values.limits import PAYLOAD_BYTES, PRIORITIES, RESULT_BYTES
 from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.rates import Rate
 from kumofire_fsm.values.typed import encode_typed
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Definition:
         timeout_ms: how long one attempt may take.
         limit: how many of its runs may be leased at once over all processes; None for any number.
         priority: the class of its runs, as it is stored.
+        rate: how many of them may start in a time.
         takes_payload: whether the handler has a second parameter.
         payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
     """
@@ -57,6 +59,7 @@ class Definition:
     result: TypeAdapter[Any] | None
     limit: int | None = None
     priority: int = PRIORITIES["normal"]
+    rate: Rate | None = None
     aliases: tuple[str, ...] = ()
 
     def encode_payload(self, value: Any) -> str:
@@ -211,6 +214,7 @@ def define(
     retry: RetryPolicy,
     limit: int | None = None,
     priority: int = PRIORITIES["normal"],
+    rate: Rate | None = None,
     aliases: Sequence[str] = (),
 ) -> Definition:
     """Return the definition of a handler, with adapters for its annotations.
@@ -247,6 +251,7 @@ def define(
         retry=retry,
         limit=limit,
         priority=priority,
+        rate=rate,
         takes_payload=payload is not None,
         payload=_adapter(plain, notes.get(payload, Any), name) if payload else None,
         result=_adapter(plain, notes.get("return", Any), name),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -14,11 +14,12 @@ from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.store.controls import pace
 from kumofire_fsm.store.rows import ClaimedRun, Moved
 from kumofire_fsm.values.ids import new_token
 from kumofire_fsm.values.limits import PRIORITIES
 
-__all__ = ["Claimed", "Swept", "claim_due", "claim_hinted", "sweep"]
+__all__ = ["Claimed", "Swept", "claim_due", "claim_hinted", "statements_of_claim", "sweep"]
 
 MAX_TRIES: Final = 24
 """Statements in search of runs that the database refuses: with all others half of an invocation's."""
@@ -54,14 +55,16 @@ async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> 
     leases = {name: (whole + wait, whole + wait) for name, (whole, _) in binding.leases().items()}
 
     def statement(part: Sequence[str], now: int) -> Statement:
+        limits, rates = binding.limits(), binding.rates()
         return binding.runs.claim(
-            part, now=now, token=token, alone=alone, jobs=leases, limits=binding.limits()
+            part, now=now, token=token, alone=alone, jobs=leases, limits=limits, rates=rates
         )
 
+    execute = partial(_started, binding, token, timed)
     try:
-        rows = await binding.storage.execute(timed(partial(statement, ids)))
+        rows = await execute(timed(partial(statement, ids)))
     except RowRefused:
-        rows = await _without_refused(binding, ids, partial(statement, now=timed.now))
+        rows = await _without_refused(execute, binding, ids, partial(statement, now=timed.now))
     return await _claimed(binding, rows, timed.now)
 
 
@@ -75,20 +78,27 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         facts: JSON for the history: who claims.
     """
     timed, token, leases = Timed(binding.now), new_token(binding.entropy), binding.leases()
-    limits, turn = binding.limits(), binding.turns.get("claim", FIRST)
+    limits, rates, turn = binding.limits(), binding.rates(), binding.turns.get("claim", FIRST)
     found: list[str] = []
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
         only = alone and (ids is None or len(found) == 1)  # only then is a claim by ids for one run
-        window: dict[str, Any] = {"jobs": leases, "limits": limits, "limit": limit, "turn": turn}
+        window: dict[str, Any] = {
+            "jobs": leases,
+            "limits": limits,
+            "rates": rates,
+            "limit": limit,
+            "turn": turn,
+        }
         return binding.runs.claim(ids, now=now, token=token, alone=only, facts=facts, **window)
 
+    execute = partial(_started, binding, token, timed)
     try:
-        rows = await binding.storage.execute(timed(partial(statement, None)))
+        rows = await execute(timed(partial(statement, None)))
     except RowRefused as exc:
         log.error("a claim was refused (%s); looking for the row", exc)
         found += await _due(binding, timed.now, limit, roles=(Role.CLAIMABLE,))
-        rows = await _without_refused(binding, found, partial(statement, now=timed.now))
+        rows = await _without_refused(execute, binding, found, partial(statement, now=timed.now))
     claimed = await _claimed(binding, rows, timed.now)
     binding.turns["claim"] = _last_served(((run.job, run.priority) for run in claimed.runs), turn)
     return claimed
@@ -109,11 +119,11 @@ async def sweep(
     """
     timed, known, held = Timed(binding.now), list(binding.registry.names), binding.held()
     timing, ended = binding.timing.columns(), True
-    limits, turn = binding.limits(), binding.turns.get("sweep", FIRST)
+    limits, rates, turn = binding.limits(), binding.rates(), binding.turns.get("sweep", FIRST)
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
         window: dict[str, Any] = {"now": now, "limit": limit, "hints": hints, "jobs": known}
-        window |= {"limits": limits, "turn": turn, "held": held, "leases_end": ended}
+        window |= {"limits": limits, "rates": rates, "turn": turn, "held": held, "leases_end": ended}
         return binding.runs.sweep(ids, timing=timing, **window)
 
     def before() -> None:
@@ -125,7 +135,9 @@ async def sweep(
     except RowRefused as exc:
         log.error("a sweep was refused (%s); looking for the row", exc)
         ids = await _due(binding, timed.now, limit)
-        rows = await _without_refused(binding, ids, partial(statement, now=timed.now))
+        rows = await _without_refused(
+            binding.storage.execute, binding, ids, partial(statement, now=timed.now)
+        )
         more = len(ids) == limit
     else:
         more = bool(rows) and rows[0][-1] > limit
@@ -151,13 +163,30 @@ async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = t
     return [row[0] for row in await binding.storage.execute(found)]
 
 
+def statements_of_claim(binding: Binding) -> int:
+    """Return how many statements a claim sends: one more where a job has a rate."""
+    return 1 + any(job.rate is not None for job in binding.registry.jobs.values())
+
+
+async def _started(binding: Binding, token: str, timed: Timed, claim: Statement) -> list[Row]:
+    """Execute a claim, and in its commit take what it started from the allowances of jobs with a rate."""
+    if not (rates := binding.rates()):
+        return await binding.storage.execute(claim)
+    specs = list(binding.runs.specs.values())
+    paced = timed(lambda now: pace(specs, now=now, token=token, rates=rates))
+    return (await binding.storage.batch([claim, paced]))[0]
+
+
 async def _without_refused(
-    binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
+    execute: Callable[[Statement], Awaitable[list[Row]]],
+    binding: Binding,
+    ids: Sequence[str],
+    statement: Callable[[Sequence[str]], Statement],
 ) -> list[Row]:
     """Run a statement by ids on what the database accepts, and set the refused runs aside."""
     return await or_defer(
         binding,
-        lambda part: binding.storage.execute(statement(part)),
+        lambda part: execute(statement(part)),
         ids,
         what="runs",
         id_of=str,

@@ -90,4 +90,6 @@ def _status(binding: Binding, row: ControlRow) -> JobStatus:
         note=row.note,
         changed_at=instant(row.updated_at),
         priority=priority_of(job.priority) if job else None,
+        rate=job.rate.told() if job and job.rate else None,
+        paced_until=instant(row.paced_to and row.paced_to // 1000),
     )

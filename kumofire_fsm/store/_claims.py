@@ -15,7 +15,7 @@ from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import BY_LEVEL, FREE, LIMIT, level_sql, merged_sql, places_of, states_with
 from kumofire_fsm.store._layout import indented, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
-from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql
+from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql, paced_sql
 from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun, body_sql
 
 __all__ = ["claim_by_hint", "claim_by_scan"]
@@ -62,7 +62,7 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
         edges,
         parameters=_GIVEN,
         source={
-            **groups_sql(specs, places),
+            **groups_sql(specs, places, ()),
             "u": _suspect(),
             **merged_sql(RUNS, [unlike], order=BY_LEVEL, most=most, begin=begin, limited=True),
             "w": _window(),
@@ -113,12 +113,13 @@ def _window() -> str:
 def _hinted_jobs(specs: Sequence[MachineSpec]) -> str:
     """Return a SELECT of a row for each job known here, with its times and its free slots."""
     columns = ["key AS job", "value ->> 0 AS timeout_ms", "value ->> 1 AS lease_ms"]
+    free = free_sql(specs, "l.job", "most", "paced")
     limited = select(
-        [*columns, f"{most_sql('j.key')} AS most"],
+        [*columns, f"{most_sql('j.key')} AS most", f"{paced_sql('j.key')} AS paced"],
         f"FROM json_each(?1, '$.jobs') AS j LEFT JOIN {CONTROLS} AS c ON c.job = j.key",
     )
     return select(
-        ["job", "timeout_ms", "lease_ms", *_shared(_ALONE), f"{free_sql(specs, 'l.job', 'most')} AS free"],
+        [*("job", "timeout_ms", "lease_ms"), *_shared(_ALONE), f"{free} AS free"],
         f"FROM (\n  {indented(limited)}\n) AS l",
     )
 

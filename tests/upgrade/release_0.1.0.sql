@@ -15,7 +15,9 @@ CREATE TABLE kumofire_controls (
   slots INTEGER,
   said_by TEXT,
   note TEXT,
-  updated_at INTEGER NOT NULL
+  updated_at INTEGER,
+  paced_to INTEGER,
+  paced_by TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE kumofire_edges (
   machine TEXT NOT NULL,
