@@ -4,16 +4,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROCESSES ?= 2
+BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test check bench bench-cron diagrams sql truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo test check bench bench-peers bench-scale bench-pages bench-cron diagrams sql truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
 	@echo "make test   lint, types, layers and all tests"
 	@echo "make check  lint, types and layers only"
 	@echo "make soak-processes  workers killed and stopped under load (SECONDS=90 SEEDS='1 2')"
-	@echo "make bench  jobs a second beside a hand-written loop and huey"
+	@echo "make bench  measure beside a hand-written loop and huey, and write docs/performance.md (ARGS=--quick, --dry)"
+	@echo "make bench-peers  the same beside the peers; installs them into benchmarks/.peers"
+	@echo "make bench-scale  files with a million runs, several workers"
+	@echo "make bench-pages  write the pages again from the raw results"
 	@echo "make bench-cron  what the next occurrence costs beside croniter and cronsim"
 	@echo "make diagrams    draw the lifecycles again, after a change of a declaration"
 	@echo "make sql         write docs/sql.md anew, after a change of a declaration or a statement"
@@ -49,7 +53,16 @@ test: check
 	@KUMOFIRE_SLICE=$${KUMOFIRE_SLICE:-$$(date +%s)} $(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
 
 bench: $(VENV)/.dev
-	@$(BIN)/python benchmarks/bench.py
+	@$(BENCH)/bench.py $(ARGS)
+
+bench-peers: $(VENV)/.dev
+	@$(BENCH)/bench_peers.py $(ARGS)
+
+bench-scale: $(VENV)/.dev
+	@$(BENCH)/bench_scale.py $(ARGS)
+
+bench-pages: $(VENV)/.dev
+	@$(BENCH)/publishing.py
 
 diagrams: $(VENV)/.dev
 	@$(BIN)/python diagrams/renew.py

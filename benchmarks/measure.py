@@ -1,77 +1,57 @@
-"""What one measurement gives, and how several are compared: by ratios within a round, and medians."""
+"""What one measurement gives: time, processor time, hand-overs, and what a contender counts of itself."""
 
 from __future__ import annotations
 
 import gc
+import os
+import resource
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Self
+from typing import Any
 
-__all__ = ["Result", "Table", "Timer", "fresh_file", "percentile"]
+__all__ = ["COUNTS", "Sample", "fresh_file", "measured", "on_cores", "percentile", "resident_mb"]
 
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One measurement: runs from create to settled, how long they took, how often it committed."""
-
-    runs: int
-    seconds: float
-    commits: int
-
-    @property
-    def rate(self) -> float:
-        """Runs a second."""
-        return self.runs / self.seconds
-
-
-class Timer:
-    """Times a ``with`` block, with the garbage of what went before out of the way."""
-
-    seconds = 0.0
-
-    def __enter__(self) -> Self:
-        gc.collect()
-        self._began = time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = time.perf_counter() - self._began
+COUNTS = ("commits", "statements", "turns")
+"""What a contender may count of itself, beside its name: attributes that only grow."""
 
 
 @dataclass(slots=True)
-class Table:
-    """The results of all rounds, by (work, who)."""
+class Sample:
+    """One measurement of so many runs.
 
-    results: dict[tuple[str, str], list[Result]] = field(default_factory=dict)
+    Attributes:
+        runs: how many.
+        seconds: by the wall clock.
+        cpu: seconds of processor time of the whole process, the kernel's part included.
+        switches: how often a thread waited: for the disk, a lock, another thread (voluntary switches).
+        counts: the differences of those of `COUNTS` that the contender has.
+    """
 
-    async def measure(self, work: str, who: str, act: Callable[[Path], Awaitable[Result]]) -> None:
-        """Measure once, on a fresh file."""
-        with fresh_file() as path:
-            self.results.setdefault((work, who), []).append(await act(path))
+    runs: int
+    seconds: float = 0.0
+    cpu: float = 0.0
+    switches: int = 0
+    counts: dict[str, int] | None = None
 
-    def of(self, work: str, who: str) -> list[Result]:
-        """Return the results of all rounds, in order."""
-        return self.results.get((work, who), [])
 
-    def rate(self, work: str, who: str) -> float | None:
-        """Return the median of runs a second, or None where it was not measured."""
-        results = self.of(work, who)
-        return median(r.rate for r in results) if results else None
-
-    def commits(self, work: str, who: str) -> float | None:
-        """Return the median of commits a run."""
-        results = self.of(work, who)
-        return median(r.commits / r.runs for r in results) if results else None
-
-    def ratios(self, work: str, who: str, to: str) -> list[float]:
-        """Return each round's ratio of two rates, sorted."""
-        pairs = zip(self.of(work, who), self.of(work, to), strict=False)
-        return sorted(mine.rate / theirs.rate for mine, theirs in pairs)
+@contextmanager
+def measured(runs: int, contender: Any) -> Iterator[Sample]:
+    """Measure a ``with`` block, with the garbage of what went before out of the way."""
+    sample = Sample(runs)
+    gc.collect()
+    counts = {name: getattr(contender, name) for name in COUNTS if hasattr(contender, name)}
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    began = time.perf_counter()
+    yield sample
+    sample.seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    sample.cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    sample.switches = after.ru_nvcsw - before.ru_nvcsw
+    sample.counts = {name: getattr(contender, name) - was for name, was in counts.items()}
 
 
 @contextmanager
@@ -79,6 +59,18 @@ def fresh_file() -> Iterator[Path]:
     """Give the path of a database that does not exist yet, in a directory that goes away again."""
     with tempfile.TemporaryDirectory(prefix="kumofire-bench-") as folder:
         yield Path(folder) / "jobs.db"
+
+
+def on_cores(cores: list[int]) -> None:
+    """Bind every thread of this process, and all that they start, to these cores."""
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(thread.name), cores)
+
+
+def resident_mb() -> float:
+    """Return how much memory this process holds now, in MB."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize() / 1e6
 
 
 def percentile(values: list[float], percent: int) -> float:

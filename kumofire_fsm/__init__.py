@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.embedded.opening import EmbeddedJobs
 from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.errors import (
     DefinitionError,
@@ -41,6 +40,7 @@ from kumofire_fsm.work.sync import SyncJobs
 
 if TYPE_CHECKING:
     from kumofire_fsm.drawing import diagram
+    from kumofire_fsm.embedded.opening import EmbeddedJobs
 
 __version__ = "0.1.0"
 
@@ -88,9 +88,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `diagram` when it is first asked for: no job needs it."""
+    """Import what not every program needs when it is first asked for: pictures, and the embedded runtime."""
     if name == "diagram":
         from kumofire_fsm.drawing import diagram
 
         return diagram
+    if name == "EmbeddedJobs":
+        from kumofire_fsm.embedded.opening import EmbeddedJobs
+
+        return EmbeddedJobs
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,9 +18,11 @@ from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import HistoryEntry, RunStatus
 from kumofire_fsm.runs.lookup import run_status
-from kumofire_fsm.store.rows import Moved
+from kumofire_fsm.store.rows import LEFT_OUT, Moved
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.times import moment
+from kumofire_fsm.work.calls import not_awaited
+from kumofire_fsm.work.sync import noted
 
 __all__ = ["Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
 
@@ -109,9 +111,12 @@ async def call_hooks(
         return
     try:
         async with asyncio.timeout(SECONDS):
-            rows = await read_runs(binding, [run.id for run in wanted])
+            rows = await read_runs(binding, [run.id for run in wanted], results=True)
             for run in wanted:
-                if (row := rows.get(run.id)) is not None:
+                row = rows.pop(run.id, None)
+                if row is not None and row.result == LEFT_OUT:
+                    row = (await read_runs(binding, [run.id], results=True)).get(run.id)
+                if row is not None:
                     when = moment(at if isinstance(at, int) else at[run.id])
                     status = run_status(binding, row)
                     for place in _places(status.history, run.state, when, new=run.id in created):
@@ -125,25 +130,33 @@ async def call_hooks(
 async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:
     """Call the hooks for an entry of a run's history."""
     entry, before = run.history[place], run.history[place - 1].state if place else None
-    state = str(entry.state)
-    transition = Transition(entry.event, before, state, entry.facts, run, binding.jobs, binding.env)
+    state, forgotten = str(entry.state), list[str]()
+    jobs = noted(binding.jobs, forgotten)
+    transition = Transition(entry.event, before, state, entry.facts, run, jobs, binding.env)
     for hook in binding.registry.hooks:
         job = run.name if hook.job is None else binding.registry.name_of(hook.job)
         asked = job, hook.event or entry.event, hook.state or state
-        if asked != (run.name, entry.event, state):
-            continue
-        try:
-            answer = hook.function(transition)
-            if inspect.isawaitable(answer):
-                await answer
-        except BaseException as exc:
-            if ends_worker(exc, shared_platform=binding.queue is not None):
-                raise
-            task = asyncio.current_task()
-            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # we are cancelled ourselves, or out of time
-            said = run.kumofire_job_run_id, entry.event, logged(exc)
-            log.error("a hook on run %s failed; its transition %r stands: %s", *said)
+        if asked == (run.name, entry.event, state):
+            await _call(binding, hook, transition)
+            if forgotten:
+                told = run.kumofire_job_run_id, not_awaited(forgotten)
+                log.error("a hook on run %s: %s; make it async, and await every call", *told)
+                forgotten.clear()
+
+
+async def _call(binding: Binding, hook: Hook, transition: Transition) -> None:
+    try:
+        answer = hook.function(transition)
+        if inspect.isawaitable(answer):
+            await answer
+    except BaseException as exc:
+        if ends_worker(exc, shared_platform=binding.queue is not None):
+            raise
+        task = asyncio.current_task()
+        if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # we are cancelled ourselves, or out of time
+        said = transition.run.kumofire_job_run_id, transition.event, logged(exc)
+        log.error("a hook on run %s failed; its transition %r stands: %s", *said)
 
 
 def _places(history: Sequence[HistoryEntry], state: str, at: datetime, *, new: bool) -> Sequence[int]:

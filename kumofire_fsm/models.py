@@ -127,6 +127,8 @@ class RunStatus:
             alone: the "job", the "machine" or the "state"; None where it knows all.
         unreadable: the columns of its row that hold what cannot be shown, as another writer may leave them:
             an instant is the nearest that can, a history one entry that says so, and all else is empty.
+        result: what the handler returned; None also where there is none, or it was left out.
+        result_left_out: whether there is a result that a list was not asked for; `get_status` reads it.
     """
 
     kumofire_job_run_id: str
@@ -149,10 +151,11 @@ class RunStatus:
     progress: Any
     tags: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
-    unreadable: tuple[str, ...] = ()
     unknown: str | None = None
     paused: bool = False
     """Whether it waits because its job is paused."""
+    unreadable: tuple[str, ...] = ()
+    result_left_out: bool = False
     priority: Priority = "normal"
 
 
@@ -170,6 +173,7 @@ class JobStatus:
         rate: how many of its runs may start in a time, as the code here says; None for any number.
         paced_until: of a job with a rate, when its allowance is whole again; None where none of it was taken.
         by, note, changed_at: who said something of it last, why, and when.
+        unreadable: the columns of its row that hold what cannot be shown; see `RunStatus`.
     """
 
     name: str
@@ -181,6 +185,7 @@ class JobStatus:
     by: str | None
     note: str | None
     changed_at: datetime | None
+    unreadable: tuple[str, ...] = ()
     priority: Priority | None = None
     rate: tuple[int, timedelta] | None = None
     paced_until: datetime | None = None
@@ -232,7 +237,7 @@ class UnknownWork:
         why: what is not known: the "job", the "machine", or the "state" of that machine.
         name: the job.
         machine, state: where they stand.
-        number: how many there are, as far as was looked.
+        number: how many there are, as far as was counted.
         more: whether there may be more.
         since: since when the first of them is due.
     """

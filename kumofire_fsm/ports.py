@@ -26,6 +26,7 @@ class Statement:
             100 parameters and every conversion between JavaScript and Python.
         columns: the names of the columns it gives back, in order.
         reads: whether it changes nothing.
+        scans: whether it reads, and may walk over any number of rows: no other read should wait for it.
         idempotent: whether running it twice does what running it once does.
         parameters: of a caller's own statement, bound one by one; empty for ours.
         anew: gives the argument as it is when the statement is executed. The time of a write is taken when it
@@ -37,6 +38,7 @@ class Statement:
     argument: str | None = None
     columns: tuple[str, ...] = ()
     reads: bool = False
+    scans: bool = False
     idempotent: bool = False
     parameters: tuple[str | int | float | None, ...] = ()
     anew: Callable[[], str | None] | None = field(default=None, compare=False, repr=False)

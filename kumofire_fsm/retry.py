@@ -47,6 +47,7 @@ class Backoff:
     on: Mapping[type[BaseException], RetryPolicy | timedelta] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_rules(self.on)
         try:
             first, cap = duration_ms(self.first, "first"), duration_ms(self.cap, "cap")
             for wait in self.on.values():
@@ -58,7 +59,6 @@ class Backoff:
         if cap < first or not isinstance(factor, (int, float)) or not factor >= 1:
             found = f"first={shown(self.first)}, cap={shown(self.cap)}, factor={shown(factor)}"
             raise DefinitionError(f"a backoff needs 0 <= first <= cap and factor >= 1; found {found}")
-        _check_rules(self.on)
 
     def delay_ms(self, attempt: int, error: BaseException, entropy: Entropy) -> int | None:
         """Return how long to wait after the given attempt (from 1) failed; None for never."""

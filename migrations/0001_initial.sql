@@ -54,10 +54,12 @@ CREATE INDEX kumofire_runs_suspect ON kumofire_runs (wake_at) WHERE suspect >= 2
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
 
--- Payloads ('payload') and results ('result') too large for the hot row.
+-- Payloads ('payload') and results ('result') too large for the hot row. Their size stands before them, so that it
+-- is read without them.
 CREATE TABLE kumofire_bodies (
   owner TEXT NOT NULL,
   kind TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
   body TEXT NOT NULL,
   PRIMARY KEY (owner, kind)
 ) STRICT, WITHOUT ROWID;
@@ -174,7 +176,8 @@ CREATE TRIGGER kumofire_runs_repeat BEFORE INSERT ON kumofire_runs WHEN EXISTS (
 CREATE TRIGGER kumofire_runs_slot BEFORE UPDATE OF job, dedupe_slot ON kumofire_runs WHEN NEW.dedupe_slot IS NOT NULL AND (NEW.dedupe_slot IS NOT OLD.dedupe_slot OR NEW.job <> OLD.job) AND EXISTS (SELECT 1 FROM kumofire_runs WHERE job = NEW.job AND dedupe_slot = NEW.dedupe_slot AND id <> NEW.id) BEGIN SELECT RAISE(ABORT, 'kumofire: another run has this dedupe_slot'); END;
 CREATE TRIGGER kumofire_schedules_replace BEFORE INSERT ON kumofire_schedules WHEN EXISTS (SELECT 1 FROM kumofire_schedules WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'kumofire: the row exists, and changes along its edges alone'); END;
 CREATE TRIGGER kumofire_schedules_repeat BEFORE INSERT ON kumofire_schedules WHEN EXISTS (SELECT 1 FROM kumofire_schedules WHERE schedule_key = NEW.schedule_key AND id <> NEW.id) BEGIN SELECT RAISE(IGNORE); END;
--- What a settled run says stays, unless its machine has an edge from the state to itself.
-CREATE TRIGGER kumofire_runs_settled BEFORE UPDATE ON kumofire_runs WHEN OLD.finished_at IS NOT NULL AND NEW.state = OLD.state AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = OLD.machine AND source = OLD.state AND target = OLD.state) BEGIN SELECT RAISE(ABORT, 'kumofire: the run is settled, and changes along its edges alone'); END;
+-- What a settled run says stays, unless its machine has an edge from the state to itself. Only its job's name may
+-- change: a renamed job takes its runs over.
+CREATE TRIGGER kumofire_runs_settled BEFORE UPDATE OF state, wake_at, priority, run_at, attempt, max_attempts, starts, claim, shared, suspect, deliveries, timeout_at, expires_at, started_at, finished_at, dedupe, dedupe_key, dedupe_slot, payload, result, error, progress, tags, history ON kumofire_runs WHEN OLD.finished_at IS NOT NULL AND NEW.state = OLD.state AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = OLD.machine AND source = OLD.state AND target = OLD.state) BEGIN SELECT RAISE(ABORT, 'kumofire: the run is settled, and changes along its edges alone'); END;
 
 INSERT INTO kumofire_schema (version, serves) VALUES (1, 1);

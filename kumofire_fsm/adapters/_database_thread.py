@@ -18,7 +18,7 @@ from kumofire_fsm.adapters._turns import STEPS, Turns
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.values.owner import Owner
 
-__all__ = ["DatabaseThread"]
+__all__ = ["DatabaseThread", "GroupWork"]
 
 
 class GroupWork(Protocol):
@@ -48,6 +48,7 @@ class DatabaseThread:
         work: does a group's work.
         name: the thread's.
         owner: whose event loop submits.
+        together: whether the thread does a group as one; else nobody waits for the work of those behind.
 
     Attributes:
         groups: how many groups have changed something.
@@ -60,12 +61,14 @@ class DatabaseThread:
         name: str,
         owner: Owner,
         close: Callable[[sqlite3.Connection], None],
+        *,
+        together: bool,
     ) -> None:
         self._connect, self._work, self._owner, self._close = connect, work, owner, close
         self._inbox: queue.SimpleQueue[list[_Submitted] | None] = queue.SimpleQueue()
         self._turn: list[_Submitted] = []
         self._thread: threading.Thread | None = None
-        self._name = name
+        self._name, self._together = name, together
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
         self._closed = False
@@ -183,10 +186,11 @@ class DatabaseThread:
     def _main(self) -> None:
         while True:
             group, last = self._next_group()
-            if group:
-                with self._db_in_use:
-                    self._do_patiently(group)
-                self._deliver(group)
+            for part in [group] if self._together else [[each] for each in group]:
+                if part:
+                    with self._db_in_use:
+                        self._do_patiently(part)
+                    self._deliver(part)
             if last:
                 break
         if self._db is not None:
@@ -246,3 +250,4 @@ def _resolve(group: list[_Submitted]) -> None:
             each.future.set_exception(each.error)
         else:
             each.future.set_result(each.rows)
+        each.rows = None  # it may be large, and the thread keeps what it got until it has done all

@@ -54,9 +54,10 @@ def commit_group(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool
     try:
         _in_transaction(db, group, patient=patient)
     except sqlite3.Error as exc:
+        again = _reads_anything(db, exc)
         if not patient:
             raise HandOver from exc
-        if not _reads_anything(db, exc) and len(group) == 1:
+        if len(group) == 1 and not again:
             raise translate(exc) from exc
         for each in group:
             each.error = None
@@ -73,10 +74,10 @@ def _in_transaction(db: sqlite3.Connection, group: Sequence[Work], *, patient: b
             try:
                 each.rows = each.run(db)
             except sqlite3.Error as exc:
-                # A full disk or an I/O error has rolled everything back; what was broken off is done anew;
-                # what was written without an answer, because that cannot be read, must not stay.
-                broken_off = _code(exc) == sqlite3.SQLITE_INTERRUPT
-                if not db.in_transaction or broken_off or _is_undecodable(exc):
+                # A full disk or an I/O error has rolled everything back. What was broken off is done anew,
+                # and so is what was written without an answer, because that could not be read.
+                undone = _code(exc) == sqlite3.SQLITE_INTERRUPT or _is_undecodable(exc)
+                if not db.in_transaction or undone:
                     raise
                 each.error = translate(exc)
             except sqlite3.Warning as exc:  # of several statements in one, on Python 3.11

@@ -4,7 +4,8 @@ One connection writes. What concurrent callers submit in one turn of the event l
 is busy, shares the next transaction, so that a hundred callers wait for one fsync and not for a hundred; each
 resumes only after the commit. A caller's statements fail alone: a single statement is atomic by itself,
 several stand in a savepoint. A second connection reads, from snapshots that no writer disturbs. Each has a
-thread; what is short is done in the event loop, without it.
+thread; what is short is done in the event loop, without it. A third connection reads what may walk over many
+rows, so that no status waits for a list.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from kumofire_fsm.adapters._backup import copy_database, open_to_read
-from kumofire_fsm.adapters._database_thread import DatabaseThread
+from kumofire_fsm.adapters._database_thread import DatabaseThread, GroupWork
 from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute, make_private
 from kumofire_fsm.adapters._group_commit import (
     Work,
@@ -65,16 +66,15 @@ class SqliteStorage:
         self._file = OpenFile(self.path)
         self._synchronous, self._read_only = synchronous, read_only
         self._owner = Owner(f"the database {self.path!r}")
-        self._writer = DatabaseThread(
-            self._connect, self._commit, "kumofire-writer", self._owner, self._file.close
-        )
-        self._reader = (
-            self._writer
-            if self.path == MEMORY
-            else DatabaseThread(self._connect, self._read, "kumofire-reader", self._owner, self._file.close)
-        )
+        self._writer = self._thread(self._commit, "kumofire-writer", together=True)
+        alone = self.path == MEMORY
+        self._reader = self._writer if alone else self._thread(self._read, "kumofire-reader")
+        self._scanner = self._writer if alone else self._thread(self._read, "kumofire-scanner")
         self._version = 0
         self._closed = False
+
+    def _thread(self, work: GroupWork, name: str, *, together: bool = False) -> DatabaseThread:
+        return DatabaseThread(self._connect, work, name, self._owner, self._file.close, together=together)
 
     @property
     def is_mine(self) -> bool:
@@ -97,7 +97,9 @@ class SqliteStorage:
         if self._closed:
             raise StoreError("the database is closed")
         rows: list[Row]
-        if statement.reads:
+        if statement.scans:
+            rows = await self._scanner.submit(lambda db: _run(db, statement))
+        elif statement.reads:
             rows = await self._reader.now(lambda db: _run(db, statement))
         else:
             rows = await self._writer.submit(lambda db: _run(db, statement), short=True)
@@ -113,6 +115,10 @@ class SqliteStorage:
     async def call(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
         """Run a function on the writer's connection, inside a transaction; if it raises, it did nothing."""
         return await self._writer.submit(lambda db: in_savepoint(db, function))
+
+    async def read(self, function: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run a function that only reads; it is called again where another process was in the way."""
+        return await self._reader.submit(function)
 
     async def backup(self, to: str | Path) -> None:
         """Copy the database to a new file while others work on it; see `copy_database`."""
@@ -150,9 +156,8 @@ class SqliteStorage:
         if not self._closed:
             self._file.leave()
         self._closed = True
-        await self._writer.stop()
-        if self._reader is not self._writer:
-            await self._reader.stop()
+        for thread in dict.fromkeys((self._writer, self._reader, self._scanner)):
+            await thread.stop()
 
     def _commit(self, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
         self._file.look()

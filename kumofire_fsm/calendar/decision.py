@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 from kumofire_fsm.calendar.recurrence import Misfire, Recurrence
 from kumofire_fsm.calendar.rules import Every, first_between, latest_between
 from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.values.printable import shown
 
 __all__ = ["CATCH_UP", "COUNTED", "Decision", "Due", "Passed", "decide", "passed_over"]
 
@@ -92,7 +93,7 @@ def decide(recurrence: Recurrence, due: Due) -> Decision:
     """
     if due.made < 0 or due.catch_up not in (None, *get_args(Misfire)):
         raise InvalidSchedule(
-            f"it made {due.made} runs, and is to catch up {due.catch_up!r:.50}: its row is broken"
+            f"it made {due.made} runs, and is to catch up {shown(due.catch_up)}: its row is broken"
         )
     left = recurrence.left(due.made)
     if left == 0:

@@ -13,6 +13,7 @@ from kumofire_fsm.calendar.rules import Once, Rule, rule_from_json
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.values.checks import is_whole
 from kumofire_fsm.values.limits import SAFE_INTEGER
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import LAST_MS, LONGEST_MS
 
 __all__ = [
@@ -71,11 +72,11 @@ class Recurrence:
         ):
             absent = value is None and name in ("start_at", "end_at", "max_occurrences")
             if not absent and not is_whole(value, least, most):
-                raise InvalidSchedule(f"{name} must be {should}; found {value!r:.50}")
+                raise InvalidSchedule(f"{name} must be {should}; found {shown(value)}")
         for name, choice, known in (("misfire", self.misfire, Misfire), ("overlap", self.overlap, Overlap)):
             if choice not in get_args(known):
                 names = ", ".join(map(repr, get_args(known)))
-                raise InvalidSchedule(f"{name} must be one of {names}; found {choice!r:.50}")
+                raise InvalidSchedule(f"{name} must be one of {names}; found {shown(choice)}")
         if isinstance(self.rule, Once) and bounds != (None,) * 3:
             raise InvalidSchedule("at=... is one time: it has no start_at, end_at or max_occurrences")
 

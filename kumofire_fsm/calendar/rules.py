@@ -18,6 +18,7 @@ from kumofire_fsm.calendar.wall_times import next_wall
 from kumofire_fsm.calendar.zones import find_zone
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.values.checks import is_whole
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import LAST_MS, LONGEST_MS
 
 __all__ = [
@@ -107,7 +108,7 @@ class Every:
         if not is_whole(self.interval_ms, 0, LONGEST_MS) or not is_whole(self.anchor_ms, 0, LAST_MS):
             raise InvalidSchedule(
                 "every and start_at must be milliseconds within the calendar; found "
-                f"{self.interval_ms!r:.50} and {self.anchor_ms!r:.50}"
+                f"{shown(self.interval_ms)} and {shown(self.anchor_ms)}"
             )
         if self.interval_ms < _LEAST_MS:
             raise InvalidSchedule(
@@ -145,7 +146,7 @@ class Once:
             InvalidSchedule: it does.
         """
         if not is_whole(self.at_ms, 0, LAST_MS):
-            raise InvalidSchedule(f"at must be milliseconds within the calendar; found {self.at_ms!r:.50}")
+            raise InvalidSchedule(f"at must be milliseconds within the calendar; found {shown(self.at_ms)}")
 
     def next_after(self, after: int) -> int | None:
         """Return the instant if it is later than ``after``."""

@@ -95,7 +95,7 @@ def read_run(db: Path, run_id: str) -> tuple[RunStatus, str]:
 
     async def read(storage: SqliteStorage) -> tuple[RunStatus, str]:
         binding = Kumofire().binding(storage, None, None, EMBEDDED)
-        row = (await read_runs(binding, [check_id(run_id)])).get(run_id)
+        row = (await read_runs(binding, [check_id(run_id)], results=True)).get(run_id)
         if row is None:
             raise UnknownRun(run_id)
         return run_status(binding, row), row.machine

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import read_jobs, write_job
 from kumofire_fsm.models import JobStatus
 from kumofire_fsm.values.limits import LOOK_ROWS
+from kumofire_fsm.values.printable import one_line
 
 __all__ = ["jobs"]
 
@@ -63,4 +65,4 @@ def _show(job: JobStatus) -> None:
     paced = f"  rate used to {job.paced_until:%Y-%m-%d %H:%M:%S}" if job.paced_until else ""
     said = "  ".join(text for text in (job.by and f"by {job.by}", job.note) if text)
     work = f"running {job.leased:,}{limit}  waiting {waiting}{paced}"
-    typer.echo(f"{job.name}{priority}  {paused}  {work}  {said}".rstrip())
+    echo(one_line(f"{job.name}{priority}  {paused}  {work}  {said}".rstrip()))

@@ -16,7 +16,7 @@ from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import reading
 from kumofire_fsm.cli.loading import load_app
-from kumofire_fsm.models import UnknownWork
+from kumofire_fsm.models import RunCounts, UnknownWork
 from kumofire_fsm.store.runs import count_rows
 from kumofire_fsm.values.printable import one_line
 
@@ -50,14 +50,13 @@ def status_command(
 def _read(app: Kumofire, db: Path) -> _Overview:
     async def read(storage: SqliteStorage) -> _Overview:
         jobs = app.bind(db=storage)
-        (runs, schedules), specs = app.statements(), app.statements()[0].specs
-        places = await storage.execute(runs.count(None))
-        counts: dict[str, int] = {}
-        for _, state, number in places:
-            counts[state] = counts.get(state, 0) + number
-        gone = [(m, state, n) for m, state, n in places if m in specs and specs[m].state(state) is None]
+        runs, schedules = app.statements()
+        gone = []
+        for spec in runs.specs.values():
+            numbers = await storage.execute(count_rows(spec))
+            gone += [(spec.name, state, number) for state, number in numbers if spec.state(state) is None]
         standing: dict[str, int] = dict(await storage.execute(count_rows(schedules.spec)))
-        return _Overview(counts, standing, await jobs.unknown_work(), gone)
+        return _Overview(await jobs.count_runs(), standing, await jobs.unknown_work(), gone)
 
     return reading(db, read)
 
@@ -77,12 +76,17 @@ def _text(found: _Overview) -> str:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {one_line(state)}" for state, number in sorted(counts.items())) or "none"
+    more = counts.at_least if isinstance(counts, RunCounts) else ()
+    each = (
+        f"{number:,}{'+' * (state in more)} {one_line(state)}" for state, number in sorted(counts.items())
+    )
+    return ", ".join(each) or "none"
 
 
 def _json(found: _Overview) -> str:
     shown: dict[str, Any] = {
         **found._asdict(),
+        "runs": dict(found.runs),
         "unknown": [dataclasses.asdict(work) for work in found.unknown],
         "gone": [{"machine": m, "state": state, "number": number} for m, state, number in found.gone],
     }

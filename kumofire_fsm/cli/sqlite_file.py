@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.store.schema import Aim, Change
 
 __all__ = ["SqliteFile"]
@@ -35,12 +34,18 @@ class SqliteFile:
 
     def _find(self, aim: Aim) -> Change:
         """Look into the file without writing."""
-        where = f"{self.path.absolute().as_uri()}?mode=ro" if self.path.exists() else ":memory:"
+        if self.path.exists():
+            return asyncio.run(self._look(aim))
+        with closing(sqlite3.connect(":memory:")) as db:
+            return aim(db.execute)
+
+    async def _look(self, aim: Aim) -> Change:
+        storage = SqliteStorage(self.path, read_only=True)
         try:
-            with closing(sqlite3.connect(where, uri=True)) as db:
-                return aim(db.execute)
-        except sqlite3.Error as exc:
-            raise translate(exc, str(self.path)) from exc
+            found: Change = await storage.read(lambda db: aim(db.execute))
+        finally:
+            await storage.close()
+        return found
 
     async def _apply(self, aim: Aim) -> Change:
         """Find it again where nobody writes meanwhile, and do it."""

@@ -6,11 +6,12 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Any, TypeVar
 
 from kumofire_fsm.engine.binding import log
 
-__all__ = ["HandlerThreads"]
+__all__ = ["HandlerThreads", "Threads"]
 
 T = TypeVar("T")
 _Work = tuple["Future[Any]", Callable[[], Any]]
@@ -88,3 +89,34 @@ def _call(future: Future[Any], function: Callable[[], Any]) -> None:
         future.set_result(function())
     except BaseException as exc:
         future.set_exception(exc)
+
+
+class Threads:
+    """The threads of a worker's plain handlers, and those that it has left because one of them hangs.
+
+    Args:
+        most, give_up: as for `HandlerThreads`.
+
+    Attributes:
+        executor: where plain handlers are called now.
+    """
+
+    def __init__(self, most: int, give_up: Callable[[], None]) -> None:
+        self._new = partial(HandlerThreads, most, give_up)
+        self.executor = self._new()
+        self._left: list[HandlerThreads] = []
+
+    @property
+    def hung(self) -> int:
+        """How many calls go on in threads that were left."""
+        return sum(threads.busy for threads in self._left)
+
+    def leave(self) -> None:
+        """Leave the threads: one cannot be stopped, and others would wait for it until their own timeout."""
+        self.executor.shutdown()
+        self._left = [each for each in (*self._left, self.executor) if each.busy]
+        self.executor = self._new()
+
+    def shutdown(self) -> None:
+        """Let the threads end once they are idle."""
+        self.executor.shutdown()

@@ -123,12 +123,13 @@ class Upkeep:
             )
             for e in self._pool.unsettled()
         ]
-        moved = await fire(self._binding, moves)
+        moved, refused = await fire(self._binding, moves)
         for attempt in attempts:
-            if attempt.key not in self._pool.in_flight:
-                continue
-            if attempt.run.id in moved:
-                attempt.seen(moved[attempt.run.id].state)
+            run_id = attempt.run.id
+            if attempt.key not in self._pool.in_flight or run_id in refused:
+                continue  # a lease that cannot be renewed is not lost: only time tells
+            if run_id in moved:
+                attempt.seen(moved[run_id].state)
             else:
                 self._pool.lost(attempt)
 
@@ -182,7 +183,7 @@ class Upkeep:
     async def _plan(self) -> None:
         self._planning = False  # what is stored from here on may make another plan necessary
         try:
-            known, binding = list(self._binding.registry.jobs), self._binding
+            known, binding = list(self._binding.registry.names), self._binding
             execute, limits, rates = binding.storage.execute, binding.limits(), binding.rates()
             runs = await execute(binding.runs.next_wake(jobs=known, limits=limits, rates=rates))
             jobs = await execute(binding.schedules.next_wake(jobs=known))
@@ -195,19 +196,23 @@ class Upkeep:
         start, others, full = runs[0]
         self.full = bool(full)
         fire_at = min((at for at in (others, jobs[0][0]) if at is not None), default=None)
-        self._set(self._start_alarm, start, self._overdue[0])
-        self._set(self._fire_alarm, fire_at, self._overdue[1])
-        self._overdue = start, fire_at
+        overdue_start, overdue = self._overdue
+        self._overdue = (
+            self._set(self._start_alarm, start, overdue_start),
+            self._set(self._fire_alarm, fire_at, overdue),
+        )
 
-    def _set(self, alarm: Alarm, at: int | None, looked_at: int | None) -> None:
-        """Set an alarm for a deadline; what is due and was looked at may be nobody's here."""
-        seconds = 0.0 if at is None else (at - self._binding.now()) / 1000
+    def _set(self, alarm: Alarm, at: int | None, looked_at: int | None) -> int | None:
+        """Set an alarm for a deadline; return it if it is due: what stays due may be nobody's here."""
         if at is None:
             alarm.cancel()
-        elif seconds > 0:
+            return None
+        seconds = (at - self._binding.now()) / 1000
+        if seconds > 0:
             alarm.set(min(seconds, DAY_SECONDS))
-        else:
-            alarm.within(0.0 if at != looked_at else OVERDUE_SECONDS)
+            return None
+        alarm.within(0.0 if at != looked_at else OVERDUE_SECONDS)
+        return at
 
 
 async def _ever(duty: Callable[[], Awaitable[None]], trouble: Trouble) -> None:

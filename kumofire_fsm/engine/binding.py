@@ -25,6 +25,9 @@ HANDLED: Final[ContextVar[str | None]] = ContextVar("kumofire_handled", default=
 
 OnMoved = Callable[[Sequence[Moved], int | Mapping[str, int], Container[str]], Awaitable[None]]
 
+MOST_UNSETTLED: Final = 1_000
+"""So many callers may create a run each and wait for it without looking first; it costs 0.1 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -102,6 +105,8 @@ class Binding:
     held: Callable[[], Sequence[str]] = tuple
     """Gives the runs that a worker in this process owns: no sweep of this process takes them."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
+    unsettled: dict[str, None] = field(default_factory=dict)
+    """The last runs that this process created and has not been told the end of, up to `MOST_UNSETTLED`."""
     _durations: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,9 +139,16 @@ class Binding:
         """Return the job of that name, or None where it is not known here."""
         return self.registry.names.get(name)
 
+    def note_created(self, run_id: str) -> None:
+        """Note that a run was stored by this process, and so is not settled yet as far as it is known."""
+        self.unsettled[run_id] = None
+        if len(self.unsettled) > MOST_UNSETTLED:
+            del self.unsettled[next(iter(self.unsettled))]
+
     def tell_settled(self, run_ids: Iterable[str]) -> None:
         """Wake whoever waits in this process for these runs."""
         for run_id in run_ids:
+            self.unsettled.pop(run_id, None)
             for waiter in self.waiters.pop(run_id, ()):
                 if not waiter.done():
                     waiter.set_result(None)

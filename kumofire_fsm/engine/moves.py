@@ -31,6 +31,7 @@ from kumofire_fsm.store.diagnosis import REGISTER, explained, lacks_edge
 from kumofire_fsm.store.rows import Move, Moved, RunRow
 
 __all__ = [
+    "Fired",
     "Hints",
     "enqueued",
     "fire",
@@ -49,6 +50,13 @@ class Hints(NamedTuple):
 
     sent: int = 0
     refused: int = 0
+
+
+class Fired(NamedTuple):
+    """The runs that moved, by id, and the ids of those that the database refused to move."""
+
+    moved: dict[str, Moved]
+    refused: frozenset[str]
 
 
 WantsHint = Callable[[Binding, Moved], bool]
@@ -79,10 +87,11 @@ async def fire(
     binding: Binding,
     moves: Sequence[Move],
     batch: Callable[[Sequence[Move]], Sequence[Statement]] | None = None,
-) -> dict[str, Moved]:
-    """Fire events on runs, and do what follows; return those that moved, by id.
+) -> Fired:
+    """Fire events on runs, and do what follows.
 
-    A row that the database refuses is left as it was and logged; the others move.
+    A row that the database refuses is left as it was and logged; the others move. What neither moved nor was
+    refused has been moved by somebody else, or is gone.
 
     Args:
         binding: the application on its database.
@@ -90,7 +99,7 @@ async def fire(
         batch: the statements for some of the moves, the move first, where others belong in its transaction.
             Without it, the time of the moves is that of their writing.
     """
-    at = {move.id: move.now for move in moves}
+    at, refused = {move.id: move.now for move in moves}, set[str]()
 
     async def move(part: Sequence[Move]) -> list[Row]:
         if batch is not None:
@@ -101,15 +110,14 @@ async def fire(
         return rows
 
     def leave(move: Move, why: RowRefused) -> None:
+        refused.add(move.id)
         log.error("%s on run %s was refused, and is left as it was: %s", move.event, move.id, explained(why))
 
-    if not moves:
-        return {}
-    rows = await in_halves(move, list(moves), leave)
+    rows = await in_halves(move, list(moves), leave) if moves else []
     moved = {row[0]: Moved(*row) for row in rows}
-    if _may_change_state(binding, moves):
+    if moved and _may_change_state(binding, moves):
         await follow(binding, moved.values(), at)
-    return moved
+    return Fired(moved, frozenset(refused))
 
 
 def _moved_at(moves: Sequence[Move], now: int) -> list[Move]:
@@ -162,10 +170,10 @@ async def follow(
         created: the ids of those that the statement created.
     """
     hinting = hint is not None and binding.queue is not None
-    if not (binding.waiters or binding.registry.hooks or hinting):
+    if not (binding.waiters or binding.unsettled or binding.registry.hooks or hinting):
         return Hints()
     moved = list(moved)
-    if binding.waiters:
+    if binding.waiters or binding.unsettled:
         binding.tell_settled(
             run.id for run in moved if is_settled(binding, run.machine, run.state, run.wake_at)
         )
@@ -198,9 +206,9 @@ async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> Hints
     return Hints(sent=len(hints))
 
 
-async def read_runs(binding: Binding, ids: Sequence[str]) -> dict[str, RunRow]:
-    """Return the runs that exist, by id."""
-    rows = await binding.storage.execute(binding.runs.read(ids))
+async def read_runs(binding: Binding, ids: Sequence[str], *, results: bool = False) -> dict[str, RunRow]:
+    """Return the runs that exist, by id; of several with results, those that are not too large together."""
+    rows = await binding.storage.execute(binding.runs.read(ids, results=results))
     return {row[0]: RunRow(*row) for row in rows}
 
 

@@ -19,7 +19,7 @@ __all__ = ["LOOK_AGAIN_MS", "look_is_due", "unknown_why", "unknown_work", "warn_
 OVERDUE_MS: Final = 60_000
 """For how long work is due before it is told of: so long another process may take that knows it."""
 LOOK_ROWS: Final = 200
-"""Rows of each state that a look reads at most."""
+"""Rows of a group that are counted at most."""
 LOOK_AGAIN_MS: Final = 3_600_000
 """How often a dispatcher looks."""
 MINUTES: Final = range(30, 40)

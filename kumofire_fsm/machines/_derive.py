@@ -51,10 +51,10 @@ def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
         table=cls.table,
         fields=dict(cls.fields),
         parameters=dict(cls.parameters),
-        types=types,
         states=states,
         events=tuple(EventSpec(e, v.by, v.hints, v.doc) for e, v in events.items()),
         edges=edges,
+        types=types,
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kumofire_fsm.machines.operators import OPERATORS, Scalar, Takes, Type
 
@@ -118,11 +119,13 @@ class Call:
 
     def sql(self, resolve: Callable[[str], str]) -> str:
         """Return the operation as SQLite text, with no more brackets than it needs."""
+        if (only := _only(self)) is not self:
+            return only.sql(resolve)
         operator, first = OPERATORS[self.operator], self.arguments[0]
         if self.operator == "Not" and isinstance(first, Call) and first.operator == "is_none":
             return first.sql(resolve).removesuffix("NULL") + "NOT NULL"
         texts = []
-        for place, argument in enumerate(self.arguments):
+        for place, argument in enumerate(map(_only, self.arguments)):
             inner = argument.operator if isinstance(argument, Call) else None
             texts.append(operator.bracketed(argument.sql(resolve), inner, place))
         return operator.sql(*texts)
@@ -131,11 +134,20 @@ class Call:
 Expression = Literal | Name | Call
 
 
+def _only(expression: Expression) -> Expression:
+    """Return what ``least`` or ``greatest`` gives where one argument is None; else the expression."""
+    match expression:
+        case Call("least" | "greatest", (Literal(None), other) | (other, Literal(None))):
+            return _only(other)
+    return expression
+
+
 _FUNCTIONS = frozenset({"least", "greatest", "when"})
 
 
+@lru_cache(1024)
 def parse(text: str) -> Expression:
-    """Return the expression that ``text`` spells.
+    """Return the expression that ``text`` spells; edges repeat each other's, and none is ever changed.
 
     The language is Python's for integers, texts, None, names, ``+ - * <<``, comparisons,
     ``is None``, ``and or not``, and the functions ``least(a, b)`` and ``greatest(a, b)``, which

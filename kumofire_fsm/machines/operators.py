@@ -152,8 +152,6 @@ def _picked_sql(function: str) -> Callable[[str, str], str]:
     """Pick by SQL's function, which gives NULL when an argument is NULL."""
 
     def sql(left: str, right: str) -> str:
-        if "NULL" in (left, right):
-            return left if right == "NULL" else right
         numbers = [each for each in (left, right) if each.isdecimal()]
         return _called("coalesce", _called(function, left, right), *(numbers[:1] or (left, right)))
 

@@ -140,10 +140,10 @@ class MachineSpec:
     table: str
     fields: Mapping[str, Scalar]
     parameters: Mapping[str, Scalar]
-    types: Mapping[str, Type] = field(repr=False)
     states: tuple[StateSpec, ...]
     events: tuple[EventSpec, ...]
     edges: tuple[EdgeSpec, ...] = field(repr=False)
+    types: Mapping[str, Type] = field(default_factory=dict, repr=False)
 
     @cached_property
     def digest(self) -> str:

@@ -7,11 +7,12 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.moves import fire_one, read_runs, send_hints, startable
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.moves import enqueued, fire, fire_one, read_runs, send_hints, startable
 from kumofire_fsm.errors import (
     InvalidArgument,
     KumofireError,
+    StoreError,
     TransitionNotAllowed,
     UnknownRun,
 )
@@ -76,7 +77,10 @@ class RunClient(RunLookup):
         new = NewRun(
             name, payload, run_at, delay, max_attempts, dedupe_key, dedupe, expires_at, tags, priority
         )
-        return await self._new.store_soon(self._rows.make(new))
+        created = await self._new.store_soon(self._rows.make(new))
+        if created.is_new:
+            self._binding.note_created(created.kumofire_job_run_id)
+        return created
 
     async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:
         """Store many runs, in few statements; all are checked before the first is stored.
@@ -123,15 +127,26 @@ class RunClient(RunLookup):
     async def send_hint(self, run: PreparedRun) -> None:
         """Wake a consumer for a run whose statements the application has committed.
 
-        Costs one queue message and no statement. A run due later is left to the dispatcher.
+        The run is told of its hint, so that no dispatcher sends another: a statement and two written rows. It
+        gets none when it is due later, was dispatched meanwhile or does not exist. Whatever fails is left to
+        the dispatcher.
         """
         given: object = run
         if not isinstance(given, PreparedRun):
             raise InvalidArgument(f"send_hint takes what prepare_create gave; found {shown(given)}")
-        self._binding.wake()
-        due = instant_ms(run.run_at, "run_at")
-        if due <= self._binding.now() + self._binding.timing.horizon_ms:
-            await send_hints(self._binding, [(run.new_id, due)])
+        binding = self._binding
+        binding.wake()
+        soon = instant_ms(run.run_at, "run_at") <= binding.now() + binding.timing.horizon_ms
+        if binding.queue is None or not soon:
+            return
+        try:
+            moved, _ = await fire(binding, [binding.move(run.new_id, "enqueue")])
+        except StoreError as exc:
+            log.warning("run %s gets no hint yet; the dispatcher sends one: %s", run.new_id, exc)
+            return
+        await send_hints(
+            binding, [(each.id, each.run_at) for each in moved.values() if enqueued(binding, each)]
+        )
 
     async def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
         """Stop a run: at once if it has not started, else by telling its handler.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.models import JobStatus, priority_of
 from kumofire_fsm.store.controls import ControlRow, read_controls, set_control
 from kumofire_fsm.values.checks import check_key, facts, whole_number
+from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.limits import LIMIT_MAX
-from kumofire_fsm.values.times import instant
+from kumofire_fsm.values.times import moment
 
 __all__ = ["JobControl"]
 
 
 class JobControl:
-    """What an application calls about its jobs; any name may be given, also of a job registered elsewhere."""
+    """What an application calls about its jobs; any name may be given, also of a job registered elsewhere.
+
+    What is said of a job with aliases is said of all its names.
+    """
 
     _binding: Binding
 
@@ -65,8 +70,9 @@ class JobControl:
         binding, name = self._binding, check_key(name, "a job's name")
         facts(by=by, note=note)
         binding.wake()
-        said = {"job": name, "said_by": by, "note": note, "updated_at": binding.now(), **values}
-        await binding.storage.execute(set_control(what, said))
+        said = {"said_by": by, "note": note, "updated_at": binding.now(), **values}
+        of_each = [set_control(what, {"job": each, **said}) for each in binding.registry.names_of(name)]
+        await (binding.storage.batch(of_each) if len(of_each) > 1 else binding.storage.execute(of_each[0]))
         return (await self._read([name], others=False))[0]
 
     async def _read(self, names: Sequence[str], *, others: bool) -> list[JobStatus]:
@@ -79,17 +85,31 @@ class JobControl:
 def _status(binding: Binding, row: ControlRow) -> JobStatus:
     job = binding.definition(row.job)
     declared = job.limit if job else None
-    return JobStatus(
+    columns = Columns(row)
+    status = JobStatus(
         name=row.job,
         registered=job is not None,
-        paused_at=instant(row.paused_at),
-        limit=declared if row.slots is None else row.slots,
+        paused_at=columns.instant("paused_at"),
+        limit=declared if row.slots is None else columns.read("slots", _limit, row.slots),
         leased=row.leased,
         waiting=row.waiting,
         by=row.said_by,
         note=row.note,
-        changed_at=instant(row.updated_at),
+        changed_at=columns.instant("updated_at"),
         priority=priority_of(job.priority) if job else None,
         rate=job.rate.told() if job and job.rate else None,
-        paced_until=instant(row.paced_to and row.paced_to // 1000),
+        paced_until=columns.read("paced_to", _paced_until, None),
+        unreadable=tuple(columns.unreadable),
     )
+    if status.unreadable:
+        what = ", ".join(status.unreadable)
+        log.error("what is said of the job %r cannot be read in: %s; it is shown without", row.job, what)
+    return status
+
+
+def _paced_until(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else moment(microseconds // 1000)
+
+
+def _limit(slots: int) -> int:
+    return whole_number(slots, "limit", LIMIT_MAX)

@@ -22,14 +22,15 @@ from kumofire_fsm.models import (
     priority_of,
 )
 from kumofire_fsm.runs._waits import Waits
-from kumofire_fsm.store.rows import RunRow
+from kumofire_fsm.store.rows import LEFT_OUT, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
 from kumofire_fsm.values.jsontext import first_line, storable
-from kumofire_fsm.values.limits import KEY_LENGTH
+from kumofire_fsm.values.limits import ANSWER_BYTES, KEY_LENGTH
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
+from kumofire_fsm.values.turns import in_turns
 
 __all__ = ["RunLookup", "run_status"]
 
@@ -53,7 +54,7 @@ def _cursor(last_id: str) -> str:
 def _position(cursor: str) -> str:
     """Return the id after which a page begins."""
     if not is_id(cursor) and not cursor.startswith(_FOREIGN):
-        raise InvalidArgument(f"cursor must be what the page before gave; found {cursor!r:.100}")
+        raise InvalidArgument(f"cursor must be what the page before gave; found {shown(cursor)}")
     return cursor.removeprefix(_FOREIGN)
 
 
@@ -66,7 +67,7 @@ class RunLookup:
 
     async def get_status(self, run_id: str) -> RunStatus | None:
         """Return a run as it is now, or None when no run has this id."""
-        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
+        row = (await read_runs(self._binding, [check_id(run_id)], results=True)).get(run_id)
         return None if row is None else run_status(self._binding, row)
 
     async def list_runs(
@@ -79,22 +80,29 @@ class RunLookup:
         created_before: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        results: bool = False,
     ) -> RunPage:
         """Return runs, newest first.
 
         A page looks at 10,000 runs at most (of those that failed, if these alone are asked for): where
         filters match few, it may hold fewer runs than ``limit``, even none, and its cursor leads on.
+        A page ends early with the run that fills it: about 4 MB of results, errors and histories. Go on while
+        there is a cursor.
 
         Args:
             name, state, tag, schedule_id: what to filter by; several states may be given.
             created_before: an aware datetime.
             cursor: what the page before gave.
             limit: 1 to 500 runs.
+            results: whether to read their results, which are left out otherwise.
 
         Raises:
             InvalidArgument: a state that no machine has, or a limit out of range.
         """
         whole_number(limit, "limit", 500)
+        given: object = results
+        if not isinstance(given, bool):
+            raise InvalidArgument(f"results must be True or False; found {results!r:.200}")
         for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
             if text is not None:
                 storable(text, what)
@@ -116,13 +124,15 @@ class RunLookup:
             "schedule": schedule_id,
             "limit": limit + 1,
         }
-        rows = await self._binding.storage.execute(self._binding.runs.find(filters))
-        page = [RunRow(*row) for row in rows[:limit]]
+        rows = await self._binding.storage.execute(self._binding.runs.find(filters, results=results))
+        page = [RunRow(*row) for *row, _ in rows[:limit]]
         more = page[-1].id if len(rows) > limit else None
         if page and page[-1].job is None:  # no run: the last one that was looked at
             more = page.pop().id
-        cursor = None if more is None else _cursor(more)
-        return RunPage(tuple(run_status(self._binding, row) for row in page), cursor)
+        if page and rows[len(page) - 1][-1] >= ANSWER_BYTES:  # the answer is full
+            more = page[-1].id
+        runs = await in_turns(page, lambda row: run_status(self._binding, row))
+        return RunPage(tuple(runs), None if more is None else _cursor(more))
 
     async def count_runs(self, *, name: str | None = None) -> RunCounts:
         """Return how many runs are in each state that has any, of one job or of all.
@@ -134,7 +144,9 @@ class RunLookup:
             storable(name, "name")
         names = None if name is None else self._binding.registry.names_of(name)
         rows = await self._binding.storage.execute(self._binding.runs.count(names))
-        numbers = {state: number for state, number, _ in rows}
+        numbers: dict[str, int] = {}
+        for state, number, _ in rows:  # twice, where rows of a state wait and others, broken, do not
+            numbers[state] = numbers.get(state, 0) + number
         return RunCounts(numbers, frozenset(state for state, _, more in rows if more))
 
     async def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus:
@@ -152,15 +164,20 @@ class RunLookup:
         limit = None if timeout is None else duration_ms(timeout, "timeout") / 1000
         clock, waits = self._binding.clock, self._waits
         until = None if limit is None else clock.monotonic() + limit
+        # Who has just created a run need not ask whether it is settled; if another process was as quick as
+        # that, the first look tells, some milliseconds later. A handler may have to be warned.
+        known_open = run_id in self._binding.unsettled and limit != 0 and HANDLED.get() is None
         while True:
             told = waits.join(run_id, until)
             try:
-                status = await self._known(run_id)
-                if status.settled:
-                    return status
-                if until is not None and until <= clock.monotonic():
-                    raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
-                self._warn_of_a_handler(status)
+                if not known_open:
+                    status = await self._known(run_id)
+                    if status.settled:
+                        return status
+                    if until is not None and until <= clock.monotonic():
+                        raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
+                    self._warn_of_a_handler(status)
+                known_open = False
                 waits.look()
                 await told
             finally:
@@ -170,7 +187,7 @@ class RunLookup:
         """Return overdue runs and schedules that this application does not know, in groups.
 
         Nothing here will go on with them: their job was renamed or removed, or their state or machine is
-        gone. At most 200 rows of each state are looked at; what is due for less than a minute is left out.
+        gone. Up to 200 of a group are counted; what is due for less than a minute is left out.
         """
         return await unknown_work(self._binding)
 
@@ -201,7 +218,7 @@ class RunLookup:
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
     """Return a run as the API shows it; what of its row cannot be shown is named in ``unreadable``."""
-    columns = Columns(row)
+    columns, left_out = Columns(row), row.result == LEFT_OUT
     history = columns.read("history", entries, UNREADABLE)
     settled = is_settled(binding, row.machine, row.state, row.wake_at)
     status = RunStatus(
@@ -221,10 +238,11 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         dedupe_key=row.dedupe_key,
         last_error=row.error,
         error_type=_error_type(row.error, history),
-        result=columns.json("result"),
+        result=None if left_out else columns.json("result"),
         progress=columns.json("progress"),
         tags=columns.texts("tags"),
         history=history,
+        result_left_out=left_out,
         unreadable=tuple(columns.unreadable),
         unknown=None if settled else unknown_why(binding, row.job, row.machine, row.state),
         paused=row.slots == 0 and _is_claimable(binding, row),

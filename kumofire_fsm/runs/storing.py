@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from kumofire_fsm.engine.binding import Binding
@@ -43,7 +44,7 @@ class RunStore:
         """
         self._owner.here()
         created: list[Created] = []
-        for chunk in chunks(rows, lambda row: row.size):
+        for chunk in chunks(rows, attrgetter("size")):
             try:
                 created += await self._store(chunk)
             except RowRefused as exc:
@@ -64,7 +65,7 @@ class RunStore:
     def _store_turn(self, turn: list[_Waiting]) -> None:
         if self._turn is turn:
             self._turn = []
-        for part in chunks(turn, lambda each: each.row.size):
+        for part in chunks(turn, attrgetter("row.size")):
             task = asyncio.ensure_future(self._store_together(part))
             self._storing.add(task)
             task.add_done_callback(self._storing.discard)

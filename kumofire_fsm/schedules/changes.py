@@ -25,6 +25,7 @@ from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.ids import new_id
+from kumofire_fsm.values.printable import shown
 
 __all__ = [
     "ScheduleOptions",
@@ -116,7 +117,7 @@ def is_enabled(given: object) -> bool | None:
         InvalidArgument: it is something else.
     """
     if given is not None and not isinstance(given, bool):
-        raise InvalidArgument(f"enabled must be True or False; found {given!r:.200}")
+        raise InvalidArgument(f"enabled must be True or False; found {shown(given)}")
     return given
 
 

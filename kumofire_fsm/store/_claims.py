@@ -10,18 +10,19 @@ from typing import Final
 
 from kumofire_fsm.machines.expression import Call, Name
 from kumofire_fsm.machines.spec import MachineSpec, Role
+from kumofire_fsm.store._bodies import payload_sql
 from kumofire_fsm.store._branches import Branch
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import BY_LEVEL, FREE, LIMIT, level_sql, merged_sql, places_of, states_with
 from kumofire_fsm.store._layout import indented, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
 from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql, paced_sql
-from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun, body_sql
+from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun
 
 __all__ = ["claim_by_hint", "claim_by_scan"]
 
 _GIVEN: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms")
-_RETURNING: Final = (*ClaimedRun._fields[:-1], body_sql("payload", "id", "body"))
+_RETURNING: Final = (*ClaimedRun._fields[:-1], payload_sql("id", "body"))
 _ALONE: Final = "?1 ->> '$.alone'"
 
 

@@ -6,12 +6,12 @@ for among the newest `LOOK_ROWS` runs below an id.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.store._due import ANY_PRIORITY, LIMIT
 from kumofire_fsm.store._layout import common, indented, lines, select, where
+from kumofire_fsm.store._pages import Page
 from kumofire_fsm.store.rows import FAILED, RUNS
 from kumofire_fsm.values.limits import LOOK_ROWS
 
@@ -23,13 +23,10 @@ _IN_THE_WAY: Final = 1_000
 """How many runs that stay a prune looks at, in each place, beside those that it may delete."""
 
 
-def find_sql(columns: Sequence[str]) -> str:
+def find_sql(page: Page) -> str:
     """Return the SQL that reads runs, newest first, by names, states, tag, schedule, and ids below a cursor.
 
     Where the runs looked at were not enough, a last row tells the id of the last of them, and nothing else.
-
-    Args:
-        columns: what is read of a run ``r``; its id first.
     """
     looked = select(
         ["d.id", "d.job", "d.state", "d.schedule_id", "d.tags"],
@@ -38,14 +35,14 @@ def find_sql(columns: Sequence[str]) -> str:
         "ORDER BY d.id DESC",
         _MOST,
     )
-    return _found(looked, columns, "q")
+    return _found(looked, page, "q")
 
 
-def find_failed_sql(columns: Sequence[str], *, named: bool) -> str:
+def find_failed_sql(page: Page, *, named: bool) -> str:
     """Return the SQL that reads failed runs as `find_sql` does, by the index of failed runs.
 
     Args:
-        columns: what is read of a run ``r``; its id first.
+        page: what is read of a run.
         named: whether they are of one job, by all its names; else the jobs' failed runs are merged by age.
     """
     failed = f"d.state = {quoted(FAILED)}"
@@ -73,10 +70,10 @@ def find_failed_sql(columns: Sequence[str], *, named: bool) -> str:
         for name, text in {"f(job)": jobs, "q(place, job, id)": merged}.items()
     )
     looked = f"WITH RECURSIVE {f},\n{q}\nSELECT id FROM q WHERE place = 1"
-    return _found(looked, columns, "r")
+    return _found(looked, page, "r")
 
 
-def _found(looked: str, columns: Sequence[str], row: str) -> str:
+def _found(looked: str, page: Page, row: str) -> str:
     """Return the SELECT of the runs looked at that pass the filters, then of where the look ended."""
     tagged = f"EXISTS (SELECT 1 FROM json_each({row}.tags) WHERE value = ?1 ->> '$.tag')"
     fit = [
@@ -85,12 +82,16 @@ def _found(looked: str, columns: Sequence[str], row: str) -> str:
         f"(?1 ->> '$.states' IS NULL OR {row}.state IN (SELECT value FROM json_each(?1, '$.states')))",
         f"(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid({row}.tags) THEN\n  {tagged}\nEND)",
     ]
-    found = select(
-        columns, f"FROM (\n  {indented(looked)}\n) AS q CROSS JOIN {RUNS} AS r ON r.id = q.id", where(*fit)
+    passed = select(
+        [f"r.{column}" for column in page.columns],
+        f"FROM (\n  {indented(looked)}\n) AS q CROSS JOIN {RUNS} AS r ON r.id = q.id",
+        where(*fit),
+        LIMIT,
     )
+    found = page.until_full(passed)
     counted = f"SELECT min(id) AS id, count(*) AS looked FROM (\n  {indented(looked)}\n)"
     ended = select(
-        ["id", *["NULL"] * (len(columns) - 1)],
+        ["id", *["NULL"] * (len(page.shown) - 1)],
         f"FROM (\n  {indented(counted)}\n)",
         f"WHERE looked = {LOOK_ROWS}",
     )

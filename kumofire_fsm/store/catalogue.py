@@ -128,6 +128,9 @@ def _claims(runs: RunStatements) -> Iterator[Entry]:
         by_hint, by_scan = runs.claim([], **_CLAIM), runs.claim(None, **_CLAIM)
         yield _entry(by_hint, "Starts the due runs that hints name: the consumer.", runs.start_events)
         yield _entry(by_scan, "Starts the oldest due runs: an embedded worker.", runs.start_events)
+        yield _entry(
+            runs.payloads([]), "Reads payloads that were too large together for a claim: after that."
+        )
 
 
 def _fires(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]:
@@ -180,7 +183,9 @@ def _mending(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entr
 
 
 def _reading(runs: RunStatements) -> Iterator[Entry]:
-    yield _entry(runs.read([]), "Reads runs by their ids: get_status(), and whoever lost a race.")
+    yield _entry(
+        runs.read([], results=True), "Reads runs by their ids: get_status(), and whoever lost a race."
+    )
     yield _entry(runs.states([]), "Reads where runs stand: wait(), for all who wait in a process.")
     yield _entry(runs.find({}), "Reads runs, newest first: list_runs().")
     failed = {"states": [FAILED]}

@@ -7,8 +7,7 @@ from typing import Final, TypeVar
 
 from kumofire_fsm.errors import SchemaMismatch, StatementRefused, StoreError
 from kumofire_fsm.ports import Row, Statement, Storage
-from kumofire_fsm.store.rows import SCHEMA
-from kumofire_fsm.store.schema import VERSION
+from kumofire_fsm.store.rows import SCHEMA, VERSION
 
 __all__ = ["REGISTER", "DiagnosingStorage", "explained", "lacks_edge"]
 

@@ -20,6 +20,7 @@ from kumofire_fsm.store._selection import event_edges, hinted_states, start_even
 from kumofire_fsm.store._slots import Rates, rates_at, swept_sql
 from kumofire_fsm.store._sweeps import sweep_sql
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
+from kumofire_fsm.values.limits import ANSWER_BYTES
 
 __all__ = ["MOVED_ONE", "RunMoves"]
 
@@ -126,6 +127,8 @@ class RunMoves:
     ) -> Statement:
         """Start the due runs among ``ids``, or up to ``limit`` of all when ``ids`` is None.
 
+        Payloads that would make the answer too large are left out of it.
+
         Args:
             ids: what the hints name.
             now: milliseconds.
@@ -155,6 +158,8 @@ class RunMoves:
                 "turn": turn,
                 "facts": facts,
                 "ids": ids,
+                # A share of what an answer may hold: so a claim of one run always gives its payload.
+                "most": ANSWER_BYTES // max(1, limit if ids is None else len(ids)),
             }
         )
         return Statement("runs.claim", sql, argument, ClaimedRun._fields, idempotent=ids is not None)

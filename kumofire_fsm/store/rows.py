@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
-from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.run import SUSPECT, RunMachine
 from kumofire_fsm.machines.spec import Outcome
 
@@ -16,16 +15,17 @@ __all__ = [
     "FAILED",
     "INSERT_COLUMNS",
     "KIND_COLUMNS",
+    "LEFT_OUT",
     "OWN_COLUMNS",
     "RUNS",
     "SCHEDULES",
     "SCHEMA",
     "STARTS_ALONE",
+    "VERSION",
     "ClaimedRun",
     "Move",
     "Moved",
     "RunRow",
-    "body_sql",
     "dump",
 ]
 
@@ -35,12 +35,16 @@ SCHEDULES: Final = "kumofire_schedules"
 CONTROLS: Final = "kumofire_controls"
 EDGES: Final = "kumofire_edges"
 SCHEMA: Final = "kumofire_schema"
+VERSION: Final = 1
+"""The schema this code is written for: the number of the newest migration."""
 
 STARTS_ALONE: Final = f"d.suspect >= {SUSPECT}"
 """The condition on a run ``d`` that it may only start where nothing else is under way."""
 
 FAILED: Final = next(each.id for each in RunMachine.spec.states if each.outcome is Outcome.FAILURE)
 """The state whose runs stand in an index of their own."""
+LEFT_OUT: Final = ""
+"""What stands in an answer for a payload or result that was not read; no JSON text is empty."""
 
 KIND_COLUMNS: Final = (
     "machine", "state", "wake_at", "job", "priority", "run_at", "attempt", "max_attempts", "starts", "shared",
@@ -91,7 +95,7 @@ class Moved(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run as it is read: its columns but for the payload, with the result wherever it is stored."""
+    """A run as it is read: its columns but for the payload; the result may be `LEFT_OUT`."""
 
     id: str
     job: str
@@ -148,8 +152,8 @@ class ClaimedRun(NamedTuple):
     tags: str | None
     progress: str | None
     priority: int
-    body: str
-    """The payload as JSON text."""
+    body: str | None
+    """The payload as JSON text, or `LEFT_OUT`; None where its row is gone."""
 
     @property
     def starts_alone(self) -> bool:
@@ -164,9 +168,3 @@ def dump(value: object) -> str:
 
 # Made once: `json.dumps` with options makes an encoder at every call.
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-
-
-def body_sql(column: str, owner: str, name: str) -> str:
-    """Return the SQL for a payload or result, which an empty text says is stored in a row of its own."""
-    apart = f"SELECT body FROM {BODIES} AS b WHERE b.owner = {owner} AND b.kind = {quoted(column)}"
-    return f"CASE {column} WHEN ''\n  THEN ({apart})\n  ELSE {column}\nEND AS {name}"

@@ -9,9 +9,11 @@ from typing import Any, Final
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
 from kumofire_fsm.store._due import FREE, places_of, present_sql, states_with
-from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select
+from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
 from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
+from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._slots import Rates, groups_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
@@ -24,9 +26,9 @@ from kumofire_fsm.store.rows import (
     RUNS,
     ClaimedRun,
     RunRow,
-    body_sql,
     dump,
 )
+from kumofire_fsm.values.limits import ANSWER_BYTES
 
 __all__ = ["INSERT_COLUMNS", "ClaimedRun", "RunRow", "RunStatements", "count_rows", "dump"]
 
@@ -45,16 +47,23 @@ _INSERT: Final = lines(
     "ON CONFLICT DO NOTHING",
     "RETURNING id",
 )
-_SLOTS: Final = (
-    f"(\n  SELECT iif(c.paused_at IS NULL, c.slots, 0) FROM {CONTROLS} AS c WHERE c.job = r.job\n) AS slots"
+
+
+def _shown(row: str) -> list[str]:
+    """Return the columns of a `RunRow`: the result wherever it is stored, and what is said of its job."""
+    slots = f"SELECT iif(c.paused_at IS NULL, c.slots, 0) FROM {CONTROLS} AS c WHERE c.job = {row}.job"
+    special = {"result": result_sql(row, "result"), "slots": f"(\n  {slots}\n) AS slots"}
+    return [special.get(name, f"{row}.{name}") for name in RunRow._fields]
+
+
+_COLUMNS: Final = [name for name in RunRow._fields if name != "slots"]
+_SIZE: Final = size_sql(
+    ("error", "progress", "tags", "history"),
+    f"CASE WHEN {MOST} IS NULL THEN 0 ELSE coalesce({bytes_sql('r.result')}, 0) + coalesce((\n"
+    f"  {indented(body_sql('b.bytes', 'r.id', 'result'))}\n"
+    "), 0) END",
 )
-_READ: Final = [
-    *(
-        body_sql("result", "r.id", "result") if each == "result" else f"r.{each}"
-        for each in RunRow._fields[:-1]
-    ),
-    _SLOTS,
-]
+_PAGE: Final = Page(_COLUMNS, _SIZE, [*_shown("f"), "f.total"])
 _EARLIEST: Final = (
     f"(\n  SELECT min(d.wake_at) FROM {RUNS} AS d\n"
     "  WHERE d.state = {row}.state AND d.priority = {row}.priority AND d.job = {row}.job\n"
@@ -78,10 +87,13 @@ class RunStatements(RunMoves):
     def insert_bodies(self, kind: str, bodies: Sequence[tuple[str, str, str | None]]) -> Statement:
         """Store (run id, body, claim) where the run exists and still carries the claim."""
         sql = lines(
-            f"INSERT INTO {BODIES} (owner, kind, body)",
-            select(["value ->> 0", quoted(kind), "value ->> 1"], "FROM json_each(?1)"),
+            f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
+            select(
+                ["value ->> 0", quoted(kind), bytes_sql("value ->> 1"), "value ->> 1"],
+                "FROM json_each(?1)",
+            ),
             f"WHERE EXISTS (SELECT 1 FROM {RUNS} WHERE id = value ->> 0 AND claim IS value ->> 2)",
-            "ON CONFLICT DO UPDATE SET body = excluded.body",
+            "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
         )
         return Statement(f"bodies.{kind}", sql, dump(bodies), idempotent=True)
 
@@ -101,29 +113,41 @@ class RunStatements(RunMoves):
         In the batch that creates a run with one of these keys, before it: so each key has one holder.
         """
         sql = lines(
-            f"UPDATE OR IGNORE {RUNS} AS r",
+            f"UPDATE {RUNS} AS r",
             "SET job = a.value ->> 1",
             "FROM json_each(?1) AS a",
-            "WHERE r.job = a.value ->> 0 AND r.dedupe_slot = a.value ->> 2",
+            where("r.job = a.value ->> 0", "r.dedupe_slot = a.value ->> 2", _free_slot("a.value ->> 1")),
         )
         return Statement("runs.adopt_keys", sql, dump(keys), idempotent=True)
 
     def adopt(self, ids: Sequence[str], renamed: Mapping[str, str]) -> Statement:
         """Rename the job of these runs where it has an earlier name: before an event takes a key back."""
         sql = lines(
-            f"UPDATE OR IGNORE {RUNS} AS r",
+            f"UPDATE {RUNS} AS r",
             "SET job = a.value",
             "FROM json_each(?1, '$.renamed') AS a",
-            "WHERE r.id IN (SELECT value FROM json_each(?1, '$.ids')) AND r.job = a.key",
+            where(
+                "r.id IN (SELECT value FROM json_each(?1, '$.ids'))", "r.job = a.key", _free_slot("a.value")
+            ),
         )
         return Statement("runs.adopt", sql, dump({"ids": ids, "renamed": renamed}), idempotent=True)
 
     # -- look -----------------------------------------------------------------------------------
 
-    def read(self, ids: Sequence[str]) -> Statement:
-        """Read whole rows, results included."""
-        sql = select(_READ, f"FROM json_each(?1) AS i JOIN {RUNS} AS r ON r.id = i.value")
-        return Statement("runs.read", sql, dump(list(ids)), RunRow._fields, reads=True)
+    def read(self, ids: Sequence[str], *, results: bool) -> Statement:
+        """Read rows, and results if these are wanted; of many runs those that fit into an answer together."""
+        most = ANSWER_BYTES // max(1, len(ids)) if results else None
+        sql = select(_shown("r"), f"FROM json_each(?1, '$.ids') AS i JOIN {RUNS} AS r ON r.id = i.value")
+        argument = dump({"ids": list(ids), "most": most})
+        return Statement("runs.read", sql, argument, RunRow._fields, reads=True)
+
+    def payloads(self, ids: Sequence[str]) -> Statement:
+        """Read payloads that have a row of their own."""
+        sql = select(
+            ["b.owner AS id", "b.body AS body"],
+            f"FROM json_each(?1) AS i JOIN {BODIES} AS b ON b.owner = i.value AND b.kind = 'payload'",
+        )
+        return Statement("bodies.read", sql, dump(list(ids)), ("id", "body"), reads=True)
 
     def states(self, ids: Sequence[str]) -> Statement:
         """Read where runs stand, and nothing else of them."""
@@ -134,18 +158,21 @@ class RunStatements(RunMoves):
         )
         return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
 
-    def find(self, filters: Mapping[str, Any]) -> Statement:
+    def find(self, filters: Mapping[str, Any], *, results: bool = False) -> Statement:
         """Read runs, newest first, by names, states, tag, schedule, and ids below a cursor.
 
-        A last row that is NULL but for its id says that so many runs were looked at, down to that one.
+        The answer ends with the row that fills `ANSWER_BYTES`; its last column has the bytes so far. A last
+        row that is NULL but for its id says that so many runs were looked at, down to that one.
         """
         if filters.get("states") == [FAILED]:
             named = filters.get("names") is not None
-            key, make = ("find failed", named), lambda: find_failed_sql(_READ, named=named)
+            key, make = ("find failed", named), lambda: find_failed_sql(_PAGE, named=named)
         else:
-            key, make = ("find", False), lambda: find_sql(_READ)
+            key, make = ("find", False), lambda: find_sql(_PAGE)
         sql = self._compiled(key, make)
-        return Statement("runs.find", sql, dump(filters), RunRow._fields, reads=True)
+        bounds = {"bytes": ANSWER_BYTES, "most": ANSWER_BYTES if results else None}
+        columns = (*RunRow._fields, "total")
+        return Statement("runs.find", sql, dump({**filters, **bounds}), columns, reads=True, scans=True)
 
     def count(self, names: Sequence[str] | None) -> Statement:
         """Count runs of one job, by all its names, or of all; ``more``: there may be more than counted."""
@@ -153,7 +180,7 @@ class RunStatements(RunMoves):
         sql = self._compiled(("count", named), lambda: count_sql(named=named))
         columns = ("state", "number", "more")
         argument = dump(names) if named else None
-        return Statement("runs.count", sql, argument, columns, reads=True)
+        return Statement("runs.count", sql, argument, columns, reads=True, scans=True)
 
     def next_wake(
         self,
@@ -225,4 +252,15 @@ def count_rows(spec: MachineSpec) -> Statement:
         "GROUP BY state",
         "ORDER BY state",
     )
-    return Statement(f"{spec.name}.count", sql, dump(spec.name), ("state", "number"), reads=True)
+    columns = ("state", "number")
+    return Statement(f"{spec.name}.count", sql, dump(spec.name), columns, reads=True, scans=True)
+
+
+def _free_slot(job: str) -> str:
+    """Return the condition that no other run holds the slot of ``r`` under a job's name."""
+    return lines(
+        "NOT EXISTS (",
+        f"  SELECT 1 FROM {RUNS} AS d",
+        f"  WHERE d.job = {job} AND d.dedupe_slot = r.dedupe_slot AND d.id <> r.id",
+        ")",
+    )

@@ -7,12 +7,14 @@ from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._bodies import bytes_sql
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import LIMIT, due_sql, places_of, present_sql
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, select
+from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._selection import event_edges
 from kumofire_fsm.store.rows import BODIES, INSERT_COLUMNS, RUNS, SCHEDULES, dump
-from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES
 
 __all__ = ["ScheduleRow", "ScheduleStatements"]
 
@@ -80,12 +82,9 @@ class ScheduleStatements:
         return Statement("schedules.read", sql, dump(value), ScheduleRow._fields, reads=True)
 
     def find(self, *, after: str, limit: int) -> Statement:
-        """Read jobs in the order of their ids."""
-        sql = select(
-            ScheduleRow._fields, f"FROM {SCHEDULES}", "WHERE id > ?1 ->> '$.after'", "ORDER BY id", LIMIT
-        )
-        argument = dump({"after": after, "limit": limit})
-        return Statement("schedules.find", sql, argument, ScheduleRow._fields, reads=True)
+        """Read jobs in the order of their ids; the answer ends once it has `ANSWER_BYTES`."""
+        argument = dump({"after": after, "limit": limit, "bytes": ANSWER_BYTES})
+        return Statement("schedules.find", _FIND, argument, ScheduleRow._fields, reads=True, scans=True)
 
     def declared(self, *, origin: str, keys: Sequence[str]) -> Statement:
         """Read the jobs of these keys, and all that an origin declared."""
@@ -102,7 +101,7 @@ class ScheduleStatements:
         """Find recurring jobs whose occurrence is due and whose handler is known here.
 
         For jobs that care about overlaps there are their latest runs beside, as JSON of (id, machine, state,
-        wake_at).
+        wake_at). Of a payload there is no more than tells whether it is a large one.
         """
         latest = select(
             ["l.id", "l.machine", "l.state", "l.wake_at"],
@@ -121,10 +120,12 @@ class ScheduleStatements:
         beside = f"CASE WHEN {asked} THEN (\n  {indented(runs)}\n) END AS latest"
         known = "WHERE p.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
         groups = select(["urgency", "state", "job", "machine"], "FROM p", known)
+        begun = f"substr(j.payload, 1, {INLINE_BYTES + 1}) AS payload"
+        columns = [begun if name == "payload" else f"j.{name}" for name in ScheduleRow._fields]
         sql = lines(
             common(due_sql(SCHEDULES, {**present_sql(SCHEDULES, self._waking), "g": groups})),
             select(
-                [*(f"j.{column}" for column in ScheduleRow._fields), beside],
+                [*columns, beside],
                 f"FROM q CROSS JOIN {SCHEDULES} AS j ON j.id = q.id",
                 LIMIT,
             ),
@@ -188,6 +189,11 @@ class ScheduleStatements:
         return statements
 
 
+_FIND: Final = Page(
+    ScheduleRow._fields,
+    size_sql(("schedule", "template", "payload", "error", "history")),
+    [f"f.{name}" for name in ScheduleRow._fields],
+).of(SCHEDULES, "WHERE r.id > ?1 ->> '$.after'", "r.id")
 _MOVED: Final = ("id", "state", "next_at")
 _CARRIED: Final = (
     f"FROM json_each(?1) JOIN {SCHEDULES} AS j",
@@ -208,9 +214,11 @@ _OCCURRENCES: Final = lines(
     "RETURNING id",
 )
 _OCCURRENCE_BODIES: Final = lines(
-    f"INSERT INTO {BODIES} (owner, kind, body)",
+    f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
     select(
-        [f"value ->> {INSERT_COLUMNS.index('id')}", "'payload'", "j.payload"], *_CARRIED, f"WHERE {_LARGE}"
+        [f"value ->> {INSERT_COLUMNS.index('id')}", "'payload'", bytes_sql("j.payload"), "j.payload"],
+        *_CARRIED,
+        f"WHERE {_LARGE}",
     ),
     "ON CONFLICT DO NOTHING",
 )

@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.store.edges import Ask, EdgeRow, Leftovers, known_edges, listed, missing_edges, own_machines
-from kumofire_fsm.store.rows import EDGES, SCHEMA
+from kumofire_fsm.store.rows import EDGES, SCHEMA, VERSION
 
 __all__ = [
     "VERSION",
@@ -28,9 +28,6 @@ __all__ = [
     "migrate",
     "migrations",
 ]
-
-VERSION: Final = 1
-"""The schema this code is written for: the number of the newest migration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,15 @@ from typing import Final
 
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._due import ranks
 from kumofire_fsm.store._layout import indented, lines, select, where
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, dump
 
 __all__ = ["find_unknown"]
 
 _COLUMNS: Final = ("kind", "job", "machine", "state", "number", "since")
+_MOST_GROUPS: Final = 2_000
+"""So many groups are stepped over at most."""
 _BEFORE: Final = "?1 ->> '$.before'"
 
 
@@ -21,14 +24,14 @@ def find_unknown(
 ) -> Statement:
     """Count the overdue runs and schedules whose job, machine or state is not known, in groups.
 
-    It looks at the ``look`` rows of each state whose deadline passed first, before an instant: what nobody
-    moves becomes the oldest, and a long backlog costs no more.
+    The groups that have a deadline are found by its index, and of each that is not known up to ``look`` rows
+    are counted: what is known costs nothing, however much of it waits.
 
     Args:
         specs: the machines of runs that are known.
         schedules: the machine of schedules.
         before: since when a row must be due.
-        look: how many rows of a state at most.
+        look: how many rows of a group are counted at most.
         jobs: every name under which a job is known.
     """
     known = [(s.name, state.id, state.role is Role.CLAIMABLE) for s in specs for state in s.states]
@@ -37,55 +40,62 @@ def find_unknown(
     return Statement("runs.find_unknown", _FIND, argument, _COLUMNS, reads=True)
 
 
-def _group(kind: str) -> list[str]:
-    return [
-        f"'{kind}' AS kind", "d.job AS job", "d.machine AS machine", "d.state AS state",
-        "count(*) AS number", "min(d.wake_at) AS since",
-    ]  # fmt: skip
+def _of(kind: str, table: str, unknown: str) -> str:
+    """Return the SELECT of the overdue groups of a table that are not known, by its index of deadlines."""
+    key = ("state", *ranks(table), "job", "machine")
+    order, groups = ", ".join(f"d.{name}" for name in key), ", ".join(key)
+    first = lines(
+        f"SELECT d.id FROM {table} AS d",
+        f"WHERE d.wake_at IS NOT NULL{{also}}\nORDER BY {order}\nLIMIT 1",
+    )
+    # A step at a time: compared as one value, all rows of a group would be passed over one by one.
+    beyond = [
+        "\n  AND "
+        + " AND ".join([*(f"d.{name} = g.{name}" for name in key[:at]), f"d.{key[at]} > g.{key[at]}"])
+        for at in reversed(range(len(key)))
+    ]
+    steps = ",\n".join(f"(\n  {indented(first.format(also=also))}\n)" for also in beyond)
+    found = lines(
+        f"WITH RECURSIVE g({groups}) AS (",
+        f"  SELECT {order} FROM {table} AS d WHERE d.id = (",
+        f"    {indented(first.format(also=''), 4)}",
+        "  )",
+        "  UNION ALL",
+        f"  SELECT {order.replace('d.', 'n.')} FROM g CROSS JOIN {table} AS n ON n.id = coalesce(",
+        f"    {indented(steps, 4)}",
+        "  )",
+        f"  LIMIT {_MOST_GROUPS}",
+        ")",
+        f"SELECT {groups} FROM g\nWHERE {indented(unknown)}",
+    )
+    alike = " AND ".join(f"e.{name} = g.{name}" for name in key)
+    due = where(alike, f"e.wake_at <= {_BEFORE}")
+    rows = select(["1"], f"FROM {table} AS e", due, "LIMIT ?1 ->> '$.look'")
+    counted = f"SELECT count(*) FROM (\n  {indented(rows)}\n)"
+    since = f"SELECT min(e.wake_at) FROM {table} AS e\n{due}"
+    each = select(
+        [
+            *("g.job AS job", "g.machine AS machine", "g.state AS state"),
+            f"(\n  {indented(counted)}\n) AS number",
+            f"(\n  {indented(since)}\n) AS since",
+        ],
+        f"FROM (\n  {indented(found)}\n) AS g",
+    )
+    whole = [f"'{kind}' AS kind", "job", "machine", "state", "sum(number) AS number", "min(since) AS since"]
+    return select(whole, f"FROM (\n  {indented(each)}\n)", "WHERE number > 0", "GROUP BY job, machine, state")
 
 
-_NEXT_STATE: Final = f"SELECT min(state) FROM {RUNS} WHERE wake_at IS NOT NULL"
-_STATES: Final = lines(
-    "WITH RECURSIVE s(state) AS (",
-    f"  {_NEXT_STATE}",
-    "  UNION ALL",
-    f"  SELECT ({_NEXT_STATE} AND state > s.state)",
-    "  FROM s WHERE s.state IS NOT NULL",
-    ")",
-    "SELECT state FROM s WHERE state IS NOT NULL",
-)
-_OLDEST: Final = select(
-    ["e.id"],
-    f"FROM {RUNS} AS e",
-    where("e.state = s.state", f"e.wake_at <= {_BEFORE}"),
-    "ORDER BY e.wake_at",
-    "LIMIT ?1 ->> '$.look'",
-)
-_KNOWN_JOB: Final = "d.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
+_KNOWN_JOB: Final = "g.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
 _KNOWN: Final = lines(
     "SELECT 1 FROM json_each(?1, '$.known') AS k",
-    "WHERE k.value ->> 0 = d.machine",
-    "  AND k.value ->> 1 = d.state",
+    "WHERE k.value ->> 0 = g.machine",
+    "  AND k.value ->> 1 = g.state",
     f"  AND (NOT k.value ->> 2 OR {_KNOWN_JOB})",
 )
-_OF_RUNS: Final = select(
-    _group("runs"),
-    f"FROM (\n  {indented(_STATES)}\n) AS s",
-    f"CROSS JOIN {RUNS} AS d ON d.id IN (\n  {indented(_OLDEST)}\n)",
-    f"WHERE NOT EXISTS (\n  {indented(_KNOWN)}\n)",
-    "GROUP BY d.job, d.machine, d.state",
+_WAKING: Final = "g.state IN (SELECT value FROM json_each(?1, '$.waking'))"
+_FIND: Final = lines(
+    _of("runs", RUNS, f"NOT EXISTS (\n  {indented(_KNOWN)}\n)"),
+    "UNION ALL",
+    _of("schedules", SCHEDULES, f"{_WAKING} AND NOT {_KNOWN_JOB}"),
+    "ORDER BY since, job, state",
 )
-_DUE: Final = select(
-    ["job", "machine", "state", "wake_at"],
-    f"FROM {SCHEDULES}",
-    where("state IN (SELECT value FROM json_each(?1, '$.waking'))", f"wake_at <= {_BEFORE}"),
-    "ORDER BY wake_at",
-    "LIMIT ?1 ->> '$.look'",
-)
-_OF_SCHEDULES: Final = select(
-    _group("schedules"),
-    f"FROM (\n  {indented(_DUE)}\n) AS d",
-    f"WHERE NOT {_KNOWN_JOB}",
-    "GROUP BY d.job, d.machine, d.state",
-)
-_FIND: Final = lines(_OF_RUNS, "UNION ALL", _OF_SCHEDULES, "ORDER BY since, job, state")

@@ -154,7 +154,7 @@ def check_json(value: Any, depth: int = 0) -> None:
             raise ValueError(f"it is nested deeper than {JSON_DEPTH} levels")
         for key, each in value.items():
             if not isinstance(key, str):
-                raise TypeError(f"the key {key!r} would come back as a text")
+                raise TypeError(f"a key of type {type(key).__name__} would come back as a text")
             check_json(each, depth + 1)
     elif isinstance(value, (list, tuple)):
         if depth > JSON_DEPTH:
@@ -162,4 +162,4 @@ def check_json(value: Any, depth: int = 0) -> None:
         for each in value:
             check_json(each, depth + 1)
     elif isinstance(value, int) and abs(value) > SAFE_INTEGER:
-        raise ValueError(f"the integer {value} is beyond 2**53, where JSON readers round; send it as a text")
+        raise ValueError("an integer is beyond 2**53, where JSON readers round; send it as a text")

@@ -7,6 +7,7 @@ runtimes do not enforce; together ours stay far below it. Sizes are bytes of UTF
 from __future__ import annotations
 
 __all__ = [
+    "ANSWER_BYTES",
     "D1_STATEMENTS",
     "ERROR_BYTES",
     "ERROR_LINE",
@@ -62,6 +63,9 @@ SAFE_INTEGER = 2**53 - 1
 """JavaScript, and so D1 and Queues, cannot hold integers beyond this exactly."""
 STATEMENT_BYTES = 1024 * 1024
 """The JSON parameter of one statement is cut into chunks of about this size."""
+ANSWER_BYTES = 4 * 1024 * 1024
+"""What one answer of the database holds at most, within a row. On its way it takes several times that, of the
+128 MB that a Worker has (https://developers.cloudflare.com/workers/platform/limits/)."""
 D1_STATEMENTS = 45
 """Statements an invocation sends at most: D1's free plan allows 50
 (https://developers.cloudflare.com/d1/platform/limits/)."""

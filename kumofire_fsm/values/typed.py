@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
+from kumofire_fsm.values.error_text import text_of
 from kumofire_fsm.values.jsontext import check_json, encode, sized
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _encoded(value: Any, adapter: TypeAdapter[Any], what: str, limit: int, way: 
     except InvalidArgument:
         raise
     except (ValueError, RecursionError) as exc:  # pydantic's errors are ValueErrors
-        raise InvalidArgument(f"{what} is not JSON: {_said(exc)}") from exc
+        raise InvalidArgument(f"{what} is not JSON: {text_of(exc)}") from exc
     if lost := "" if way.plain else _lost(value, back, exact=exact):
         raise InvalidArgument(f"{what} would not come back from JSON as it is: {lost}")
     if not (_alike(value, back) if way.plain else _same(value, back, adapter)):
@@ -83,14 +84,6 @@ def _encoded(value: Any, adapter: TypeAdapter[Any], what: str, limit: int, way: 
             "the annotation does not name them; annotate such fields, or convert them)"
         )
     return sized(text, what, limit)
-
-
-def _said(exc: Exception) -> str:
-    """Return what pydantic says, without the value that it found."""
-    if not hasattr(exc, "errors"):
-        return str(exc)
-    found = exc.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": ") for each in found)
 
 
 def _same(value: Any, back: Any, adapter: TypeAdapter[Any]) -> bool:

@@ -26,11 +26,13 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
+from kumofire_fsm.store.rows import LEFT_OUT
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.jsontext import encode
 from kumofire_fsm.values.limits import PROGRESS_BYTES
 from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.ending import Claim, Ending
+from kumofire_fsm.work.payloads import Payloads
 
 __all__ = ["Attempt"]
 
@@ -40,10 +42,14 @@ class Attempt(Claim):
     """One call of a handler for one claimed run.
 
     Attributes:
+        payloads: gives its payload.
+        worker_ends: tells whether its worker cancels what is under way, or is being cancelled itself.
         stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
         task: the task that runs the handler, once it has begun.
     """
 
+    payloads: Payloads = field(kw_only=True)
+    worker_ends: Callable[[], bool] = field(kw_only=True)
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
     context: RunContext = field(init=False)
@@ -65,21 +71,28 @@ class Attempt(Claim):
         """Call the handler within its lease and its timeout; return how it ended, None if the run is lost.
 
         Args:
-            suspended: called when the handler first waits for something.
+            suspended: called when it has to wait: for its payload, or for what the handler waits for first.
             executor: where plain functions run; None to call them in the event loop.
         """
-        timeout_ms, loop = self.definition.timeout_ms, asyncio.get_running_loop()
-        if self.run.timeout_at < self.binding.now() + timeout_ms:
+        if self._is_late():
             return self.released()  # it has waited too long for its turn
+        timeout, loop = self.definition.timeout_ms / 1000, asyncio.get_running_loop()
         timers: list[asyncio.TimerHandle] = []
 
         def begin_to_wait() -> None:
-            timers.append(loop.call_later(timeout_ms / 1000, self.stop, "timeout"))
+            timers.append(loop.call_later(timeout, self.stop, "timeout"))
             suspended()
 
         self.task = task = asyncio.current_task()
         try:
-            ending = await self._ended(begin_to_wait, executor)
+            body = self.run.body
+            unread = body == LEFT_OUT
+            if unread:
+                body = await _drive(self.payloads.of(self.run), suspended)
+            late = unread and self._is_late()
+            ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
+        except asyncio.CancelledError as exc:
+            ending = self._stopped(exc)
         except KumofireError as exc:
             why = logged(exc, ours=True)
             log.error("run %s: the attempt broke; its lease will run out: %s", self.run.id, why)
@@ -92,9 +105,15 @@ class Attempt(Claim):
             await _calm(task)
         return ending
 
-    async def _ended(self, suspended: Callable[[], None], executor: Executor | None) -> Ending | None:
+    def _is_late(self) -> bool:
+        """Return whether its lease does not cover its timeout any more."""
+        return self.run.timeout_at < self.binding.now() + self.definition.timeout_ms
+
+    async def _ended(
+        self, body: str | None, suspended: Callable[[], None], executor: Executor | None
+    ) -> Ending | None:
         try:
-            payload = self.definition.decode_payload(self.run.body)
+            payload = self.definition.decode_payload(body)
         except BaseException as exc:
             if self.ends_worker(exc):
                 raise
@@ -102,6 +121,7 @@ class Attempt(Claim):
         handled = HANDLED.set(self.run.id)
         try:
             value = await _drive(self._call(payload, executor), suspended)
+            effects = self.context.close()
         except asyncio.CancelledError as exc:
             return self._stopped(exc)
         except BaseException as exc:
@@ -111,7 +131,7 @@ class Attempt(Claim):
         finally:
             with contextlib.suppress(ValueError):  # what is left behind may be closed in another context
                 HANDLED.reset(handled)
-        return self.succeeded(value, self.context.close())
+        return self.succeeded(value, effects)
 
     def stop(self, reason: str) -> None:
         """End the call; a plain function in a thread goes on, but its ending no longer counts."""
@@ -147,21 +167,16 @@ class Attempt(Claim):
             return await definition.handler(*arguments)
         if executor is None:
             value = definition.handler(*arguments)
-            if inspect.isawaitable(value):
-                return await value
-            if isinstance(self.context, PlainContext):
-                self.context.check_awaited()
-            return value
-        loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
-        value = await loop.run_in_executor(
-            executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
-        )
+        else:
+            loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
+            value = await loop.run_in_executor(
+                executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
+            )
         return await value if inspect.isawaitable(value) else value
 
     def _stopped(self, exc: asyncio.CancelledError) -> Ending | None:
-        task = asyncio.current_task()
         if self.stop_reason is None:
-            if task is not None and task.cancelling():
+            if self.worker_ends():
                 raise exc  # the whole worker is being cancelled, and not this call
             return self.failed(RuntimeError("the handler cancelled itself"))
         if self.stop_reason == "timeout":

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.store.rows import LEFT_OUT, ClaimedRun
 from kumofire_fsm.values.limits import STATEMENT_BYTES
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.budget import MOVE_AND_CHECK, Budget
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, after_settle
 from kumofire_fsm.work.ending import Ending
+from kumofire_fsm.work.payloads import Payloads
 from kumofire_fsm.work.settle import settle
 from kumofire_fsm.work.tasks import HandlerTasks
 
@@ -52,10 +53,14 @@ class Batch:
 
     async def work(self, runs: Sequence[ClaimedRun]) -> None:
         """Call the handlers, one after the other or several at once, and settle how all ended."""
-        registry = self._binding.registry
+        registry, payloads = self._binding.registry, Payloads(self._binding, runs)
         try:
-            hint_ms = self._binding.timing.redeliver_ms  # each came with a message
-            self._tasks.add(Attempt(self._binding, run, registry.get(run.job), hint_ms) for run in runs)
+            what: dict[str, Any] = {
+                "hint_ms": self._binding.timing.redeliver_ms,  # each came with a message
+                "payloads": payloads,
+                "worker_ends": self._tasks.are_ending,
+            }
+            self._tasks.add(Attempt(self._binding, run, registry.get(run.job), **what) for run in runs)
             for _ in runs:
                 self._tasks.next()  # side by side from the beginning, as far as may be
             await self._tasks.done()
@@ -68,7 +73,7 @@ class Batch:
         return self._budget.affords(self._owed() + beside)
 
     async def _call(self, attempt: Attempt) -> None:
-        if self._begun and not self.affords_more():
+        if self._begun and not self.affords_more(attempt.run.body == LEFT_OUT):
             rest = [attempt, *self._tasks.ready]
             log.info("%d runs are given back: the invocation's statements are spent", len(rest))
             self._tasks.ready.clear()
@@ -148,12 +153,15 @@ class Batch:
             self._settle_meanwhile()
 
     async def _settle(self, endings: Sequence[Ending]) -> None:
-        moved, failed, why = await settle(self._binding, endings)
+        moved, failed, why, refused = await settle(self._binding, endings)
         if failed:
             log.error("the database failed to settle %d runs: %s", len(failed), why)
         for ending in endings:
             run_id = ending.move.id
             self.dispositions[run_id] = after_settle(self._binding, run_id, moved.get(run_id))
+        reason = "the database refuses the outcome; once the lease has run out, the dispatcher sends another"
+        for run_id in refused:
+            self.dispositions[run_id] = Disposition(run_id, ack=True, reason=reason)
         reason = "the outcome could not be stored; the lease will run out"
         for ending in failed:
             run_id = ending.move.id

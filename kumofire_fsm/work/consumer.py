@@ -23,7 +23,15 @@ from kumofire_fsm.values.message import read_message
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.batch import Batch, SettleMode
 from kumofire_fsm.work.budget import Budget
-from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, by_rate, conclude, full, without_claim
+from kumofire_fsm.work.disposition import (
+    STORE_ERROR_S,
+    Disposition,
+    by_rate,
+    conclude,
+    counted,
+    full,
+    without_claim,
+)
 from kumofire_fsm.work.renewal import one_hint_each, renewed
 
 __all__ = ["check_options", "consume", "consume_batch"]
@@ -68,7 +76,7 @@ async def consume_batch(
     except StoreError as exc:
         log.error("the database failed a claim (%s); the messages are delivered again", exc)
     final = [work.dispositions.get(each.run_id, each) if each.run_id else each for each in first]
-    final = await renewed(binding, messages, one_hint_each(final))
+    final = await renewed(binding, messages, one_hint_each(counted(final, binding.now())))
     for message, disposition in zip(messages, final, strict=True):
         conclude(message, disposition)
     return final

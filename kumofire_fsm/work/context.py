@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+import functools
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.jsontext import decode
 from kumofire_fsm.values.owner import forks
 from kumofire_fsm.values.times import moment
+from kumofire_fsm.work.calls import Call, not_awaited
 from kumofire_fsm.work.sync import FarJobs, NotedJobs, SyncJobs, far, running_loop, wait_for
 
 __all__ = ["PlainContext", "RunContext", "RunFacts"]
@@ -49,11 +50,13 @@ class RunContext:
         env: what the application was opened or bound with (bindings, secrets, clients).
     """
 
+    _advice = "await every call of ctx.jobs, and ctx.heartbeat"
     __slots__ = (
         "_beat",
         "_born",
         "_clock",
         "_effects",
+        "_forgotten",
         "_jobs",
         "_loop",
         "_name",
@@ -80,18 +83,16 @@ class RunContext:
         self._progress = run.progress
         self.env = env
         self._effects: list[Statement] | None = []
+        self._forgotten: list[str] = []
         self.canceled = False
         """Whether somebody asked this run to stop; raise `Cancel` to answer, or return as usual."""
 
     @property
     def jobs(self) -> Jobs:
         """The same API as outside, to create or look at other runs."""
-        here = running_loop()
-        if here is self._loop and self._born == forks():
-            return self._jobs
-        elsewhere: Any = SyncJobs if here is None else FarJobs
-        api: Jobs = elsewhere(self._jobs, self._loop, self._born)
-        return api
+        api: Any = NotedJobs if self._is_here() else SyncJobs if running_loop() is None else FarJobs
+        jobs: Jobs = api(self._jobs, self._loop, self._born, self._forgotten)
+        return jobs
 
     @property
     def progress(self) -> Any:
@@ -144,12 +145,14 @@ class RunContext:
             LeaseLost: another attempt owns the run now; stop working on it.
             InvalidArgument, TooLarge: the progress cannot be stored.
         """
-        here, beat = running_loop(), self._beat(progress)
-        if here is self._loop and self._born == forks():
-            return beat
-        hand_over: Any = wait_for if here is None else far
-        beating: Coroutine[Any, Any, None] = hand_over(beat, self._loop, self._born)
-        return beating
+        beat = functools.partial(self._beat, progress)
+        if running_loop() is None:
+            beating: Any = wait_for(beat(), self._loop, self._born)
+        elif self._is_here():
+            beating = Call("heartbeat", beat, self._forgotten)
+        else:
+            beating = Call("heartbeat", lambda: far(beat(), self._loop, self._born), self._forgotten)
+        return beating  # type: ignore[no-any-return]
 
     def commit(self, statements: Iterable[SqlStatement]) -> None:
         """Register the application's own SQL, to be committed together with this run's success.
@@ -173,9 +176,19 @@ class RunContext:
         self._effects += checked
 
     def close(self) -> Sequence[Statement]:
-        """Return what `commit` registered, and take no more: the handler has ended."""
+        """Return what `commit` registered, and take no more: the handler has ended.
+
+        Raises:
+            InvalidArgument: a call was not awaited, and so nothing was done.
+        """
+        if self._forgotten:
+            raise InvalidArgument(f"{not_awaited(self._forgotten)}; {self._advice}")
         effects, self._effects = self._effects or [], None
         return tuple(effects)
+
+    def _is_here(self) -> bool:
+        """Return whether this is the worker's own event loop."""
+        return running_loop() is self._loop and self._born == forks()
 
 
 class PlainContext(RunContext):
@@ -185,38 +198,16 @@ class PlainContext(RunContext):
     there: what is called and not awaited fails the attempt.
     """
 
-    __slots__ = ("_calls",)
-
-    def __init__(self, run: ClaimedRun, **what: Any) -> None:
-        super().__init__(run, **what)
-        self._calls: list[Coroutine[Any, Any, Any]] = []
+    __slots__ = ()
+    _advice = "where there is an event loop, a plain handler cannot wait: make it async, and await each call"
 
     @property
     def jobs(self) -> SyncJobs:  # type: ignore[override]
         """The same API as outside, whose calls wait for their results."""
         found: Any = super().jobs
-        if found is self._jobs:
-            found = NotedJobs(found, self._calls)
         return found  # type: ignore[no-any-return]
 
     def heartbeat(self, progress: Any = None) -> None:  # type: ignore[override]
         """Say that the attempt is alive; see `RunContext.heartbeat`."""
         beating: Any = super().heartbeat(progress)
-        if inspect.iscoroutine(beating):
-            self._calls.append(beating)
         return beating  # type: ignore[no-any-return]
-
-    def check_awaited(self) -> None:
-        """Refuse to succeed without what the handler asked for.
-
-        Raises:
-            InvalidArgument: a call on the event loop was not awaited, and so nothing was done.
-        """
-        for call in self._calls:
-            if inspect.getcoroutinestate(call) == inspect.CORO_CREATED:
-                call.close()
-                name = getattr(call, "__name__", "a call")
-                raise InvalidArgument(
-                    f"{name}() was not awaited: this handler is a plain function, and it is called on the "
-                    "event loop here, where it cannot wait; make it async, and await the call"
-                )

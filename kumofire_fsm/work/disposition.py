@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -11,7 +12,16 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import Moved, RunRow
 from kumofire_fsm.values.limits import QUEUE_DELAY_S
 
-__all__ = ["STORE_ERROR_S", "Disposition", "after_settle", "by_rate", "conclude", "full", "without_claim"]
+__all__ = [
+    "STORE_ERROR_S",
+    "Disposition",
+    "after_settle",
+    "by_rate",
+    "conclude",
+    "counted",
+    "full",
+    "without_claim",
+]
 
 UNKNOWN_S: Final = 60
 """After how many seconds a message for a run is delivered again that is not known here."""
@@ -32,6 +42,7 @@ class Disposition:
         ack: whether it is acknowledged; else it is retried after ``delay_s`` seconds.
         reason: why, for logs.
         goes_on: whether it stays the hint of its run, as long as the queue delivers it.
+        due_at: when it is to come again, in milliseconds, where that depends on its run.
     """
 
     run_id: str | None
@@ -39,6 +50,15 @@ class Disposition:
     delay_s: int = 0
     reason: str = ""
     goes_on: bool = field(default=False, compare=False)
+    due_at: int | None = field(default=None, compare=False)
+
+
+def counted(dispositions: Iterable[Disposition], now: int) -> list[Disposition]:
+    """Count each delay from now on: a queue counts from the end of a batch, however long that took."""
+    return [
+        each if each.due_at is None else replace(each, delay_s=_seconds(each.due_at - now))
+        for each in dispositions
+    ]
 
 
 def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposition:
@@ -51,7 +71,7 @@ def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposit
     wait = moved.run_at - binding.now()
     if wait > binding.timing.horizon_ms or not _hinted(moved):
         return Disposition(run_id, ack=True, reason=f"{moved.state}; the dispatcher sends it again")
-    return Disposition(run_id, ack=False, delay_s=_seconds(wait), reason=moved.state, goes_on=True)
+    return Disposition(run_id, ack=False, reason=moved.state, goes_on=True, due_at=moved.run_at)
 
 
 def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposition:
@@ -75,9 +95,8 @@ def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposit
         left = (row.wake_at or now) - now
         if left <= 0:
             return Disposition(run_id, ack=True, reason="its lease ran out; the dispatcher sends another")
-        return Disposition(
-            run_id, ack=False, delay_s=_seconds(left), reason="another attempt holds its lease"
-        )
+        reason = "another attempt holds its lease"
+        return Disposition(run_id, ack=False, reason=reason, due_at=row.wake_at)
     return _of_claimable(row, now)
 
 
@@ -90,7 +109,7 @@ def _of_claimable(row: RunRow, now: int) -> Disposition:
         return Disposition(run_id, ack=True, reason="its job is paused; the dispatcher sends another")
     if row.wake_at is not None and now < row.wake_at and not _hinted(row):
         return Disposition(run_id, ack=True, reason="not due; the dispatcher sends another in time")
-    return Disposition(run_id, ack=False, delay_s=_seconds(row.run_at - now), reason="not due", goes_on=True)
+    return Disposition(run_id, ack=False, reason="not due", goes_on=True, due_at=row.run_at)
 
 
 def full(binding: Binding, row: RunRow, place: int) -> Disposition:

@@ -100,7 +100,7 @@ class Claim:
             return self.final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
         large = text is not None and len(text) > INLINE_BYTES
         move = self.move("succeed", value="" if large else text)
-        return Ending(move, text if large else None, effects, self.failed)
+        return Ending(move, text if large else None, effects, self.failed if effects else None)
 
     def raised(self, exc: BaseException) -> Ending:
         """Do what a handler's exception or signal says; of a group, what counts first in it."""

@@ -6,6 +6,7 @@ An attempt whose handler has SQL of its own is settled alone, in one transaction
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -35,11 +36,18 @@ PAUSES_S: Final = (0.1, 0.4)
 
 
 class Settled(NamedTuple):
-    """The runs that moved, by id, the endings that the database failed to store, and why."""
+    """What became of endings.
+
+    Attributes:
+        moved: the runs that moved, by id.
+        failed, why: the endings that the database failed to store; they may be stored later.
+        refused: the runs whose endings it will not store; they are left to their leases.
+    """
 
     moved: dict[str, Moved]
     failed: list[Ending]
     why: StoreError | None = None
+    refused: frozenset[str] = frozenset()
 
 
 async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
@@ -53,7 +61,8 @@ async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
     moved: dict[str, Moved] = {}
     failed: list[Ending] = []
     why: StoreError | None = None
-    for part in [[first]] if first.effects else chunks(endings, lambda each: each.size):
+    refused = frozenset[str]()
+    for part in [[first]] if first.effects else chunks(endings, attrgetter("size")):
         try:
             done = await (_commit(binding, first) if first.effects else _settle_together(binding, part))
         except StoreError as exc:
@@ -61,7 +70,8 @@ async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
         moved |= done.moved
         failed += done.failed
         why = done.why or why
-    return Settled(moved, failed, why)
+        refused |= done.refused
+    return Settled(moved, failed, why, refused)
 
 
 async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> Settled:
@@ -70,15 +80,16 @@ async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> Settl
     def batch(part: Sequence[Move]) -> list[Statement]:
         return _statements(binding, [by_id[move.id] for move in part])
 
-    moved = await fire(binding, [ending.move for ending in endings], batch)
-    late = [ending for ending in endings if ending.move.id not in moved]
+    moved, refused = await fire(binding, [ending.move for ending in endings], batch)
+    late = [ending for ending in endings if ending.move.id not in moved and ending.move.id not in refused]
     if not late:
-        return Settled(moved, [])
+        return Settled(moved, [], refused=refused)
     try:
         rows = await read_runs(binding, [ending.move.id for ending in late])
     except StoreError as exc:  # what moved has moved, and was followed: it is not settled again
-        return Settled(moved, late, exc)
-    return Settled(moved | await _made_before(binding, [each.move for each in late], rows), [])
+        return Settled(moved, late, exc, refused)
+    made = await _made_before(binding, [each.move for each in late], rows)
+    return Settled(moved | made, [], refused=refused)
 
 
 async def _made_before(

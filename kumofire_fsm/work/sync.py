@@ -13,9 +13,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from kumofire_fsm.errors import OpenedElsewhere, StoreError
-from kumofire_fsm.values.owner import same_process
+from kumofire_fsm.values.owner import forks, same_process
+from kumofire_fsm.work.calls import Call
 
-__all__ = ["FarJobs", "NotedJobs", "SyncJobs", "far", "on_loop", "running_loop", "wait_for"]
+__all__ = ["FarJobs", "NotedJobs", "SyncJobs", "far", "noted", "on_loop", "running_loop", "wait_for"]
 
 T = TypeVar("T")
 
@@ -103,10 +104,14 @@ class _Elsewhere:
         jobs: the API.
         loop: the loop that serves it.
         born: what `forks` gave when it was opened.
+        forgotten: where the names of calls go that were not awaited.
     """
 
-    def __init__(self, jobs: Any, loop: asyncio.AbstractEventLoop, born: int) -> None:
+    def __init__(
+        self, jobs: Any, loop: asyncio.AbstractEventLoop, born: int, forgotten: list[str] | None = None
+    ) -> None:
         self._jobs, self._loop, self._born = jobs, loop, born
+        self._forgotten = [] if forgotten is None else forgotten
 
     def __dir__(self) -> list[str]:
         """Return the names of that API, for completion."""
@@ -121,34 +126,35 @@ class _Elsewhere:
 
         @functools.wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
-            return self._hand_over(method(*args, **kwargs))
+            return self._hand_over(name, functools.partial(method, *args, **kwargs))
 
         return call
 
-    def _hand_over(self, work: Coroutine[Any, Any, Any]) -> Any:
+    def _hand_over(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         raise NotImplementedError
 
 
 class SyncJobs(_Elsewhere):
     """Every method of the jobs API, without ``await``, for any thread but that of its event loop."""
 
-    def _hand_over(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return wait_for(work, self._loop, self._born)
+    def _hand_over(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:  # noqa: ARG002
+        return wait_for(begin(), self._loop, self._born)
 
 
 class FarJobs(_Elsewhere):
     """Every method of the jobs API, to be awaited on another event loop than its own."""
 
-    def _hand_over(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return far(work, self._loop, self._born)
+    def _hand_over(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        return Call(name, lambda: far(begin(), self._loop, self._born), self._forgotten)
 
 
 class NotedJobs(_Elsewhere):
-    """Every method of the jobs API on its own loop; what was called, and not awaited, can be found."""
+    """Every method of the jobs API, to be awaited on its own loop."""
 
-    def __init__(self, jobs: Any, calls: list[Coroutine[Any, Any, Any]]) -> None:
-        self._jobs, self._calls = jobs, calls
+    def _hand_over(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        return Call(name, begin, self._forgotten)
 
-    def _hand_over(self, work: Coroutine[Any, Any, Any]) -> Any:
-        self._calls.append(work)
-        return work
+
+def noted(jobs: Any, forgotten: list[str]) -> Any:
+    """Return the jobs API of this loop; names of calls that are not awaited go to ``forgotten``."""
+    return NotedJobs(jobs, asyncio.get_running_loop(), forks(), forgotten)

@@ -41,6 +41,8 @@ class HandlerTasks:
         self._clean = contextvars.copy_context()
         self._done: asyncio.Future[None] | None = None
         self._ending = False
+        self._owner = owner = asyncio.current_task()
+        self._owner_canceled = owner.cancelling() if owner else 0  # whatever was asked of it before
 
     def add(self, attempts: Iterable[Attempt]) -> None:
         """Have these handlers called."""
@@ -69,6 +71,13 @@ class HandlerTasks:
         self._most += more
         self.next()
 
+    def are_ending(self) -> bool:
+        """Return whether the tasks are cancelled from here on: by `end`, or together with their worker."""
+        owner = self._owner
+        return self._ending or (
+            owner is not None and (owner.done() or owner.cancelling() > self._owner_canceled)
+        )
+
     async def done(self) -> None:
         """Return when all handlers have ended; raise what a handler raised to end its worker."""
         if self.ready or self.busy:
@@ -88,7 +97,7 @@ class HandlerTasks:
             await asyncio.wait(self._tasks, timeout=None if patient else 0)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Go on with what is ready although a handler took its task with it, by cancelling it."""
+        """Go on with what is ready although a handler took its task with it."""
         self._tasks.discard(task)
         waited_for = self._done is not None and not self._done.done()
         if waited_for and not task.cancelled() and (error := task.exception()) is not None:

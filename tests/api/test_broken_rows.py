@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from fakes import FakeMessage
 from harness import Bound, Kit, nothing
 
+from kumofire_fsm.embedded._pool import WorkerPool
+from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.engine.halving import or_defer
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.schedules import occurrences
+from kumofire_fsm.values.limits import ERROR_BYTES
 
 
 async def corrupt(w: Bound, run_id: str) -> None:
@@ -129,6 +135,66 @@ async def test_a_run_that_breaks_while_it_runs_is_left_to_its_lease_and_the_othe
         assert (await w.row(ids[0]))["wake_at"] == kit.clock.now() + 3_600_000
 
 
+async def test_who_is_refused_is_not_told_that_it_came_too_late(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    @kit.job("breaks")
+    async def breaks(ctx: Any, payload: int) -> None:
+        if payload == 0:
+            await corrupt(w, ctx.run.id)
+
+    async with kit.bound() as w:
+        ids = await w.create_in_order("breaks", range(3))
+        found = await w.jobs.consume_batch([FakeMessage.of(run_id) for run_id in ids])
+        assert [each.reason.split(";")[0] for each in found] == [
+            "the database refuses the outcome",
+            "succeeded",
+            "succeeded",
+        ]
+        told = [record.getMessage() for record in caplog.records if ids[0] in record.getMessage()]
+        assert len(told) == 1
+        assert "was refused" in told[0]
+        kit.clock.advance(130)
+        await w.jobs.dispatch()  # its lease has run out, and it is set aside: see above
+
+
+async def test_a_run_whose_lease_cannot_be_renewed_is_not_lost(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when an edge was removed that this code still needs: others would be told, and it goes on."""
+    go, ended = asyncio.Event(), []
+
+    @kit.job("job")
+    async def job(ctx: Any) -> str:
+        try:
+            await go.wait()
+        finally:
+            ended.append(ctx.attempt)
+        return "done"
+
+    def refusals() -> int:
+        return sum("heartbeat on run" in record.getMessage() for record in caplog.records)
+
+    timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=60)
+    async with kit.bound(with_queue=False, timing=timing) as w:
+        run_id = await w.create("job")
+        pool = WorkerPool(w.jobs._binding, lambda: 0, 1, "a worker")
+        running = asyncio.ensure_future(pool.run())
+        while await w.state(run_id) != "running":
+            await asyncio.sleep(0.001)
+        await w.sql("DELETE FROM kumofire_edges WHERE source = 'running' AND target = 'running'")
+        while refusals() < 5:
+            await asyncio.sleep(0.001)
+        assert ended == []
+        go.set()
+        while await w.state(run_id) != "succeeded":
+            await asyncio.sleep(0.001)
+        pool.stop()
+        await running
+        await pool.drain(0)
+        assert ended == [1]
+
+
 async def test_a_run_with_a_broken_history_is_listed_with_the_others(kit: Kit) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:
@@ -173,6 +239,24 @@ async def test_a_broken_schedule_is_suspended_with_its_error_and_others_fire(
         assert shown.last_error
         assert await w.jobs.dispatch() == DispatchReport()
         assert len(await w.jobs.list_schedules()) == neighbours + 1
+
+
+async def test_the_error_of_a_suspended_schedule_is_cut_with_a_mark(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("x" * 100_000)
+
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("none", every=60)
+        monkeypatch.setattr(occurrences, "decide", broken)
+        kit.clock.advance(60)
+        assert (await w.jobs.dispatch()).suspended == 1
+        said = (await w.jobs.get_schedule(made.id)).last_error
+        assert said.startswith("ValueError: xxx")
+        assert said.endswith(" ... [truncated]")
+        assert len(said.encode()) == ERROR_BYTES
 
 
 @pytest.mark.parametrize("neighbours", [0, 3])

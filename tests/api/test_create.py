@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from fakes import START
 from harness import Bound, Kit, echo, nothing
 
 from kumofire_fsm import Created, InvalidArgument, NewRun, RunStatus
+from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.models import HistoryEntry
 
 
@@ -104,6 +106,18 @@ async def test_many_runs_are_created_in_order_with_one_send(kit: Kit) -> None:
             ("a", "queued", 4), ("b", "queued", 4), ("a", "ready", 4), ("b", "queued", 9),
         ]  # fmt: skip
         assert await w.jobs.create_many([]) == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_all_who_create_at_once_hear_that_the_database_failed(kit: Kit, when: str) -> None:
+    register(kit)
+    async with kit.bound() as w:
+        w.storage.fail_once("runs.insert", when)
+        creates = [w.jobs.create(name, n) for n, name in enumerate("abab")]
+        answers = await asyncio.gather(*creates, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [TransientStoreError] * 4
+        assert (await w.sizes())["kumofire_runs"] == (0 if when == "before" else 4)
+        assert w.queue.sent == []
 
 
 async def populate(w: Bound) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kumofire_fsm import Backoff, Cancel, InvalidArgument, Kumofire, NewRun, Snooze
+from kumofire_fsm import Backoff, Cancel, InvalidArgument, Kumofire, NewRun, Retry, Snooze
 
 
 @asynccontextmanager
@@ -205,3 +205,37 @@ async def test_every_shutdown_hook_runs_whatever_else_breaks(broken: str, tmp_pa
     assert seen == ["first", "last"]
     async with quick_app().open(tmp_path / "jobs.db") as jobs:
         assert await jobs.count_runs() == {}
+
+
+@pytest.mark.parametrize("how", ["retry", "snooze", "commit"])
+async def test_what_a_worker_s_own_settles_make_due_is_not_left_to_its_next_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Nothing but the settle tells of it: no other connection commits, and no sweep comes in time."""
+    monkeypatch.setattr("kumofire_fsm.embedded._upkeep.SWEEP_SECONDS", 3600.0)
+    app = Kumofire()
+
+    @app.job("child")
+    async def child(ctx: Any) -> None: ...
+
+    @app.job("job", max_attempts=5)
+    async def job(ctx: Any) -> str | None:
+        calls.append(ctx.attempt)
+        await asyncio.sleep(0.05)  # the plan that followed the claim has read the next deadline
+        if how == "commit":
+            made = ctx.jobs.prepare_create("child")
+            ctx.commit(made.statements)
+            return str(made.kumofire_job_run_id)
+        if len(calls) < 5:
+            raise Retry(after=0.002) if how == "retry" else Snooze(0.002)
+        return None
+
+    calls: list[int] = []
+    async with app.open(tmp_path / "jobs.db", lease=14_400) as jobs:
+        worker = asyncio.ensure_future(jobs.run())
+        status = await jobs.wait((await jobs.create("job")).kumofire_job_run_id, timeout=600)
+        if status.result is not None:
+            status = await jobs.wait(status.result, timeout=600)
+        jobs.stop()
+        await worker
+        assert status.state == "succeeded"

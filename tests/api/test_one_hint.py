@@ -263,3 +263,22 @@ async def test_the_message_of_a_lease_that_ran_out_is_not_needed(kit: Kit) -> No
         w.queue.clear()
         await w.jobs.dispatch()
         assert w.queue.sent == [(run_id, 2)]
+
+
+@pytest.mark.parametrize("took", [0, 20, 29, 45, 200])
+async def test_a_delay_is_counted_from_the_end_of_the_batch(kit: Kit, took: int) -> None:
+    """The queue counts from there, and not from the moment at which a run was settled."""
+
+    @kit.job("job", timeout=600)
+    async def job(ctx: Any, after: int | None) -> None:
+        if after is not None:
+            raise Retry(after=after)
+        kit.clock.advance(took)
+
+    async with kit.bound() as w:
+        retried = await w.create("job", 30)
+        later = await w.create("job", None, delay=40)
+        kit.clock.advance(milliseconds=1)
+        slow = await w.create("job", None)
+        left = [max(1, 30 - took), max(1, 40 - took)]
+        assert await w.deliver(retried, later, slow, settle="each") == [*left, "ack"]

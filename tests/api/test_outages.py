@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from harness import Bound, Kit, nothing
 
-from kumofire_fsm.embedded import _pool as pool_module
+from kumofire_fsm.embedded import _left_behind
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.embedded._trouble import Trouble
 from kumofire_fsm.engine.binding import EMBEDDED, Timing
@@ -99,7 +99,7 @@ def test_pauses_grow_up_to_a_limit_and_another_kind_of_error_is_told(
 async def test_handlers_that_swallow_their_cancellation_do_not_stop_the_worker(
     kit: Kit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "CANCEL_SECONDS", 0.05)
+    monkeypatch.setattr(_left_behind, "CANCEL_SECONDS", 0.05)
     go, begun = asyncio.Event(), list[str]()
 
     @kit.job("deaf", max_attempts=1, timeout=0.05)

@@ -48,18 +48,65 @@ async def test_the_dispatcher_sends_what_was_created_so(kit: Kit) -> None:
         assert (await w.status(run.kumofire_job_run_id)).result == "x" * 2000
 
 
-async def test_a_hint_starts_it_without_a_dispatch_and_without_a_statement(kit: Kit) -> None:
+async def test_a_hint_starts_it_without_a_dispatch_by_one_statement(kit: Kit) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:
         run = w.jobs.prepare_create("echo", 1, delay=5)
         await commit(w, run)
         w.storage.clear()
         await w.jobs.send_hint(run)
-        assert (w.queue.sent, w.storage.names) == ([(run.kumofire_job_run_id, 5)], [])
+        assert (w.queue.sent, w.storage.names) == ([(run.kumofire_job_run_id, 5)], ["runs.enqueue"])
+        assert await w.state(run.kumofire_job_run_id) == "queued"
         w.clock.advance(5)
         assert await w.deliver(run.kumofire_job_run_id) == ["ack"]
         await w.jobs.dispatch()
         assert len(w.queue.sent) == 1, "the dispatcher has nothing left to send"
+
+
+@pytest.mark.parametrize("delay", [0, 5, 89])
+async def test_a_run_that_was_given_a_hint_gets_no_other_by_a_tick(kit: Kit, delay: int) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        run = w.jobs.prepare_create("echo", 1, delay=delay)
+        await commit(w, run)
+        await w.jobs.send_hint(run)
+        for _ in range(1 + delay // 60):
+            await w.jobs.dispatch()
+            kit.clock.advance(60)
+        await w.jobs.send_hint(run)  # twice is once
+        assert w.queue.sent == [(run.kumofire_job_run_id, delay)]
+
+
+async def test_a_run_that_a_tick_has_sent_gets_no_other_by_a_hint(kit: Kit) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        run = w.jobs.prepare_create("echo", 1)
+        await commit(w, run)
+        await w.jobs.dispatch()
+        await w.jobs.send_hint(run)
+        assert w.queue.sent == [(run.kumofire_job_run_id, 0)]
+        await w.deliver(run.kumofire_job_run_id)
+        await w.jobs.send_hint(run)
+        assert len(w.queue.sent) == 1
+
+
+async def test_a_hint_for_what_was_not_committed_is_not_sent(kit: Kit) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.send_hint(w.jobs.prepare_create("echo", 1))
+        assert w.queue.sent == []
+
+
+async def test_a_hint_that_the_database_cannot_note_is_left_to_the_dispatcher(kit: Kit) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        run = w.jobs.prepare_create("echo", 1)
+        await commit(w, run)
+        w.storage.fail_once("runs.enqueue", "before")
+        await w.jobs.send_hint(run)
+        assert w.queue.sent == []
+        await w.jobs.dispatch()
+        assert w.queue.sent == [(run.kumofire_job_run_id, 0)]
 
 
 async def test_a_hint_that_the_queue_refuses_is_left_to_the_dispatcher(kit: Kit) -> None:
@@ -95,6 +142,7 @@ async def test_a_dedupe_key_tells_which_run_holds_it(kit: Kit) -> None:
             with pytest.raises(InvalidArgument, match="known after the commit"):
                 _ = run.kumofire_job_run_id
             await w.jobs.send_hint(run)
+        assert w.queue.sent == [(first.new_id, 0)]
         assert await w.deliver(first.new_id, second.new_id) == ["ack", "ack"]
         assert await w.sizes() == {"kumofire_runs": 1, "kumofire_bodies": 0, "kumofire_schedules": 0}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeMessage
 from harness import Kit
 
 from kumofire_fsm import Created, DefinitionError, Kumofire, RunContext
@@ -177,6 +178,21 @@ async def test_a_schedule_that_the_code_declares_keeps_its_key_and_its_counts(ki
             before_.id, "mail.send", 1, before_.next_at,
         )  # fmt: skip
         assert (await jobs.sync_schedules()).unchanged == ("mail",)
+
+
+@pytest.mark.parametrize("name", ["mail", "mail.send"])
+async def test_a_pause_is_said_of_all_its_names(kit: Kit, name: str) -> None:
+    kit.app = before(kit)
+    async with kit.bound() as w:
+        ids = [await w.create("mail", 1)]
+        jobs = after(kit).bind(db=w.storage, queue=w.queue)
+        ids.append((await jobs.create("mail.send", 2)).kumofire_job_run_id)
+        assert (await jobs.pause_job(name)).paused_at is not None
+        await jobs.consume_batch([FakeMessage.of(run_id) for run_id in ids])
+        assert await jobs.count_runs() == {"queued": 2}
+        await jobs.resume_job(name)
+        await jobs.consume_batch([FakeMessage.of(run_id) for run_id in ids])
+        assert await jobs.count_runs() == {"succeeded": 2}
 
 
 @pytest.mark.parametrize("job", ["mail", "mail.send"])

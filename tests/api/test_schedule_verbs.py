@@ -117,6 +117,26 @@ async def test_a_preview_begins_with_what_is_due_and_ends_where_the_schedule_doe
                 await w.jobs.preview_schedule(made.id, n=n)
 
 
+@pytest.mark.parametrize("late_ms", [-1, 0, 1])
+@pytest.mark.parametrize("missed", ["skip", "latest", "all"])
+async def test_a_resume_about_when_an_occurrence_is_due_runs_it_unless_it_was_missed_and_skipped(
+    kit: Kit, missed: Any, late_ms: int
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("echo", 1, every=60)
+        await w.jobs.pause_schedule(made.id)
+        kit.clock.advance(milliseconds=60_000 + late_ms)
+        await w.jobs.resume_schedule(made.id, missed=missed)
+        kit.clock.advance(milliseconds=1)
+        passed = missed == "skip" and late_ms >= 0
+        assert (await w.jobs.dispatch()).made == (0 if passed else 1)
+        shown = await w.jobs.get_schedule(made.id)
+        assert (shown.made, shown.skipped, shown.next_at) == (
+            (0, 1, START + 2 * MINUTE) if passed else (1, 0, START + 2 * MINUTE)
+        )
+
+
 async def test_a_resume_takes_known_policies_only(kit: Kit) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:

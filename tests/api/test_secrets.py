@@ -17,6 +17,8 @@ from kumofire_fsm.errors import InvalidPayload
 from kumofire_fsm.store.caller_sql import checked_statements
 
 SECRET = "4111-1111-1111-1111"
+NUMBER = 4_111_111_111_111_111_111
+"""An integer that JSON readers would round."""
 
 
 class Kind(enum.Enum):
@@ -92,7 +94,16 @@ async def test_of_very_many_fields_some_are_named(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [{SECRET}, {"a": {SECRET}}, {"a": float("nan")}, SECRET.encode(), object()]
+    "payload",
+    [
+        {SECRET},
+        {"a": {SECRET}},
+        {"a": float("nan")},
+        SECRET.encode(),
+        object(),
+        4111111111111111111,
+        {41111111: 1},
+    ],
 )
 async def test_what_is_no_json_is_not_told(kit: Kit, payload: Any) -> None:
     @kit.job("plain")
@@ -106,6 +117,7 @@ async def test_what_is_no_json_is_not_told(kit: Kit, payload: Any) -> None:
             with pytest.raises(InvalidPayload) as info:
                 await w.create(name, payload)
             assert SECRET not in told(info.value)
+            assert str(NUMBER) not in told(info.value)
 
 
 @pytest.mark.parametrize("given", [[SECRET], {"payload": SECRET}, SECRET, [NewRun("none", SECRET)]])

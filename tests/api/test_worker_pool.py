@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from harness import Bound, Kit
 
+from kumofire_fsm.embedded import _pool as pool_module
 from kumofire_fsm.embedded import _trouble as trouble
 from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
@@ -163,6 +164,74 @@ async def test_the_end_waits_until_what_had_failed_is_stored(
         go_on.set()
         await draining
         assert await w.state(run_id) == "succeeded"
+
+
+async def beats(w: Bound, run_id: str, number: int) -> None:
+    """Return when a lease has been renewed so often, and reaches as far as it should."""
+    for _ in range(number):
+        w.clock.advance(milliseconds=100)
+        w.storage.clear()
+        while "runs.heartbeat" not in w.storage.names:
+            await asyncio.sleep(0.001)
+        while (await w.row(run_id))["wake_at"] < w.clock.now() + QUICK.lease_ms:
+            await asyncio.sleep(0.001)
+
+
+QUICK = replace(EMBEDDED, lease_ms=300)
+"""Leases that are renewed every 0.1 s."""
+
+
+async def test_leases_are_renewed_in_the_grace_period(kit: Kit) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @kit.job("job", timeout=3600)
+    async def job(ctx: Any) -> None:
+        begun.set()
+        await go_on.wait()
+
+    async with kit.bound(with_queue=False, timing=QUICK) as w:
+        run_id = await w.create("job")
+        async with working(w, 1) as pool:
+            await begun.wait()
+            pool.stop()
+            draining = asyncio.ensure_future(pool.drain(3600))
+            await beats(w, run_id, 4)
+            go_on.set()
+            await draining
+        assert await w.state(run_id) == "succeeded"
+
+
+async def test_leases_are_renewed_while_outcomes_cannot_be_stored(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another worker would call the handler again."""
+    monkeypatch.setattr(trouble, "FIRST_SECONDS", 3600.0)
+    monkeypatch.setattr(trouble, "MOST_SECONDS", 3600.0)
+    monkeypatch.setattr(upkeep.Upkeep, "trouble", lambda u, what: trouble.Trouble(what, u._loop.time, 3600.0))
+
+    @kit.job("job", timeout=3600)
+    async def job(ctx: Any) -> None:
+        w.storage.fail_once("runs.succeed", "before")
+
+    async with kit.bound(with_queue=False, timing=QUICK) as w:
+        run_id = await w.create("job")
+        async with working(w, 1) as pool:
+            while not pool.unsettled():
+                await asyncio.sleep(0)
+            await beats(w, run_id, 4)
+        assert await w.state(run_id) == "succeeded"
+
+
+async def test_the_history_says_which_worker_started_a_run(kit: Kit) -> None:
+    @kit.job("job")
+    async def job(ctx: Any) -> None: ...
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        run_id = await w.create("job")
+        async with working(w, 1):
+            await until(w, run_id, "succeeded")
+        told = {entry.event: entry.facts for entry in (await w.status(run_id)).history}
+        assert told["start"] == {"by": "a worker"}
 
 
 async def test_an_outcome_that_was_not_stored_is_stored_later_without_another_call(
@@ -321,6 +390,31 @@ async def test_while_room_is_made_nothing_else_is_claimed_until_the_suspect_has_
             gates["other"].set()
             await until(w, other, "succeeded")
         assert begun == ["first", "second", "suspect", "other"]
+
+
+async def test_room_for_a_suspect_is_made_now_and_then_and_others_start_between(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is asked for: a handler that never ends would keep all others waiting with the suspect."""
+    monkeypatch.setattr(pool_module, "ROOM_SECONDS", 0.02)
+    begun, asked = asyncio.Event(), 0
+
+    @kit.job("job")
+    async def job(ctx: Any, payload: str) -> None:
+        if payload == "long":
+            begun.set()
+            await asyncio.sleep(3600)
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        await w.create("job", "long")
+        async with working(w, 2) as pool:
+            await begun.wait()
+            pool.make_room()
+            other = await w.create("job", "other")
+            while await w.state(other) != "succeeded":
+                pool.make_room()
+                asked += 1
+        assert asked > 1
 
 
 async def test_a_duty_that_the_database_fails_once_is_taken_up_again(

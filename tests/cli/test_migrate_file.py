@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from app_versions import APPROVED, PLAIN, REJECTING, REVIEWED, TIMED, Folder
 from commands import Done
+from users import as_ordinary_user
 
 from kumofire_fsm.store.schema import VERSION, migrate
 
@@ -47,6 +51,23 @@ def test_without_a_machine_of_its_own_an_application_needs_the_schema_alone(fold
     app = folder.write(PLAIN)
     assert folder.migrate(app, *FILE) == Done(0, "jobs.db: added 0001_initial.sql\n")
     assert folder.migrate(app, *FILE) == Done(0, "jobs.db: nothing to add\n")
+
+
+def test_a_dry_run_reads_where_it_may_not_write():
+    where = Path(tempfile.mkdtemp(prefix="kumofire-"))  # which ordinary users can reach, unlike tmp_path
+    folder = Folder(where)
+    try:
+        app = folder.write(REJECTING)
+        where.chmod(0o755)
+        folder.migrate(app, *FILE)
+        before = contents(folder, "jobs.db")
+        with as_ordinary_user():
+            done = folder.migrate(app, *FILE, "--dry-run")
+        assert done == Done(0, "jobs.db: nothing to add\n")
+        assert contents(folder, "jobs.db") == before
+    finally:
+        folder.forget()
+        shutil.rmtree(where)
 
 
 def test_a_dry_run_lists_what_is_pending_and_makes_no_file(folder):
@@ -97,7 +118,7 @@ def test_a_newer_file_is_refused(folder, options):
 def test_a_file_that_is_not_a_database_is_refused(folder, options):
     (folder.path / "notes.txt").write_text("not a database, " * 100)
     done = folder.migrate(folder.write(PLAIN), "--sqlite", "notes.txt", *options)
-    text = "kumofire: the file is not a SQLite database (notes.txt): choose another path\n"
+    text = f"kumofire: the file is not a SQLite database ({folder.path / 'notes.txt'}): choose another path\n"
     assert done == Done(2, "", text)
 
 

@@ -56,6 +56,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
             ).kumofire_job_run_id
             await jobs.wait(run_id, timeout=60)
             await jobs.cancel((await jobs.create(name, 1, delay=60)).kumofire_job_run_id, by=EVIL, note=LINES)
+            await jobs.pause_job(name, by=EVIL, note=f"{EVIL}\n{LINES}")
             await jobs.create_schedule(name, 1, every=3600, schedule_key=f"schedule {EVIL}\n{LINES}")
             worker.cancel()
             await asyncio.wait([worker])
@@ -93,7 +94,7 @@ def test_schedules_and_the_status_are_shown_so_too(stored: tuple[Path, str]) -> 
     folder, _ = stored
     with closing(sqlite3.connect(folder / "jobs.db")) as db, db:
         db.execute("UPDATE kumofire_schedules SET wake_at = 1")
-    for arguments in (("schedules", "list"), ("status", "printable_shop:app")):
+    for arguments in (("schedules", "list"), ("jobs", "list"), ("status", "printable_shop:app")):
         done = kumofire(folder, *arguments, "--db", "jobs.db")
         assert not steers(done.out + done.err)
         assert "\\u001b[2J" in done.out or "\\x1b[2J" in done.out

@@ -94,7 +94,8 @@ WALK = {
     "kumofire_fsm/work/settle.py": ["fire("],
     "kumofire_fsm/engine/moves.py": ["tell_settled(", "send_hints(", "on_moved("],
     "kumofire_fsm/embedded/opening.py": ["migrate(", "WorkerPool("],
-    "kumofire_fsm/embedded/_pool.py": ["claim_due(", "HandlerTasks(", "settle(", "Upkeep("],
+    "kumofire_fsm/embedded/_pool.py": ["claim_due(", "HandlerTasks(", "Settling(", "Upkeep("],
+    "kumofire_fsm/embedded/_settling.py": ["settle("],
     "kumofire_fsm/embedded/_upkeep.py": ["advance_due_schedules(", "sweep(", "_data_version(", '"heartbeat"'],
 }
 

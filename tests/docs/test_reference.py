@@ -248,6 +248,7 @@ def test_every_limit_is_there() -> None:
         "TAG_LENGTH": f"of {limits.TAG_LENGTH} characters each",
         "JSON_DEPTH": f"| {limits.JSON_DEPTH} |",
         "SAFE_INTEGER": f"2^{limits.SAFE_INTEGER.bit_length()} - 1",
+        "ANSWER_BYTES": f"{limits.ANSWER_BYTES // 1024**2} MB, and the rest of a row",
         "STATEMENT_BYTES": f"{limits.STATEMENT_BYTES // 1024**2} MB",
         "D1_STATEMENTS": f"| {limits.D1_STATEMENTS}, or `max_statements`",
         "QUEUE_DELAY_S": f"{limits.QUEUE_DELAY_S // 3600} h",

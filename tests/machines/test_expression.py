@@ -163,3 +163,19 @@ def test_substitution_replaces_names_and_leaves_the_rest():
 def test_a_name_that_the_row_lacks_is_a_key_error():
     with pytest.raises(KeyError, match="'a'"):
         parse("a + 1").evaluate({"b": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "a", "expected"),
+    [
+        ("a + least(None, a is None)", None, None),
+        ("a + greatest(a is None, None)", 4, 4),
+        ("a * least(None, a + 1)", 3, 12),
+        ("10 - least(least(None, a - 1), None)", 3, 8),
+        ("not greatest(None, a == 3)", 3, 0),
+        ("least(None, None) is None", 3, 1),
+        ("least(None, a) or least(a or 1, None)", 0, 1),
+    ],
+)
+def test_what_least_and_greatest_leave_of_none_keeps_its_brackets(sqlite, text, a, expected):
+    assert both(sqlite, text, a=a) == (expected, expected)

@@ -47,6 +47,19 @@ def test_a_program_ends_although_a_plain_handler_hangs(tmp_path: Path):
     assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
 
 
+def test_there_are_as_many_threads_as_may_be_and_no_more():
+    def number() -> int:
+        return sum(each.name == "kumofire-handler" for each in threading.enumerate())
+
+    go_on, before = threading.Event(), number()
+    threads = _threads.HandlerThreads(2, lambda: None)
+    calls = [threads.submit(go_on.wait, 600) for _ in range(5)]
+    assert number() - before == 2
+    go_on.set()
+    assert [call.result(600) for call in calls] == [True] * 5
+    threads.shutdown()
+
+
 class _Refused(threading.Thread):
     def start(self) -> None:
         raise RuntimeError("can't start new thread")

@@ -461,7 +461,7 @@ def test_context_variables_of_a_plain_handler_do_not_leak_either(tmp_path):
 
 
 @pytest.mark.parametrize("first_step", [True, False], ids=["before it waits", "after it waited"])
-def test_a_handler_that_cancels_its_own_task_is_left_to_its_lease_and_holds_up_nobody(tmp_path, first_step):
+def test_a_handler_that_cancels_its_own_task_has_failed_and_holds_up_nobody(tmp_path, first_step):
     app = Kumofire(retry=FAST)
 
     @app.job("cancel", max_attempts=1)
@@ -476,7 +476,7 @@ def test_a_handler_that_cancels_its_own_task_is_left_to_its_lease_and_holds_up_n
         await asyncio.sleep(0.001)
 
     async def scenario() -> dict[str, set[str]]:
-        async with app.open(tmp_path / "jobs.db", lease=0.3) as jobs, working(jobs, concurrency=3) as worker:
+        async with app.open(tmp_path / "jobs.db") as jobs, working(jobs, concurrency=3) as worker:
             bad = await jobs.create_many([NewRun("cancel")] * 3)
             fine = await jobs.create_many([NewRun("fine")] * 6)
             states = {"fine": {s.state for s in await settled(jobs, fine)}}

@@ -98,6 +98,7 @@ def _called(ctx: Any, payload: Any) -> HandlerCall:
     """Tell the monitor that a handler is called, and what its payload says of the run."""
     monitor = ctx.env.world.monitor
     try:
+        monitor.handed(ctx.run.id, payload)
         monitor.as_asked(ctx.env, ctx.run.id, payload.get("asked", {}))
         call: HandlerCall = monitor.lives.called(ctx.env, ctx.run.id, TIMEOUTS_S[ctx.run.name] * 1000)
     except Exception as exc:  # else it would count as the handler's own

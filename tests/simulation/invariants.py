@@ -183,6 +183,11 @@ class Monitor:
                     "one run a key", f"create with the key {key!r} gave {run_id} of {run.dedupe_key!r}"
                 )
 
+    def handed(self, run_id: str, payload: Any) -> None:
+        """Check that a handler is called with the payload that its run was created with."""
+        if self._payloads.get(run_id, payload) != payload:
+            self.found("a run keeps its payload", f"the handler of {run_id} is called with {payload!r:.99}")
+
     def as_asked(self, actor: Actor, run_id: str, asked: dict[str, int]) -> None:
         """Check the start behind a handler's call against what the payload says of when it may be."""
         run = self.runs.get(run_id)

@@ -293,6 +293,14 @@ MUTANTS = (
     Mutant("a snooze is not waited for", r"runs\.snooze", ((r"a\.next_at", "a.now"),)),
     Mutant("a delay is not waited for", patches=((RowMaker, "due", undelayed),)),
     Mutant("bodies are mixed up", patches=((RunStatements, "insert_bodies", mixed_up),)),
+    Mutant(
+        "payloads that are read later are mixed up",
+        r"bodies\.read",
+        ((r"b\.body AS body", "max(b.body) OVER () AS body"),),
+    ),
+    Mutant(
+        "a payload that is read later is taken for lost", r"runs\.claim", ((r"b\.body, ''", "b.body, NULL"),)
+    ),
     Mutant("all that was missed runs", patches=((occurrences, "decide", always_caught_up),)),
     Mutant("a change moves what is due", patches=((schedule_changes, "_keeps_its_recurrence", moved_away),)),
     Mutant(

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
 from datetime import datetime
 from typing import Any, Final
+from unittest import mock
 
 from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.errors import TransientStoreError
+from kumofire_fsm.store import moves
 from kumofire_fsm.values.times import moment
+from kumofire_fsm.work import payloads
 from simulation.actors import CURRENT, Actor
 from simulation.calls import Calls, Event
 from simulation.faults import ACTOR, Fault, Faults
@@ -34,6 +37,8 @@ __all__ = ["START", "World"]
 
 START: Final = 1_767_225_600_000
 """2026-01-01 in milliseconds; a multiple of a minute."""
+ANSWER_BYTES: Final = 1_000
+"""A claim of two runs leaves out the payloads that have a row of their own."""
 
 
 class World(Calls):
@@ -161,9 +166,14 @@ class World(Calls):
         harmless = all(struck.fault is Fault.LOCKED for struck in self.faults.struck)
         return harmless and all(actor.alive or actor.done for actor in self.actors)
 
-    def around(self) -> AbstractContextManager[Any]:
-        """Return what holds while a history plays."""
-        return nullcontext()
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Hold while a history plays: its payloads are small, and yet too large for the answer of a claim."""
+        with (
+            mock.patch.object(moves, "ANSWER_BYTES", ANSWER_BYTES),
+            mock.patch.object(payloads, "AT_ONCE", 2),
+        ):
+            yield
 
     # -- the course of a history ------------------------------------------------------------------
 

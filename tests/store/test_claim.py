@@ -94,7 +94,7 @@ def test_each_job_has_its_own_timeout_and_lease(store, claim):
 
 def test_a_large_payload_is_read_from_its_own_row(store, claim):
     row_id = store.put(RUN, "ready", payload="")
-    store.db.execute("INSERT INTO kumofire_bodies VALUES (?, 'payload', '\"large\"')", (row_id,))
+    store.db.execute("INSERT INTO kumofire_bodies VALUES (?, 'payload', 7, '\"large\"')", (row_id,))
     assert claim([row_id])[row_id].body == '"large"'
 
 

@@ -44,9 +44,10 @@ def calls() -> dict[str, list[Statement]]:
             for ids in (["1"], None)
             for hints in ("all", "moves", "none")
         ],
-        "RunStatements.read": [RUNS.read(["1"])],
+        "RunStatements.read": [RUNS.read(["1"], results=each) for each in (True, False)],
+        "RunStatements.payloads": [RUNS.payloads(["1"])],
         "RunStatements.states": [RUNS.states(["1"])],
-        "RunStatements.find": [RUNS.find(FILTERS), RUNS.find({"before": "x", "limit": 1})],
+        "RunStatements.find": [RUNS.find(FILTERS, results=True), RUNS.find({"before": "x", "limit": 1})],
         "RunStatements.count": [RUNS.count(["resize"]), RUNS.count(None)],
         "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1, jobs=["resize"])],
         "RunStatements.due_suspect": [RUNS.due_suspect(now=1, jobs=["resize"])],

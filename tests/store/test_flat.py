@@ -58,7 +58,7 @@ def statements() -> dict[str, Statement]:
         "due ids": RUNS.due_ids(now=NOW, limit=10, jobs=KNOWN),
         "due suspect": RUNS.due_suspect(now=NOW, jobs=KNOWN),
         "next wake": RUNS.next_wake(jobs=KNOWN, limits={"news": 3}, rates={"news": (1, 3)}),
-        "status": RUNS.read(["id-0001"]),
+        "status": RUNS.read(["id-0001"], results=True),
         "newest": RUNS.find({"before": "g", "limit": 10}),
         "failed": RUNS.find(failed),
         "due schedules": JOBS.due(now=NOW, limit=10, jobs=KNOWN),

@@ -43,7 +43,8 @@ def looking(runs):
     """Return the statements that read, prune or set aside runs without counting them all."""
     bodies, pruned = runs.prune(below="x", also="x", before=1, limit=1)
     return {
-        "read": runs.read([]),
+        "read": runs.read([], results=True),
+        "read payloads": runs.payloads([]),
         "find": runs.find({}),
         "due ids": runs.due_ids(now=1, limit=1, jobs=[]),
         "due suspect": runs.due_suspect(now=1, jobs=[]),
@@ -70,7 +71,7 @@ STATEMENTS = {
 def test_runs_are_found_by_key_or_deadline_and_never_scanned(store, name):
     plan = store.plan(STATEMENTS[name])
     touching = [step for step in plan if re.match(r"(SCAN|SEARCH) (r|d|kumofire_runs)\b", step)]
-    if "insert bodies" not in name:
+    if "insert bodies" not in name and "read payloads" not in name:
         assert touching
     assert [step for step in touching if not BY_KEY.match(step)] == []
     # What was found of limited jobs is put into the order of its age, by class and over all; nothing else is sorted.

@@ -301,6 +301,18 @@ def test_a_settled_run_is_not_changed_in_its_place(store, state, sets):
     assert store.get(row_id) == before
 
 
+def test_of_a_settled_run_the_jobs_name_alone_may_change(store):
+    row_id = store.put(RunMachine.spec, "failed", finished_at=9)
+    fixed = ["id", "machine", "created_at", "schedule_id", "scheduled_for"]
+    for column in RunMachine.spec.fields.keys() - {"job", *fixed}:
+        with pytest.raises(sqlite3.IntegrityError, match=SETTLED):
+            store.db.execute(
+                f"UPDATE kumofire_runs SET job = 'b', {column} = {column} WHERE id = ?", (row_id,)
+            )
+    store.db.execute("UPDATE kumofire_runs SET job = 'b' WHERE id = ?", (row_id,))
+    assert store.get(row_id)["job"] == "b"
+
+
 class Noted(RunMachine):
     """A refused run may be noted upon."""
 

@@ -16,7 +16,9 @@ from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.times import LAST_MS
 
 NOW = int(START.timestamp() * 1000)
-TABLES = ("kumofire_runs", "kumofire_bodies", "kumofire_schedules", "kumofire_edges", "kumofire_schema")
+TABLES = (
+    "kumofire_runs", "kumofire_bodies", "kumofire_schedules", "kumofire_controls", "kumofire_edges", "kumofire_schema",
+)  # fmt: skip
 
 
 class Column(NamedTuple):
@@ -125,6 +127,7 @@ async def put(w: Bound, column: Column, value: Any, where: str = "true", *argume
             "kumofire_bodies": "owner, kind",
             "kumofire_edges": "machine, source, target",
             "kumofire_schema": "version",
+            "kumofire_controls": "job",
         }
         key = keys.get(column.table, "id")
         db.text_factory = bytes

@@ -122,7 +122,7 @@ async def test_everything_in_a_database_of_a_release_settles_as_it_should(old: S
         await settle(w)
         kit.clock.advance(hours=1)
         await settle(w)
-        for run in (await w.jobs.list_runs(limit=500)).runs:
+        for run in (await w.jobs.list_runs(limit=500, results=True)).runs:
             if run.kumofire_job_run_id not in old.runs:
                 assert run.settled or run.run_at > kit.clock.time - timedelta(minutes=10)
             elif run.name == "work" and run.result is not None:
@@ -131,7 +131,7 @@ async def test_everything_in_a_database_of_a_release_settles_as_it_should(old: S
             each.schedule_key: each for each in await w.jobs.list_schedules() if each.last_at is not None
         }
         assert fired.keys() == {"cron", "every", "paused", "broken"}
-        (large, *_) = (await w.jobs.list_runs(schedule_id=fired["every"].id)).runs[::-1]
+        (large, *_) = (await w.jobs.list_runs(schedule_id=fired["every"].id, results=True)).runs[::-1]
         assert large.result == release.LARGE
     check_all(stored(old.path), old)
 

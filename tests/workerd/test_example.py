@@ -101,6 +101,7 @@ def test_a_request_becomes_a_run_that_the_queue_works_on(example: Server) -> Non
         "result": {"to": "ana@example.com", "sent": False},
         "progress": None,
         "tags": [],
+        "result_left_out": False,
     }
 
 
@@ -175,8 +176,8 @@ def test_an_order_and_the_run_that_confirms_it_are_stored_together(example: Serv
     assert project.rows("SELECT item FROM orders WHERE kumofire_job_run_id = ?", run_id) == [("tea",)]
     status = settled(example, run_id)
     assert (status["state"], status["result"]["to"]) == ("succeeded", "ana@example.com")
-    # The hint came at once: no tick has enqueued it.
-    assert [each["event"] for each in status["history"]] == ["create", "start", "succeed"]
+    # The hint came at once, and the run was told of it: no tick sends another.
+    assert [each["event"] for each in status["history"]] == ["create", "enqueue", "start", "succeed"]
 
 
 def test_an_order_that_d1_refuses_leaves_no_run(example: Server, project: Project) -> None:

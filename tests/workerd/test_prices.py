@@ -26,6 +26,10 @@ PRICES = {
         "status": Price(1, 0),
         "idle tick": Price(2, 0),
     },
+    "test_a_prepared_run": {
+        "commit": Price(1, 2),
+        "send a hint": Price(1, 2, 1),
+    },
     "test_dedupe_forever": {
         "create": Price(2, 3, 1),
         "create again": Price(2, 0),

@@ -15,7 +15,8 @@ def each_test(*suites: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("suite", "test"), each_test("faults_suite", "stopped_suite", "budget_suite", "versions_suite")
+    ("suite", "test"),
+    each_test("faults_suite", "stopped_suite", "budget_suite", "versions_suite", "sizes_suite"),
 )
 def test_on_d1(worker: Server, suite: str, test: str) -> None:
     worker.run_suite(suite, test)

@@ -239,7 +239,8 @@ async def test_the_callers_batch_that_fails_creates_nothing(env, storage):
     else:
         raise AssertionError("the batch was kept")
     assert await shop.sql("SELECT count(*) FROM kumofire_runs") == [(0,)]
-    await shop.jobs.send_hint(runs[0])  # a hint for nothing does no harm
+    await shop.jobs.send_hint(runs[0])  # a hint for nothing is not sent
+    assert shop.queue.sent == []
     assert await shop.deliver(runs[0].kumofire_job_run_id) == ["ack"]
     assert shop.calls == []
 

@@ -81,6 +81,16 @@ async def test_one_run(storage, meter):
     await shop.dispatch("idle tick")
 
 
+async def test_a_prepared_run(storage, meter):
+    shop = Shop(storage, meter)
+    run = shop.jobs.prepare_create("work", "ok")
+    meter.label = "commit"
+    await meter.batch(run.for_d1(meter))
+    meter.label = "send a hint"
+    await shop.jobs.send_hint(run)
+    assert shop.queue.calls == [[run.kumofire_job_run_id]]
+
+
 async def test_dedupe_forever(storage, meter):
     shop = Shop(storage, meter)
     first = await shop.create("create", 1, dedupe_key="k")

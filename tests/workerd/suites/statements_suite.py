@@ -45,10 +45,11 @@ def run_statements(jobs):
         "find_holders": [runs.find_holders([("echo", "k")])],
         "adopt_keys": [runs.adopt_keys([("old", "echo", "k")])],
         "adopt": [runs.adopt([row["id"]], {"old": "echo"})],
-        "read": [runs.read([row["id"]])],
+        "read": [runs.read([row["id"]], results=each) for each in (True, False)],
+        "payloads": [runs.payloads([row["id"]])],
         "states": [runs.states([row["id"]])],
         "find": [
-            runs.find(FILTERS),
+            *(runs.find(FILTERS, results=each) for each in (True, False)),
             *(runs.find({**FILTERS, "states": ["failed"], "names": names}) for names in (["echo"], None)),
         ],
         "count": [runs.count(["echo"]), runs.count(None)],

@@ -1,0 +1,106 @@
+"""How attempts ended, on the way into the database: one statement settles many; what fails is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+from kumofire_fsm.embedded._alarm import Alarm
+from kumofire_fsm.embedded._trouble import Trouble
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.work.ending import Ending
+from kumofire_fsm.work.settle import settle
+
+__all__ = ["Settling"]
+
+AT_ONCE: Final = 500
+"""Endings that one statement settles."""
+
+
+class Settling:
+    """The endings of a worker that are not settled yet.
+
+    Args:
+        binding: the application on its database.
+        trouble: tells of outages.
+        turn: asks for a turn of the worker, which calls `start`.
+        wake: has the worker look for work: a run that goes on is due again, and a handler's own SQL may have
+            created others.
+
+    Attributes:
+        failed: what the database has failed to store so far; while it fails, nothing else is tried.
+        tasks: the settles under way.
+    """
+
+    def __init__(
+        self, binding: Binding, trouble: Trouble, turn: Callable[[], None], wake: Callable[[], None]
+    ) -> None:
+        self._binding, self._trouble, self._turn, self._wake = binding, trouble, turn, wake
+        self.failed: list[Ending] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[Ending] = []
+        self._sent: list[Sequence[Ending]] = []
+        self._again = Alarm(asyncio.get_running_loop(), self.retry)
+        self._leaves = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is still to be stored."""
+        return bool(self._ended or self.tasks)
+
+    def run_ids(self) -> Iterator[str]:
+        """Give the runs that are not settled yet."""
+        return (ending.move.id for ending in chain(self.failed, self._ended, *self._sent))
+
+    def add(self, endings: Iterable[Ending]) -> None:
+        """Settle these at the end of this turn of the event loop."""
+        self._ended += endings
+        self._turn()
+
+    def start(self) -> None:
+        """Begin to settle what has ended: many together, but those with effects alone."""
+        if self._again.is_set:  # the database fails: one try at a time
+            self.failed += self._ended
+            self._ended.clear()
+        endings, self._ended = self._ended, []
+        plain = [ending for ending in endings if not ending.effects]
+        for start in range(0, len(plain), AT_ONCE):
+            self._send(plain[start : start + AT_ONCE])
+        for ending in endings if len(plain) < len(endings) else ():
+            if ending.effects:
+                self._send([ending])
+
+    def retry(self) -> None:
+        """Try again what has failed."""
+        self._again.cancel()
+        failed = self.failed.copy()
+        self.failed.clear()
+        self.add(failed)
+
+    def retry_once(self) -> None:
+        """Try again what has failed; what fails from here on is left to its lease."""
+        self._leaves = True
+        self.retry()
+
+    def _send(self, endings: Sequence[Ending]) -> None:
+        task = asyncio.ensure_future(self._settle(endings))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _settle(self, endings: Sequence[Ending]) -> None:
+        self._sent.append(endings)
+        try:
+            moved, failed, why, _ = await settle(self._binding, endings)
+        finally:
+            self._sent.remove(endings)
+        if endings[0].effects or any(run.wake_at is not None for run in moved.values()):
+            self._wake()
+        if why is None:
+            self._trouble.over()
+        elif self._leaves:
+            log.error("%d endings were not stored; their leases run out: %s", len(failed), why)
+        else:
+            self.failed += failed
+            self._again.within(self._trouble.failed(why))

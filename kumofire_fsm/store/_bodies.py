@@ -1,0 +1,48 @@
+"""Payloads and results, wherever they are stored; those that would make an answer too large are left out.
+
+A payload or result of more than a few hundred bytes has a row of its own, and an empty text in the run's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kumofire_fsm.machines.expression import quoted
+from kumofire_fsm.store._layout import indented, lines, select
+from kumofire_fsm.store.rows import BODIES
+
+__all__ = ["MOST", "body_sql", "bytes_sql", "payload_sql", "result_sql"]
+
+MOST: Final = "?1 ->> '$.most'"
+"""How many bytes a body in an answer may have; NULL for none at all."""
+
+
+def bytes_sql(text: str) -> str:
+    """Return the SQL for how many bytes a text has; SQLite's length alone counts letters."""
+    return f"length(CAST({text} AS BLOB))"
+
+
+def payload_sql(owner: str, name: str) -> str:
+    """Return the SQL for a run's payload; an empty text for one that is too large."""
+    return _case("payload", [_fitting("payload", owner, "payload")], name)
+
+
+def result_sql(row: str, name: str) -> str:
+    """Return the SQL for a run's result; an empty text for one that is too large, or was not asked for."""
+    result = f"{row}.result"
+    unread = f"WHEN {MOST} IS NULL THEN iif({result} IS NULL, NULL, '')"
+    return _case(result, [unread, _fitting(result, f"{row}.id", "result")], name)
+
+
+def body_sql(what: str, owner: str, kind: str) -> str:
+    """Return a SELECT of something about a body."""
+    return select([what], f"FROM {BODIES} AS b", f"WHERE b.owner = {owner} AND b.kind = {quoted(kind)}")
+
+
+def _fitting(column: str, owner: str, kind: str) -> str:
+    body = body_sql(f"iif(b.bytes <= {MOST}, b.body, '')", owner, kind)
+    return f"WHEN {column} = '' THEN (\n  {indented(body)}\n)"
+
+
+def _case(column: str, whens: list[str], name: str) -> str:
+    return lines("CASE", *(f"  {indented(when)}" for when in whens), f"  ELSE {column}", f"END AS {name}")
