@@ -33,10 +33,14 @@ _LAST: Final = max(PRIORITIES.values())
 
 
 class Claimed(NamedTuple):
-    """The runs that a claim started, the oldest first, and how many rows it found: it also expires runs."""
+    """The runs that a claim started, the oldest first, and how many rows it found: it also expires runs.
+
+    ``set_ms`` is how far the clock was ahead of the one that nobody sets then.
+    """
 
     runs: list[ClaimedRun]
     found: int
+    set_ms: float
 
 
 class Swept(NamedTuple):
@@ -49,7 +53,7 @@ class Swept(NamedTuple):
 
 async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> Claimed:
     """Start the due runs among ``ids``; a suspect one only when it is ``alone``."""
-    timed, token = Timed(binding.now), new_token(binding.entropy)
+    timed, token = Timed(binding.clock), new_token(binding.entropy)
     # Nothing renews a lease beside the handlers of a batch: it covers the wait in the batch and the timeout.
     wait = 0 if alone else binding.timing.batch_wait_ms
     leases = {name: (whole + wait, whole + wait) for name, (whole, _) in binding.leases().items()}
@@ -60,12 +64,12 @@ async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> 
             part, now=now, token=token, alone=alone, jobs=leases, limits=limits, rates=rates
         )
 
-    execute = partial(_started, binding, token, timed)
+    execute = partial(_started, binding, token)
     try:
         rows = await execute(timed(partial(statement, ids)))
     except RowRefused:
         rows = await _without_refused(execute, binding, ids, partial(statement, now=timed.now))
-    return await _claimed(binding, rows, timed.now)
+    return await _claimed(binding, rows, timed)
 
 
 async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) -> Claimed:
@@ -77,7 +81,7 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         alone: whether nothing else is under way in this worker.
         facts: JSON for the history: who claims.
     """
-    timed, token, leases = Timed(binding.now), new_token(binding.entropy), binding.leases()
+    timed, token, leases = Timed(binding.clock), new_token(binding.entropy), binding.leases()
     limits, rates, turn = binding.limits(), binding.rates(), binding.turns.get("claim", FIRST)
     found: list[str] = []
 
@@ -92,14 +96,14 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         }
         return binding.runs.claim(ids, now=now, token=token, alone=only, facts=facts, **window)
 
-    execute = partial(_started, binding, token, timed)
+    execute = partial(_started, binding, token)
     try:
         rows = await execute(timed(partial(statement, None)))
     except RowRefused as exc:
         log.error("a claim was refused (%s); looking for the row", exc)
         found += await _due(binding, timed.now, limit, roles=(Role.CLAIMABLE,))
         rows = await _without_refused(execute, binding, found, partial(statement, now=timed.now))
-    claimed = await _claimed(binding, rows, timed.now)
+    claimed = await _claimed(binding, rows, timed)
     binding.turns["claim"] = _last_served(((run.job, run.priority) for run in claimed.runs), turn)
     return claimed
 
@@ -117,7 +121,7 @@ async def sweep(
         hints: which deadlines count; see `kumofire_fsm.store.moves.RunMoves.sweep`.
         leases_end: asked when the sweep is executed, whether leases that have run out are lost.
     """
-    timed, known, held = Timed(binding.now), list(binding.registry.names), binding.held()
+    timed, known, held = Timed(binding.clock), list(binding.registry.names), binding.held()
     timing, ended = binding.timing.columns(), True
     limits, rates, turn = binding.limits(), binding.rates(), binding.turns.get("sweep", FIRST)
 
@@ -149,12 +153,12 @@ async def sweep(
     return Swept(moved, more, await follow(binding, moved, now, enqueued))
 
 
-async def _claimed(binding: Binding, rows: Iterable[Row], now: int) -> Claimed:
-    runs = [ClaimedRun(*row) for row in rows]
-    await follow(binding, [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at) for r in runs], now)
+async def _claimed(binding: Binding, rows: Iterable[Row], timed: Timed) -> Claimed:
+    runs, at = [ClaimedRun(*row) for row in rows], timed.now
+    await follow(binding, [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at) for r in runs], at)
     started = [r for r in runs if binding.runs.specs[r.machine].has_role(r.state, Role.LEASED)]
     started.sort(key=lambda run: (run.run_at, run.id))
-    return Claimed(started, len(runs))
+    return Claimed(started, len(runs), at - timed.steady_ms)
 
 
 async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = tuple(Role)) -> list[str]:
@@ -168,12 +172,12 @@ def statements_of_claim(binding: Binding) -> int:
     return 1 + any(job.rate is not None for job in binding.registry.jobs.values())
 
 
-async def _started(binding: Binding, token: str, timed: Timed, claim: Statement) -> list[Row]:
+async def _started(binding: Binding, token: str, claim: Statement) -> list[Row]:
     """Execute a claim, and in its commit take what it started from the allowances of jobs with a rate."""
     if not (rates := binding.rates()):
         return await binding.storage.execute(claim)
     specs = list(binding.runs.specs.values())
-    paced = timed(lambda now: pace(specs, now=now, token=token, rates=rates))
+    paced = Timed(binding.clock)(lambda now: pace(specs, now=now, token=token, rates=rates))
     return (await binding.storage.batch([claim, paced]))[0]
 
 

@@ -19,7 +19,7 @@ CLAIMED: Final = _ALWAYS | {"token", "alone", "timeout_ms", "lease_ms"}
 """What a claim gives: to the start of a run, and to what a deadline tries before its hint."""
 SWEPT: Final = _ALWAYS | {"horizon_ms", "redeliver_ms", "lost_ms", "grace_ms"}
 """What a deadline gives."""
-FIRED: Final = SWEPT | {"lease_ms", "next_at", "value"}
+FIRED: Final = SWEPT | {"ends_at", "lease_ms", "next_at", "value"}
 """What whoever else fires an event gives."""
 _TABLE: Final = "kumofire_runs"
 

@@ -180,6 +180,13 @@ def _mending(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entr
     yield _entry(
         runs.next_wake(jobs=[]), "Finds the earliest deadlines: an embedded worker, before it sleeps."
     )
+    yield _entry(
+        runs.far_leases(after=0, jobs=(), limit=0),
+        "Finds leases longer than any: an embedded worker, hourly and once the clock was set.",
+    )
+    yield _entry(
+        runs.far_ids(above="", limit=0), "Finds runs that were created by a clock that was ahead: after that."
+    )
 
 
 def _reading(runs: RunStatements) -> Iterator[Entry]:

@@ -23,6 +23,7 @@ __all__ = [
     "STARTS_ALONE",
     "VERSION",
     "ClaimedRun",
+    "FarLease",
     "Move",
     "Moved",
     "RunRow",
@@ -65,6 +66,7 @@ class Move(NamedTuple):
         next_at: when the run is due next; 0, as the machine's default says, where the event does not say.
         hint_ms: after how long the hint that goes along with the move counts as lost; None where none does.
         facts: what the history's entry says beside event, state and time, as JSON.
+        ends_at: when the attempt must have ended, where its holder says it anew.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Move(NamedTuple):
     grace_ms: int = 0
     lease_ms: int = 0
     hint_ms: int | None = None
+    ends_at: int | None = None
 
 
 class Moved(NamedTuple):
@@ -92,6 +95,16 @@ class Moved(NamedTuple):
     job: str
     machine: str
     wake_at: int | None
+
+
+class FarLease(NamedTuple):
+    """A run whose lease lies far ahead, and what fences a move of it."""
+
+    id: str
+    job: str
+    starts: int
+    claim: str
+    wake_at: int
 
 
 class RunRow(NamedTuple):

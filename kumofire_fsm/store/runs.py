@@ -10,7 +10,7 @@ from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
-from kumofire_fsm.store._due import FREE, places_of, present_sql, states_with
+from kumofire_fsm.store._due import FREE, LIMIT, places_of, present_sql, states_with
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
 from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
 from kumofire_fsm.store._pages import Page, size_sql
@@ -25,6 +25,7 @@ from kumofire_fsm.store.rows import (
     OWN_COLUMNS,
     RUNS,
     ClaimedRun,
+    FarLease,
     RunRow,
     dump,
 )
@@ -214,6 +215,29 @@ class RunStatements(RunMoves):
                 ]
             ),
         )
+
+    def far_leases(self, *, after: int, jobs: Sequence[str], limit: int) -> Statement:
+        """Find runs of these jobs whose lease ends after an instant."""
+        leased = quoted(dump(states_with(self._list, Role.LEASED)))
+        sql = select(
+            [f"d.{column}" for column in FarLease._fields],
+            f"FROM json_each({leased}) AS s",
+            "CROSS JOIN json_each(?1, '$.jobs') AS j",
+            f"CROSS JOIN json_each({quoted(dump(list(self.specs)))}) AS m",
+            f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.job = j.value AND d.machine = m.value",
+            "  AND d.wake_at > ?1 ->> '$.after'",
+            LIMIT,
+        )
+        argument = dump({"after": after, "jobs": jobs, "limit": limit})
+        return Statement("runs.far_leases", sql, argument, FarLease._fields, reads=True)
+
+    def far_ids(self, *, above: str, limit: int) -> Statement:
+        """Find runs that wait for a consumer, and whose ids lie above one: created later than that."""
+        claimable = quoted_list(states_with(self._list, Role.CLAIMABLE))
+        # The run of an occurrence waits for that, and rightly.
+        early = where("id > ?1 ->> '$.above'", f"state IN ({claimable})", "scheduled_for IS NULL")
+        sql = select(["id"], f"FROM {RUNS}", early, "ORDER BY id", LIMIT)
+        return Statement("runs.far_ids", sql, dump({"above": above, "limit": limit}), ("id",), reads=True)
 
     # -- mend -----------------------------------------------------------------------------------
 

@@ -96,6 +96,6 @@ _WAKING: Final = "g.state IN (SELECT value FROM json_each(?1, '$.waking'))"
 _FIND: Final = lines(
     _of("runs", RUNS, f"NOT EXISTS (\n  {indented(_KNOWN)}\n)"),
     "UNION ALL",
-    _of("schedules", SCHEDULES, f"{_WAKING} AND NOT {_KNOWN_JOB}"),
+    _of("schedules", SCHEDULES, f"{_WAKING}\n  AND NOT {_KNOWN_JOB}"),
     "ORDER BY since, job, state",
 )

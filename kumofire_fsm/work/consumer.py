@@ -84,16 +84,16 @@ async def consume_batch(
 
 async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     claiming = statements_of_claim(binding)
-    claimed = (await claim_hinted(binding, ids, alone=len(ids) == 1)).runs
+    claimed = await claim_hinted(binding, ids, alone=len(ids) == 1)
     await batch.work(claimed)
-    rest = _without(ids, claimed)
+    rest = _without(ids, claimed.runs)
     rows = await read_runs(binding, rest) if rest else {}
     waiting = [each for each in rest if _waits(binding, rows.get(each))]
-    while claimed and waiting and batch.affords_more(claiming):
+    while claimed.runs and waiting and batch.affords_more(claiming):
         # Runs of their jobs have ended here, and made room for others.
-        claimed = (await claim_hinted(binding, waiting, alone=len(waiting) == 1)).runs
+        claimed = await claim_hinted(binding, waiting, alone=len(waiting) == 1)
         await batch.work(claimed)
-        waiting = _without(waiting, claimed)
+        waiting = _without(waiting, claimed.runs)
     batch.dispositions |= await _until_their_turns(binding, batch, [rows[each] for each in waiting])
     for run_id in rest:
         row = rows.get(run_id)
@@ -105,7 +105,7 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
                     run_id, ack=False, delay_s=1, reason=reason, goes_on=True
                 )
                 continue
-            await batch.work((await claim_hinted(binding, [run_id], alone=True)).runs)
+            await batch.work(await claim_hinted(binding, [run_id], alone=True))
         if run_id not in batch.dispositions:
             batch.dispositions[run_id] = without_claim(binding, run_id, row)
 

@@ -49,6 +49,8 @@ def looking(runs):
         "due ids": runs.due_ids(now=1, limit=1, jobs=[]),
         "due suspect": runs.due_suspect(now=1, jobs=[]),
         "next wake": runs.next_wake(jobs=[]),
+        "far leases": runs.far_leases(after=1, jobs=[], limit=1),
+        "far ids": runs.far_ids(above="x", limit=1),
         "defer": runs.defer([], 1),
         "find holders": runs.find_holders([]),
         "adopt keys": runs.adopt_keys([]),
@@ -140,7 +142,7 @@ def test_due_jobs_are_found_by_their_deadlines(store):
     place = "state=? AND job=? AND machine=?"
     due = [f"{index} ({place} AND {each}wake_at<?)" for each in ("", "(wake_at,id)>(?,?) AND ")]
     for statement, last in (
-        (jobs.due(now=1, limit=1, jobs=[]), due),
+        (jobs.due(now=1, limit=1, ahead=1, jobs=[]), due),
         (jobs.next_wake(jobs=[]), [f"{index} ({place} AND wake_at>?)"]),
     ):
         assert [step for step in store.plan(statement) if " d " in step] == [*present, *last]
@@ -148,8 +150,12 @@ def test_due_jobs_are_found_by_their_deadlines(store):
 
 def test_the_latest_runs_of_a_due_job_are_read_from_the_index_of_occurrences(store):
     plan = store.plan(ScheduleStatements(JOB).due(now=1, limit=1, jobs=[]))
-    assert [step for step in plan if re.match(r"(SCAN|SEARCH) l\b", step)] == [
-        "SEARCH l USING INDEX kumofire_runs_occurrence (schedule_id=? AND scheduled_for>?)"
+    assert [step for step in plan if re.match(r"(SCAN|SEARCH) [lo]\b", step)] == [
+        f"SEARCH {name} USING {index} (schedule_id=? AND {bounds})"
+        for name, index, bounds in (
+            ("l", "INDEX kumofire_runs_occurrence", "scheduled_for<?"),
+            ("o", "COVERING INDEX kumofire_runs_occurrence", "scheduled_for>? AND scheduled_for<?"),
+        )
     ]
     assert [step for step in plan if "TEMP B-TREE" in step] == []
 
