@@ -190,10 +190,10 @@ class Upkeep:
     async def _plan(self) -> None:
         self._planning = False  # what is stored from here on may make another plan necessary
         try:
-            known, limits = list(self._binding.registry.names), self._binding.limits()
-            execute = self._binding.storage.execute
-            runs = await execute(self._binding.runs.next_wake(jobs=known, limits=limits))
-            jobs = await execute(self._binding.schedules.next_wake(jobs=known))
+            known, binding = list(self._binding.registry.names), self._binding
+            execute, limits, rates = binding.storage.execute, binding.limits(), binding.rates()
+            runs = await execute(binding.runs.next_wake(jobs=known, limits=limits, rates=rates))
+            jobs = await execute(binding.schedules.next_wake(jobs=known))
         except StoreError as exc:
             pause = self._plans.failed(exc)
             if not self._planning:

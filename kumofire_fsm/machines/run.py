@@ -46,6 +46,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "machine": "run",
         "state": None,
         "wake_at": None,
+        "priority": 1,
         "run_at": 0,
         "attempt": 0,
         "max_attempts": 1,

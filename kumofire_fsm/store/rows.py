@@ -48,7 +48,7 @@ LEFT_OUT: Final = ""
 """What stands in an answer for a payload or result that was not read; no JSON text is empty."""
 
 KIND_COLUMNS: Final = (
-    "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts", "shared",
+    "machine", "state", "wake_at", "job", "priority", "run_at", "attempt", "max_attempts", "starts", "shared",
     "suspect", "deliveries", "expires_at", "created_at", "finished_at", "dedupe", "schedule_id",
     "scheduled_for", "history",
 )  # fmt: skip
@@ -115,6 +115,7 @@ class RunRow(NamedTuple):
     machine: str
     state: str
     wake_at: int | None
+    priority: int
     run_at: int
     attempt: int
     max_attempts: int
@@ -163,6 +164,7 @@ class ClaimedRun(NamedTuple):
     schedule_id: str | None
     tags: str | None
     progress: str | None
+    priority: int
     body: str | None
     """The payload as JSON text, or `LEFT_OUT`; None where its row is gone."""
 

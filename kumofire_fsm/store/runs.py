@@ -14,7 +14,7 @@ from kumofire_fsm.store._due import FREE, LIMIT, places_of, present_sql, states_
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
 from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
 from kumofire_fsm.store._pages import Page, size_sql
-from kumofire_fsm.store._slots import groups_sql
+from kumofire_fsm.store._slots import Rates, groups_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
     BODIES,
@@ -67,7 +67,8 @@ _SIZE: Final = size_sql(
 _PAGE: Final = Page(_COLUMNS, _SIZE, [*_shown("f"), "f.total"])
 _EARLIEST: Final = (
     f"(\n  SELECT min(d.wake_at) FROM {RUNS} AS d\n"
-    "  WHERE d.state = {row}.state AND d.job = {row}.job AND d.machine = {row}.machine\n"
+    "  WHERE d.state = {row}.state AND d.priority = {row}.priority AND d.job = {row}.job\n"
+    "    AND d.machine = {row}.machine\n"
     "    AND d.wake_at IS NOT NULL\n)"
 )
 
@@ -182,24 +183,33 @@ class RunStatements(RunMoves):
         argument = dump(names) if named else None
         return Statement("runs.count", sql, argument, columns, reads=True, scans=True)
 
-    def next_wake(self, *, jobs: Iterable[str], limits: Mapping[str, int] | None = None) -> Statement:
+    def next_wake(
+        self,
+        *,
+        jobs: Iterable[str],
+        limits: Mapping[str, int] | None = None,
+        rates: Rates | None = None,
+    ) -> Statement:
         """Find the earliest deadlines: of runs that a consumer here may start, and of all others.
 
         ``full`` is 1 where runs of a job wait for others of it to end, as its limit is reached.
         """
         sql = self._compiled("next wake", self._compile_next_wake)
-        argument = dump({"jobs": dict.fromkeys(jobs), "limits": limits or None})
+        argument = dump({"jobs": dict.fromkeys(jobs), "limits": limits or None, "paces": rates or None})
         return Statement("runs.next_wake", sql, argument, ("start", "fire", "full"), reads=True)
 
     def _compile_next_wake(self) -> str:
         claimable = places_of(self._list, states_with(self._list, Role.CLAIMABLE))
         waking = {state.id for spec in self._list for state in spec.states if state.wakes}
         others = places_of(self._list, waking - {state for state, _ in claimable})
+        opened = f"max({_EARLIEST.format(row='g')}, coalesce(opens_at, 0))"
         return lines(
-            common({**groups_sql(self._list, claimable), **present_sql(RUNS, others, "o")}),
+            common(
+                {**groups_sql(self._list, claimable, ("most", "opens_at")), **present_sql(RUNS, others, "o")}
+            ),
             select(
                 [
-                    f"(SELECT min({_EARLIEST.format(row='g')}) FROM g WHERE {FREE}) AS start",
+                    f"(SELECT min({opened}) FROM g WHERE {FREE}) AS start",
                     f"(SELECT min({_EARLIEST.format(row='o')}) FROM o) AS fire",
                     "EXISTS (SELECT 1 FROM g WHERE most > 0 AND free <= 0) AS full",
                 ]

@@ -29,11 +29,11 @@ _PREVIOUS: Final = 10
 
 _MADE_AHEAD: Final = select(
     ["1"],
-    f"FROM {RUNS} AS p",
+    f"FROM {RUNS} AS o",
     where(
-        "p.schedule_id = j.id",
-        "p.scheduled_for > ?1 ->> '$.now'",
-        "p.scheduled_for < ((?1 ->> '$.now') + j.last_at) / 2",
+        "o.schedule_id = j.id",
+        "o.scheduled_for > ?1 ->> '$.now'",
+        "o.scheduled_for < ((?1 ->> '$.now') + j.last_at) / 2",
     ),
 )
 

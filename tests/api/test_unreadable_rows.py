@@ -294,7 +294,7 @@ async def test_pages_go_on_behind_a_run_whose_id_is_none_of_ours(kit: Kit) -> No
         ids = [await w.create("none") for _ in range(4)]
         for new in ("", "zebra", "0"):
             await w.sql(
-                "INSERT INTO kumofire_runs SELECT ?, * FROM (SELECT machine, state, wake_at, job, run_at, attempt, max_attempts, starts, claim, shared, "
+                "INSERT INTO kumofire_runs SELECT ?, * FROM (SELECT machine, state, wake_at, job, priority, run_at, attempt, max_attempts, starts, claim, shared, "
                 "suspect, deliveries, timeout_at, expires_at, created_at, started_at, finished_at, dedupe, dedupe_key, NULL, schedule_id, scheduled_for, "
                 "payload, result, error, progress, tags, history FROM kumofire_runs LIMIT 1)",
                 new,

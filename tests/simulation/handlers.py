@@ -25,6 +25,7 @@ __all__ = [
     "KEPT_MS",
     "LIMITS",
     "MAX_LEASE_MS",
+    "RATES",
     "TIMINGS",
     "Applications",
 ]
@@ -43,6 +44,8 @@ TIMEOUTS_S = {"work": 20, "late": 4, "plain": 4}
 JOBS = tuple(TIMEOUTS_S)
 LIMITS = {"plain": 2}
 """For jobs that declare one, how many of their runs may be under way at once."""
+RATES = {"plain": (3, 15)}
+"""For jobs that declare one, how many of their runs may start in how many seconds."""
 KEPT_MS = 30_000
 """How long ago a run must have settled for a client to prune it."""
 MAX_LEASE_MS = 120_000
@@ -177,7 +180,7 @@ class Applications:
             retry=Backoff(first=timedelta(seconds=2), cap=timedelta(seconds=20)),
         )
         for name in jobs:
-            app.job(name, timeout=TIMEOUTS_S[name], limit=LIMITS.get(name))(
+            app.job(name, timeout=TIMEOUTS_S[name], limit=LIMITS.get(name), rate=RATES.get(name))(
                 plain if name == "plain" else work
             )
         return app

@@ -96,6 +96,9 @@ class Monitor:
         for before, after in jobs.values():
             self.schedules.check_job(actor, before, after)
         self.controls.check(database.controls(), runs, self.runs)
+        self.controls.check_rates(runs)
+        if actor.world.queue is None and "runs.claim" in what:
+            self.controls.check_order(runs, self.runs)
         self._check_limit(actor, what, len(runs), len(jobs))
         self._check_shared(actor, runs)
         self._check_room(actor, runs)

@@ -18,8 +18,8 @@ FIREABLE = [event.id for event in RunMachine.spec.events if event.id != "start"]
 CLAIM = {"now": 1, "token": "t", "alone": True, "jobs": {"resize": (1, 1)}, "limit": 3}
 SWEEP = {"timing": {}, "now": 1, "limit": 1, "jobs": ["resize"]}
 RUN_ROW = dict.fromkeys(INSERT_COLUMNS) | {
-    "id": "1", "machine": "run", "state": "ready", "wake_at": 1, "job": "resize", "run_at": 1, "attempt": 0,
-    "max_attempts": 3, "starts": 0, "shared": 0, "suspect": 0, "deliveries": 0, "created_at": 1,
+    "id": "1", "machine": "run", "state": "ready", "wake_at": 1, "job": "resize", "priority": 1, "run_at": 1,
+    "attempt": 0, "max_attempts": 3, "starts": 0, "shared": 0, "suspect": 0, "deliveries": 0, "created_at": 1,
     "history": "[]", "payload": "1",
 }  # fmt: skip
 JOB_ROW = JobMachine.fields | {"id": "1", "state": "active", "wake_at": 1, "next_at": 1, "job": "resize"}
