@@ -20,6 +20,7 @@ __all__ = [
     "JobStatus",
     "NewRun",
     "NewSchedule",
+    "Priority",
     "RunCounts",
     "RunPage",
     "RunStatus",
@@ -27,9 +28,12 @@ __all__ = [
     "UnknownWork",
     "entries",
     "history_entries",
+    "priority_of",
 ]
 
 DedupeScope = Literal["forever", "active"]
+Priority = Literal["high", "normal", "low"]
+_NAMES: Final[dict[int, Priority]] = {0: "high", 1: "normal", 2: "low"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class NewRun:
     dedupe: DedupeScope = "forever"
     expires_at: datetime | None = None
     tags: Sequence[str] | None = None
+    priority: Priority | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,7 @@ class RunStatus:
     """Whether it waits because its job is paused."""
     unreadable: tuple[str, ...] = ()
     result_left_out: bool = False
+    priority: Priority = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,9 @@ class JobStatus:
         limit: how many of its runs may be under way at once; None for any number.
         leased: how many are.
         waiting: how many runs wait for their start or their time; counted up to 10,000, as `leased`.
+        priority: that of its runs, where `create` says no other; None where the job is not registered here.
+        rate: how many of its runs may start in a time, as the code here says; None for any number.
+        paced_until: of a job with a rate, when its allowance is whole again; None where none of it was taken.
         by, note, changed_at: who said something of it last, why, and when.
         unreadable: the columns of its row that hold what cannot be shown; see `RunStatus`.
     """
@@ -177,6 +186,9 @@ class JobStatus:
     note: str | None
     changed_at: datetime | None
     unreadable: tuple[str, ...] = ()
+    priority: Priority | None = None
+    rate: tuple[int, timedelta] | None = None
+    paced_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,6 +299,11 @@ def history_entries(text: str) -> tuple[HistoryEntry, ...]:
         return entries(text)
     except BROKEN:
         return UNREADABLE
+
+
+def priority_of(number: int) -> Priority:
+    """Return the priority that is stored as a number."""
+    return _NAMES[number]
 
 
 def entries(text: str) -> tuple[HistoryEntry, ...]:

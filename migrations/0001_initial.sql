@@ -15,6 +15,7 @@ CREATE TABLE kumofire_runs (
   state TEXT NOT NULL,
   wake_at INTEGER,
   job TEXT NOT NULL,
+  priority INTEGER NOT NULL DEFAULT 1 CHECK (priority BETWEEN 0 AND 2),
   run_at INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
   max_attempts INTEGER NOT NULL,
@@ -43,7 +44,8 @@ CREATE TABLE kumofire_runs (
 
 -- wake_at is NULL exactly when nothing is to happen by itself, so settled runs cost no index entry.
 -- By state and job: what one job waits with costs no other job, and no process that does not know it, anything.
-CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, job, machine, wake_at) WHERE wake_at IS NOT NULL;
+-- By priority (0 high, 1 normal, 2 low) before: what nobody uses costs one look-up a state, however many jobs there are.
+CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, priority, job, machine, wake_at) WHERE wake_at IS NOT NULL;
 -- What people and workers look for among many, in indexes that only such rows pay for: what failed, and runs that
 -- may only start alone.
 CREATE INDEX kumofire_runs_failed ON kumofire_runs (state, job) WHERE state = 'failed';
@@ -63,14 +65,17 @@ CREATE TABLE kumofire_bodies (
 ) STRICT, WITHOUT ROWID;
 
 -- What people say of a job by its name, whichever processes know it: whether it is paused (and since when), and
--- how many of its runs may be leased at once (NULL: as the code says).
+-- how many of its runs may be leased at once (NULL: as the code says). And of a job with a rate up to which
+-- instant, in microseconds, its starts are spoken for, and which claim said so last.
 CREATE TABLE kumofire_controls (
   job TEXT PRIMARY KEY NOT NULL,
   paused_at INTEGER,
   slots INTEGER,
   said_by TEXT,
   note TEXT,
-  updated_at INTEGER NOT NULL
+  updated_at INTEGER,
+  paced_to INTEGER,
+  paced_by TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- Schedules: recurring jobs. made and skipped count occurrences, origin says who declared it, if code did.
@@ -173,6 +178,6 @@ CREATE TRIGGER kumofire_schedules_replace BEFORE INSERT ON kumofire_schedules WH
 CREATE TRIGGER kumofire_schedules_repeat BEFORE INSERT ON kumofire_schedules WHEN EXISTS (SELECT 1 FROM kumofire_schedules WHERE schedule_key = NEW.schedule_key AND id <> NEW.id) BEGIN SELECT RAISE(IGNORE); END;
 -- What a settled run says stays, unless its machine has an edge from the state to itself. Only its job's name may
 -- change: a renamed job takes its runs over.
-CREATE TRIGGER kumofire_runs_settled BEFORE UPDATE OF state, wake_at, run_at, attempt, max_attempts, starts, claim, shared, suspect, deliveries, timeout_at, expires_at, started_at, finished_at, dedupe, dedupe_key, dedupe_slot, payload, result, error, progress, tags, history ON kumofire_runs WHEN OLD.finished_at IS NOT NULL AND NEW.state = OLD.state AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = OLD.machine AND source = OLD.state AND target = OLD.state) BEGIN SELECT RAISE(ABORT, 'kumofire: the run is settled, and changes along its edges alone'); END;
+CREATE TRIGGER kumofire_runs_settled BEFORE UPDATE OF state, wake_at, priority, run_at, attempt, max_attempts, starts, claim, shared, suspect, deliveries, timeout_at, expires_at, started_at, finished_at, dedupe, dedupe_key, dedupe_slot, payload, result, error, progress, tags, history ON kumofire_runs WHEN OLD.finished_at IS NOT NULL AND NEW.state = OLD.state AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = OLD.machine AND source = OLD.state AND target = OLD.state) BEGIN SELECT RAISE(ABORT, 'kumofire: the run is settled, and changes along its edges alone'); END;
 
 INSERT INTO kumofire_schema (version, serves) VALUES (1, 1);

@@ -14,12 +14,15 @@ from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.models import Priority
 from kumofire_fsm.ports import Clock, Entropy
 from kumofire_fsm.retry import Backoff, RetryPolicy
 from kumofire_fsm.schedules.changes import ScheduleOptions, declared
 from kumofire_fsm.values.checks import attempts, whole_number
+from kumofire_fsm.values.checks import priority as check_priority
 from kumofire_fsm.values.limits import LIMIT_MAX
 from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.rates import rate_of
 from kumofire_fsm.values.times import duration_ms
 
 __all__ = ["Kumofire"]
@@ -61,6 +64,8 @@ class Kumofire(Binder):
         retry: RetryPolicy | None = None,
         machine: type[Lifecycle] = RunMachine,
         limit: int | None = None,
+        priority: Priority = "normal",
+        rate: tuple[int, timedelta | float] | None = None,
         aliases: Sequence[str] = (),
     ) -> Callable[[Handler], Handler]:
         """Register the decorated function as the handler of a job.
@@ -76,6 +81,9 @@ class Kumofire(Binder):
             machine: the lifecycle of its runs.
             limit: how many of its runs may be under way at once, over all processes; None for any number.
                 `limit_job` sets another at run time.
+            priority: "high", "normal" or "low": whether its runs start before others that are due; see
+                docs/control.md.
+            rate: how many of them may start in a time, over all processes: (100, timedelta(minutes=1)).
             aliases: names that the job had before, the first one first: what is stored under them is its own.
 
         Raises:
@@ -96,6 +104,8 @@ class Kumofire(Binder):
                     timeout_ms=duration_ms(self._timeout if timeout is None else timeout, "timeout", least=1),
                     retry=retry or self._retry,
                     limit=None if limit is None else whole_number(limit, "limit", LIMIT_MAX),
+                    priority=check_priority(priority),
+                    rate=rate_of(rate),
                     aliases=aliases,
                 )
             )

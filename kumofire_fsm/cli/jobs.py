@@ -61,6 +61,8 @@ def _show(job: JobStatus) -> None:
     paused = "open" if job.paused_at is None else f"paused since {job.paused_at:%Y-%m-%d %H:%M:%S}"
     limit = "" if job.limit is None else f" of {job.limit:,}"
     waiting = f"{job.waiting:,}{'+' * (job.waiting >= LOOK_ROWS)}"
+    priority = "" if job.priority in (None, "normal") else f"  {job.priority}"
+    paced = f"  rate used to {job.paced_until:%Y-%m-%d %H:%M:%S}" if job.paced_until else ""
     said = "  ".join(text for text in (job.by and f"by {job.by}", job.note) if text)
-    line = f"{job.name}  {paused}  running {job.leased:,}{limit}  waiting {waiting}  {said}"
-    echo(one_line(line.rstrip()))
+    work = f"running {job.leased:,}{limit}  waiting {waiting}{paced}"
+    echo(one_line(f"{job.name}{priority}  {paused}  {work}  {said}".rstrip()))

@@ -36,6 +36,7 @@ def _facts(status: RunStatus) -> Iterator[tuple[str, Any]]:
     yield "job", f"{status.name}{' (paused)' if status.paused else ''}"
     yield "state", f"{status.state}{' (settled)' if status.settled else ''}"
     yield "attempt", f"{status.attempt} of {status.max_attempts}"
+    yield "priority", "" if status.priority == "normal" else status.priority
     yield "created", _when(status.created_at)
     yield "to run at", _when(status.run_at)
     yield "started", _when(status.started_at)

@@ -25,17 +25,32 @@ class LeaseTrust:
         self._lease_ms, self._wall, self._monotonic = lease_ms, wall, monotonic
         self._steady_since: float | None = None
         self._last = (0.0, 0.0)
+        self._jump_ms = 0.0
 
     def sweep_seconds(self) -> float:
         """Return how often a sweep is to be written at least."""
         return self._lease_ms / 4000
+
+    def trusted_since(self) -> float | None:
+        """Return since when all has been steady, in milliseconds of that clock; None if not long enough."""
+        since = self._steady_since
+        steady = since is not None and self._monotonic() * 1000 - since >= self._lease_ms / 2
+        return since if steady else None
+
+    def take_jump(self) -> float:
+        """Return by how many milliseconds the clock has been set since this was asked last."""
+        jump_ms, self._jump_ms = self._jump_ms, 0.0
+        return jump_ms
 
     def __call__(self) -> bool:
         """Note that a sweep is being written now; return whether leases that have run out are lost."""
         now, wall = self._monotonic() * 1000, float(self._wall())
         (before, wall_before), self._last = self._last, (now, wall)
         passed = now - before
-        jumped = abs(wall - wall_before - passed) > self._lease_ms / 10
+        jump_ms = wall - wall_before - passed
+        jumped = abs(jump_ms) > self._lease_ms / 10
+        if jumped and self._steady_since is not None:
+            self._jump_ms += jump_ms
         if self._steady_since is None or passed > self._lease_ms / 2 or jumped:
             self._steady_since = now
         return now - self._steady_since >= self._lease_ms / 2

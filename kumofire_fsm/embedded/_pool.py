@@ -17,8 +17,7 @@ from kumofire_fsm.embedded._settling import Settling
 from kumofire_fsm.embedded._threads import Threads
 from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.due import claim_due
-from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.engine.due import Claimed, claim_due
 from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
@@ -146,7 +145,8 @@ class WorkerPool:
         return self._settling.failed
 
     def _held(self) -> list[str]:
-        return [*(each.run.id for each in self.in_flight.values()), *self._settling.run_ids()]
+        under_way = (each.run.id for each in self.in_flight.values() if not each.is_over)
+        return [*under_way, *self._settling.run_ids()]
 
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone; one that was stopped, and goes on, is left behind."""
@@ -180,33 +180,34 @@ class WorkerPool:
 
     async def _claim(self, free: int, *, alone: bool) -> None:
         try:
-            runs, found = await claim_due(self._binding, free, alone=alone, facts=self._facts)
+            claimed = await claim_due(self._binding, free, alone=alone, facts=self._facts)
         except Exception as exc:
             self._claim_again.within(self._claims.failed(exc))
             return
         self._claims.over()
-        attempts = self._attempts(runs)
+        attempts = self._attempts(claimed)
         if self._stopped.is_set():  # it was on its way when the end began
             self._settling.add(
                 attempt.released() for attempt in attempts
             )  # at once: nothing renews their leases
             return
-        if found >= free:
+        if claimed.found >= free:
             self.wake()  # there may be more
         else:
             self._upkeep.plan_soon()
             if self._claim_wanted:
                 self._set_turn()
-        now = self._binding.now()
         # A commit can wait for another process's lock, longer than the lease.
-        self._settling.add(attempt.released() for attempt in attempts if attempt.run.wake_at <= now)
-        self._begin([attempt for attempt in attempts if attempt.run.wake_at > now], alone=alone)
+        late = [attempt for attempt in attempts if attempt.lease_is_over]
+        self._settling.add(attempt.released() for attempt in late)
+        self._begin([attempt for attempt in attempts if attempt not in late], alone=alone)
 
-    def _attempts(self, runs: Sequence[ClaimedRun]) -> list[Attempt]:
-        binding = self._binding
+    def _attempts(self, claimed: Claimed) -> list[Attempt]:
+        runs, binding = claimed.runs, self._binding
         what: dict[str, Any] = {
             "shared_platform": False,
             "payloads": Payloads(binding, runs),
+            "set_ms": claimed.set_ms,
             "worker_ends": self._handlers.are_ending,
         }
         return [Attempt(binding, run, binding.registry.get(run.job), **what) for run in runs]

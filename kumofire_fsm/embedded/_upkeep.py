@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
+from kumofire_fsm.embedded._ahead import Ahead
 from kumofire_fsm.embedded._alarm import Alarm
 from kumofire_fsm.embedded._lease_trust import LeaseTrust
 from kumofire_fsm.embedded._trouble import Trouble
@@ -61,6 +62,7 @@ class Upkeep:
         self._loop = asyncio.get_running_loop()
         self._lease_ms = binding.timing.lease_ms or 15_000
         self._trust = LeaseTrust(self._lease_ms, binding.now, self._loop.time)
+        self._ahead = Ahead(binding, self._trust, self._loop.time)
         self._attention = asyncio.Event()
         self.full = False
         """Whether runs wait for others of their job to end, whose number is limited."""
@@ -116,7 +118,7 @@ class Upkeep:
 
     async def _renew(self) -> None:
         attempts = list(self._pool.in_flight.values())
-        moves = [a.move("heartbeat", lease_ms=self._lease_ms) for a in attempts]
+        moves = [attempt.renewal(self._lease_ms) for attempt in attempts]
         moves += [
             self._binding.move(
                 e.move.id, "heartbeat", starts=e.move.starts, claim=e.move.claim, lease_ms=self._lease_ms
@@ -135,7 +137,12 @@ class Upkeep:
 
     async def _keep_deadlines(self) -> None:
         self._attention.clear()
-        jobs = await advance_due_schedules(self._binding, limit=SWEEP_LIMIT)
+        looks = self._ahead.is_due()
+        jobs = await advance_due_schedules(
+            self._binding, limit=SWEEP_LIMIT, ahead=SWEEP_LIMIT if looks else 0
+        )
+        if looks:
+            await self._ahead.look()
         moved = await sweep(self._binding, limit=SWEEP_LIMIT, hints="none", leases_end=self._trust)
         if jobs.made or moved.moved:
             self._pool.wake()
@@ -183,10 +190,10 @@ class Upkeep:
     async def _plan(self) -> None:
         self._planning = False  # what is stored from here on may make another plan necessary
         try:
-            known, limits = list(self._binding.registry.names), self._binding.limits()
-            execute = self._binding.storage.execute
-            runs = await execute(self._binding.runs.next_wake(jobs=known, limits=limits))
-            jobs = await execute(self._binding.schedules.next_wake(jobs=known))
+            known, binding = list(self._binding.registry.names), self._binding
+            execute, limits, rates = binding.storage.execute, binding.limits(), binding.rates()
+            runs = await execute(binding.runs.next_wake(jobs=known, limits=limits, rates=rates))
+            jobs = await execute(binding.schedules.next_wake(jobs=known))
         except StoreError as exc:
             pause = self._plans.failed(exc)
             if not self._planning:

@@ -98,8 +98,8 @@ class Binding:
     """Calls the application's hooks for runs that were moved, when, and which of them were created."""
     wake: Callable[[], None] = lambda: None
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
-    turns: dict[str, str] = field(default_factory=dict)
-    """For claims and sweeps, the job that was served last: the next look begins with its successor."""
+    turns: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """For claims and sweeps, the (job, priority) served last: the next look begins with its successor."""
     full: Callable[[], bool] = lambda: False
     """Whether a worker in this process has no slot for another handler."""
     held: Callable[[], Sequence[str]] = tuple
@@ -129,6 +129,11 @@ class Binding:
         """Return for each job that declares a limit how many of its runs may be leased at once."""
         names = self.registry.names.items()
         return {name: job.limit for name, job in names if job.limit is not None}
+
+    def rates(self) -> dict[str, tuple[int, int]]:
+        """Return the rate of each job that declares one, as the statements want it."""
+        names = self.registry.names.items()
+        return {name: job.rate.columns() for name, job in names if job.rate is not None}
 
     def definition(self, name: str) -> Definition | None:
         """Return the job of that name, or None where it is not known here."""

@@ -22,8 +22,9 @@ from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.retry import RetryPolicy
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.error_text import text_of
-from kumofire_fsm.values.limits import PAYLOAD_BYTES, RESULT_BYTES
+from kumofire_fsm.values.limits import PAYLOAD_BYTES, PRIORITIES, RESULT_BYTES
 from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.rates import Rate
 from kumofire_fsm.values.typed import encode_typed
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Definition:
         aliases: other names that it answers to: those that it had before.
         timeout_ms: how long one attempt may take.
         limit: how many of its runs may be leased at once over all processes; None for any number.
+        priority: the class of its runs, as it is stored.
+        rate: how many of them may start in a time.
         takes_payload: whether the handler has a second parameter.
         payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
     """
@@ -55,6 +58,8 @@ class Definition:
     payload: TypeAdapter[Any] | None
     result: TypeAdapter[Any] | None
     limit: int | None = None
+    priority: int = PRIORITIES["normal"]
+    rate: Rate | None = None
     aliases: tuple[str, ...] = ()
 
     def encode_payload(self, value: Any) -> str:
@@ -208,6 +213,8 @@ def define(
     timeout_ms: int,
     retry: RetryPolicy,
     limit: int | None = None,
+    priority: int = PRIORITIES["normal"],
+    rate: Rate | None = None,
     aliases: Sequence[str] = (),
 ) -> Definition:
     """Return the definition of a handler, with adapters for its annotations.
@@ -243,6 +250,8 @@ def define(
         timeout_ms=timeout_ms,
         retry=retry,
         limit=limit,
+        priority=priority,
+        rate=rate,
         takes_payload=payload is not None,
         payload=_adapter(plain, notes.get(payload, Any), name) if payload else None,
         result=_adapter(plain, notes.get("return", Any), name),

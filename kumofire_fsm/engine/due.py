@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -14,22 +14,33 @@ from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.store.controls import pace
 from kumofire_fsm.store.rows import ClaimedRun, Moved
 from kumofire_fsm.values.ids import new_token
+from kumofire_fsm.values.limits import PRIORITIES
 
-__all__ = ["Claimed", "Swept", "claim_due", "claim_hinted", "sweep"]
+__all__ = ["Claimed", "Swept", "claim_due", "claim_hinted", "statements_of_claim", "sweep"]
 
 MAX_TRIES: Final = 24
 """Statements in search of runs that the database refuses: with all others half of an invocation's."""
 IDS_LOGGED: Final = 20
 """Runs that one line of the log names."""
 
+Turn = tuple[str, int]
+"""A job and a priority, which have their turn together."""
+FIRST: Final[Turn] = ("", 0)
+_LAST: Final = max(PRIORITIES.values())
+
 
 class Claimed(NamedTuple):
-    """The runs that a claim started, the oldest first, and how many rows it found: it also expires runs."""
+    """The runs that a claim started, the oldest first, and how many rows it found: it also expires runs.
+
+    ``set_ms`` is how far the clock was ahead of the one that nobody sets then.
+    """
 
     runs: list[ClaimedRun]
     found: int
+    set_ms: float
 
 
 class Swept(NamedTuple):
@@ -42,21 +53,23 @@ class Swept(NamedTuple):
 
 async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> Claimed:
     """Start the due runs among ``ids``; a suspect one only when it is ``alone``."""
-    timed, token = Timed(binding.now), new_token(binding.entropy)
+    timed, token = Timed(binding.clock), new_token(binding.entropy)
     # Nothing renews a lease beside the handlers of a batch: it covers the wait in the batch and the timeout.
     wait = 0 if alone else binding.timing.batch_wait_ms
     leases = {name: (whole + wait, whole + wait) for name, (whole, _) in binding.leases().items()}
 
     def statement(part: Sequence[str], now: int) -> Statement:
+        limits, rates = binding.limits(), binding.rates()
         return binding.runs.claim(
-            part, now=now, token=token, alone=alone, jobs=leases, limits=binding.limits()
+            part, now=now, token=token, alone=alone, jobs=leases, limits=limits, rates=rates
         )
 
+    execute = partial(_started, binding, token)
     try:
-        rows = await binding.storage.execute(timed(partial(statement, ids)))
+        rows = await execute(timed(partial(statement, ids)))
     except RowRefused:
-        rows = await _without_refused(binding, ids, partial(statement, now=timed.now))
-    return await _claimed(binding, rows, timed.now)
+        rows = await _without_refused(execute, binding, ids, partial(statement, now=timed.now))
+    return await _claimed(binding, rows, timed)
 
 
 async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) -> Claimed:
@@ -68,23 +81,30 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         alone: whether nothing else is under way in this worker.
         facts: JSON for the history: who claims.
     """
-    timed, token, leases = Timed(binding.now), new_token(binding.entropy), binding.leases()
-    limits, turn = binding.limits(), binding.turns.get("claim", "")
+    timed, token, leases = Timed(binding.clock), new_token(binding.entropy), binding.leases()
+    limits, rates, turn = binding.limits(), binding.rates(), binding.turns.get("claim", FIRST)
     found: list[str] = []
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
         only = alone and (ids is None or len(found) == 1)  # only then is a claim by ids for one run
-        window: dict[str, Any] = {"jobs": leases, "limits": limits, "limit": limit, "turn": turn}
+        window: dict[str, Any] = {
+            "jobs": leases,
+            "limits": limits,
+            "rates": rates,
+            "limit": limit,
+            "turn": turn,
+        }
         return binding.runs.claim(ids, now=now, token=token, alone=only, facts=facts, **window)
 
+    execute = partial(_started, binding, token)
     try:
-        rows = await binding.storage.execute(timed(partial(statement, None)))
+        rows = await execute(timed(partial(statement, None)))
     except RowRefused as exc:
         log.error("a claim was refused (%s); looking for the row", exc)
         found += await _due(binding, timed.now, limit, roles=(Role.CLAIMABLE,))
-        rows = await _without_refused(binding, found, partial(statement, now=timed.now))
-    claimed = await _claimed(binding, rows, timed.now)
-    binding.turns["claim"] = _last_served((run.job for run in claimed.runs), turn)
+        rows = await _without_refused(execute, binding, found, partial(statement, now=timed.now))
+    claimed = await _claimed(binding, rows, timed)
+    binding.turns["claim"] = _last_served(((run.job, run.priority) for run in claimed.runs), turn)
     return claimed
 
 
@@ -101,13 +121,13 @@ async def sweep(
         hints: which deadlines count; see `kumofire_fsm.store.moves.RunMoves.sweep`.
         leases_end: asked when the sweep is executed, whether leases that have run out are lost.
     """
-    timed, known, held = Timed(binding.now), list(binding.registry.names), binding.held()
+    timed, known, held = Timed(binding.clock), list(binding.registry.names), binding.held()
     timing, ended = binding.timing.columns(), True
-    limits, turn = binding.limits(), binding.turns.get("sweep", "")
+    limits, rates, turn = binding.limits(), binding.rates(), binding.turns.get("sweep", FIRST)
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
         window: dict[str, Any] = {"now": now, "limit": limit, "hints": hints, "jobs": known}
-        window |= {"limits": limits, "turn": turn, "held": held, "leases_end": ended}
+        window |= {"limits": limits, "rates": rates, "turn": turn, "held": held, "leases_end": ended}
         return binding.runs.sweep(ids, timing=timing, **window)
 
     def before() -> None:
@@ -119,24 +139,26 @@ async def sweep(
     except RowRefused as exc:
         log.error("a sweep was refused (%s); looking for the row", exc)
         ids = await _due(binding, timed.now, limit)
-        rows = await _without_refused(binding, ids, partial(statement, now=timed.now))
+        rows = await _without_refused(
+            binding.storage.execute, binding, ids, partial(statement, now=timed.now)
+        )
         more = len(ids) == limit
     else:
         more = bool(rows) and rows[0][-1] > limit
     moved, now = [Moved(*row[:-1]) for row in rows], timed.now
-    binding.turns["sweep"] = _last_served((run.job for run in moved), turn)
+    binding.turns["sweep"] = _last_served(((run.job, _LAST) for run in moved), turn)
     # A run that was lost is due at once for its hint, if its next try is near.
     more = more or any(run.wake_at is not None and run.wake_at <= now for run in moved)
     _warn_of_lost(binding, moved)
     return Swept(moved, more, await follow(binding, moved, now, enqueued))
 
 
-async def _claimed(binding: Binding, rows: Iterable[Row], now: int) -> Claimed:
-    runs = [ClaimedRun(*row) for row in rows]
-    await follow(binding, [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at) for r in runs], now)
+async def _claimed(binding: Binding, rows: Iterable[Row], timed: Timed) -> Claimed:
+    runs, at = [ClaimedRun(*row) for row in rows], timed.now
+    await follow(binding, [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at) for r in runs], at)
     started = [r for r in runs if binding.runs.specs[r.machine].has_role(r.state, Role.LEASED)]
     started.sort(key=lambda run: (run.run_at, run.id))
-    return Claimed(started, len(runs))
+    return Claimed(started, len(runs), at - timed.steady_ms)
 
 
 async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = tuple(Role)) -> list[str]:
@@ -145,13 +167,30 @@ async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = t
     return [row[0] for row in await binding.storage.execute(found)]
 
 
+def statements_of_claim(binding: Binding) -> int:
+    """Return how many statements a claim sends: one more where a job has a rate."""
+    return 1 + any(job.rate is not None for job in binding.registry.jobs.values())
+
+
+async def _started(binding: Binding, token: str, claim: Statement) -> list[Row]:
+    """Execute a claim, and in its commit take what it started from the allowances of jobs with a rate."""
+    if not (rates := binding.rates()):
+        return await binding.storage.execute(claim)
+    specs = list(binding.runs.specs.values())
+    paced = Timed(binding.clock)(lambda now: pace(specs, now=now, token=token, rates=rates))
+    return (await binding.storage.batch([claim, paced]))[0]
+
+
 async def _without_refused(
-    binding: Binding, ids: Sequence[str], statement: Callable[[Sequence[str]], Statement]
+    execute: Callable[[Statement], Awaitable[list[Row]]],
+    binding: Binding,
+    ids: Sequence[str],
+    statement: Callable[[Sequence[str]], Statement],
 ) -> list[Row]:
     """Run a statement by ids on what the database accepts, and set the refused runs aside."""
     return await or_defer(
         binding,
-        lambda part: binding.storage.execute(statement(part)),
+        lambda part: execute(statement(part)),
         ids,
         what="runs",
         id_of=str,
@@ -160,8 +199,8 @@ async def _without_refused(
     )
 
 
-def _last_served(jobs: Iterable[str], turn: str) -> str:
-    """Return whose turn it was last, of jobs that were served in turn, each as often as it stands here.
+def _last_served(jobs: Iterable[Turn], turn: Turn) -> Turn:
+    """Return whose turn it was last, of jobs and classes served in turn, each as often as it stands here.
 
     They are taken by their names, from the one after ``turn`` on; those with most runs had the last rounds.
     """

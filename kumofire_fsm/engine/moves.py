@@ -104,7 +104,7 @@ async def fire(
     async def move(part: Sequence[Move]) -> list[Row]:
         if batch is not None:
             return (await binding.storage.batch(batch(part)))[0]
-        timed = Timed(binding.now)
+        timed = Timed(binding.clock)
         rows = await binding.storage.execute(timed(lambda now: move_statement(binding, _moved_at(part, now))))
         at.update(dict.fromkeys((move.id for move in part), timed.now))
         return rows
@@ -132,7 +132,7 @@ async def fire_one(binding: Binding, move: Move, hint: WantsHint | None = None) 
         TransitionError: it did not move; the kind tells why.
         SchemaMismatch: the database does not know the run's machine, or this edge of it.
     """
-    timed = Timed(binding.now)
+    timed = Timed(binding.clock)
     statement = timed(lambda now: move_statement(binding, _moved_at([move], now)))
     try:
         rows = await binding.storage.execute(statement)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from kumofire_fsm.ports import Statement
+from kumofire_fsm.ports import Clock, Statement
 
 __all__ = ["Timed"]
 
@@ -22,15 +22,17 @@ class Timed:
     """Makes statements whose time is that of their execution.
 
     Args:
-        clock: gives milliseconds since 1970; it is asked in the adapter's thread.
+        clock: it is asked in the adapter's thread.
 
     Attributes:
-        now: the time of the statement that was executed last; until then, of its making.
+        now: the time of the statement that was executed last, in milliseconds since 1970; until then, of its
+            making.
+        steady_ms: the same time, in milliseconds of the clock that nobody sets.
     """
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.now = clock()
+        self.now, self.steady_ms = clock.now(), clock.monotonic() * 1000
 
     def __call__(
         self, make: Callable[[int], Statement], before: Callable[[], None] | None = None
@@ -44,7 +46,7 @@ class Timed:
         first, made = make(self.now), self.now
 
         def anew() -> str | None:
-            self.now = self._clock()
+            self.now, self.steady_ms = self._clock.now(), self._clock.monotonic() * 1000
             if before is not None:
                 before()
             elif 0 <= self.now - made <= FRESH_MS:

@@ -23,6 +23,8 @@ _SETTLED = {
 HANDED_BACK = {"attempt": "attempt - 1", "suspect": "0"}
 """For edges that end an attempt without a failure: the attempt does not count."""
 _LEASE = "least(now + lease_ms, timeout_at)"
+_ENDS = "when(ends_at is None, timeout_at, ends_at)"
+"""When an attempt must have ended; its holder says it anew where somebody has set the clock."""
 _GRACE = "least(timeout_at, now + grace_ms)"
 _HINT = "when(hint_ms is None or now + horizon_ms < run_at, 0 - horizon_ms, hint_ms)"
 _NEXT_TRY = f"least(greatest(now, run_at) + {_HINT}, expires_at)"
@@ -44,6 +46,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "machine": "run",
         "state": None,
         "wake_at": None,
+        "priority": 1,
         "run_at": 0,
         "attempt": 0,
         "max_attempts": 1,
@@ -83,6 +86,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "next_at": 0,
         "value": None,
         "hint_ms": None,
+        "ends_at": None,
     }
     texts = {
         "id", "job", "machine", "state", "claim", "dedupe", "dedupe_key", "dedupe_slot", "schedule_id",
@@ -184,7 +188,8 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         doc="A consumer claims it: a fresh claim and a lease, and one attempt more.",
     )
     heartbeat = Event(
-        running.to.itself() | canceling.to.itself(),
+        running.to.itself(sets={"timeout_at": _ENDS, "wake_at": f"least(now + lease_ms, {_ENDS})"})
+        | canceling.to.itself(),
         by=Actor.CONSUMER,
         sets={"progress": "when(value is None, progress, value)"},
         doc="The attempt is alive: its lease is renewed, within its timeout; it learns of a cancellation.",

@@ -18,7 +18,7 @@ from kumofire_fsm.errors import (
 )
 from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.spec import Actor, Role
-from kumofire_fsm.models import Created, DedupeScope, NewRun, RunStatus
+from kumofire_fsm.models import Created, DedupeScope, NewRun, Priority, RunStatus
 from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
 from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.runs.storing import RunStore
@@ -53,6 +53,7 @@ class RunClient(RunLookup):
         dedupe: DedupeScope = "forever",
         expires_at: datetime | None = None,
         tags: Sequence[str] | None = None,
+        priority: Priority | None = None,
     ) -> Created:
         """Store a run of a registered job, and enqueue it when its time is near.
 
@@ -66,13 +67,16 @@ class RunClient(RunLookup):
             dedupe: "forever", or "active" to free the key when the run settles.
             expires_at: cancel the run if it has not started by then.
             tags: up to 20 short texts, to list by.
+            priority: "high", "normal" or "low" instead of the job's own: whether it starts before others.
 
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: nothing was stored.
             StoreError: the database failed; a TransientStoreError may come after a commit, so repeat
                 such a call with a dedupe key.
         """
-        new = NewRun(name, payload, run_at, delay, max_attempts, dedupe_key, dedupe, expires_at, tags)
+        new = NewRun(
+            name, payload, run_at, delay, max_attempts, dedupe_key, dedupe, expires_at, tags, priority
+        )
         created = await self._new.store_soon(self._rows.make(new))
         if created.is_new:
             self._binding.note_created(created.kumofire_job_run_id)
@@ -133,10 +137,10 @@ class RunClient(RunLookup):
         binding = self._binding
         binding.wake()
         soon = instant_ms(run.run_at, "run_at") <= binding.now() + binding.timing.horizon_ms
-        if binding.queue is None or not soon:
+        if binding.queue is None or not soon or run.hinted_by is None:
             return
         try:
-            moved, _ = await fire(binding, [binding.move(run.new_id, "enqueue")])
+            moved, _ = await fire(binding, [binding.move(run.new_id, run.hinted_by)])
         except StoreError as exc:
             log.warning("run %s gets no hint yet; the dispatcher sends one: %s", run.new_id, exc)
             return

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.models import JobStatus
+from kumofire_fsm.models import JobStatus, priority_of
 from kumofire_fsm.store.controls import ControlRow, read_controls, set_control
 from kumofire_fsm.values.checks import check_key, facts, whole_number
 from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.limits import LIMIT_MAX
+from kumofire_fsm.values.times import moment
 
 __all__ = ["JobControl"]
 
@@ -94,12 +96,19 @@ def _status(binding: Binding, row: ControlRow) -> JobStatus:
         by=row.said_by,
         note=row.note,
         changed_at=columns.instant("updated_at"),
+        priority=priority_of(job.priority) if job else None,
+        rate=job.rate.told() if job and job.rate else None,
+        paced_until=columns.read("paced_to", _paced_until, None),
         unreadable=tuple(columns.unreadable),
     )
     if status.unreadable:
         what = ", ".join(status.unreadable)
         log.error("what is said of the job %r cannot be read in: %s; it is shown without", row.job, what)
     return status
+
+
+def _paced_until(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else moment(microseconds // 1000)
 
 
 def _limit(slots: int) -> int:

@@ -16,7 +16,7 @@ from kumofire_fsm.models import NewRun
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlValue
 from kumofire_fsm.store.rows import Moved
-from kumofire_fsm.values.checks import attempts, check_key, tags
+from kumofire_fsm.values.checks import attempts, check_key, priority, tags
 from kumofire_fsm.values.ids import new_id
 from kumofire_fsm.values.jsontext import argument_bytes
 from kumofire_fsm.values.limits import INLINE_BYTES
@@ -103,6 +103,8 @@ class RowMaker:
         payload = definition.encode_payload(new.payload)
         row = self.begin(definition, run_at, expires_at, now, enqueue=enqueue)
         row["max_attempts"] = attempts(new.max_attempts, definition.max_attempts)
+        if new.priority is not None:
+            row["priority"] = priority(new.priority)
         if key is not None:
             row["dedupe"], row["dedupe_key"], row["dedupe_slot"] = new.dedupe, key, key
         if new.tags:
@@ -131,6 +133,7 @@ class RowMaker:
         row["id"] = new_id(now, self._binding.entropy)
         row["job"] = definition.name
         row["max_attempts"] = definition.max_attempts
+        row["priority"] = definition.priority
         return row
 
     def due(self, run_at: datetime | None, delay: timedelta | float | None, now: int) -> int:
@@ -185,6 +188,8 @@ class PreparedRun:
     keyed: bool
     new_id: str
     """The id of the run, if its statements create one."""
+    hinted_by: str | None
+    """The event of its lifecycle that stands for a hint on its way."""
 
     @property
     def kumofire_job_run_id(self) -> str:
@@ -218,7 +223,9 @@ def prepare(binding: Binding, row: NewRow) -> PreparedRun:
         statements.append(binding.runs.find_holders([row.dedupe]))
         statements[:0] = adoption(binding, [row.dedupe])
     texts = tuple((each.sql, (each.argument,)) for each in statements)
-    return PreparedRun(moment(row.run_at), texts, keyed=row.dedupe is not None, new_id=row.id)
+    events = binding.runs.specs[row.columns["machine"]].events
+    hinted_by = next((event.id for event in events if event.hints), None)
+    return PreparedRun(moment(row.run_at), texts, row.dedupe is not None, row.id, hinted_by)
 
 
 def adoption(binding: Binding, keys: Iterable[tuple[str, str]]) -> list[Statement]:

@@ -11,7 +11,16 @@ from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.engine.unknown import unknown_why, unknown_work
 from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.models import UNREADABLE, HistoryEntry, RunCounts, RunPage, RunStatus, UnknownWork, entries
+from kumofire_fsm.models import (
+    UNREADABLE,
+    HistoryEntry,
+    RunCounts,
+    RunPage,
+    RunStatus,
+    UnknownWork,
+    entries,
+    priority_of,
+)
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import LEFT_OUT, RunRow
 from kumofire_fsm.values.checks import whole_number
@@ -93,7 +102,7 @@ class RunLookup:
         whole_number(limit, "limit", 500)
         given: object = results
         if not isinstance(given, bool):
-            raise InvalidArgument(f"results must be True or False; found {results!r:.200}")
+            raise InvalidArgument(f"results must be True or False; found {shown(results)}")
         for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
             if text is not None:
                 storable(text, what)
@@ -237,6 +246,7 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         unreadable=tuple(columns.unreadable),
         unknown=None if settled else unknown_why(binding, row.job, row.machine, row.state),
         paused=row.slots == 0 and _is_claimable(binding, row),
+        priority=priority_of(row.priority),
     )
     if status.unreadable:
         log.error("run %s cannot be read in: %s; it is shown without", row.id, ", ".join(status.unreadable))

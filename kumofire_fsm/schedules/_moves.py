@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from kumofire_fsm.calendar.agreement import latest_believed
 from kumofire_fsm.calendar.decision import passed_over
 from kumofire_fsm.calendar.recurrence import recurrence_from_json
 from kumofire_fsm.calendar.rules import latest_between
@@ -19,6 +20,7 @@ from kumofire_fsm.errors import (
 )
 from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.schedules._corrections import correction, right_occurrence, warn_of_corrections
 from kumofire_fsm.schedules.changes import is_enabled, next_occurrence
 from kumofire_fsm.schedules.rows import stored_object
 from kumofire_fsm.store.schedules import ScheduleRow
@@ -93,7 +95,9 @@ async def store(
     except RowRefused as exc:
         which = ", ".join(sorted(each["id"] for each in (*rows, *moves)))
         raise InvalidSchedule(f"the database refused the schedules {which}: {exc}") from exc
-    return {row[0] for answer in answers[: len(answers) - bool(then)] for row in answer}
+    stored = {row[0] for answer in answers[: len(answers) - bool(then)] for row in answer}
+    warn_of_corrections(moves, stored)
+    return stored
 
 
 def _fired(binding: Binding, moves: Sequence[Mapping[str, Any]]) -> Statement:
@@ -194,15 +198,18 @@ async def fire_person(binding: Binding, place: Place, event: str, missed: str = 
 def _resumption(row: ScheduleRow, missed: str, now: int) -> dict[str, Any]:
     """Return where a job goes on, and what is passed over or to be caught up."""
     recurrence = recurrence_from_json(stored_object(row.schedule))
-    if missed != "skip" and row.next_at is not None and row.next_at <= now:
-        return {"occurrence": row.next_at, "new_catch_up": missed}
+    at = right_occurrence(recurrence, row, now)
+    told = {} if at is None else correction(row, at)
+    if missed != "skip" and at is not None and at <= now:
+        return {"occurrence": at, "new_catch_up": missed, **told}
     # A clock that is behind must not go back to what was left behind already.
-    following = next_occurrence(recurrence, row.made, max(now, row.last_at or 0, (row.next_at or 0) - 1))
-    if row.next_at is None:
+    behind = max(now, latest_believed([row.last_at], now), (at or 0) - 1)
+    following = next_occurrence(recurrence, row.made, behind)
+    if at is None:
         return {"occurrence": following}
-    last = latest_between(recurrence, row.next_at - 1, now)
-    passed = passed_over(recurrence, row.next_at, last, "paused")
-    return {"occurrence": following, **passed.columns()}
+    last = latest_between(recurrence, at - 1, now)
+    passed = passed_over(recurrence, at, last, "paused")
+    return {"occurrence": following, **passed.columns(), **told}
 
 
 def _conflict(place: Place, event: str) -> Conflict:

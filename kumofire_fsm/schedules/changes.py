@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
+from kumofire_fsm.calendar.agreement import latest_believed
 from kumofire_fsm.calendar.options import (
     RECURRENCE_OPTIONS,
     RecurrenceOptions,
@@ -20,6 +21,7 @@ from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.errors import InvalidArgument, InvalidPayload, InvalidSchedule
 from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.models import NewSchedule
+from kumofire_fsm.schedules._corrections import correction, is_wrong, right_occurrence
 from kumofire_fsm.schedules.rows import stored_object, stored_template, template
 from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import ScheduleRow
@@ -207,16 +209,21 @@ def _move(
     revives = any(edge.target != row.state for edge in spec.edges_from(row.state, "revise"))
     if wanted == (row.job, row.schedule, row.template, row.payload, row.origin):
         finished = recurrence.left(row.made) == 0 or recurrence.next_after(now) is None
-        if not revives or finished:
+        if finished or not (revives or is_wrong(row, now)):
             return None
-    occurrence = row.next_at
+    occurrence, told = row.next_at, {}
     if revives or occurrence is None or not _keeps_its_recurrence(row, recurrence, occurrence):
-        occurrence = next_occurrence(recurrence, row.made, max(now, row.last_at or 0))
+        behind = max(now, latest_believed([row.last_at], now))
+        occurrence = next_occurrence(recurrence, row.made, behind)
+    elif is_wrong(row, now):
+        occurrence = right_occurrence(recurrence, row, now) or occurrence
+        told = correction(row, occurrence)
     return {
         "event": "revise",
         "occurrence": occurrence,
         "held_until": row.wake_at if _stays_held(row, recurrence, occurrence, now) else None,
         **{f"new_{name}": value for name, value in wanted._asdict().items()},
+        **told,
     }
 
 

@@ -14,6 +14,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import Created, NewSchedule, SyncReport
 from kumofire_fsm.runs.creation import NewRow, RowMaker
 from kumofire_fsm.runs.storing import RunStore
+from kumofire_fsm.schedules._corrections import right_occurrence
 from kumofire_fsm.schedules._moves import Place, fire_person, place_of, read_row, revise, store
 from kumofire_fsm.schedules._sync import sync
 from kumofire_fsm.schedules.changes import ScheduleOptions, change, declare, declared, new_row
@@ -210,8 +211,9 @@ class ScheduleClient:
         if self._binding.schedules.spec.has_role(row.state, Role.SETTLED):
             return []
         recurrence = recurrence_from_json(stored_object(row.schedule))
-        active = row.wake_at is not None and row.next_at is not None
-        after = row.next_at - 1 if active and row.next_at is not None else self._binding.now()
+        now = self._binding.now()
+        following = None if row.wake_at is None else right_occurrence(recurrence, row, now)
+        after = now if following is None else following - 1
         left = recurrence.left(row.made)
         return [moment(at) for at in preview(recurrence, after, n if left is None else min(n, left))]
 

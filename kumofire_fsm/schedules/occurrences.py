@@ -14,6 +14,12 @@ from kumofire_fsm.engine.moves import enqueued, follow, is_settled
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.ports import Row
 from kumofire_fsm.runs.creation import NewRow, RowMaker
+from kumofire_fsm.schedules._corrections import (
+    correction,
+    is_wrong,
+    right_occurrence,
+    warn_of_corrections,
+)
 from kumofire_fsm.schedules.rows import run_row
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.store.schedules import ScheduleRow
@@ -42,10 +48,24 @@ class ScheduleReport(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """A due job, and its latest runs as JSON of (id, machine, state, wake_at), where it cares about them."""
+    """A job that is looked at; JSON of (id, machine, state, wake_at) of its latest runs, if they matter."""
 
     row: ScheduleRow
     latest: str | None
+    is_due: bool
+    made_ahead: bool
+    """Whether it has made what lies ahead, and not the end of it alone: then the clock may be behind now."""
+
+    @classmethod
+    def of(cls, read: Row, now: int) -> _Job:
+        """Return what was read of a job."""
+        *columns, latest, made_ahead = read
+        row = ScheduleRow(*columns)
+        return cls(row, latest, row.wake_at is not None and row.wake_at <= now, bool(made_ahead))
+
+    def is_wrong(self, now: int) -> bool:
+        """Return whether it waits for another occurrence than its rule says."""
+        return not self.is_due and not self.made_ahead and is_wrong(self.row, now)
 
 
 class _Runs(NamedTuple):
@@ -55,25 +75,33 @@ class _Runs(NamedTuple):
     cancels: list[tuple[str, str]]
 
 
-async def advance_due_schedules(binding: Binding, *, limit: int) -> ScheduleReport:
-    """Advance what is due and create its runs; a job whose row cannot be evaluated is suspended."""
-    known = list(binding.registry.names)
-    statement = binding.schedules.due(now=binding.now(), limit=limit + 1, jobs=known)
-    found = await binding.storage.execute(statement)
-    if not found:
+async def advance_due_schedules(binding: Binding, *, limit: int, ahead: int = 0) -> ScheduleReport:
+    """Advance what is due and create its runs; a job whose row cannot be evaluated is suspended.
+
+    Args:
+        binding: the application on its database.
+        limit: how many due jobs at most.
+        ahead: how many others are looked at beside, the furthest ahead first, whether their next occurrence
+            agrees with their rule; one that does not is derived again.
+    """
+    known, now = list(binding.registry.names), binding.now()
+    statement = binding.schedules.due(now=now, limit=limit + 1, ahead=ahead, jobs=known)
+    found = [_Job.of(row, now) for row in await binding.storage.execute(statement)]
+    due = [job for job in found if job.is_due]
+    looked_at = due[:limit] + [job for job in found if job.is_wrong(now)]
+    if not looked_at:
         return ScheduleReport()
-    due = [_Job(ScheduleRow(*row[:-1]), row[-1]) for row in found[:limit]]
-    room = min(CATCH_UP, max(1, LOOK_RUNS // len(due)))
+    room = min(CATCH_UP, max(1, LOOK_RUNS // len(looked_at)))
     reports = await or_defer(
         binding,
         lambda part: _advance(binding, part, room),
-        due,
+        looked_at,
         what="recurring jobs",
         id_of=lambda job: job.row.id,
         defer=binding.schedules.defer,
         tries=MAX_TRIES,
     )
-    more = ScheduleReport(more=len(found) > limit)
+    more = ScheduleReport(more=len(due) > limit)
     return ScheduleReport(*map(sum, zip(more, *reports, strict=True)))
 
 
@@ -83,14 +111,15 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
     makers = RowMaker(binding)
     moves: dict[str, dict[str, Any]] = {}
     runs = _Runs([], [])
-    for job, latest in jobs:
-        move = {"id": job.id, "revision": job.revision, "due": job.next_at, "now": now}
+    for job in jobs:
+        row = job.row
+        move = {"id": row.id, "revision": row.revision, "due": row.next_at, "now": now}
         try:
-            more = _decided(binding, makers, job, _unsettled(binding, latest), now, room, runs)
+            more = _decided(binding, makers, job, now, room, runs)
         except Exception as exc:  # whatever is wrong with one row stops no other
-            log.error("recurring job %s is suspended: %s", job.id, error_line(exc))
+            log.error("recurring job %s is suspended: %s", row.id, error_line(exc))
             more = {"event": "suspend", "value": error_text(exc)}
-        moves[job.id] = {**move, **more, "token": token}
+        moves[row.id] = {**move, **more, "token": token}
     events = sorted({move["event"] for move in moves.values()})
     statements = [binding.schedules.fire(events, list(moves.values()))]
     if runs.rows:
@@ -106,6 +135,7 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
     canceled = [Moved(*row) for row in answers[-1]] if runs.cancels else []
     hints = await follow(binding, [*canceled, *fresh], now, enqueued, created=inserted)
     advanced = [moves[row[0]] for row in answers[0]]
+    warn_of_corrections(advanced, moves.keys())
     return [
         ScheduleReport(
             more=sum(_is_behind(move, now) for move in advanced),
@@ -119,26 +149,29 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
 
 
 def _decided(
-    binding: Binding,
-    makers: RowMaker,
-    job: ScheduleRow,
-    unsettled: Sequence[str],
-    now: int,
-    room: int,
-    runs: _Runs,
+    binding: Binding, makers: RowMaker, job: _Job, now: int, room: int, runs: _Runs
 ) -> dict[str, Any]:
-    """Return the move that a due job makes; its runs and cancellations are added to ``runs``."""
-    if job.next_at is None:
+    """Return the move that a job makes; its runs and cancellations are added to ``runs``.
+
+    One whose next occurrence contradicts its rule goes on with that of its rule. Where that is due although
+    its deadline had not come, the next look sees it.
+    """
+    row = job.row
+    if row.next_at is None:
         raise InvalidSchedule("it is due, but has no occurrence")
-    recurrence = recurrence_from_json(json.loads(job.schedule))
-    held = recurrence.overlap == "queue" and job.wake_at is not None and job.wake_at > job.next_at
-    catch_up: Any = job.catch_up
-    due = Due(job.next_at, now, job.made, bool(unsettled), held, catch_up, room)
-    decision = decide(recurrence, due)
-    runs.rows.extend([_run(binding, makers, job, recurrence, at, now) for at in decision.runs])
+    recurrence = recurrence_from_json(json.loads(row.schedule))
+    at = right_occurrence(recurrence, row, now) or row.next_at
+    if at > now or not job.is_due:
+        return {**_move(row, Decision((), at), now), **correction(row, at)}
+    told = {} if at == row.next_at else correction(row, at)
+    unsettled = _unsettled(binding, job.latest)
+    catch_up: Any = row.catch_up
+    held = recurrence.overlap == "queue" and row.wake_at is not None and row.wake_at > row.next_at
+    decision = decide(recurrence, Due(at, now, row.made, bool(unsettled), held, catch_up, room))
+    runs.rows.extend([_run(binding, makers, row, recurrence, at, now) for at in decision.runs])
     if decision.cancels:
-        runs.cancels.extend((job.id, run_id) for run_id in unsettled)
-    return _move(job, decision, now)
+        runs.cancels.extend((row.id, run_id) for run_id in unsettled)
+    return {**_move(row, decision, now), **told}
 
 
 def _move(job: ScheduleRow, decision: Decision, now: int) -> dict[str, Any]:

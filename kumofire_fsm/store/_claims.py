@@ -13,10 +13,10 @@ from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._bodies import payload_sql
 from kumofire_fsm.store._branches import Branch
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import FREE, LIMIT, merged_sql, places_of, states_with
+from kumofire_fsm.store._due import BY_LEVEL, FREE, LIMIT, level_sql, merged_sql, places_of, states_with
 from kumofire_fsm.store._layout import indented, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
-from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql
+from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql, paced_sql
 from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun
 
 __all__ = ["claim_by_hint", "claim_by_scan"]
@@ -55,17 +55,17 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
     """
     edges = deadline_edges(specs, skip=hints, then=start_events(specs))
     places = places_of(specs, {edge.source for each in edges.values() for edge in each})
-    most = "?1 ->> '$.limit' + (SELECT count(*) + total(min(free, ?1 ->> '$.limit')) FROM g)"
-    order, unlike = "place, turn, job, wake_at", f"NOT {STARTS_ALONE}"
+    most = "?1 ->> '$.limit' + (SELECT count(*) + total(min(free, ?1 ->> '$.limit')) FROM e)"
+    unlike = f"NOT {STARTS_ALONE}"
     begin = "NOT EXISTS (SELECT 1 FROM u)"
     return compare_and_set(
         specs,
         edges,
         parameters=_GIVEN,
         source={
-            **groups_sql(specs, places),
+            **groups_sql(specs, places, ()),
             "u": _suspect(),
-            **merged_sql(RUNS, [unlike], order=order, most=most, begin=begin, limited=True),
+            **merged_sql(RUNS, [unlike], order=BY_LEVEL, most=most, begin=begin, limited=True),
             "w": _window(),
             "a": _jobs(f"{_ALONE} AND (?1 ->> '$.limit' = 1 OR EXISTS (SELECT 1 FROM u))"),
         },
@@ -92,11 +92,18 @@ def _suspect() -> str:
 
 
 def _window() -> str:
-    """Return the SELECT of what this claim starts; a limited job's oldest runs, whatever their states."""
-    counted = select(
-        ["id", "free", "row_number() OVER (PARTITION BY job ORDER BY wake_at, id) AS nth"],
+    """Return the SELECT of what this claim starts; of a limited job the oldest of each class."""
+    aged = select(
+        [
+            *("id", "free", "level", "turn", "job", "priority"),
+            "row_number() OVER (PARTITION BY job, priority ORDER BY wake_at, id) AS age",
+        ],
         "FROM q",
         "WHERE place > 0 AND free IS NOT NULL",
+    )
+    counted = select(
+        ["id", "free", "row_number() OVER (PARTITION BY job ORDER BY level, age, turn, priority) AS nth"],
+        f"FROM (\n  {indented(aged)}\n)",
     )
     fits = f"SELECT id FROM (\n  {indented(counted)}\n) WHERE nth <= free"
     fit = f"(free IS NULL OR id IN (\n  {indented(fits)}\n))"
@@ -107,19 +114,21 @@ def _window() -> str:
 def _hinted_jobs(specs: Sequence[MachineSpec]) -> str:
     """Return a SELECT of a row for each job known here, with its times and its free slots."""
     columns = ["key AS job", "value ->> 0 AS timeout_ms", "value ->> 1 AS lease_ms"]
+    free = free_sql(specs, "l.job", "most", "paced")
     limited = select(
-        [*columns, f"{most_sql('j.key')} AS most"],
+        [*columns, f"{most_sql('j.key')} AS most", f"{paced_sql('j.key')} AS paced"],
         f"FROM json_each(?1, '$.jobs') AS j LEFT JOIN {CONTROLS} AS c ON c.job = j.key",
     )
     return select(
-        ["job", "timeout_ms", "lease_ms", *_shared(_ALONE), f"{free_sql(specs, 'l.job', 'most')} AS free"],
+        [*("job", "timeout_ms", "lease_ms"), *_shared(_ALONE), f"{free} AS free"],
         f"FROM (\n  {indented(limited)}\n) AS l",
     )
 
 
 def _hinted_slots(specs: Sequence[MachineSpec]) -> str:
     """Return a SELECT of the hinted runs of limited jobs that could start, each job's oldest first."""
-    place = "row_number() OVER (PARTITION BY d.job ORDER BY d.run_at, d.id) AS place"
+    level = level_sql("d.priority", "d.run_at", "a.now")
+    place = f"row_number() OVER (\n  PARTITION BY d.job\n  ORDER BY {level}, d.run_at, d.id\n) AS place"
     return select(
         ["d.id AS id", "a.free AS free", place],
         "FROM json_each(?1, '$.ids') AS i",

@@ -1,12 +1,18 @@
 """Windows of due rows: which rows a claim or a sweep looks at, by their deadlines, fairly among jobs.
 
-Every window is made of table expressions that read the index on (state, job, machine, wake_at), and nothing
-else of rows that are not theirs:
+Every window is made of table expressions that read the index on (state, priority, job, machine, wake_at), and
+nothing else of rows that are not theirs:
 
 - ``p`` steps from job to job: each that has a row in one of the states, at one look-up of the index.
-- ``g`` keeps the groups (state, job, machine) that may move, with how many of them may (``free``).
+- ``g`` keeps the groups (state, priority, job, machine) that may move, with how many of them may (``free``).
 - ``q`` merges the groups: it takes the oldest due row of each, then the second of each, and so on. A row
   leads to the next of its group, so a window reads as many rows as it takes, however long a backlog is.
+
+- ``e`` are the groups that have due rows, with since when.
+
+Runs of a higher priority come first: each class has a ``level``, one less for every ``HEAD_START_MS``
+that its oldest due run has waited. Classes of one level have their turns as jobs have.
+Schedules have no priority.
 
 Their parameter ``?1`` carries ``now``, ``limit``, ``jobs`` and ``turn``. Rows of machines that are not known
 here are left alone.
@@ -19,27 +25,36 @@ from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
-from kumofire_fsm.store._layout import indented, listed, select, where
+from kumofire_fsm.store._layout import indented, lines, listed, select, where
 from kumofire_fsm.store._selection import states_by_urgency
-from kumofire_fsm.store.rows import CONTROLS, dump
+from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
+from kumofire_fsm.values.limits import HEAD_START_MS, PRIORITIES
 
 __all__ = [
+    "ANY_PRIORITY",
+    "BY_LEVEL",
     "FREE",
     "LIMIT",
     "Places",
     "due_sql",
+    "level_sql",
     "merged_sql",
     "open_sql",
     "paused_sql",
     "places_of",
     "present_sql",
+    "ranks",
     "states_with",
     "window",
 ]
 
+ANY_PRIORITY: Final = f"d.priority IN ({', '.join(map(str, PRIORITIES.values()))})"
+"""A condition on a run ``d`` that holds, so that the index leads on to its job."""
+_CLASSES: Final = f"CROSS JOIN json_each({quoted(dump(list(PRIORITIES.values())))}) AS c"
 LIMIT: Final = "LIMIT ?1 ->> '$.limit'"
 FREE: Final = "(free IS NULL OR free > 0)"
 """The condition on a group that it has room for another start."""
+_DUE: Final = "d.wake_at <= ?1 ->> '$.now'"
 _BEFORE_ALL: Final = -(2**53) + 1
 """Earlier than every deadline."""
 
@@ -71,26 +86,65 @@ def paused_sql(job: str) -> str:
     return f"EXISTS (SELECT 1 FROM {CONTROLS} AS c WHERE c.job = {job} AND c.paused_at IS NOT NULL)"
 
 
+def level_sql(priority: str, since: str, now: str = "?1 ->> '$.now'") -> str:
+    """Return the SQL for the class in which a run stands that has waited since then: 0 comes first."""
+    return f"max(0, {priority} - ({now} - {since}) / {HEAD_START_MS})"
+
+
+def _levels() -> str:
+    oldest = "(SELECT min(since) FROM e WHERE priority = {0})"
+    cases = (
+        f"WHEN {each} THEN {level_sql(str(each), oldest.format(each))}"
+        for each in PRIORITIES.values()
+        if each
+    )
+    return "CASE priority\n  " + "\n  ".join(cases) + "\n  ELSE 0\nEND"
+
+
+_LEVEL: Final = _levels()
+"""The SQL for the level of a group of ``e``: its class's, less the head starts for which that has waited."""
+BY_LEVEL: Final = "level, place, turn, job, priority, wake_at"
+"""The order in which runs are taken."""
+
+
+def ranks(table: str) -> list[str]:
+    """Return the columns that tell classes of rows apart in a table: those of runs have a priority."""
+    return ["priority"] if table == RUNS else []
+
+
 def present_sql(table: str, places: Places, name: str = "p") -> dict[str, str]:
     """Return ``p``, or another name: the jobs that have rows in each place; a last one of each is NULL."""
+    rank = ranks(table)
+    rows = quoted(f"[{indented(listed(map(dump, places)))}]")
+    columns = ["urgency", "state", "machine", *rank]
     first = f"(\n  SELECT min(d.job) FROM {table} AS d\n  WHERE d.wake_at IS NOT NULL AND d.state = "
-    rows = f"[{indented(listed(map(dump, places)))}]"
+    also = "".join(f" AND d.{column} = c.value" for column in rank)
     text = select(
-        ["key", "value ->> 0", "value ->> 1", f"{first}s.value ->> 0\n)"],
-        f"FROM json_each({quoted(rows)}) AS s",
+        [
+            "s.key",
+            "s.value ->> 0",
+            "s.value ->> 1",
+            *("c.value" for _ in rank),
+            f"{first}s.value ->> 0{also}\n)",
+        ],
+        f"FROM json_each({rows}) AS s",
+        _CLASSES if rank else "",
     )
+    also = "".join(f" AND d.{column} = {name}.{column}" for column in rank)
     step = select(
-        ["urgency", "state", "machine", f"{first}{name}.state AND d.job > {name}.job\n)"],
+        [*columns, f"{first}{name}.state{also} AND d.job > {name}.job\n)"],
         f"FROM {name}",
         "WHERE job IS NOT NULL",
     )
-    return {f"{name}(urgency, state, machine, job)": f"{text}\nUNION ALL\n{step}"}
+    return {f"{name}({', '.join(columns)}, job)": f"{text}\nUNION ALL\n{step}"}
 
 
 def merged_sql(
     table: str, extra: Sequence[str] = (), *, order: str, most: str, begin: str = "", limited: bool = False
 ) -> dict[str, str]:
-    """Return ``q``: the due rows of the groups ``g`` in turn; those with ``place`` 0 are the groups.
+    """Return ``e`` and ``q``: the groups ``g`` that have due rows, and these in turn.
+
+    The rows of ``q`` with ``place`` 0 are the groups.
 
     Args:
         table: where the rows stand.
@@ -100,44 +154,47 @@ def merged_sql(
         begin: a condition without which nothing is taken.
         limited: whether ``free`` of a group says how many of its rows are taken.
     """
-    search = select(
+    rank, free = ranks(table), ["free"] if limited else []
+    group = ["state", *rank, "job", "machine", *free]
+    oldest = lines(f"SELECT min(d.wake_at) FROM {table} AS d", where(_alike(table, "g"), _DUE))
+    start = [*([FREE] if limited else []), *([begin] if begin else [])]
+    eligible = select(
+        ["urgency", *group, f"(\n  {indented(oldest)}\n) AS since"], "FROM g", where(*start) if start else ""
+    )
+    turn = "(job, priority) <= (?1 ->> '$.turn[0]', ?1 ->> '$.turn[1]')" if rank else "job <= ?1 ->> '$.turn'"
+    first = select(
+        [
+            *("urgency", "0 AS place", f"{turn} AS turn", *group),
+            *(f"{_BEFORE_ALL} AS wake_at", "'' AS id"),
+            *(f"{_LEVEL} AS level" for _ in rank),
+        ],
+        "FROM e",
+        "WHERE since IS NOT NULL",
+    )
+    level = ["level"] if rank else []
+    following = select(
         ["d.id"],
         f"FROM {table} AS d",
-        where(
-            "d.state = q.state AND d.job = q.job AND d.machine = q.machine",
-            "(d.wake_at, d.id) > (q.wake_at, q.id)",
-            "d.wake_at <= ?1 ->> '$.now'",
-            *extra,
-        ),
+        where(_alike(table, "q"), "(d.wake_at, d.id) > (q.wake_at, q.id)", _DUE, *extra),
         "ORDER BY d.wake_at, d.id",
         "LIMIT 1",
     )
-    free = ["free"] if limited else []
-    start = [*([FREE] if limited else []), *([begin] if begin else [])]
-    first = select(
-        [
-            "urgency",
-            "0 AS place",
-            "job <= ?1 ->> '$.turn' AS turn",
-            *("state", "job", "machine", *free),
-            f"{_BEFORE_ALL} AS wake_at",
-            "'' AS id",
-        ],
-        "FROM g",
-        where(*start) if start else "",
-    )
     step = select(
         [
-            *("q.urgency", "q.place + 1", "q.turn", "q.state", "q.job", "q.machine"),
-            *(f"q.{name}" for name in free),
-            *("n.wake_at", "n.id"),
+            *("q.urgency", "q.place + 1", "q.turn", *(f"q.{name}" for name in group)),
+            *("n.wake_at", "n.id", *(f"q.{name}" for name in level)),
         ],
-        f"FROM q CROSS JOIN {table} AS n ON n.id = (\n  {indented(search)}\n)",
+        f"FROM q CROSS JOIN {table} AS n ON n.id = (\n  {indented(following)}\n)",
         "WHERE q.free IS NULL OR q.place < q.free" if limited else "",
     )
-    columns = ", ".join(("urgency", "place", "turn", "state", "job", "machine", *free, "wake_at", "id"))
+    columns = ", ".join(("urgency", "place", "turn", *group, "wake_at", "id", *level))
     ends = f"ORDER BY {order}\nLIMIT {most}"
-    return {f"q({columns})": f"{first}\nUNION ALL\n{step}\n{ends}"}
+    return {"e": eligible, f"q({columns})": f"{first}\nUNION ALL\n{step}\n{ends}"}
+
+
+def _alike(table: str, group: str) -> str:
+    """Return the condition that a row ``d`` is of a group."""
+    return " AND ".join(f"d.{name} = {group}.{name}" for name in ("state", *ranks(table), "job", "machine"))
 
 
 def due_sql(
@@ -152,8 +209,8 @@ def due_sql(
         more: SQL to add to the limit.
         limited: as for `merged_sql`.
     """
-    most = f"?1 ->> '$.limit'{more} + (SELECT count(*) FROM g)"
-    order = "urgency, place, turn, job, wake_at"
+    most = f"?1 ->> '$.limit'{more} + (SELECT count(*) FROM e)"
+    order = f"urgency, {BY_LEVEL}" if ranks(table) else "urgency, place, turn, job, wake_at"
     return {**groups, **merged_sql(table, extra, order=order, most=most, limited=limited)}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
-from kumofire_fsm.store._due import LIMIT
+from kumofire_fsm.store._due import ANY_PRIORITY, LIMIT
 from kumofire_fsm.store._layout import common, indented, lines, select, where
 from kumofire_fsm.store._pages import Page
 from kumofire_fsm.store.rows import FAILED, RUNS
@@ -115,7 +115,7 @@ def count_sql(*, named: bool) -> str:
             f"ORDER BY d.id DESC\nLIMIT {LOOK_ROWS} + 1",
         ),
     }
-    waiting = _up_to("d.state = s.state", "d.wake_at IS NOT NULL", job)
+    waiting = _up_to("d.state = s.state", "d.wake_at IS NOT NULL", ANY_PRIORITY if named else "", job)
     failed = _up_to(f"d.state = {quoted(FAILED)}", job)
     tables["k"] = lines(
         f"SELECT s.state AS state, {waiting} AS number",

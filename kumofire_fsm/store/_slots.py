@@ -1,21 +1,23 @@
 """Which jobs may start runs, and how many: groups of due rows with the slots that people and code leave them.
 
 A paused job has no slots, and a limited one has as many as its limit leaves beside the runs that are leased.
-They are counted where they stand, in the index of deadlines, so that no counter can be wrong.
+They are counted where they stand, in the index of deadlines, so that no counter can be wrong. A job with a
+rate has as many as its allowance holds: one instant, up to which its starts are spoken for. Each start moves
+it on; see `kumofire_fsm.store.controls.pace`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
-from kumofire_fsm.store._due import Places, present_sql, states_with
+from kumofire_fsm.store._due import ANY_PRIORITY, Places, present_sql, states_with
 from kumofire_fsm.store._layout import indented, lines, quoted_list, select, where
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
 
-__all__ = ["free_sql", "groups_sql", "most_sql", "swept_sql"]
+__all__ = ["Rates", "free_sql", "groups_sql", "most_sql", "paced_sql", "rates_at", "swept_sql"]
 
 SOON: Final = 20
 """For how many runs a slot of a limited job one sweep sends hints: as many as one invocation may get to."""
@@ -27,29 +29,80 @@ _MOST: Final = (
 )
 
 
+_ANY: Final = 2**53 - 1
+"""Stands for any number where the least of several is looked for."""
+_STARTS: Final = "max(0, (value ->> 2 - max(coalesce(c.paced_to, 0), value ->> 1)) / (value ->> 0))"
+"""SQL for how many runs a rate lets start now; see `rates_at`."""
+_OPENS: Final = "(c.paced_to - value ->> 1 + value ->> 0 + 999) / 1000"
+"""SQL for when a rate lets the next run start, in milliseconds; NULL: at any time."""
+Rates = Mapping[str, tuple[int, int]]
+"""For jobs with a rate: how long a start takes to come back, and all that start at once, in microseconds."""
+
+
+def rates_at(now: int, rates: Rates | None, *, ahead: int = 0) -> dict[str, tuple[int, int, int]] | None:
+    """Return for jobs with a rate (microseconds a start, now, until when starts may be spoken for).
+
+    Args:
+        now: milliseconds.
+        rates: the jobs' rates.
+        ahead: for how many milliseconds more.
+    """
+    at, top = 1000 * now, 1000 * (now + ahead)
+    return {job: (each, at, top + whole) for job, (each, whole) in (rates or {}).items()} or None
+
+
+def paced_sql(job: str, value: str = _STARTS, rates: str = "rates") -> str:
+    """Return the SQL for what a job's rate says, by its controls ``c``; NULL where it has none."""
+    return f"(\n  SELECT {value}\n  FROM json_each(?1 -> '$.{rates}')\n  WHERE key = {job}\n)"
+
+
+def least_sql(first: str, second: str) -> str:
+    """Return the SQL for the least of two numbers of runs; NULL is any number."""
+    each = ",\n  ".join(f"coalesce({indented(indented(text))}, {_ANY})" for text in (first, second))
+    return f"nullif(min(\n  {each}\n), {_ANY})"
+
+
 def most_sql(job: str) -> str:
     """Return the SQL for how many runs of a job may be leased, by its controls ``c``; NULL for any number."""
     return _MOST.format(job=job)
 
 
-def free_sql(specs: Sequence[MachineSpec], job: str, most: str) -> str:
-    """Return the SQL for how many more runs of a job may be leased; NULL for any number."""
+def free_sql(specs: Sequence[MachineSpec], job: str, most: str, paced: str) -> str:
+    """Return the SQL for how many more runs of a job may start; NULL for any number.
+
+    It is the least of what its limit and its rate say, so that nothing is taken before both agree.
+    """
     leased = quoted(dump(states_with(specs, Role.LEASED)))
     busy = lines(
         "SELECT count(*)",
-        f"FROM json_each({leased}) AS s",
-        f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.job = {job} AND d.wake_at IS NOT NULL",
+        f"FROM json_each({leased}) AS s CROSS JOIN {RUNS} AS d",
+        f"  ON d.state = s.value AND {ANY_PRIORITY} AND d.job = {job} AND d.wake_at IS NOT NULL",
     )
-    return f"CASE WHEN {most} > 0 THEN {most} - (\n  {indented(busy)}\n) ELSE {most} END"
+    return least_sql(f"CASE WHEN {most} > 0 THEN {most} - (\n  {indented(busy)}\n) ELSE {most} END", paced)
 
 
-def groups_sql(specs: Sequence[MachineSpec], places: Places) -> dict[str, str]:
-    """Return ``p`` and ``g`` for starts: groups of jobs known here, with ``most`` and ``free`` slots."""
+def groups_sql(
+    specs: Sequence[MachineSpec], places: Places, columns: Sequence[str] = ("most",)
+) -> dict[str, str]:
+    """Return ``p`` and ``g`` for starts: groups of jobs known here, with their ``free`` slots.
+
+    Args:
+        specs, places: where they stand.
+        columns: what else: "most", how many may be leased; "opens_at", when the rate lets the next one start.
+    """
     known = "p.job IN (SELECT key FROM json_each(?1, '$.jobs'))"
-    free = f"{free_sql(specs, 'p.job', 'p.most')} AS free"
+    free = f"{free_sql(specs, 'p.job', 'p.most', 'p.paced')} AS free"
+    values = {
+        "most": most_sql("p.job"),
+        "paced": paced_sql("p.job"),
+        "opens_at": paced_sql("p.job", _OPENS, "paces"),
+    }
+    limited = _limited(
+        [f"{values[name]} AS {name}" for name in dict.fromkeys(("most", "paced", *columns))], known
+    )
     groups = select(
-        ["p.urgency", "p.state", "p.job", "p.machine", "p.most", free],
-        f"FROM (\n  {indented(_limited(most_sql('p.job'), 'most', known))}\n) AS p",
+        [*(f"p.{name}" for name in ("urgency", "state", "priority", "job", "machine", *columns)), free],
+        f"FROM (\n  {indented(limited)}\n) AS p",
     )
     return {**present_sql(RUNS, places), "g": groups}
 
@@ -57,23 +110,25 @@ def groups_sql(specs: Sequence[MachineSpec], places: Places) -> dict[str, str]:
 def swept_sql(specs: Sequence[MachineSpec], places: Places) -> dict[str, str]:
     """Return ``p`` and ``g`` for a sweep: of all jobs, but where runs wait for a start of those known here.
 
-    There it takes no more runs of a job than could start soon: ``free`` is a multiple of its limit.
+    There it takes no more runs of a job than could start soon: ``free`` is a multiple of its limit, and at
+    most what its rate lets start until the next tick.
     """
     claimable = set(states_with(specs, Role.CLAIMABLE))
     if claimable.isdisjoint(state for state, _ in places):
-        columns = ["urgency", "state", "job", "machine", "NULL AS free"]
+        columns = ["urgency", "state", "priority", "job", "machine", "NULL AS free"]
         groups = select(columns, "FROM p", "WHERE job IS NOT NULL")
     else:
         waits = f"p.state IN ({quoted_list(sorted(claimable))})"
-        free = f"CASE WHEN {waits} THEN {SOON} * {indented(most_sql('p.job'))} END"
+        least = least_sql(f"{SOON} * {most_sql('p.job')}", paced_sql("p.job"))
+        free = f"CASE WHEN {waits} THEN {indented(least)} END"
         known = f"(\n  NOT {waits}\n  OR p.job IN (SELECT value FROM json_each(?1, '$.jobs'))\n)"
-        groups = _limited(free, "free", "p.job IS NOT NULL", known)
+        groups = _limited([f"{free} AS free"], "p.job IS NOT NULL", known)
     return {**present_sql(RUNS, places), "g": groups}
 
 
-def _limited(value: str, name: str, *conditions: str) -> str:
+def _limited(values: Sequence[str], *conditions: str) -> str:
     return select(
-        ["p.urgency", "p.state", "p.job", "p.machine", f"{value} AS {name}"],
+        ["p.urgency", "p.state", "p.priority", "p.job", "p.machine", *values],
         f"FROM p LEFT JOIN {CONTROLS} AS c ON c.job = p.job",
         where(*conditions),
     )

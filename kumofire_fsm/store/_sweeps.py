@@ -21,8 +21,7 @@ _GIVEN: Final = ("now", "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms")
 def sweep_sql(specs: Sequence[MachineSpec], *, skip: Sequence[str], by_ids: bool, renewed: bool) -> str:
     """Return the SQL that fires what is due, of all rows or among ``ids``, except for the skipped events.
 
-    Where leases are ``renewed``, those of ``held`` runs do not end before their timeout, and none ends unless
-    ``leases_end``.
+    Where leases are ``renewed``, those of ``held`` runs do not end, and none does unless ``leases_end``.
     """
     ended, fit = (_ended_sql(specs, "r"), _ended_sql(specs, "d")) if renewed else ("", "")
     edges = deadline_edges(specs, skip=skip)
@@ -46,6 +45,6 @@ def sweep_sql(specs: Sequence[MachineSpec], *, skip: Sequence[str], by_ids: bool
 def _ended_sql(specs: Sequence[MachineSpec], row: str) -> str:
     """Return the condition that leaves a lease alone which its holder may only be late to renew."""
     leased = quoted_list(states_with(specs, Role.LEASED))
-    held = f"{row}.id IN (SELECT value FROM json_each(?1, '$.held')) AND {row}.timeout_at > ?1 ->> '$.now'"
-    ended = f"?1 ->> '$.leases_end' AND (\n  {held}\n) IS NOT TRUE"
+    held = f"{row}.id NOT IN (SELECT value FROM json_each(?1, '$.held'))"
+    ended = f"?1 ->> '$.leases_end' AND {held}"
     return f"(\n  {row}.state NOT IN ({leased})\n  OR {indented(ended)}\n)"

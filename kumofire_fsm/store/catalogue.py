@@ -12,7 +12,7 @@ from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines.spec import Actor, EventSpec, MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._selection import deadline_edges
-from kumofire_fsm.store.controls import read_controls, set_control
+from kumofire_fsm.store.controls import pace, read_controls, read_paces, set_control
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.rows import FAILED, INSERT_COLUMNS, RUNS
 from kumofire_fsm.store.runs import RunStatements, count_rows
@@ -180,6 +180,13 @@ def _mending(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entr
     yield _entry(
         runs.next_wake(jobs=[]), "Finds the earliest deadlines: an embedded worker, before it sleeps."
     )
+    yield _entry(
+        runs.far_leases(after=0, jobs=(), limit=0),
+        "Finds leases longer than any: an embedded worker, hourly and once the clock was set.",
+    )
+    yield _entry(
+        runs.far_ids(above="", limit=0), "Finds runs that were created by a clock that was ahead: after that."
+    )
 
 
 def _reading(runs: RunStatements) -> Iterator[Entry]:
@@ -198,6 +205,13 @@ def _reading(runs: RunStatements) -> Iterator[Entry]:
 def _controls(specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     for what in ("pause", "resume", "limit"):
         yield _entry(set_control(what, {}), f"Says something of a job by its name: {what}_job().")
+    rated = pace(specs, now=0, token="", rates={})
+    yield _entry(
+        rated, "Takes what a claim started from the allowances of jobs with a rate: after it, in its batch."
+    )
+    yield _entry(
+        read_paces([]), "Reads when the runs of jobs with a rate may start, for messages that came too soon."
+    )
     yield _entry(read_controls(specs, [], others=False), "Reads what is said of a job: after each of these.")
     yield _entry(read_controls(specs, [], others=True), "Reads what is said of all jobs: list_jobs().")
 

@@ -1,4 +1,4 @@
-"""The statements on what people say of a job by its name: that it is paused, and how many may run at once.
+"""The statements on a job by its name: whether people pause it, how many may run at once, and its rate.
 
 A job has at most one row of them. Claims and sweeps read it in their own statements.
 """
@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._due import places_of, present_sql, states_with
+from kumofire_fsm.store._due import ANY_PRIORITY, places_of, present_sql, states_with
 from kumofire_fsm.store._layout import common, indented, lines, listed, select, where
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
 from kumofire_fsm.values.limits import LOOK_ROWS
 
-__all__ = ["ControlRow", "read_controls", "set_control"]
+__all__ = ["ControlRow", "pace", "read_controls", "read_paces", "set_control"]
 
 _SETS: Final = {
     "pause": "paused_at = coalesce(paused_at, excluded.paused_at)",
@@ -36,6 +36,7 @@ class ControlRow(NamedTuple):
     said_by: str | None
     note: str | None
     updated_at: int | None
+    paced_to: int | None
     leased: int
     waiting: int
 
@@ -72,7 +73,7 @@ def read_controls(specs: Sequence[MachineSpec], jobs: Sequence[str], *, others: 
         select(
             [
                 "j.job",
-                *(f"c.{column}" for column in _COLUMNS[1:]),
+                *(f"c.{column}" for column in (*_COLUMNS[1:], "paced_to")),
                 f"{leased} AS leased",
                 f"{waiting} AS waiting",
             ],
@@ -83,12 +84,50 @@ def read_controls(specs: Sequence[MachineSpec], jobs: Sequence[str], *, others: 
     return Statement("controls.read", sql, dump(list(jobs)), ControlRow._fields, reads=True)
 
 
+def read_paces(jobs: Sequence[str]) -> Statement:
+    """Read up to which instant, in microseconds, the starts of these jobs are spoken for."""
+    sql = select(["job", "paced_to"], f"FROM {CONTROLS}", "WHERE job IN (SELECT value FROM json_each(?1))")
+    return Statement("controls.read_paces", sql, dump(list(jobs)), ("job", "paced_to"), reads=True)
+
+
+def pace(specs: Sequence[MachineSpec], *, now: int, token: str, rates: Mapping[str, Any]) -> Statement:
+    """Take what a claim started, by its token, from the allowances of the jobs with a rate.
+
+    In the claim's batch, after it. A claim that took nothing writes nothing, as one that is repeated.
+    """
+    started = select(
+        ["count(*)"],
+        f"FROM json_each({quoted(dump(states_with(specs, Role.LEASED)))}) AS s",
+        f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND {ANY_PRIORITY}",
+        where("d.job = j.key", "d.wake_at IS NOT NULL", "d.claim = ?1 ->> '$.token'"),
+    )
+    counted = select(["j.key", "j.value ->> 0 AS every", f"(\n  {indented(started)}\n) AS started"], _RATES)
+    sql = lines(
+        f"INSERT INTO {CONTROLS} (job, paced_to, paced_by)",
+        select(
+            [
+                "k.key",
+                "max(coalesce(c.paced_to, 0), 1000 * (?1 ->> '$.now')) + k.started * k.every",
+                "?1 ->> '$.token'",
+            ],
+            f"FROM (\n  {indented(counted)}\n) AS k LEFT JOIN {CONTROLS} AS c ON c.job = k.key",
+            where("k.started > 0", "c.paced_by IS NOT ?1 ->> '$.token'"),
+        ),
+        "ON CONFLICT (job) DO UPDATE SET paced_to = excluded.paced_to, paced_by = excluded.paced_by",
+    )
+    argument = dump({"now": now, "token": token, "rates": rates})
+    return Statement("controls.pace", sql, argument, idempotent=True)
+
+
+_RATES: Final = "FROM json_each(?1, '$.rates') AS j"
+
+
 def _count(states: Sequence[str]) -> str:
     """Return the SQL for how many runs of the job are in these states, up to a bound."""
     counted = select(
         ["1"],
         f"FROM json_each({quoted(dump(states))}) AS s",
-        f"CROSS JOIN {RUNS} AS d ON d.state = s.value",
+        f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND {ANY_PRIORITY}",
         where("d.job = j.job", "d.wake_at IS NOT NULL"),
         f"LIMIT {LOOK_ROWS}",
     )

@@ -17,7 +17,7 @@ from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import due_sql, open_sql, places_of, states_with, window
 from kumofire_fsm.store._layout import common, lines, picked, quoted_list, select, where
 from kumofire_fsm.store._selection import event_edges, hinted_states, start_events
-from kumofire_fsm.store._slots import swept_sql
+from kumofire_fsm.store._slots import Rates, rates_at, swept_sql
 from kumofire_fsm.store._sweeps import sweep_sql
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
 from kumofire_fsm.values.limits import ANSWER_BYTES
@@ -28,6 +28,9 @@ MOVED_ONE: Final = Statement(
     "runs.moved_one", "SELECT iif(changes() = 1, 1, json('the claim is lost'))", idempotent=True
 )
 """Fails the batch it stands in unless the statement before it changed exactly one row."""
+
+TICK_MS: Final = 60_000
+"""A sweep sends hints for what a rate lets start until a dispatcher's next tick."""
 
 _Fire = tuple[str, Callable[[Sequence[Any]], tuple[Any, ...]]]
 
@@ -117,8 +120,9 @@ class RunMoves:
         alone: bool,
         jobs: Mapping[str, tuple[int, int]],
         limits: Mapping[str, int] | None = None,
+        rates: Rates | None = None,
         limit: int = 0,
-        turn: str = "",
+        turn: tuple[str, int] = ("", 0),
         facts: str | None = None,
     ) -> Statement:
         """Start the due runs among ``ids``, or up to ``limit`` of all when ``ids`` is None.
@@ -133,8 +137,9 @@ class RunMoves:
                 is under way here, so that a suspect run at the head may be started alone.
             jobs: for each job known here (timeout, lease) in milliseconds.
             limits: for jobs that declare one, how many of their runs may be leased at once.
+            rates: for jobs that declare one; `store.controls.pace` stands in the same batch then.
             limit: how many a scan may start.
-            turn: the job before whose successor, by name, a scan takes nothing: so each has its turn.
+            turn: the (job, priority) that was served last: a scan goes on with the one that follows.
             facts: JSON for the history, such as who claims.
         """
         if ids is None:
@@ -148,6 +153,7 @@ class RunMoves:
                 "alone": int(alone),
                 "jobs": jobs,
                 "limits": limits or None,
+                "rates": rates_at(now, rates),
                 "limit": limit,
                 "turn": turn,
                 "facts": facts,
@@ -199,7 +205,8 @@ class RunMoves:
         hints: str,
         jobs: Sequence[str],
         limits: Mapping[str, int] | None = None,
-        turn: str = "",
+        rates: Rates | None = None,
+        turn: tuple[str, int] = ("", 0),
         held: Sequence[str] = (),
         leases_end: bool = True,
     ) -> Statement:
@@ -213,7 +220,7 @@ class RunMoves:
             hints: "all" where a queue takes hints; "moves" to leave out mere reminders; "none" where
                 a worker claims due runs itself.
             jobs: the jobs known here; no hint is sent for others.
-            limits, turn: as for `claim`; hints are sent for as many runs of a job as may start soon.
+            limits, rates, turn: as for `claim`; hints are sent for as many runs of a job as may start soon.
             held: runs whose leases are renewed in this process; without a queue only.
             leases_end: whether any leases that have run out are lost; without a queue only.
         """
@@ -226,6 +233,7 @@ class RunMoves:
             "limit": limit,
             "jobs": jobs,
             "limits": limits or None,
+            "rates": rates_at(now, rates, ahead=TICK_MS),
             "turn": turn,
             "ids": ids,
         }

@@ -23,6 +23,7 @@ __all__ = [
     "STARTS_ALONE",
     "VERSION",
     "ClaimedRun",
+    "FarLease",
     "Move",
     "Moved",
     "RunRow",
@@ -47,7 +48,7 @@ LEFT_OUT: Final = ""
 """What stands in an answer for a payload or result that was not read; no JSON text is empty."""
 
 KIND_COLUMNS: Final = (
-    "machine", "state", "wake_at", "job", "run_at", "attempt", "max_attempts", "starts", "shared",
+    "machine", "state", "wake_at", "job", "priority", "run_at", "attempt", "max_attempts", "starts", "shared",
     "suspect", "deliveries", "expires_at", "created_at", "finished_at", "dedupe", "schedule_id",
     "scheduled_for", "history",
 )  # fmt: skip
@@ -65,6 +66,7 @@ class Move(NamedTuple):
         next_at: when the run is due next; 0, as the machine's default says, where the event does not say.
         hint_ms: after how long the hint that goes along with the move counts as lost; None where none does.
         facts: what the history's entry says beside event, state and time, as JSON.
+        ends_at: when the attempt must have ended, where its holder says it anew.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Move(NamedTuple):
     grace_ms: int = 0
     lease_ms: int = 0
     hint_ms: int | None = None
+    ends_at: int | None = None
 
 
 class Moved(NamedTuple):
@@ -94,6 +97,16 @@ class Moved(NamedTuple):
     wake_at: int | None
 
 
+class FarLease(NamedTuple):
+    """A run whose lease lies far ahead, and what fences a move of it."""
+
+    id: str
+    job: str
+    starts: int
+    claim: str
+    wake_at: int
+
+
 class RunRow(NamedTuple):
     """A run as it is read: its columns but for the payload; the result may be `LEFT_OUT`."""
 
@@ -102,6 +115,7 @@ class RunRow(NamedTuple):
     machine: str
     state: str
     wake_at: int | None
+    priority: int
     run_at: int
     attempt: int
     max_attempts: int
@@ -150,6 +164,7 @@ class ClaimedRun(NamedTuple):
     schedule_id: str | None
     tags: str | None
     progress: str | None
+    priority: int
     body: str | None
     """The payload as JSON text, or `LEFT_OUT`; None where its row is gone."""
 

@@ -10,11 +10,11 @@ from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
-from kumofire_fsm.store._due import FREE, places_of, present_sql, states_with
+from kumofire_fsm.store._due import FREE, LIMIT, places_of, present_sql, states_with
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
 from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
 from kumofire_fsm.store._pages import Page, size_sql
-from kumofire_fsm.store._slots import groups_sql
+from kumofire_fsm.store._slots import Rates, groups_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
     BODIES,
@@ -25,6 +25,7 @@ from kumofire_fsm.store.rows import (
     OWN_COLUMNS,
     RUNS,
     ClaimedRun,
+    FarLease,
     RunRow,
     dump,
 )
@@ -66,7 +67,8 @@ _SIZE: Final = size_sql(
 _PAGE: Final = Page(_COLUMNS, _SIZE, [*_shown("f"), "f.total"])
 _EARLIEST: Final = (
     f"(\n  SELECT min(d.wake_at) FROM {RUNS} AS d\n"
-    "  WHERE d.state = {row}.state AND d.job = {row}.job AND d.machine = {row}.machine\n"
+    "  WHERE d.state = {row}.state AND d.priority = {row}.priority AND d.job = {row}.job\n"
+    "    AND d.machine = {row}.machine\n"
     "    AND d.wake_at IS NOT NULL\n)"
 )
 
@@ -181,29 +183,61 @@ class RunStatements(RunMoves):
         argument = dump(names) if named else None
         return Statement("runs.count", sql, argument, columns, reads=True, scans=True)
 
-    def next_wake(self, *, jobs: Iterable[str], limits: Mapping[str, int] | None = None) -> Statement:
+    def next_wake(
+        self,
+        *,
+        jobs: Iterable[str],
+        limits: Mapping[str, int] | None = None,
+        rates: Rates | None = None,
+    ) -> Statement:
         """Find the earliest deadlines: of runs that a consumer here may start, and of all others.
 
         ``full`` is 1 where runs of a job wait for others of it to end, as its limit is reached.
         """
         sql = self._compiled("next wake", self._compile_next_wake)
-        argument = dump({"jobs": dict.fromkeys(jobs), "limits": limits or None})
+        argument = dump({"jobs": dict.fromkeys(jobs), "limits": limits or None, "paces": rates or None})
         return Statement("runs.next_wake", sql, argument, ("start", "fire", "full"), reads=True)
 
     def _compile_next_wake(self) -> str:
         claimable = places_of(self._list, states_with(self._list, Role.CLAIMABLE))
         waking = {state.id for spec in self._list for state in spec.states if state.wakes}
         others = places_of(self._list, waking - {state for state, _ in claimable})
+        opened = f"max({_EARLIEST.format(row='g')}, coalesce(opens_at, 0))"
         return lines(
-            common({**groups_sql(self._list, claimable), **present_sql(RUNS, others, "o")}),
+            common(
+                {**groups_sql(self._list, claimable, ("most", "opens_at")), **present_sql(RUNS, others, "o")}
+            ),
             select(
                 [
-                    f"(SELECT min({_EARLIEST.format(row='g')}) FROM g WHERE {FREE}) AS start",
+                    f"(SELECT min({opened}) FROM g WHERE {FREE}) AS start",
                     f"(SELECT min({_EARLIEST.format(row='o')}) FROM o) AS fire",
                     "EXISTS (SELECT 1 FROM g WHERE most > 0 AND free <= 0) AS full",
                 ]
             ),
         )
+
+    def far_leases(self, *, after: int, jobs: Sequence[str], limit: int) -> Statement:
+        """Find runs of these jobs whose lease ends after an instant."""
+        leased = quoted(dump(states_with(self._list, Role.LEASED)))
+        sql = select(
+            [f"d.{column}" for column in FarLease._fields],
+            f"FROM json_each({leased}) AS s",
+            "CROSS JOIN json_each(?1, '$.jobs') AS j",
+            f"CROSS JOIN json_each({quoted(dump(list(self.specs)))}) AS m",
+            f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND d.job = j.value AND d.machine = m.value",
+            "  AND d.wake_at > ?1 ->> '$.after'",
+            LIMIT,
+        )
+        argument = dump({"after": after, "jobs": jobs, "limit": limit})
+        return Statement("runs.far_leases", sql, argument, FarLease._fields, reads=True)
+
+    def far_ids(self, *, above: str, limit: int) -> Statement:
+        """Find runs that wait for a consumer, and whose ids lie above one: created later than that."""
+        claimable = quoted_list(states_with(self._list, Role.CLAIMABLE))
+        # The run of an occurrence waits for that, and rightly.
+        early = where("id > ?1 ->> '$.above'", f"state IN ({claimable})", "scheduled_for IS NULL")
+        sql = select(["id"], f"FROM {RUNS}", early, "ORDER BY id", LIMIT)
+        return Statement("runs.far_ids", sql, dump({"above": above, "limit": limit}), ("id",), reads=True)
 
     # -- mend -----------------------------------------------------------------------------------
 

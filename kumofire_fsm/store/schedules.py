@@ -10,7 +10,7 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import bytes_sql
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import LIMIT, due_sql, places_of, present_sql
-from kumofire_fsm.store._layout import common, indented, lines, listed, picked, select
+from kumofire_fsm.store._layout import common, indented, lines, listed, picked, select, where
 from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._selection import event_edges
 from kumofire_fsm.store.rows import BODIES, INSERT_COLUMNS, RUNS, SCHEDULES, dump
@@ -26,6 +26,16 @@ _MOVE: Final = (
 _LARGE: Final = f"length(j.payload) > {INLINE_BYTES}"
 _PREVIOUS: Final = 10
 """How many of a job's latest runs are looked at to tell whether one is not settled."""
+
+_MADE_AHEAD: Final = select(
+    ["1"],
+    f"FROM {RUNS} AS o",
+    where(
+        "o.schedule_id = j.id",
+        "o.scheduled_for > ?1 ->> '$.now'",
+        "o.scheduled_for < ((?1 ->> '$.now') + j.last_at) / 2",
+    ),
+)
 
 
 class ScheduleRow(NamedTuple):
@@ -97,17 +107,24 @@ class ScheduleStatements:
         argument = dump({"origin": origin, "keys": keys})
         return Statement("schedules.declared", sql, argument, ScheduleRow._fields, reads=True)
 
-    def due(self, *, now: int, limit: int, jobs: Sequence[str]) -> Statement:
-        """Find recurring jobs whose occurrence is due and whose handler is known here.
+    def due(self, *, now: int, limit: int, jobs: Sequence[str], ahead: int = 0) -> Statement:
+        """Find recurring jobs whose occurrence is due and whose handler is known here, and others beside.
 
-        For jobs that care about overlaps there are their latest runs beside, as JSON of (id, machine, state,
-        wake_at). Of a payload there is no more than tells whether it is a large one.
+        For jobs that care about overlaps there are the latest runs of earlier occurrences beside, as JSON of
+        (id, machine, state, wake_at). Of a payload there is no more than tells whether it is a large one.
+
+        Args:
+            now: milliseconds.
+            limit: how many at most.
+            jobs: the jobs known here.
+            ahead: how many are given back that are not due, the furthest ahead first, without their payloads;
+                with whether there are runs of occurrences in the first half of the time until its latest.
         """
         latest = select(
             ["l.id", "l.machine", "l.state", "l.wake_at"],
             f"FROM {RUNS} AS l",
             # A run that somebody triggered has no occurrence, and stands outside.
-            "WHERE l.schedule_id = j.id AND l.scheduled_for IS NOT NULL",
+            "WHERE l.schedule_id = j.id AND l.scheduled_for < j.next_at",
             "ORDER BY l.scheduled_for DESC",
             f"LIMIT {_PREVIOUS}",
         )
@@ -122,16 +139,27 @@ class ScheduleStatements:
         groups = select(["urgency", "state", "job", "machine"], "FROM p", known)
         begun = f"substr(j.payload, 1, {INLINE_BYTES + 1}) AS payload"
         columns = [begun if name == "payload" else f"j.{name}" for name in ScheduleRow._fields]
-        sql = lines(
-            common(due_sql(SCHEDULES, {**present_sql(SCHEDULES, self._waking), "g": groups})),
-            select(
-                [*columns, beside],
-                f"FROM q CROSS JOIN {SCHEDULES} AS j ON j.id = q.id",
-                LIMIT,
-            ),
+        bare = ["NULL AS payload" if name == "payload" else f"j.{name}" for name in ScheduleRow._fields]
+        due = select(
+            [*columns, beside, "0 AS made_ahead"],
+            f"FROM q CROSS JOIN {SCHEDULES} AS j ON j.id = q.id",
+            LIMIT,
         )
-        argument = dump({"now": now, "limit": limit, "jobs": jobs})
-        return Statement("schedules.due", sql, argument, (*ScheduleRow._fields, "latest"), reads=True)
+        others = select(
+            [*bare, "NULL AS latest", f"EXISTS (\n  {indented(_MADE_AHEAD)}\n) AS made_ahead"],
+            f"FROM g CROSS JOIN {SCHEDULES} AS j",
+            where(
+                "j.state = g.state AND j.job = g.job AND j.machine = g.machine",
+                "j.wake_at > ?1 ->> '$.now'",
+            ),
+            "ORDER BY j.wake_at DESC",
+            "LIMIT ?1 ->> '$.ahead'",
+        )
+        both = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(part)}\n)" for part in (due, others))
+        sql = lines(common(due_sql(SCHEDULES, {**present_sql(SCHEDULES, self._waking), "g": groups})), both)
+        argument = dump({"now": now, "limit": limit, "jobs": jobs, "ahead": ahead})
+        given = (*ScheduleRow._fields, "latest", "made_ahead")
+        return Statement("schedules.due", sql, argument, given, reads=True)
 
     def defer(self, ids: Sequence[str], wake_at: int) -> Statement:
         """Set broken rows aside until later, so that they do not stand first in every look."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._due import ranks
 from kumofire_fsm.store._layout import indented, lines, select, where
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, dump
 
@@ -41,47 +42,47 @@ def find_unknown(
 
 def _of(kind: str, table: str, unknown: str) -> str:
     """Return the SELECT of the overdue groups of a table that are not known, by its index of deadlines."""
+    key = ("state", *ranks(table), "job", "machine")
+    order, groups = ", ".join(f"d.{name}" for name in key), ", ".join(key)
     first = lines(
         f"SELECT d.id FROM {table} AS d",
-        "WHERE d.wake_at IS NOT NULL{also}",
-        "ORDER BY d.state, d.job, d.machine\nLIMIT 1",
+        f"WHERE d.wake_at IS NOT NULL{{also}}\nORDER BY {order}\nLIMIT 1",
     )
     # A step at a time: compared as one value, all rows of a group would be passed over one by one.
-    beyond = (
-        "\n  AND d.state = g.state AND d.job = g.job AND d.machine > g.machine",
-        "\n  AND d.state = g.state AND d.job > g.job",
-        "\n  AND d.state > g.state",
-    )
+    beyond = [
+        "\n  AND "
+        + " AND ".join([*(f"d.{name} = g.{name}" for name in key[:at]), f"d.{key[at]} > g.{key[at]}"])
+        for at in reversed(range(len(key)))
+    ]
     steps = ",\n".join(f"(\n  {indented(first.format(also=also))}\n)" for also in beyond)
-    groups = lines(
-        "WITH RECURSIVE g(state, job, machine) AS (",
-        f"  SELECT d.state, d.job, d.machine FROM {table} AS d WHERE d.id = (",
+    found = lines(
+        f"WITH RECURSIVE g({groups}) AS (",
+        f"  SELECT {order} FROM {table} AS d WHERE d.id = (",
         f"    {indented(first.format(also=''), 4)}",
         "  )",
         "  UNION ALL",
-        f"  SELECT n.state, n.job, n.machine FROM g CROSS JOIN {table} AS n ON n.id = coalesce(",
+        f"  SELECT {order.replace('d.', 'n.')} FROM g CROSS JOIN {table} AS n ON n.id = coalesce(",
         f"    {indented(steps, 4)}",
         "  )",
         f"  LIMIT {_MOST_GROUPS}",
         ")",
-        f"SELECT state, job, machine FROM g\nWHERE {indented(unknown)}",
+        f"SELECT {groups} FROM g\nWHERE {indented(unknown)}",
     )
-    due = where("e.state = g.state", "e.job = g.job", "e.machine = g.machine", f"e.wake_at <= {_BEFORE}")
+    alike = " AND ".join(f"e.{name} = g.{name}" for name in key)
+    due = where(alike, f"e.wake_at <= {_BEFORE}")
     rows = select(["1"], f"FROM {table} AS e", due, "LIMIT ?1 ->> '$.look'")
     counted = f"SELECT count(*) FROM (\n  {indented(rows)}\n)"
     since = f"SELECT min(e.wake_at) FROM {table} AS e\n{due}"
-    found = select(
+    each = select(
         [
-            f"'{kind}' AS kind",
-            "g.job AS job",
-            "g.machine AS machine",
-            "g.state AS state",
+            *("g.job AS job", "g.machine AS machine", "g.state AS state"),
             f"(\n  {indented(counted)}\n) AS number",
             f"(\n  {indented(since)}\n) AS since",
         ],
-        f"FROM (\n  {indented(groups)}\n) AS g",
+        f"FROM (\n  {indented(found)}\n) AS g",
     )
-    return f"SELECT * FROM (\n  {indented(found)}\n) WHERE number > 0"
+    whole = [f"'{kind}' AS kind", "job", "machine", "state", "sum(number) AS number", "min(since) AS since"]
+    return select(whole, f"FROM (\n  {indented(each)}\n)", "WHERE number > 0", "GROUP BY job, machine, state")
 
 
 _KNOWN_JOB: Final = "g.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
@@ -95,6 +96,6 @@ _WAKING: Final = "g.state IN (SELECT value FROM json_each(?1, '$.waking'))"
 _FIND: Final = lines(
     _of("runs", RUNS, f"NOT EXISTS (\n  {indented(_KNOWN)}\n)"),
     "UNION ALL",
-    _of("schedules", SCHEDULES, f"{_WAKING} AND NOT {_KNOWN_JOB}"),
+    _of("schedules", SCHEDULES, f"{_WAKING}\n  AND NOT {_KNOWN_JOB}"),
     "ORDER BY since, job, state",
 )

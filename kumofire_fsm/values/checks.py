@@ -7,10 +7,10 @@ from typing import Any, TypeGuard
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
 from kumofire_fsm.values.jsontext import json_facts, storable
-from kumofire_fsm.values.limits import FACTS_BYTES, KEY_LENGTH, TAG_COUNT, TAG_LENGTH
+from kumofire_fsm.values.limits import FACTS_BYTES, KEY_LENGTH, PRIORITIES, TAG_COUNT, TAG_LENGTH
 from kumofire_fsm.values.printable import shown
 
-__all__ = ["attempts", "check_key", "facts", "is_whole", "tags", "whole_number"]
+__all__ = ["attempts", "check_key", "facts", "is_whole", "priority", "tags", "whole_number"]
 
 
 def is_whole(value: object, least: int, most: int) -> TypeGuard[int]:
@@ -40,6 +40,17 @@ def attempts(value: object, default: int) -> int:
     if not is_whole(value, 1, 1_000_000):
         raise InvalidArgument(f"max_attempts must be an integer from 1 on; found {shown(value)}")
     return value
+
+
+def priority(value: object) -> int:
+    """Return the number by which a priority is stored.
+
+    Raises:
+        InvalidArgument: it is none of them.
+    """
+    if not isinstance(value, str) or value not in PRIORITIES:
+        raise InvalidArgument(f"priority must be 'high', 'normal' or 'low'; found {shown(value)}")
+    return PRIORITIES[value]
 
 
 def check_key(value: object, what: str) -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "ERROR_BYTES",
     "ERROR_LINE",
     "FACTS_BYTES",
+    "HEAD_START_MS",
     "HISTORY_CAP",
     "INLINE_BYTES",
     "JSON_DEPTH",
@@ -19,6 +20,7 @@ __all__ = [
     "LIMIT_MAX",
     "LOOK_ROWS",
     "PAYLOAD_BYTES",
+    "PRIORITIES",
     "PROGRESS_BYTES",
     "QUEUE_DELAY_S",
     "RESULT_BYTES",
@@ -47,6 +49,10 @@ KEY_LENGTH = 255
 """Characters of a job's name, a dedupe key or a schedule key."""
 LIMIT_MAX = 1_000_000
 """Runs of a job that a limit lets be under way at once."""
+PRIORITIES = {"high": 0, "normal": 1, "low": 2}
+"""The classes of runs, and the number by which each is stored: the lowest comes first."""
+HEAD_START_MS = 60_000
+"""After how long a run that waits comes into the next higher class; so none waits for ever."""
 LOOK_ROWS = 10_000
 """Runs that one list or count looks at; what it leaves out, it says."""
 TAG_COUNT = 20

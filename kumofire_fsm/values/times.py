@@ -9,12 +9,25 @@ from typing import Final
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.values.printable import shown
 
-__all__ = ["LAST_MS", "LONGEST_MS", "brief", "duration_ms", "instant", "instant_ms", "moment", "seconds_ms"]
+__all__ = [
+    "AHEAD_MS",
+    "LAST_MS",
+    "LONGEST_MS",
+    "brief",
+    "duration_ms",
+    "instant",
+    "instant_ms",
+    "moment",
+    "seconds_ms",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 LONGEST_MS: Final = 1_000 * 365 * 86_400_000  # so that a time from now stays below LAST_MS
 LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, beyond which datetime ends
+AHEAD_MS: Final = 300_000
+"""By more than this the clocks of machines do not differ: what was written later than so long after now was
+written by a clock that was wrong."""
 
 
 def instant_ms(value: object, what: str) -> int:

@@ -16,6 +16,10 @@ __all__ = ["dispatch"]
 
 MAX_ROUNDS: Final = 20
 """Rounds of one dispatch; what is still due then waits for the next tick."""
+LOOK_MINUTES: Final = 61
+"""How often a tick also looks at schedules that are not due: about hourly, at whatever minutes ticks come."""
+LOOKED_AT: Final = 100
+"""So many, the furthest ahead first; the statement that finds what is due gives them, too."""
 ROUND_STATEMENTS: Final = 8
 """What a round may send: five for schedules, one sweep, and a nudge for each when the queue refuses."""
 
@@ -25,8 +29,10 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
     budget = Budget(binding.storage)
     hints = "moves" if binding.queue is None else "all"
     report = DispatchReport()
+    ahead = 0 if binding.now() // 60_000 % LOOK_MINUTES else LOOKED_AT
     for _ in range(rounds):
-        schedules = await advance_due_schedules(binding, limit=limit)
+        schedules = await advance_due_schedules(binding, limit=limit, ahead=ahead)
+        ahead = 0
         swept = await sweep(binding, limit=limit, hints=hints)
         refused = swept.hints.refused + schedules.refused
         report = DispatchReport(

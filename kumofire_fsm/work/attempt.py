@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from types import coroutine
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.binding import HANDLED, log
 from kumofire_fsm.engine.moves import fire_one
@@ -26,7 +26,7 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
-from kumofire_fsm.store.rows import LEFT_OUT
+from kumofire_fsm.store.rows import LEFT_OUT, Move
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.jsontext import encode
 from kumofire_fsm.values.limits import PROGRESS_BYTES
@@ -35,6 +35,9 @@ from kumofire_fsm.work.ending import Claim, Ending
 from kumofire_fsm.work.payloads import Payloads
 
 __all__ = ["Attempt"]
+
+SET_MS: Final = 1_000
+"""By more than this a clock that nobody sets does not part from one that counts."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +49,7 @@ class Attempt(Claim):
         worker_ends: tells whether its worker cancels what is under way, or is being cancelled itself.
         stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
         task: the task that runs the handler, once it has begun.
+        set_ms: how far the clock was ahead of the one that nobody sets when the run was claimed.
     """
 
     payloads: Payloads = field(kw_only=True)
@@ -53,6 +57,8 @@ class Attempt(Claim):
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
     context: RunContext = field(init=False)
+    set_ms: float = field(kw_only=True)
+    _clock_was_set: bool = False
 
     def __post_init__(self) -> None:
         what: dict[str, Any] = {
@@ -107,7 +113,7 @@ class Attempt(Claim):
 
     def _is_late(self) -> bool:
         """Return whether its lease does not cover its timeout any more."""
-        return self.run.timeout_at < self.binding.now() + self.definition.timeout_ms
+        return self._steady_ms() + self.definition.timeout_ms > self.run.timeout_at - self.set_ms
 
     async def _ended(
         self, body: str | None, suspended: Callable[[], None], executor: Executor | None
@@ -144,7 +150,7 @@ class Attempt(Claim):
         value = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
         lease = self.binding.timing.lease_for(self.definition.timeout_ms)[1]
         try:
-            moved = await fire_one(self.binding, self.move("heartbeat", value=value, lease_ms=lease))
+            moved = await fire_one(self.binding, self.renewal(lease, value))
         except (LeaseLost, TransitionNotAllowed, GuardFailed, Conflict, UnknownRun) as exc:
             raise LeaseLost(
                 f"run {self.run.id}: attempt {self.run.attempt} no longer owns it; stop working on it",
@@ -155,6 +161,26 @@ class Attempt(Claim):
         self.seen(moved.state)
         if value is not None:
             self.context.progressed(value)
+
+    def renewal(self, lease_ms: int, value: str | None = None) -> Move:
+        """Return the heartbeat that renews the lease; it tells when the attempt ends if the clock was set."""
+        moved_ms = round(self.binding.now() - self._steady_ms() - self.set_ms)
+        self._clock_was_set = self._clock_was_set or abs(moved_ms) > SET_MS
+        ends_at = self.run.timeout_at + moved_ms if self._clock_was_set else None
+        return self.move("heartbeat", value=value, lease_ms=lease_ms, ends_at=ends_at)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it must have ended by now, whatever the clock was set to."""
+        return self._steady_ms() >= self.run.timeout_at - self.set_ms
+
+    @property
+    def lease_is_over(self) -> bool:
+        """Whether the lease that the claim gave is over by now, whatever the clock was set to."""
+        return self._steady_ms() >= self.run.wake_at - self.set_ms
+
+    def _steady_ms(self) -> float:
+        return self.binding.clock.monotonic() * 1000
 
     def seen(self, state: str) -> None:
         """Note where a heartbeat found the run: another state than the claim's is a request to stop."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.store.rows import LEFT_OUT, ClaimedRun
+from kumofire_fsm.engine.due import Claimed
+from kumofire_fsm.store.rows import LEFT_OUT
 from kumofire_fsm.values.limits import STATEMENT_BYTES
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.budget import MOVE_AND_CHECK, Budget
@@ -51,13 +52,15 @@ class Batch:
         self._begun = False  # one run is worked on whatever the budget, so that there is progress
         self._committed = False  # and so is one with effects
 
-    async def work(self, runs: Sequence[ClaimedRun]) -> None:
+    async def work(self, claimed: Claimed) -> None:
         """Call the handlers, one after the other or several at once, and settle how all ended."""
-        registry, payloads = self._binding.registry, Payloads(self._binding, runs)
+        runs, registry = claimed.runs, self._binding.registry
+        payloads = Payloads(self._binding, runs)
         try:
             what: dict[str, Any] = {
                 "hint_ms": self._binding.timing.redeliver_ms,  # each came with a message
                 "payloads": payloads,
+                "set_ms": claimed.set_ms,
                 "worker_ends": self._tasks.are_ending,
             }
             self._tasks.add(Attempt(self._binding, run, registry.get(run.job), **what) for run in runs)

@@ -7,14 +7,16 @@ A message is never acknowledged away while its run may still need it.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.due import claim_hinted
+from kumofire_fsm.engine.due import claim_hinted, statements_of_claim
 from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.errors import InvalidArgument, InvalidMessage, StoreError
 from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.store.controls import read_paces
 from kumofire_fsm.store.rows import ClaimedRun, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.message import read_message
@@ -24,6 +26,7 @@ from kumofire_fsm.work.budget import Budget
 from kumofire_fsm.work.disposition import (
     STORE_ERROR_S,
     Disposition,
+    by_rate,
     conclude,
     counted,
     full,
@@ -80,29 +83,29 @@ async def consume_batch(
 
 
 async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
-    claimed = (await claim_hinted(binding, ids, alone=len(ids) == 1)).runs
+    claiming = statements_of_claim(binding)
+    claimed = await claim_hinted(binding, ids, alone=len(ids) == 1)
     await batch.work(claimed)
-    rest = _without(ids, claimed)
+    rest = _without(ids, claimed.runs)
     rows = await read_runs(binding, rest) if rest else {}
-    waiting = {each: limit for each in rest if (limit := _waits_for(binding, rows.get(each)))}
-    while claimed and waiting and batch.affords_more(1):
+    waiting = [each for each in rest if _waits(binding, rows.get(each))]
+    while claimed.runs and waiting and batch.affords_more(claiming):
         # Runs of their jobs have ended here, and made room for others.
-        claimed = (await claim_hinted(binding, list(waiting), alone=len(waiting) == 1)).runs
+        claimed = await claim_hinted(binding, waiting, alone=len(waiting) == 1)
         await batch.work(claimed)
-        waiting = {each: waiting[each] for each in _without(waiting, claimed)}
-    for place, (run_id, limit) in enumerate(waiting.items()):
-        batch.dispositions[run_id] = full(binding, rows[run_id], place // limit)
+        waiting = _without(waiting, claimed.runs)
+    batch.dispositions |= await _until_their_turns(binding, batch, [rows[each] for each in waiting])
     for run_id in rest:
         row = rows.get(run_id)
         if row is not None and row.starts_alone and _is_startable(binding, row):
             # It lost shared claims twice in a row: it starts alone, or not at all.
-            if not batch.affords_more(1):
+            if not batch.affords_more(claiming):
                 reason = "no statements are left"
                 batch.dispositions[run_id] = Disposition(
                     run_id, ack=False, delay_s=1, reason=reason, goes_on=True
                 )
                 continue
-            await batch.work((await claim_hinted(binding, [run_id], alone=True)).runs)
+            await batch.work(await claim_hinted(binding, [run_id], alone=True))
         if run_id not in batch.dispositions:
             batch.dispositions[run_id] = without_claim(binding, run_id, row)
 
@@ -112,13 +115,37 @@ def _without(ids: Iterable[str], claimed: Sequence[ClaimedRun]) -> list[str]:
     return [run_id for run_id in ids if run_id not in started]
 
 
-def _waits_for(binding: Binding, row: RunRow | None) -> int | None:
-    """Return the limit of a run's job, if nothing else keeps the run from its start."""
-    if row is None or row.starts_alone or not _is_startable(binding, row):
-        return None
+def _waits(binding: Binding, row: RunRow | None) -> bool:
+    """Return whether nothing but its job's limit or rate keeps a run from its start."""
+    if row is None or row.starts_alone or row.slots == 0 or not _is_startable(binding, row):
+        return False
     if row.expires_at is not None and row.expires_at <= binding.now():
-        return None
+        return False
+    return _limit(binding, row) is not None or binding.registry.get(row.job).rate is not None
+
+
+def _limit(binding: Binding, row: RunRow) -> int | None:
     return binding.registry.get(row.job).limit if row.slots is None else row.slots
+
+
+async def _until_their_turns(
+    binding: Binding, batch: Batch, waiting: Sequence[RunRow]
+) -> dict[str, Disposition]:
+    """Return the dispositions on messages whose runs wait for a slot, or for their turn by a rate."""
+    found, places = {}, Counter[str]()
+    rated = {row.job: rate for row in waiting if (rate := binding.registry.get(row.job).rate) is not None}
+    paced: dict[str, int | None] = {}
+    if rated and batch.affords_more(1):
+        paced = dict(await binding.storage.execute(read_paces(list(rated))))
+    for row in waiting:
+        place, limit = places[row.job], _limit(binding, row)
+        places[row.job] += 1
+        turn = rated[row.job].turn_ms(paced[row.job] or 0, place) if paced.get(row.job) else None
+        if turn is not None and turn > binding.now():
+            found[row.id] = by_rate(binding, row, turn)
+        else:
+            found[row.id] = full(binding, row, place // (limit or 1))
+    return found
 
 
 def _is_startable(binding: Binding, row: RunRow) -> bool:

@@ -12,7 +12,16 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import Moved, RunRow
 from kumofire_fsm.values.limits import QUEUE_DELAY_S
 
-__all__ = ["STORE_ERROR_S", "Disposition", "after_settle", "conclude", "counted", "full", "without_claim"]
+__all__ = [
+    "STORE_ERROR_S",
+    "Disposition",
+    "after_settle",
+    "by_rate",
+    "conclude",
+    "counted",
+    "full",
+    "without_claim",
+]
 
 UNKNOWN_S: Final = 60
 """After how many seconds a message for a run is delivered again that is not known here."""
@@ -120,6 +129,23 @@ def full(binding: Binding, row: RunRow, place: int) -> Disposition:
         return Disposition(row.id, ack=True, reason=reason)
     delay_s = min(FULL_S * (1 + place), FULL_MAX_S, left // LEAST_MS)
     return Disposition(row.id, ack=False, delay_s=delay_s, reason="its job's limit is reached", goes_on=True)
+
+
+def by_rate(binding: Binding, row: RunRow, turn_ms: int) -> Disposition:
+    """Return the disposition on a message whose run waits for its turn by its job's rate.
+
+    It comes back then, unless the row's deadline says before that it is lost; a dispatcher sends another.
+
+    Args:
+        binding: the application.
+        row: the run.
+        turn_ms: when its turn comes, at the earliest.
+    """
+    if turn_ms + LEAST_MS > (row.wake_at or 0):
+        reason = "its job's rate is used up; the dispatcher sends another"
+        return Disposition(row.id, ack=True, reason=reason)
+    delay_s = _seconds(turn_ms - binding.now())
+    return Disposition(row.id, ack=False, delay_s=delay_s, reason="its job's rate is used up", goes_on=True)
 
 
 def _hinted(run: Moved | RunRow) -> bool:

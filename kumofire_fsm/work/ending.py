@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.engine.due import statements_of_claim
 from kumofire_fsm.engine.ends import ends_worker
 from kumofire_fsm.errors import InvalidArgument, KumofireError, TooLarge
 from kumofire_fsm.machines.spec import Role
@@ -93,7 +94,8 @@ class Claim:
                 raise
             return self.final(exc)
         most = most_statements(self.binding.storage)
-        if most is not None and len(effects) > most - AROUND_EFFECTS:
+        around = AROUND_EFFECTS + statements_of_claim(self.binding) - 1
+        if most is not None and len(effects) > most - around:
             said = f"ctx.commit registered {len(effects)} statements; an invocation may send {most} in all"
             return self.final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
         large = text is not None and len(text) > INLINE_BYTES

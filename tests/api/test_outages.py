@@ -113,6 +113,7 @@ async def test_handlers_that_swallow_their_cancellation_do_not_stop_the_worker(
 
     kit.job("quick")(nothing)
     kit.clock.now = lambda: time.time_ns() // 1_000_000  # type: ignore[method-assign]
+    kit.clock.monotonic = time.monotonic  # type: ignore[method-assign]
     timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=300, slack_ms=100)
     async with kit.bound(with_queue=False, timing=timing) as w:
         deaf_ids = [await w.create("deaf") for _ in range(2)]

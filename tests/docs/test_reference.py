@@ -241,6 +241,8 @@ def test_every_limit_is_there() -> None:
         "INLINE_BYTES": f"{limits.INLINE_BYTES} bytes",
         "KEY_LENGTH": f"{limits.KEY_LENGTH} characters",
         "LIMIT_MAX": f"1 to {limits.LIMIT_MAX:,}",
+        "PRIORITIES": "`{}`, `{}` or `{}`".format(*limits.PRIORITIES),
+        "HEAD_START_MS": f"| {limits.HEAD_START_MS // 1000} s |",
         "LOOK_ROWS": f"| {limits.LOOK_ROWS:,} |",
         "TAG_COUNT": f"| {limits.TAG_COUNT}, of {limits.TAG_LENGTH} characters each",
         "TAG_LENGTH": f"of {limits.TAG_LENGTH} characters each",

@@ -126,6 +126,7 @@ def run_cases(state: str) -> list[Case]:
             "redeliver_ms": 60_013, "lost_ms": 1_009, "grace_ms": 10_007, "lease_ms": 15_013,
             "timeout_ms": (300_007, 9_001)[i % 2], "token": f"fresh-{i}", "alone": alone,
             "next_at": NOW + (5_003, 9_007)[i // 4 % 2], "hint_ms": (None, 45_011)[i // 2 % 2], "value": (None, '{"v":1}')[i % 3 > 0],
+            "ends_at": (None, NOW + 8_009, NOW + 700_001)[i // 3 % 3],
         }  # fmt: skip
         cases.append((row, given))
     return cases

@@ -25,6 +25,8 @@ class Actor:
         wrote: how many changes of rows it has committed.
         harmed: whether a fault has hit a call of it.
         settling: how many calls of the database it waits for that settle attempts, or look whether they did.
+        stopping: whether it was told to stop.
+        deaf: whether a handler of it has ignored its cancellation.
         concurrency: how many handlers it may have under way; None for one that calls none.
         limit: how many rows one statement of it may move; None where its input bounds it.
         saw: for each run the row that a statement last gave it.
@@ -35,6 +37,7 @@ class Actor:
     def __init__(self, world: World, key: int, name: str, skew: int) -> None:
         self.world, self.key, self.name, self.skew = world, key, name, skew
         self.alive, self.done, self.harmed = True, False, False
+        self.stopping = self.deaf = False
         self.frozen_until = 0
         self.calls = self.wrote = self.settling = 0
         self.concurrency: int | None = None
@@ -47,7 +50,11 @@ class Actor:
 
     def now(self) -> int:
         """Return the time by its own clock."""
-        return self.world.now + self.skew
+        return self.world.now + self.skew + self.world.set_ms
+
+    def latest(self) -> int:
+        """Return the latest time that its clock has shown."""
+        return self.skew + max(self.world.latest, self.world.now + self.world.set_ms)
 
     @contextmanager
     def acting(self) -> Iterator[None]:

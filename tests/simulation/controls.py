@@ -1,4 +1,4 @@
-"""What must hold of jobs that people pause and limit: no run starts beyond what they say."""
+"""What must hold of jobs that are paused, limited and have rates, and of what starts before others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kumofire_fsm.machines.spec import Role
-from simulation.handlers import LIMITS
+from kumofire_fsm.values.limits import HEAD_START_MS
+from kumofire_fsm.values.rates import rate_of
+from simulation.handlers import LIMITS, RATES
 from simulation.moves import SPEC
 
 __all__ = ["Controls"]
@@ -24,6 +26,7 @@ class Controls:
         self._found = found
         self.paused: set[str] = set()
         self.limited: set[str] = set(LIMITS)
+        self._spoken_for: dict[str, int] = {}
 
     def check(
         self,
@@ -40,7 +43,7 @@ class Controls:
         """
         self.paused |= {job for job, (paused, _) in said.items() if paused}
         self.limited |= {job for job, (_, limit) in said.items() if limit is not None}
-        for job in {new.job for old, new in changed.values() if old and new and new.starts > old.starts}:
+        for job in {new.job for _, new in _started(changed)}:
             paused, limit = said.get(job, (False, None))
             if paused:
                 self._found("a paused job rests", f"a run of {job!r} was started")
@@ -48,3 +51,42 @@ class Controls:
             leased = sum(each.job == job and SPEC.has_role(each.state, Role.LEASED) for each in runs.values())
             if limit is not None and leased > limit:
                 self._found("within the job's limit", f"{leased} runs of {job!r} are leased, {limit} may be")
+
+    def check_rates(self, changed: Mapping[str, tuple[Any, Any]]) -> None:
+        """Check that no more runs of a job start than its rate lets, by the times at which they say they did."""
+        for _, new in _started(changed):
+            rate = rate_of(RATES.get(new.job))
+            if rate is None:
+                continue
+            at = 1000 * new.started_at
+            until = max(self._spoken_for.get(new.job, 0), at) + rate.every_us
+            self._spoken_for[new.job] = until
+            if until > at + rate.every_us * rate.starts:
+                self._found("within the job's rate", f"a run of {new.job!r} starts before its turn")
+
+    def check_order(self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any]) -> None:
+        """Check that what a worker left of a job is of no higher priority than what it started of it.
+
+        Unless the class of that has waited for its head start: then they have their turns.
+        """
+        started = [(old, new) for old, new in _started(changed) if old.suspect < 2]
+        if not started:
+            return
+        now = started[0][1].started_at
+        left = [run for run in runs.values() if run.id not in changed and _is_due(run, now)]
+        for job in {new.job for _, new in started}:
+            last = max(new.priority for _, new in started if new.job == job)
+            of_class = [run.wake_at for run in [*left, *(old for old, _ in started)] if run.priority == last]
+            fresh = now - min(of_class) < HEAD_START_MS
+            if fresh and any(run.job == job and run.priority < last and run.suspect < 2 for run in left):
+                self._found(
+                    "the higher priority is first", f"a run of {job!r} was left for one of class {last}"
+                )
+
+
+def _started(changed: Mapping[str, tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    return [(old, new) for old, new in changed.values() if old and new and new.starts > old.starts]
+
+
+def _is_due(run: Any, now: int) -> bool:
+    return SPEC.has_role(run.state, Role.CLAIMABLE) and run.wake_at <= now

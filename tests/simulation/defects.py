@@ -9,6 +9,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from kumofire_fsm.embedded._lease_trust import LeaseTrust
+from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.errors import QueueError, TransientStoreError
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.ports import Statement
@@ -19,16 +21,19 @@ from simulation.queue import Delivery
 from simulation.storage import ActorStorage
 
 __all__ = [
-    "always",
     "always_alone",
     "always_caught_up",
     "at_first",
+    "at_once",
+    "believed",
     "charged",
     "effects_anyway",
     "endless_lease",
     "final",
+    "held_in_time",
     "holding_nothing",
     "in_pieces",
+    "kept",
     "mixed_up",
     "moved_away",
     "never",
@@ -36,9 +41,14 @@ __all__ = [
     "sent_twice",
     "settled_inside",
     "taken_away",
+    "trusting",
     "twice",
     "undelayed",
+    "undone",
+    "unlooked",
+    "unmoved",
     "unread",
+    "unsaid",
     "unstored",
     "without_drain",
 ]
@@ -109,6 +119,15 @@ def taken_away(retry: Any) -> Any:
     return ack_if_leased
 
 
+def at_once(retry: Any) -> Any:
+    """Have a message delivered again at once, however long it is to wait."""
+
+    def without_delay(self: Delivery, *, delaySeconds: int = 0) -> None:
+        retry(self, delaySeconds=0)
+
+    return without_delay
+
+
 def refusing(send_hints: Any) -> Any:
     async def raising(binding: Any, runs: Any) -> Any:
         hints = await send_hints(binding, runs)
@@ -135,8 +154,66 @@ def without_drain(drain: Any) -> Any:
     return leave
 
 
-def always(_answer: Any) -> Any:
-    return lambda *_: True
+def trusting(answer: Any) -> Any:
+    """Let every lease end that has run out, whatever was seen."""
+
+    def always(self: LeaseTrust) -> bool:
+        answer(self)
+        return True
+
+    return always
+
+
+def unmoved(init: Any) -> Any:
+    """Take each time that the clock shows for the time that has passed."""
+
+    def with_one_clock(self: LeaseTrust, lease_ms: int, _wall: Any, monotonic: Any) -> None:
+        init(self, lease_ms, lambda: int(monotonic() * 1000), monotonic)
+
+    return with_one_clock
+
+
+def unlooked(_is_due: Any) -> Any:
+    """See nothing to look at."""
+    return lambda _: False
+
+
+def unsaid(renewal: Any) -> Any:
+    """Renew a lease as if nobody had set the clock."""
+
+    def without_end(self: Attempt, *args: Any) -> Move:
+        move: Move = renewal(self, *args)
+        return move._replace(ends_at=None)
+
+    return without_end
+
+
+def held_in_time(held: Any) -> Any:
+    """Hold one's own runs until their timeout by the clock that somebody may set."""
+
+    def until_the_timeout(self: WorkerPool) -> list[str]:
+        now = self._binding.now()
+        late = {attempt.run.id for attempt in self.in_flight.values() if attempt.run.timeout_at <= now}
+        return [run_id for run_id in held(self) if run_id not in late]
+
+    return until_the_timeout
+
+
+def believed(_agreed: Any) -> Any:
+    """Believe each occurrence that is stored."""
+    return lambda _recurrence, at, _left, _now: at
+
+
+def undone(_duty: Any) -> Any:
+    async def nothing(*_: Any) -> None:
+        pass
+
+    return nothing
+
+
+def kept(_leave_behind: Any) -> Any:
+    """Let a handler that ignores its cancellation keep its slot."""
+    return lambda _self, _attempt: None
 
 
 def holding_nothing(_held: Any) -> Any:

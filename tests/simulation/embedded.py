@@ -16,7 +16,7 @@ from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Timing
 from simulation.calls import Event
-from simulation.faults import LOCK, Fault
+from simulation.faults import CLOCK, LOCK, Fault
 from simulation.handlers import ACTS
 from simulation.world import START, World
 
@@ -35,6 +35,11 @@ CLOSING_MS: Final = 100_000
 """Calls of clients that were under way when the faults stopped have ended by then."""
 LOCKS: Final = 8
 """How often another program may take the write lock."""
+CLOCKS: Final = 3
+"""How often somebody may set the clock, and set it right again."""
+STEPS_S: Final = (2, 40, 3_600, 31_536_000, 31_536_000, -2, -40, -3_600)
+WRONG_S: Final = (3, 3, 10, 40)
+"""By how many seconds, and for how long."""
 MAX_STEPS: Final = 100_000
 
 
@@ -50,6 +55,7 @@ class EmbeddedWorld(World):
         Timing(horizon_ms=0, redeliver_ms=0, lost_ms=500, grace_ms=5_000, lease_ms=4_000),
     )
     length_ms = 120_000
+    deaf_ms = 2 * QUIET_MS  # who is not left behind holds his worker up for good
     timed_when_written = True
     strikes = 0.15  # a worker calls the database several times a second
 
@@ -74,6 +80,9 @@ class EmbeddedWorld(World):
         for number in range(LOCKS):
             at = START + dice.below(self.length_ms, 711, number)
             self.at(at, Event(None, "lock", lambda n=number: self.lock(n)))
+        for number in range(CLOCKS):
+            at = START + dice.below(self.length_ms, 714, number)
+            self.at(at, Event(None, "clock", lambda n=number: self.set_wrong(n)))
 
     def lock(self, number: int) -> None:
         """Let another program take the write lock, and hold it for up to a lease.
@@ -86,6 +95,19 @@ class EmbeddedWorld(World):
             least = lease_ms // 3 * self.faults.dice.below(3, 712, number)
             self.locked_until = self.now + least + self.faults.dice.below(lease_ms - least, 713, number)
             self.note(None, Fault.LOCKED, f"(until {(self.locked_until - START) / 1000:g})")
+
+    def set_wrong(self, number: int) -> None:
+        """Let somebody set the clock, which is that of all processes, wrong for a while."""
+        if self.set_ms == 0 and self.faults.strike(CLOCK, number) is not None:
+            step = STEPS_S[self.faults.dice.below(len(STEPS_S), 715, number)]
+            wrong = WRONG_S[self.faults.dice.below(len(WRONG_S), 716, number)]
+            self.note(None, Fault.CLOCK_SET, f"(by {step:+} s for {wrong} s)")
+            self._set_clock(step * 1000)
+            self.at(self.now + wrong * 1000, Event(None, "clock", lambda: self._set_clock(0)))
+
+    def _set_clock(self, ahead_ms: int) -> None:
+        self.latest, self.set_ms = max(self.latest, self.now + self.set_ms), ahead_ms
+        self.sets += 1
 
     def burst(self, number: int) -> None:
         """Begin a client that creates many runs at once, more than may be under way at once."""
@@ -116,6 +138,7 @@ class EmbeddedWorld(World):
         """Tell all workers to stop; one that stands still hears of it later."""
         for actor, pool in self.pools.items():
             self.note(actor, "is told to stop")
+            actor.stopping = True
             self.at(self.now, Event(actor, "stop", pool.stop))
 
     @contextmanager

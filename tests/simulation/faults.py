@@ -38,6 +38,7 @@ class Fault(StrEnum):
     OLD_CODE = "an actor knows fewer jobs"
     LOCKED = "another program holds the write lock"
     UNRENEWED = "leases are not renewed"
+    CLOCK_SET = "the clock is set"
 
 
 STORAGE = (
@@ -53,12 +54,13 @@ TICK = (Fault.MISSED, Fault.LATE_TICK, Fault.DOUBLE_TICK)
 ACTOR = (Fault.OLD_CODE,)
 LOCK = (Fault.LOCKED,)
 RENEWAL = (Fault.UNRENEWED,)
+CLOCK = (Fault.CLOCK_SET,)
 _WEIGHTS = {
     **dict.fromkeys((Fault.REFUSED, Fault.PARTLY), 3.0),
     **dict.fromkeys((*MESSAGE, *TICK), 4.0),
 }
 """What is seldom asked happens more often when it is."""
-_PLACES = {STORAGE: 1, SENDING: 2, SLEEPING: 3, MESSAGE: 4, TICK: 5, ACTOR: 6, LOCK: 7, RENEWAL: 8}
+_PLACES = {STORAGE: 1, SENDING: 2, SLEEPING: 3, MESSAGE: 4, TICK: 5, ACTOR: 6, LOCK: 7, RENEWAL: 8, CLOCK: 9}
 
 
 class Dice:
@@ -114,6 +116,7 @@ class Faults:
         self.rates[Fault.LOCKED] = (0.0, 0.4, 0.8)[dice.below(3, 104)]
         # Often enough that a lease runs out whose holder lives, and that he gets the run back.
         self.rates[Fault.UNRENEWED] = (0.0, 0.0, 0.5, 0.9)[dice.below(4, 105)]
+        self.rates[Fault.CLOCK_SET] = (0.0, 0.0, 0.5, 0.9)[dice.below(4, 106)]
 
     def strike(self, kinds: tuple[Fault, ...], *key: int, weight: float = 1.0) -> Fault | None:
         """Return what goes wrong at this place, if anything; ``weight`` makes it more likely."""

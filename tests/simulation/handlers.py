@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "KEPT_MS",
     "LIMITS",
     "MAX_LEASE_MS",
+    "RATES",
     "TIMINGS",
     "Applications",
 ]
@@ -42,20 +44,22 @@ TIMEOUTS_S = {"work": 20, "late": 4, "plain": 4}
 JOBS = tuple(TIMEOUTS_S)
 LIMITS = {"plain": 2}
 """For jobs that declare one, how many of their runs may be under way at once."""
+RATES = {"plain": (3, 15)}
+"""For jobs that declare one, how many of their runs may start in how many seconds."""
 KEPT_MS = 30_000
 """How long ago a run must have settled for a client to prune it."""
 MAX_LEASE_MS = 120_000
 """More than the longest timeout above with what a lease adds to it."""
 ACTS = (
     "ok", "ok", "large", "error", "error", "retry", "snooze", "fail", "stop", "slow", "hang", "beat",
-    "large", "spawn", "poison", "commit", "commit",
+    "large", "spawn", "poison", "commit", "commit", "deaf", "leave",
 )  # fmt: skip
 """What one call of a handler may do. The last act of a payload is done by every later call too."""
 
 
-async def act(ctx: Any, kind: str, number: int) -> Any:
-    """Do what the call of that number is to do."""
-    world = ctx.env.world
+async def act(ctx: Any, kind: str, call: HandlerCall) -> Any:
+    """Do what a call is to do."""
+    world, number = ctx.env.world, call.number
     if kind in ("error", "retry", "snooze", "fail", "stop"):
         ctx.commit([("INSERT INTO effects VALUES (?, ?)", (ctx.run.id, f"{number}, which {kind} undid"))])
     match kind:
@@ -85,10 +89,32 @@ async def act(ctx: Any, kind: str, number: int) -> Any:
             ctx.commit([("INSERT INTO effects VALUES (?, ?)", (ctx.run.id, str(number)))])
         case "spawn":
             await ctx.jobs.create("plain", {"acts": ["ok"]})
+        case "deaf":
+            await _deaf(call)
+        case "leave":
+            _request_to_cancel()
         case "poison":
             world.kill(ctx.env, "is killed by its handler")
             await world.never()
     return kind if kind == "commit" else f"{kind} of {ctx.run.id}"
+
+
+async def _deaf(call: HandlerCall) -> None:
+    """Go on whatever comes, for much longer than any lease."""
+    actor, world = call.actor, call.actor.world
+    until = world.now + world.deaf_ms
+    while world.now < until:
+        try:
+            await world.sleep(actor, (until - world.now) / 1000)
+        except asyncio.CancelledError:
+            call.deaf = actor.deaf = True
+
+
+def _request_to_cancel() -> None:
+    """Leave a request to cancel in the task, as who swallows one does, or cancels itself and returns first."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.cancel()
 
 
 def _called(ctx: Any, payload: Any) -> HandlerCall:
@@ -112,9 +138,11 @@ async def work(ctx: Any, payload: Any) -> Any:
     if call.number > len(acts) and kind == "snooze":
         kind = "ok"  # who snoozes without end never settles
     try:
-        value = await act(ctx, kind, call.number)
+        value = await act(ctx, kind, call)
     except BaseException as exc:
         call.end(type(exc).__name__)
+        if isinstance(exc, asyncio.CancelledError):
+            ctx.env.world.monitor.lives.cancelled(call)
         raise
     call.end("returned", value)
     return value
@@ -152,7 +180,7 @@ class Applications:
             retry=Backoff(first=timedelta(seconds=2), cap=timedelta(seconds=20)),
         )
         for name in jobs:
-            app.job(name, timeout=TIMEOUTS_S[name], limit=LIMITS.get(name))(
+            app.job(name, timeout=TIMEOUTS_S[name], limit=LIMITS.get(name), rate=RATES.get(name))(
                 plain if name == "plain" else work
             )
         return app

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import RUNS, SCHEDULES
+from kumofire_fsm.values.times import AHEAD_MS
 from simulation.controls import Controls
 from simulation.lives import Lives
 from simulation.moves import SPEC, TOLERANCE_MS, Move, check_move
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 __all__ = ["Monitor", "Violation"]
+
+DELIVERIES: Final = 2
+"""How often a message may come for each start of its run, and before the first, and once more."""
 
 
 class Violation(AssertionError):
@@ -54,7 +58,7 @@ class Monitor:
         self.moved_by_hand: set[str] = set()
         self.lives = Lives(self.found)
         self.controls = Controls(self.found)
-        self.schedules = Schedules(self.runs, self.found)
+        self.schedules = Schedules(world, self.runs, self.found)
         self.walked: set[tuple[str | None, str | None, str]] = set()
         self._changes = world.database.db.total_changes
         self._violation: Violation | None = None
@@ -92,6 +96,9 @@ class Monitor:
         for before, after in jobs.values():
             self.schedules.check_job(actor, before, after)
         self.controls.check(database.controls(), runs, self.runs)
+        self.controls.check_rates(runs)
+        if actor.world.queue is None and "runs.claim" in what:
+            self.controls.check_order(runs, self.runs)
         self._check_limit(actor, what, len(runs), len(jobs))
         self._check_shared(actor, runs)
         self._check_room(actor, runs)
@@ -188,8 +195,8 @@ class Monitor:
     def as_asked(self, actor: Actor, run_id: str, asked: dict[str, int]) -> None:
         """Check the start behind a handler's call against what the payload says of when it may be."""
         run = self.runs.get(run_id)
-        if run is None or run.started_at is None or run_id in self.moved_by_hand:
-            return
+        if run is None or run.started_at is None or run_id in self.moved_by_hand or self._world.sets:
+            return  # where the clock was set, what was asked for was another time
         at = run.started_at
         if at < asked.get("due", at) - TOLERANCE_MS or asked.get("expires", at) + TOLERANCE_MS < at:
             self.found("started when due", f"{actor.name} calls {run_id}, started at {at}, asked was {asked}")
@@ -233,9 +240,32 @@ class Monitor:
         if any(at > lost for at in waits):
             self.found("one live hint", f"{actor.name} sends one for {run_id}, whose hint is under way")
 
+    def dropped(self, run_id: str) -> None:
+        """Check a message that was delivered too often: where nothing fails, none is."""
+        if self._world.unharmed() and run_id not in self.moved_by_hand:
+            self.found("deliveries per attempt", f"a message for {run_id} was given up")
+
+    def _check_deliveries(self) -> None:
+        """Check that messages do not multiply: what is early or under way is delivered again, a few times."""
+        queue = self._world.queue
+        if queue is None or not self._world.unharmed():
+            return
+        for run in self.runs.values():
+            most = DELIVERIES * (run.starts + 1) + 1
+            if queue.deliveries[run.id] > most and run.id not in self.moved_by_hand:
+                told = f"{run.id} has {queue.deliveries[run.id]} of them for {run.starts} starts"
+                self.found("deliveries per attempt", told)
+
     def unsettled(self) -> list[Any]:
         """Return the runs that still have to settle."""
         return [run for run in self.runs.values() if not SPEC.has_role(run.state, Role.SETTLED)]
+
+    def far_runs(self) -> list[str]:
+        """Return the runs that wait for a time which a clock gave that was ahead."""
+        latest = self._world.now + AHEAD_MS
+        return [
+            r.id for r in self.unsettled() if SPEC.has_role(r.state, Role.CLAIMABLE) and r.run_at > latest
+        ]
 
     def next_wake(self) -> int | None:
         """Return the earliest deadline of all."""
@@ -249,6 +279,7 @@ class Monitor:
         for job in self.jobs.values():
             if job.wake_at is not None:
                 self.found("everything settles", f"a schedule is still {job.state}, and due at {job.wake_at}")
+        self._check_deliveries()
         for run_id, calls in self._world.database.effects().items():
             run = self.runs.get(run_id)
             if run is not None and (run.result != '"commit"' or len(calls) != 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import Actor as Firing
@@ -25,7 +25,7 @@ _SETTLES = {"returned": ("succeed",), "Snooze": ("snooze",), "Cancel": ("stop",)
 
 @dataclass(eq=False, slots=True)
 class HandlerCall:
-    """One call of a handler. ``number`` counts the calls for its run, from 1; times are its actor's."""
+    """One call of a handler. ``number`` counts the calls for its run, from 1; times are the world's."""
 
     actor: Actor
     run_id: str
@@ -36,11 +36,12 @@ class HandlerCall:
     outcome: str | None = None
     value: str | None = None
     overdue: bool = False
+    deaf: bool = False
 
     def end(self, outcome: str, value: str | None = None) -> None:
         """Note how it ended: "returned" and with what, or the name of what it raised."""
         self.outcome, self.value = outcome, value
-        self.overdue = self.actor.now() - self.begun >= self.timeout_ms
+        self.overdue = self.actor.world.now - self.begun >= self.timeout_ms
 
 
 class Lives:
@@ -48,7 +49,8 @@ class Lives:
 
     Attributes:
         owner: for each (run, claim) the actor whose statement took it; a claim may take several runs.
-        lease: for each (run, claim) until when it holds, as the database last said.
+        lease: for each (run, claim) until when it holds, as the database last said, by the world's time.
+        ends: for each (run, claim) when the attempt must have ended, by the world's time.
         starts_left: for each run how often it may still be started; see `simulation.attempts`.
     """
 
@@ -56,26 +58,47 @@ class Lives:
         self._found = found
         self.owner: dict[tuple[str, str | None], Actor] = {}
         self.lease: dict[tuple[str, str | None], int] = {}
+        self.ends: dict[tuple[str, str | None], int] = {}
+        self._sets: dict[tuple[str, str | None], int] = {}
+        """How often the clock had been set when a lease was written."""
         self.starts_left: dict[str, int] = {}
         self.shortened: dict[tuple[str, str | None], int] = {}
         """Leases that a cancellation has cut, which their holder does not know until its next heartbeat."""
         self.sent: set[tuple[str, str]] = set()
         """Claims whose outcome was sent to the database."""
+        self.gone: set[tuple[str, str | None]] = set()
+        """Claims that were lost or given up: whose handler goes on is no attempt any more."""
         self.suspects: set[tuple[str, str | None]] = set()
         """Claims of runs that may have killed their workers."""
         self.held: dict[tuple[str, Actor], str] = {}
         self.calls: dict[str, list[HandlerCall]] = {}
         self._open: dict[tuple[str, Actor], HandlerCall] = {}
 
-    def started(self, actor: Actor, run_id: str, claim: str, at: int, tolerance: int) -> None:
-        """Check a start: nobody else may be at work under a lease that still holds."""
+    @staticmethod
+    def real(actor: Actor, at: int) -> int:
+        """Return an instant of an actor's clock as the world's time."""
+        return actor.world.now + at - actor.now()
+
+    def renewed(self, run_id: str, claim: str, actor: Actor, until: int) -> None:
+        """Note until when a lease holds, by the clock of who wrote it."""
+        self.lease[run_id, claim] = self.real(actor, until)
+        self._sets[run_id, claim] = actor.world.sets
+        self.shortened.pop((run_id, claim), None)
+
+    def started(self, actor: Actor, run: Any, tolerance: int) -> None:
+        """Check a start: nobody else may be at work under a lease that still holds.
+
+        Where the clock was set since, only who lives has renewed his lease.
+        """
+        run_id, claim = run.id, run.claim
         if (run_id, claim) in self.owner:
             self._found("fresh claims", f"{run_id} was started with the claim {claim} of an earlier start")
         for call in self.calls.get(run_id, ()):
-            if call.outcome is None and call.actor.alive and call.claim is not None:
+            gone = (run_id, call.claim) in self.gone
+            if call.outcome is None and call.actor.alive and call.claim is not None and not gone:
                 lease = self.lease[run_id, call.claim]
-                left = min(lease, self.shortened.get((run_id, call.claim), lease)) - at
-                if left > tolerance:
+                left = min(lease, self.shortened.get((run_id, call.claim), lease)) - actor.world.now
+                if left > tolerance and self._sets[run_id, call.claim] == actor.world.sets:
                     self._found(
                         "one live attempt",
                         f"{run_id} was started by {actor.name} while {call.actor.name} works on it, "
@@ -83,10 +106,25 @@ class Lives:
                     )
         self.owner[run_id, claim] = actor
         self.held[run_id, actor] = claim
+        self.ends[run_id, claim] = self.real(actor, run.timeout_at)
 
     def under_way(self, actor: Actor) -> list[HandlerCall]:
-        """Return the calls of an actor's handlers that have not ended."""
-        return [call for call in self._open.values() if call.actor is actor and call.outcome is None]
+        """Return the calls of an actor's handlers that have not ended, and whose runs are not lost."""
+        mine = (call for call in self._open.values() if call.actor is actor and call.outcome is None)
+        return [call for call in mine if (call.run_id, call.claim) not in self.gone]
+
+    def is_deaf(self, holder: Actor | None, run_id: str) -> bool:
+        """Return whether a run's handler ignored its cancellation, or, in a batch, one before it."""
+        if holder is not None and holder.world.queue is not None:
+            return holder.deaf
+        return any(call.deaf for call in self.calls.get(run_id, ()))
+
+    def cancelled(self, call: HandlerCall) -> None:
+        """Check a call that was cancelled: at its timeout, because its run is lost, or its worker ends."""
+        if not (call.overdue or (call.run_id, call.claim) in self.gone or call.actor.stopping):
+            self._found(
+                "cancelled for a reason", f"{call.actor.name} cancelled {call.run_id} for another's sake"
+            )
 
     def _under(self, run_id: str, claim: str | None) -> HandlerCall | None:
         """Return the call of a handler under a claim, if there was one."""
@@ -96,13 +134,13 @@ class Lives:
         """Note that a handler is called."""
         calls = self.calls.setdefault(run_id, [])
         claim = self.held.get((run_id, actor))
-        call = HandlerCall(actor, run_id, len(calls) + 1, claim, actor.now(), timeout_ms)
+        call = HandlerCall(actor, run_id, len(calls) + 1, claim, actor.world.now, timeout_ms)
         actor.world.note(actor, f"calls the handler of {run_id}", f"for the {call.number}. time")
         if claim is None:
             self._found("claimed before called", f"{actor.name} never claimed {run_id}")
         elif any(other.claim == claim for other in calls):
             self._found("one call a claim", f"the handler of {run_id} is called again under one claim")
-        elif (late := actor.now() - self.lease[run_id, claim]) >= 0:
+        elif (late := actor.world.now - self.lease[run_id, claim]) >= 0:
             self._found("called under a lease", f"{actor.name} calls {run_id} {late} ms after its lease")
         under_way = self.under_way(actor)
         if len(under_way) >= (actor.concurrency or 0):
@@ -135,8 +173,9 @@ class Lives:
         call = self._under(run_id, claim)
         if call is None:
             legal: tuple[str, ...] = ("release",)
-        elif call.outcome is None:
-            legal = ()
+        elif call.outcome is None:  # it ignores its cancellation, and its worker ends without it
+            legal = ("release",) if actor.stopping else ()
+            self.gone.add((run_id, claim))
         elif call.outcome == "CancelledError":  # stopped at its timeout, or because its worker ends
             legal = ("retry", "release") if call.overdue else ("release",)
         else:
@@ -160,6 +199,7 @@ class Lives:
 
         A consumer settles one group at a time, so an answer that takes long holds the next one up.
         """
+        self.gone.add((run_id, claim))
         call = self._under(run_id, claim)
         if call is None or call.outcome in (None, "died", "CancelledError") or (run_id, claim) in self.sent:
             return

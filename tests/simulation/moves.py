@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import Actor as Firing
 from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.values.times import AHEAD_MS
 from simulation.attempts import FAILED, SPEC, STOPPING, check_attempts
 from simulation.handlers import KEPT_MS, MAX_LEASE_MS, TIMINGS, WAITS_MS
 
@@ -63,7 +64,7 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
     if SPEC.has_role(after.state, Role.SETTLED) != (after.wake_at is None):
         found("a deadline until settled", f"{move}: wake_at is {after.wake_at}")
         return None
-    latest = max(move.actor.now(), after.run_at) + LONGEST_WAIT_MS
+    latest = max(move.actor.latest(), after.run_at) + LONGEST_WAIT_MS
     if after.wake_at is not None and after.wake_at > latest:
         found("a deadline within reach", f"{move}: it wakes {after.wake_at - latest} ms too late")
     if not 0 <= after.attempt <= after.max_attempts:
@@ -72,8 +73,8 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
     if event is None:
         _check_loop(move, lives, found)
         return None
-    if at > move.actor.now():
-        found("history tells the time", f"{move}: {event} says {at}, {move.actor.name} {move.actor.now()}")
+    if at > move.actor.latest():
+        found("history tells the time", f"{move}: {event} says {at}, {move.actor.name} {move.actor.latest()}")
     check_attempts(move, event, lives.starts_left, found)
     if before is None:
         return event
@@ -122,11 +123,13 @@ def _check_loop(move: Move, lives: Lives, found: Found) -> None:
     elif stray := changed - _LOOPS[before.state] - {"wake_at"}:
         found("legal edges", f"{move}: {sorted(stray)} changed without a move")
     if SPEC.has_role(before.state, Role.LEASED):
-        if lives.owner.get((move.run_id, before.claim)) is not move.actor:
+        if before.wake_at > move.actor.now() + MAX_LEASE_MS + AHEAD_MS:
+            if after.wake_at > move.actor.now() + MAX_LEASE_MS:
+                found("a lease within its timeout", f"{move}: it was cut to {after.wake_at}")
+        elif lives.owner.get((move.run_id, before.claim)) is not move.actor:
             found("the fence", f"{move}: a lease was renewed by another than its holder")
         _check_whole(move, found)
-        lives.lease[move.run_id, after.claim] = after.wake_at
-        lives.shortened.pop((move.run_id, after.claim), None)
+        lives.renewed(move.run_id, after.claim, move.actor, after.wake_at)
 
 
 def _check_whole(move: Move, found: Found) -> None:
@@ -153,17 +156,22 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
     _check_whole(move, found)
     if lives.under_way(move.actor) and not after.shared:
         found("a shared claim says so", f"{move}: beside others of {move.actor.name}")
-    lives.started(move.actor, move.run_id, after.claim, at, TOLERANCE_MS)
-    lives.lease[move.run_id, after.claim] = after.wake_at
+    lives.started(move.actor, after, TOLERANCE_MS)
+    lives.renewed(move.run_id, after.claim, move.actor, after.wake_at)
 
 
 def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     before, after = move.before, move.after
-    if move.actor.world.unharmed() and before.state not in STOPPING:
+    holder = lives.owner.get((move.run_id, before.claim))
+    if (
+        move.actor.world.unharmed()
+        and before.state not in STOPPING
+        and not lives.is_deaf(holder, move.run_id)
+    ):
         found("nothing is lost without a fault", str(move))
     lives.lost(move.run_id, before.claim)
-    holder = lives.owner.get((move.run_id, before.claim))
-    if holder is not None and holder.alive and before.state not in STOPPING and at < before.timeout_at:
+    in_time = lives.ends.get((move.run_id, before.claim), 0) > move.actor.world.now
+    if holder is not None and holder.alive and before.state not in STOPPING and in_time:
         if not holder.harmed and holder.world.timed_when_written:
             found("a healthy worker keeps its runs", f"{move}: {holder.name} is well")
         if holder is move.actor and any(c.run_id == move.run_id for c in lives.under_way(holder)):
@@ -200,7 +208,7 @@ def _cancel(move: Move, _at: int, lives: Lives, found: Found) -> None:
         return
     if move.after.wake_at > move.before.wake_at:
         found("leases hold", f"{move}: a cancellation made the lease longer")
-    lives.shortened[move.run_id, move.after.claim] = move.after.wake_at
+    lives.shortened[move.run_id, move.after.claim] = lives.real(move.actor, move.after.wake_at)
 
 
 _RULES: Final = {

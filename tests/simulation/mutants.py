@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kumofire_fsm.embedded import _pool as pool
+from kumofire_fsm.embedded._ahead import Ahead
 from kumofire_fsm.embedded._lease_trust import LeaseTrust
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.embedded._upkeep import Upkeep
@@ -20,22 +21,25 @@ from kumofire_fsm.engine import due, moves
 from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.runs.creation import RowMaker
+from kumofire_fsm.schedules import _corrections, occurrences
 from kumofire_fsm.schedules import changes as schedule_changes
-from kumofire_fsm.schedules import occurrences
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.work import consumer, disposition
 from kumofire_fsm.work.attempt import Attempt
 from simulation.defects import (
-    always,
     always_alone,
     always_caught_up,
     at_first,
+    at_once,
+    believed,
     charged,
     effects_anyway,
     endless_lease,
     final,
+    held_in_time,
     holding_nothing,
     in_pieces,
+    kept,
     mixed_up,
     moved_away,
     never,
@@ -43,9 +47,14 @@ from simulation.defects import (
     sent_twice,
     settled_inside,
     taken_away,
+    trusting,
     twice,
     undelayed,
+    undone,
+    unlooked,
+    unmoved,
     unread,
+    unsaid,
     unstored,
     without_drain,
 )
@@ -176,6 +185,7 @@ MUTANTS = (
         patches=((disposition, "_hinted", lambda _: lambda _: True),),
         first=220,
     ),
+    Mutant("a message does not wait", patches=((Delivery, "retry", at_once),), first=183),
     Mutant("a worn message is sent twice", patches=((consumer, "renewed", sent_twice),)),
     Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),)),
     Mutant("a last attempt is not the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "1"),)),
@@ -198,7 +208,7 @@ MUTANTS = (
         "an effect does not wait for its settle",
         r"runs\.moved_one",
         ((r"changes\(\) = \d+", "1"),),
-        first=380,
+        first=492,
     ),
     Mutant("a run expires early", r"runs\.sweep", ((r"r\.expires_at <= a\.now", "r.expires_at > 0"),)),
     Mutant("a redrive keeps the attempts", r"runs\.redrive", ((r"attempt = 0", "attempt = r.attempt"),)),
@@ -274,6 +284,20 @@ MUTANTS = (
         ((r'\["canceling","running"\]', '["running"]'),),
         setting="embedded",
     ),
+    Mutant(
+        "a claim looks at no priority",
+        r"runs\.claim",
+        ((r"ORDER BY level, place, turn, job, priority, wake_at", "ORDER BY place, turn, job, wake_at"),),
+        setting="embedded",
+    ),
+    Mutant("a start takes nothing of its allowance", r"controls\.pace", ((r"k\.started > 0", "0"),)),
+    Mutant(
+        "a worker asks for no rate",
+        r"runs\.claim",
+        ((r"coalesce\(p\.paced, ", "coalesce(NULL, "),),
+        setting="embedded",
+    ),
+    Mutant("a batch asks for no rate", r"runs\.claim", ((r"coalesce\(paced, ", "coalesce(NULL, "),)),
     Mutant("a shutdown costs an attempt", patches=((Attempt, "_stopped", charged),), setting="embedded"),
     Mutant("a failure commits its effects", patches=((Attempt, "ending", effects_anyway),)),
     Mutant("a snooze is not waited for", r"runs\.snooze", ((r"a\.next_at", "a.now"),)),
@@ -291,7 +315,7 @@ MUTANTS = (
     Mutant("a change moves what is due", patches=((schedule_changes, "_keeps_its_recurrence", moved_away),)),
     Mutant(
         "a sweep after a standstill takes every lease",
-        patches=((LeaseTrust, "__call__", always),),
+        patches=((LeaseTrust, "__call__", trusting),),
         setting="embedded",
     ),
     Mutant(
@@ -299,6 +323,34 @@ MUTANTS = (
     ),
     Mutant(
         "a write has the time of its queueing", patches=((Timed, "__call__", at_first),), setting="embedded"
+    ),
+    Mutant(
+        "a jump of the clock is not seen", patches=((LeaseTrust, "__init__", unmoved),), setting="embedded"
+    ),
+    Mutant("nobody looks at what lies ahead", patches=((Ahead, "is_due", unlooked),), setting="embedded"),
+    Mutant("a lease stays as long as it is", patches=((Ahead, "_cut_leases", undone),), setting="embedded"),
+    Mutant(
+        "a schedule believes any clock", patches=((_corrections, "agreed", believed),), setting="embedded"
+    ),
+    Mutant(
+        "an attempt's end stays where the clock was",
+        patches=((Attempt, "renewal", unsaid),),
+        setting="embedded",
+    ),
+    Mutant(
+        "a worker's own runs end by the clock",
+        patches=((WorkerPool, "_held", held_in_time),),
+        setting="embedded",
+    ),
+    Mutant(
+        "a request to cancel reaches the next handler",
+        patches=((Attempt, "_calm", undone),),
+        setting="embedded",
+    ),
+    Mutant(
+        "a handler that goes on keeps its slot",
+        patches=((WorkerPool, "_leave_behind", kept),),
+        setting="embedded",
     ),
     Mutant(
         "a worker ends without settling", patches=((WorkerPool, "drain", without_drain),), setting="embedded"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,12 @@ LATE_MS = 70_000
 class Message:
     """One message in the queue."""
 
-    __slots__ = ("deliveries", "key", "run_id")
+    __slots__ = ("deliveries", "due", "key", "run_id")
 
     def __init__(self, run_id: str, key: int) -> None:
         self.run_id, self.key, self.deliveries = run_id, key, 0
+        self.due = 0
+        """When it is to be delivered; the queue takes its time beside."""
 
 
 class Delivery:
@@ -60,12 +63,14 @@ class Queue:
     def __init__(self, world: World) -> None:
         self._world = world
         self.waiting: list[tuple[int, Message]] = []
+        self.deliveries: Counter[str] = Counter()
+        """How many messages of each run were delivered."""
 
     def take(self, actor: Actor, hints: Sequence[Hint], call: int) -> None:
         """Take hints from an actor's call."""
         dice, faults = self._world.faults.dice, self._world.faults
         for i, hint in enumerate(hints):
-            waits = [at for at, message in self.waiting if message.run_id == hint.run_id]
+            waits = [message.due for _, message in self.waiting if message.run_id == hint.run_id]
             self._world.monitor.hinted(actor, hint.run_id, waits)
             message = Message(hint.run_id, dice.bits(200, actor.key, call, i))
             fault = faults.strike(MESSAGE, message.key)
@@ -83,6 +88,7 @@ class Queue:
             self._put(message, delay_ms)
         else:
             self._world.note(None, "is dropped after its last delivery", message.run_id)
+            self._world.monitor.dropped(message.run_id)
 
     def collect(self, first: Message, most: int) -> list[Message]:
         """Take a message and others that are due out, as one batch."""
@@ -92,6 +98,7 @@ class Queue:
         self.waiting = [(at, m) for at, m in self.waiting if m not in batch]
         for message in batch:
             message.deliveries += 1
+            self.deliveries[message.run_id] += 1
         return batch
 
     def holds(self, message: Message) -> bool:
@@ -100,7 +107,8 @@ class Queue:
 
     def _put(self, message: Message, delay_ms: int) -> None:
         latency = self._world.pace.message(message.key, message.deliveries)
-        at = self._world.now + delay_ms + latency
+        message.due = self._world.now + delay_ms
+        at = message.due + latency
         self.waiting.append((at, message))
         self._world.deliver_at(at, message)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
+from unittest import mock
 
+from kumofire_fsm.work import _dispatcher as dispatcher
 from simulation.calls import Event
 from simulation.faults import TICK, Fault
 from simulation.handlers import BINDING, CONSUMING, TIMINGS
@@ -66,6 +69,10 @@ class QueuedWorld(World):
                 when += self.pace.long(number)
             for copy in range(2 if fault is Fault.DOUBLE_TICK else 1):
                 self.at(when, Event(None, "tick", lambda n=number, c=copy: self.dispatcher(n, c)))
+
+    def around(self) -> AbstractContextManager[Any]:
+        """Return what holds while a history plays: each tick also looks at schedules that are not due."""
+        return mock.patch.object(dispatcher, "LOOK_MINUTES", 1)
 
     def wind_down(self) -> None:
         """Stop the faults, end the schedules, and tick until everything is settled and quiet.

@@ -99,6 +99,8 @@ def _options(dice: Dice, n: int) -> dict[str, Any]:
         options["expires_in"] = pick((2, 30, 160), 3) + options.get("delay", 0)
     if one_in(5, 3):
         options["max_attempts"] = pick((1, 2, 5), 4)
+    if one_in(3, 5):
+        options["priority"] = pick(("high", "low"), 5)
     return options
 
 

@@ -160,10 +160,11 @@ def test_a_backlog_of_one_job_leaves_every_second_place_to_another(store, claim,
 def test_the_turn_goes_round_the_jobs(store, claim):
     due(store, "mail", 3)
     due(store, "news", 3)
-    taken, turn = [], ""
+    taken, turn = [], ("", 0)
     for _ in range(4):
         (run,) = claim(limit=1, turn=turn)
-        taken.append(turn := run.job)
+        turn = run.job, run.priority
+        taken.append(run.job)
     assert taken == ["mail", "news", "mail", "news"]
 
 

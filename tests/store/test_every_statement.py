@@ -18,8 +18,8 @@ FIREABLE = [event.id for event in RunMachine.spec.events if event.id != "start"]
 CLAIM = {"now": 1, "token": "t", "alone": True, "jobs": {"resize": (1, 1)}, "limit": 3}
 SWEEP = {"timing": {}, "now": 1, "limit": 1, "jobs": ["resize"]}
 RUN_ROW = dict.fromkeys(INSERT_COLUMNS) | {
-    "id": "1", "machine": "run", "state": "ready", "wake_at": 1, "job": "resize", "run_at": 1, "attempt": 0,
-    "max_attempts": 3, "starts": 0, "shared": 0, "suspect": 0, "deliveries": 0, "created_at": 1,
+    "id": "1", "machine": "run", "state": "ready", "wake_at": 1, "job": "resize", "priority": 1, "run_at": 1,
+    "attempt": 0, "max_attempts": 3, "starts": 0, "shared": 0, "suspect": 0, "deliveries": 0, "created_at": 1,
     "history": "[]", "payload": "1",
 }  # fmt: skip
 JOB_ROW = JobMachine.fields | {"id": "1", "state": "active", "wake_at": 1, "next_at": 1, "job": "resize"}
@@ -52,6 +52,8 @@ def calls() -> dict[str, list[Statement]]:
         "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1, jobs=["resize"])],
         "RunStatements.due_suspect": [RUNS.due_suspect(now=1, jobs=["resize"])],
         "RunStatements.next_wake": [RUNS.next_wake(jobs=["a"], limits={"a": 1})],
+        "RunStatements.far_leases": [RUNS.far_leases(after=1, jobs=["resize"], limit=1)],
+        "RunStatements.far_ids": [RUNS.far_ids(above="x", limit=1)],
         "RunStatements.defer": [RUNS.defer(["1"], 5)],
         "RunStatements.prune": RUNS.prune(below="x", also="x", before=1, limit=1),
         "RunStatements.fire_for_tick": [RUNS.fire_for_tick("cancel", "t", [])],
@@ -59,7 +61,7 @@ def calls() -> dict[str, list[Statement]]:
         "ScheduleStatements.read": [JOBS.read(column=c, value="1") for c in ("id", "schedule_key")],
         "ScheduleStatements.find": [JOBS.find(after="", limit=1)],
         "ScheduleStatements.declared": [JOBS.declared(origin="code", keys=["a"])],
-        "ScheduleStatements.due": [JOBS.due(now=1, limit=1, jobs=["resize"])],
+        "ScheduleStatements.due": [JOBS.due(now=1, limit=1, ahead=1, jobs=["resize"])],
         "ScheduleStatements.defer": [JOBS.defer(["1"], 5)],
         "ScheduleStatements.next_wake": [JOBS.next_wake(jobs=["a"])],
         "ScheduleStatements.fire": [

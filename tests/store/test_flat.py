@@ -10,6 +10,7 @@ import pytest
 
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store.controls import pace
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.limits import LOOK_ROWS
@@ -49,12 +50,14 @@ def statements() -> dict[str, Statement]:
         "claim": RUNS.claim(None, limit=10, **claim),
         "claim of one": RUNS.claim(None, limit=1, **claim),
         "claim within limits": RUNS.claim(None, limit=10, limits={"news": 3}, **claim),
+        "claim within rates": RUNS.claim(None, limit=10, rates={"news": (1000, 3000)}, **claim),
+        "allowances": pace([RunMachine.spec], now=NOW, token="t", rates={"news": (1000, 3000)}),
         "claim by hints": RUNS.claim(["id-0001", "id-0002"], limits={"news": 3}, **claim),
         "sweep of a dispatcher": RUNS.sweep(None, hints="all", **sweep),
         "sweep of a worker": RUNS.sweep(None, hints="none", **sweep),
         "due ids": RUNS.due_ids(now=NOW, limit=10, jobs=KNOWN),
         "due suspect": RUNS.due_suspect(now=NOW, jobs=KNOWN),
-        "next wake": RUNS.next_wake(jobs=KNOWN, limits={"news": 3}),
+        "next wake": RUNS.next_wake(jobs=KNOWN, limits={"news": 3}, rates={"news": (1, 3)}),
         "status": RUNS.read(["id-0001"], results=True),
         "newest": RUNS.find({"before": "g", "limit": 10}),
         "failed": RUNS.find(failed),

@@ -141,7 +141,9 @@ def test_a_value_of_the_wrong_type_is_refused(store, column, value):
 
 def test_a_settled_run_costs_no_entry_in_the_index_of_deadlines(store):
     sql = dict(store.db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index'"))
-    assert sql["kumofire_runs_wake"].endswith("(state, job, machine, wake_at) WHERE wake_at IS NOT NULL")
+    assert sql["kumofire_runs_wake"].endswith(
+        "(state, priority, job, machine, wake_at) WHERE wake_at IS NOT NULL"
+    )
     assert sql["kumofire_runs_dedupe"].endswith("(job, dedupe_slot) WHERE dedupe_slot IS NOT NULL")
     for name in ("dedupe", "occurrence"):
         assert sql[f"kumofire_runs_{name}"].startswith("CREATE UNIQUE INDEX ")

@@ -104,7 +104,7 @@ def test_runs_are_found_by_their_deadlines_and_never_scanned(store):
         step for step in store.plan(look()) if re.match(r"(SCAN|SEARCH) (d|e|n|kumofire_\w+)\b", step)
     ]
     assert [step for step in touching if step.startswith("SCAN") and "USING COVERING INDEX" not in step] == []
-    due = "SEARCH e USING COVERING INDEX kumofire_runs_wake (state=? AND job=? AND machine=? AND wake_at<?)"
+    due = "SEARCH e USING COVERING INDEX kumofire_runs_wake (state=? AND priority=? AND job=? AND machine=? AND wake_at<?)"
     assert due in touching
     assert "SEARCH n USING PRIMARY KEY (id=?)" in touching
 

@@ -17,9 +17,9 @@ How to read them:
   and where the caller is an attempt, also `starts` and `claim`, which only the holder of the claim knows.
 - Where a row may take one of several edges, `m` says which, in the order in which the machine tries them; each
   column then asks for the number of the edge. For two edges a column asks itself.
-- `p` steps from job to job: each that has rows in a state. `g` are the groups (state, job, machine) that may
-  move, and how many of them may. `q` takes their due rows in turn: the oldest of each, then the second of each.
-  All three read the index on `(state, job, machine, wake_at)`. `w` is what a claim or a sweep takes of them.
+- `p` steps from job to job: each that has rows in a state. `g` are the groups (state, priority, job, machine)
+  that may move, and how many of them may. `q` takes their due rows in turn: the oldest of each, then the second of
+  each. All three read the index on `(state, priority, job, machine, wake_at)`. `w` is what a claim or a sweep takes of them.
 - A plus before `r.state` keeps SQLite from looking rows up by that index instead of by their ids.
 - A history over 30 KB is cut before it grows: its first entry stays, then a mark, then its newer half.
 """

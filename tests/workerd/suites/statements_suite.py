@@ -32,7 +32,7 @@ def run_statements(jobs):
     """Return [method, statements that it gives] of every way to call each method."""
     runs = RunStatements([RUN])
     row = RowMaker(jobs._binding).make(NewRun("echo", 1, dedupe_key="k", tags=["a"])).columns
-    move = [row["id"], "", 0, None, 1, None, None, None, 1, 1, 1, 1, 1, 1]
+    move = [row["id"], "", 0, None, 1, None, None, None, 1, 1, 1, 1, 1, 1, None]
     claim = {"now": 1, "token": "t", "alone": False, "jobs": {"echo": (1, 1)}, "limit": 5}
     sweep = {"timing": WORKERS.columns(), "now": 1, "limit": 5, "jobs": ["echo"]}
     # A start is a claim.
@@ -59,6 +59,8 @@ def run_statements(jobs):
         ],
         "due_suspect": [runs.due_suspect(now=1, jobs=["echo"])],
         "next_wake": [runs.next_wake(jobs=[])],
+        "far_leases": [runs.far_leases(after=9, jobs=["echo"], limit=5)],
+        "far_ids": [runs.far_ids(above="x", limit=5)],
         "defer": [runs.defer([row["id"]], row["wake_at"])],
         "prune": runs.prune(below="~", also="~", before=1, limit=5),
         "fire": [
@@ -95,7 +97,7 @@ def schedule_statements(jobs):
         "read": [schedules.read(column=column, value="j") for column in ("id", "schedule_key")],
         "find": [schedules.find(after="", limit=5)],
         "declared": [schedules.declared(origin="code", keys=["k"])],
-        "due": [schedules.due(now=9, limit=5, jobs=["echo"])],
+        "due": [schedules.due(now=9, limit=5, jobs=["echo"], ahead=ahead) for ahead in (0, 5)],
         "next_wake": [schedules.next_wake(jobs=[])],
         "defer": [schedules.defer(["j"], 9)],
         "fire": [

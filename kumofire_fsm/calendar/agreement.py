@@ -1,0 +1,49 @@
+"""Which occurrence a recurring job waits for by its rule: the stored one may contradict it.
+
+It does where the clock was wrong when it was stored, and where the rules of its zone have changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kumofire_fsm.calendar.recurrence import Recurrence
+from kumofire_fsm.values.times import AHEAD_MS
+
+__all__ = ["agreed", "latest_believed"]
+
+
+def latest_believed(instants: Iterable[int | None], now: int) -> int:
+    """Return the latest of these and now, without what a clock that was ahead has written."""
+    return max((at for at in instants if at is not None and at <= now + AHEAD_MS), default=now)
+
+
+def agreed(recurrence: Recurrence, at: int, left: Iterable[int | None], now: int) -> int:
+    """Return the occurrence that a job waits for: ``at``, unless its rule contradicts that.
+
+    Args:
+        recurrence: the job's.
+        at: the occurrence that is stored as its next.
+        left: up to when occurrences were left behind, as far as it is known: made, passed over, or before the
+            job was changed.
+        now: milliseconds.
+
+    Raises:
+        InvalidSchedule: the rule is malformed.
+    """
+    behind = latest_believed(left, now)
+    if recurrence.next_after(at - 1) != at:
+        at = _nearest(recurrence, at, behind)
+    following = recurrence.next_after(max(behind, now)) if at > now else None
+    return at if following is None else min(at, following)
+
+
+def _nearest(recurrence: Recurrence, at: int, behind: int) -> int:
+    """Return the occurrence nearest to ``at`` that was not left behind; ``at`` itself without one.
+
+    New rules of a zone move an occurrence by hours, and those before it too, which were made all the same.
+    """
+    earlier, later = recurrence.previous(at), recurrence.next_after(at)
+    if earlier is None or earlier <= behind:
+        return at if later is None else later
+    return earlier if later is None or at - earlier <= later - at else later

@@ -1,0 +1,70 @@
+"""Finds recurring jobs whose next occurrence contradicts their rule, and says so once.
+
+The clock was wrong for a moment, and the next occurrence lies a year away; or its zone has other rules since.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from kumofire_fsm.calendar.agreement import agreed
+from kumofire_fsm.calendar.recurrence import Recurrence, recurrence_from_json
+from kumofire_fsm.engine.binding import log
+from kumofire_fsm.engine.halving import DEFER_MS
+from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.store.schedules import ScheduleRow
+from kumofire_fsm.values.times import AHEAD_MS, moment
+
+__all__ = ["correction", "is_wrong", "right_occurrence", "warn_of_corrections"]
+
+
+def right_occurrence(recurrence: Recurrence, row: ScheduleRow, now: int) -> int | None:
+    """Return the occurrence that a job waits for by its rule; None where none is stored.
+
+    Where the clock is behind the job's own creation, it is now that it is wrong.
+
+    Raises:
+        InvalidSchedule: the rule is malformed.
+    """
+    if row.next_at is None or row.created_at > now + AHEAD_MS:
+        return row.next_at
+    return agreed(recurrence, row.next_at, (row.last_at, row.skipped_at, row.updated_at), now)
+
+
+def is_wrong(row: ScheduleRow, now: int) -> bool:
+    """Return whether a job's deadline contradicts its rule, or was put off for longer than one ever is."""
+    if row.next_at is None or row.wake_at is None or row.created_at > now + AHEAD_MS:
+        return False
+    if row.wake_at > max(row.next_at, now + DEFER_MS + AHEAD_MS):
+        return True
+    try:
+        recurrence = recurrence_from_json(json.loads(row.schedule))
+        return right_occurrence(recurrence, row, now) != row.next_at
+    except (InvalidSchedule, ValueError, RecursionError):
+        return False  # when it is due, it is suspended
+
+
+def correction(row: ScheduleRow, occurrence: int) -> dict[str, str]:
+    """Return what a move to another occurrence than the stored one carries beside: the warning."""
+    was = row.next_at if row.next_at != occurrence else row.wake_at
+    if was is None or was == occurrence:
+        return {}
+    said = f"its next occurrence was to come at {_told(was)}, and by its rule comes at {_told(occurrence)}"
+    why = "the clock was wrong when that was stored, or its zone has other rules since"
+    return {"warning": f"schedule {row.schedule_key or row.id} of job {row.job!r}: {said}; {why}"}
+
+
+def warn_of_corrections(moves: Iterable[Mapping[str, Any]], stored: Collection[str]) -> None:
+    """Say which jobs got the occurrence of their rule, if these moves were stored."""
+    for move in moves:
+        if move["id"] in stored and "warning" in move:
+            log.warning("%s", move["warning"])
+
+
+def _told(at: int) -> str:
+    try:
+        return moment(at).isoformat()
+    except OverflowError:
+        return f"{at} ms after 1970"
