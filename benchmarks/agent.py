@@ -135,6 +135,11 @@ def _version(requires: tuple[str, ...]) -> str | None:
     return metadata.version(re.split(r"[^\w-]", requires[0])[0]) if requires else None
 
 
+def _told(exc: Exception) -> str:
+    """Return an error in one line, without the paths of this machine."""
+    return re.sub(r" \(/[^)]*\)", "", f"{type(exc).__name__}: {exc}").partition("\n")[0][:200]
+
+
 def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a contender prints belongs elsewhere
@@ -150,7 +155,7 @@ def main() -> None:
             answer = {"answer": act(**order)}
         except Exception as exc:
             traceback.print_exc()
-            answer = {"error": f"{type(exc).__name__}: {exc}".splitlines()[0][:200]}
+            answer = {"error": _told(exc)}
         print(json.dumps(answer), file=out, flush=True)
     out.flush()
     os._exit(0)  # whatever threads a contender has left

@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 __all__ = ["Contender", "Handled", "Looping", "Stepping"]
 
+FRESH = 1_000_000
+"""The number of the first run whose latency is measured: no other work has so high ones."""
 PAUSE_SECONDS = 0.001
 """How long a worker thread of our own making sleeps when there is nothing to do."""
 
@@ -25,7 +27,7 @@ class Handled:
         self._lock = threading.Lock()
         self._enough: Callable[[], Any] | None = None
         self.at: dict[int, int] = {}
-        self.target, self.count = 0, 0
+        self.first, self.target, self.count = 0, 0, 0
         self.done = threading.Event()
         self.body: Callable[[int], None] | None = None
 
@@ -35,12 +37,13 @@ class Handled:
         if self.body is not None:
             self.body(number)
         with self._lock:
-            self.count += 1
+            self.count += number >= self.first
             if self.count == self.target:
                 (self._enough or self.done.set)()
 
-    def expect(self, runs: int, enough: Callable[[], Any] | None = None) -> None:
-        """Tell when so many have been handled from now on."""
+    def expect(self, runs: int, enough: Callable[[], Any] | None = None, first: int = 0) -> None:
+        """Tell when so many have been handled from now on; what a server has left over has lower numbers."""
+        self.first = first
         self.done.clear()
         self.at.clear()
         self.count, self.target, self._enough = 0, runs, enough
@@ -131,9 +134,9 @@ class Contender:
     def latencies(self, pauses: list[float]) -> list[float]:
         """Create a run after each pause; return milliseconds from the call to the handler's first line."""
         began = {}
-        self.handled.expect(len(pauses))
+        self.handled.expect(len(pauses), first=FRESH)
         self.start()
-        for number, pause in enumerate(pauses):
+        for number, pause in enumerate(pauses, FRESH):
             time.sleep(pause)
             began[number] = time.time_ns()
             self.create(number)
@@ -283,9 +286,9 @@ class Looping(Contender):
         async def work() -> list[float]:
             began: dict[int, int] = {}
             loop, enough = asyncio.get_running_loop(), asyncio.Event()
-            self.handled.expect(len(pauses), lambda: loop.call_soon_threadsafe(enough.set))
+            self.handled.expect(len(pauses), lambda: loop.call_soon_threadsafe(enough.set), first=FRESH)
             await self.started(100)
-            for number, pause in enumerate(pauses):
+            for number, pause in enumerate(pauses, FRESH):
                 await asyncio.sleep(pause)
                 began[number] = time.time_ns()
                 await self.created(number)

@@ -23,7 +23,7 @@ class Peer(Looping):
     MODULE = "pgqueuer"
     SERVER = "postgres"
     HOW = "`AsyncpgDriver`, LISTEN/NOTIFY, batches of 100; PostgreSQL over a socket"
-    TAKEOVER_SECONDS = 15.0
+    TAKEOVER_SECONDS = 45.0
 
     async def opened(self) -> None:
         logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
