@@ -30,8 +30,8 @@ NAMES = (
     "kumofire", "huey", "dbos", "harel", "unhinged", "localqueue", "persist_queue", "litequeue",
     "apscheduler", "simplebroker", "procrastinate", "pgqueuer", "rq", "celery",
 )  # fmt: skip
-KILLED_AFTER = 100
-"""How many runs are done when the process is killed."""
+STORED, KILLED_AFTER = 300, 100
+"""How many runs are stored, and how many of them are done when the process is killed."""
 KILLED_AT_ONCE = 4
 INSTALL_SECONDS = 180.0
 
@@ -142,7 +142,7 @@ class Peer:
         """Kill its process under load, and count what was stored and is never done afterwards."""
         with tempfile.TemporaryDirectory(prefix="kumofire-bench-") as folder:
             with Agent(self.name, self.place) as agent:
-                agent.begin("serve", folder=folder, runs=100_000)
+                agent.begin("serve", folder=folder, runs=STORED)
                 patience = time.monotonic() + 30
                 while len(told(folder, "handled")) < KILLED_AFTER and time.monotonic() < patience:
                     time.sleep(0.002)
@@ -206,7 +206,9 @@ def main() -> None:
             for setting, cores in settings().items():
                 print(f"round {number + 1} of {size.rounds}, on {len(cores)} core(s)", flush=True)
                 for peer in peers if number % 2 == 0 else peers[::-1]:
+                    began = time.perf_counter()
                     peer.measure(setting, cores)
+                    print(f"  {peer.name}: {time.perf_counter() - began:.0f} s", flush=True)
         for peer in peers:
             print(f"{peer.name}: idle", flush=True)
             peer.once(next(iter(settings().values())))

@@ -50,9 +50,6 @@ class Backoff:
         _check_rules(self.on)
         try:
             first, cap = duration_ms(self.first, "first"), duration_ms(self.cap, "cap")
-            for wait in self.on.values():
-                if isinstance(wait, timedelta):
-                    duration_ms(wait, "a wait of on=")
         except InvalidArgument as exc:
             raise DefinitionError(f"of a backoff, {exc}") from exc
         factor: object = self.factor
@@ -65,7 +62,7 @@ class Backoff:
         for kind, rule in self.on.items():
             if isinstance(error, kind):
                 if isinstance(rule, timedelta):
-                    return duration_ms(rule, "a wait of on=")
+                    return duration_ms(rule, "a wait")
                 return backoff_ms(rule, attempt, error, entropy)
         ceiling = float(duration_ms(self.cap, "cap"))
         try:
@@ -88,7 +85,12 @@ def _check_rules(rules: object) -> None:
                 f"a backoff's on= names {kind.__name__}, but is asked about each exception that a group "
                 "holds: name those"
             )
-        if not (isinstance(rule, (Backoff, timedelta)) or callable(rule)):
+        if isinstance(rule, timedelta):
+            try:
+                duration_ms(rule, f"the wait for {kind.__name__}")
+            except InvalidArgument as exc:
+                raise DefinitionError(f"of a backoff, {exc}") from exc
+        elif not (isinstance(rule, Backoff) or callable(rule)):
             raise DefinitionError(
                 f"a backoff's on= gives {kind.__name__} a policy, a timedelta or NEVER; found {shown(rule)}"
             )

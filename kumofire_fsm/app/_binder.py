@@ -135,6 +135,7 @@ class Binder:
         given: object = path
         if not isinstance(given, (str, Path)) or not str(given):
             raise InvalidArgument(f"open() needs a file's path, or ':memory:'; found {shown(path)}")
+
         lease_ms = EMBEDDED.lease_ms if lease is None else duration_ms(lease, "lease", least=100)
         timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
         bound = lambda storage: self.binding(DiagnosingStorage(storage), None, env, timing)  # noqa: E731

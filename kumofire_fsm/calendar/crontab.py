@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from kumofire_fsm.errors import InvalidSchedule
 
@@ -39,8 +39,7 @@ _NTH: Final = re.compile(r"(\w+)#([1-5])", re.ASCII)
 _LAST: Final = re.compile(r"l([0-7])", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(NamedTuple):
     """One field: what it is called, the values it may hold, where * ends, and the names of values."""
 
     name: str

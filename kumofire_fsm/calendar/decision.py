@@ -7,7 +7,7 @@ the overlap policy judges the rest in order, as if each had been noticed at its 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from kumofire_fsm.calendar.recurrence import Misfire, Recurrence
 from kumofire_fsm.calendar.rules import Every, first_between, latest_between
@@ -24,8 +24,7 @@ COUNTED: Final = 1_000
 Why = Literal["misfire", "overlap", "paused"]
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """What is known of a recurring job whose occurrence is due. Instants are milliseconds.
 
     Attributes:
@@ -66,8 +65,7 @@ class Passed:
         return {"passed": self.count, "passed_at": self.at, "passed_why": self.why}
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What to do with a due job.
 
     Attributes:

@@ -6,10 +6,9 @@ Instants are seconds since 1970 in UTC, wall times seconds since 1970-01-01 00:0
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from kumofire_fsm.errors import InvalidSchedule
@@ -22,8 +21,7 @@ _MACHINES_OWN: Final = ("localtime", "posixrules", "posix/", "right/")
 """Files beside the zones that differ from machine to machine, or count leap seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A change of the clock, whatever its cause, and the wall times that it skips or repeats.
 
     Attributes:

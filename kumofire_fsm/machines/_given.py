@@ -13,13 +13,13 @@ from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec, Role
 
 __all__ = ["CLAIMED", "FIRED", "SWEPT", "parameters_given"]
 
-_ALWAYS: Final = frozenset({"now", "facts", "hint_ms"})
+_ALWAYS: Final = frozenset({"now", "facts", "hint_ms", "ends_at"})
 """The time; and what is empty where it is not given."""
 CLAIMED: Final = _ALWAYS | {"token", "alone", "timeout_ms", "lease_ms"}
 """What a claim gives: to the start of a run, and to what a deadline tries before its hint."""
 SWEPT: Final = _ALWAYS | {"horizon_ms", "redeliver_ms", "lost_ms", "grace_ms"}
 """What a deadline gives."""
-FIRED: Final = SWEPT | {"ends_at", "lease_ms", "next_at", "value"}
+FIRED: Final = SWEPT | {"lease_ms", "next_at", "value"}
 """What whoever else fires an event gives."""
 _TABLE: Final = "kumofire_runs"
 

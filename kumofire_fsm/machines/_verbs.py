@@ -9,9 +9,8 @@ come to exist. A deadline names its own events, which `kumofire_fsm.machines._ru
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.machines.expression import parse
 from kumofire_fsm.machines.finding import Broken
@@ -23,8 +22,7 @@ _OUT: Final = (Role.CLAIMABLE, Role.WAITING, Role.SETTLED)
 _AT_REST: Final = (Role.SETTLED, Role.WAITING)
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """An event that the code fires by name.
 
     Attributes:
@@ -51,7 +49,7 @@ class Verb:
     only: str = ""
     leads: tuple[Role, ...] = tuple(Role)
     always: bool = True
-    assigns: Mapping[str, str] = field(default_factory=dict)
+    assigns: Mapping[str, str] = MappingProxyType({})
     exactly: bool = False
     outcome: Outcome | None = None
 

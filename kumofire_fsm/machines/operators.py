@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from kumofire_fsm.values.limits import HISTORY_CAP
 
@@ -31,8 +30,7 @@ class Takes(Enum):
     ANY = "any"
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(NamedTuple):
     """One operation in both languages.
 
     What SQLite binds tightest, a call or a CASE, needs no brackets, neither around it nor inside.

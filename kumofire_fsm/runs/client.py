@@ -137,10 +137,10 @@ class RunClient(RunLookup):
         binding = self._binding
         binding.wake()
         soon = instant_ms(run.run_at, "run_at") <= binding.now() + binding.timing.horizon_ms
-        if binding.queue is None or not soon:
+        if binding.queue is None or not soon or run.hinted_by is None:
             return
         try:
-            moved, _ = await fire(binding, [binding.move(run.new_id, "enqueue")])
+            moved, _ = await fire(binding, [binding.move(run.new_id, run.hinted_by)])
         except StoreError as exc:
             log.warning("run %s gets no hint yet; the dispatcher sends one: %s", run.new_id, exc)
             return

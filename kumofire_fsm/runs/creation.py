@@ -188,6 +188,8 @@ class PreparedRun:
     keyed: bool
     new_id: str
     """The id of the run, if its statements create one."""
+    hinted_by: str | None
+    """The event of its lifecycle that stands for a hint on its way."""
 
     @property
     def kumofire_job_run_id(self) -> str:
@@ -221,7 +223,9 @@ def prepare(binding: Binding, row: NewRow) -> PreparedRun:
         statements.append(binding.runs.find_holders([row.dedupe]))
         statements[:0] = adoption(binding, [row.dedupe])
     texts = tuple((each.sql, (each.argument,)) for each in statements)
-    return PreparedRun(moment(row.run_at), texts, keyed=row.dedupe is not None, new_id=row.id)
+    events = binding.runs.specs[row.columns["machine"]].events
+    hinted_by = next((event.id for event in events if event.hints), None)
+    return PreparedRun(moment(row.run_at), texts, row.dedupe is not None, row.id, hinted_by)
 
 
 def adoption(binding: Binding, keys: Iterable[tuple[str, str]]) -> list[Statement]:

@@ -102,7 +102,7 @@ class RunLookup:
         whole_number(limit, "limit", 500)
         given: object = results
         if not isinstance(given, bool):
-            raise InvalidArgument(f"results must be True or False; found {results!r:.200}")
+            raise InvalidArgument(f"results must be True or False; found {shown(results)}")
         for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
             if text is not None:
                 storable(text, what)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Name, quoted
@@ -16,8 +16,7 @@ OPTIONAL = frozenset({"ends_at", "facts", "hint_ms"})
 """Parameters that a statement may leave out; they are NULL then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """Edges that test the same and assign the same, whatever state or machine they leave.
 
     Attributes:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Name
 from kumofire_fsm.machines.operators import OPERATORS
@@ -118,8 +118,7 @@ def _update(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Fork:
+class _Fork(NamedTuple):
     """The branches of a statement, numbered from 1, and how a column says which one a row takes.
 
     Attributes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kumofire_fsm.store._bodies import bytes_sql
 from kumofire_fsm.store._due import LIMIT
@@ -15,8 +14,7 @@ __all__ = ["Page", "size_sql"]
 _BYTES: Final = "?1 ->> '$.bytes'"
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """What a page of a list reads of each row.
 
     Attributes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
 from kumofire_fsm.values.error_text import text_of
@@ -22,13 +22,6 @@ __all__ = ["encode_typed"]
 
 _PLAIN: Final = (dict, list, str, int, float, type(None))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class _Text(NamedTuple):
-    """One way to write a value: as the JSON that it is, or as pydantic does, by names or by aliases."""
-
-    plain: bool
-    by_alias: bool = False
 
 
 def encode_typed(
@@ -50,39 +43,49 @@ def encode_typed(
     if adapter is None:
         return encode(value, what, limit)
     refusals: list[InvalidArgument] = []
-    ways = [_Text(plain=True)] if isinstance(value, _PLAIN) else []
-    for way in (*ways, _Text(plain=False), _Text(plain=False, by_alias=True)):
+    if isinstance(value, _PLAIN):  # as it is, which is cheaper, and then as pydantic writes it
         try:
-            return _encoded(value, adapter, what, limit, way, exact=exact)
+            text = encode(value, what, limit)
+            if _alike(value, adapter.validate_json(text)):
+                return text
+            refusals.append(InvalidArgument(_ANOTHER.format(what)))
         except TooLarge:
             raise
         except InvalidArgument as exc:
-            if not (way.plain and isinstance(exc.__cause__, TypeError)):  # it is pydantic's to write
-                refusals.append(exc)
+            refusals += [] if isinstance(exc.__cause__, TypeError) else [exc]
+        except ValueError:
+            pass  # its annotation reads another text than its JSON
+    for by_alias in (False, True):  # a field with an alias is validated by that
+        try:
+            return _by_adapter(value, adapter, what, limit, by_alias=by_alias, exact=exact)
+        except TooLarge:
+            raise
+        except InvalidArgument as exc:
+            refusals.append(exc)
     # A text that comes back as something else tells more than one that does not come back.
     raise next((exc for exc in refusals if exc.__cause__ is None), refusals[0])
 
 
-def _encoded(value: Any, adapter: TypeAdapter[Any], what: str, limit: int, way: _Text, *, exact: bool) -> str:
-    """Return the text written in one way, if it gives the same value back."""
+_ANOTHER: Final = (
+    "{} would come back from JSON as another value (sets, bytes and NaN do not survive where the annotation "
+    "does not name them; annotate such fields, or convert them)"
+)
+
+
+def _by_adapter(
+    value: Any, adapter: TypeAdapter[Any], what: str, limit: int, *, by_alias: bool, exact: bool
+) -> str:
+    """Return the text that pydantic writes, if it gives the same value back."""
     try:
-        if way.plain:
-            text = encode(value, what, limit)
-        else:
-            text = adapter.dump_json(value, by_alias=way.by_alias, round_trip=True, warnings=False).decode()
-            check_json(json.loads(text))
+        text = adapter.dump_json(value, by_alias=by_alias, round_trip=True, warnings=False).decode()
+        check_json(json.loads(text))
         back = adapter.validate_json(text)
-    except InvalidArgument:
-        raise
     except (ValueError, RecursionError) as exc:  # pydantic's errors are ValueErrors
         raise InvalidArgument(f"{what} is not JSON: {text_of(exc)}") from exc
-    if lost := "" if way.plain else _lost(value, back, exact=exact):
+    if lost := _lost(value, back, exact=exact):
         raise InvalidArgument(f"{what} would not come back from JSON as it is: {lost}")
-    if not (_alike(value, back) if way.plain else _same(value, back, adapter)):
-        raise InvalidArgument(
-            f"{what} would come back from JSON as another value (sets, bytes and NaN do not survive where "
-            "the annotation does not name them; annotate such fields, or convert them)"
-        )
+    if not _same(value, back, adapter):
+        raise InvalidArgument(_ANOTHER.format(what))
     return sized(text, what, limit)
 
 

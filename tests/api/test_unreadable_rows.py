@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from column_values import columns, put
 from commands import kumofire
 from fakes import START
 from harness import Bound, Kit, echo, nothing
@@ -23,11 +24,13 @@ NOW = int(START.timestamp() * 1000)
 FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 HUGE = [2**62, -(2**62), 2**63 - 1, -(2**63), NOW * 1000, NOW * 1_000_000]
 MINUTE = timedelta(minutes=1)
+EVERY_COLUMN = columns()
 
 
-async def spoil(w: Bound, table: str, row_id: str, **columns: Any) -> None:
-    for column, value in columns.items():
-        await w.sql(f"UPDATE kumofire_{table} SET {column} = ? WHERE id = ?", value, row_id)
+async def spoil(w: Bound, table: str, row_id: str, **spoilt: Any) -> None:
+    for name, value in spoilt.items():
+        (column,) = (each for each in EVERY_COLUMN if (each.table, each.name) == (f"kumofire_{table}", name))
+        assert await put(w, column, value, "id = ?", row_id) == 1
 
 
 @pytest.mark.parametrize("value", HUGE)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from harness import Bound, Kit
 
-from kumofire_fsm.embedded import _pool as pool_module
+from kumofire_fsm.embedded import _room as room
 from kumofire_fsm.embedded import _trouble as trouble
 from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
@@ -143,7 +143,7 @@ async def test_the_end_waits_until_what_had_failed_is_stored(
         pass_on = w.storage._pass
 
         async def slow_the_second_time(statements: Sequence[Statement], act: Any) -> Any:
-            if statements[0].name == "runs.succeed" and pool.unsettled() == [] and pool._at_once:
+            if statements[0].name == "runs.succeed" and pool.unsettled() == [] and pool._settling._leaves:
                 again.set()
                 await go_on.wait()
             return await pass_on(statements, act)
@@ -152,7 +152,7 @@ async def test_the_end_waits_until_what_had_failed_is_stored(
         run_id = await w.create("job")
         pool = WorkerPool(w.jobs._binding, lambda: 0, 1, "a worker")
         running = asyncio.ensure_future(pool.run())
-        while not pool.unsettled() or pool._tasks:
+        while not pool.unsettled() or pool._settling.tasks or pool._is_claiming:
             await asyncio.sleep(0)  # until nothing is under way, not even a claim
         pool.stop()
         await running
@@ -396,7 +396,7 @@ async def test_room_for_a_suspect_is_made_now_and_then_and_others_start_between(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often it is asked for: a handler that never ends would keep all others waiting with the suspect."""
-    monkeypatch.setattr(pool_module, "ROOM_SECONDS", 0.02)
+    monkeypatch.setattr(room, "SECONDS", 0.02)
     begun, asked = asyncio.Event(), 0
 
     @kit.job("job")

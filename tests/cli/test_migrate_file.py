@@ -60,6 +60,7 @@ def test_a_dry_run_reads_where_it_may_not_write():
         app = folder.write(REJECTING)
         where.chmod(0o755)
         folder.migrate(app, *FILE)
+        (where / "jobs.db").chmod(0o644)
         before = contents(folder, "jobs.db")
         with as_ordinary_user():
             done = folder.migrate(app, *FILE, "--dry-run")

@@ -120,7 +120,7 @@ async def every_read(w: Bound) -> None:
     assert set(await every_page(w, tag="good")) <= set(runs)
     for filters in ({"name": "echo"}, {"state": ["queued", "failed"]}, {"created_before": w.clock.time}):
         await every_page(w, **filters)
-    assert sum((await w.jobs.count_runs()).values()) == len(runs)
+    assert sum((await w.jobs.count_runs()).values()) <= len(runs)
     said = [row[0] for row in await w.sql("SELECT job FROM kumofire_controls")]
     assert {each.name for each in await w.jobs.list_jobs()} >= set(said)
     for run_id in runs:

@@ -150,14 +150,15 @@ def test_due_jobs_are_found_by_their_deadlines(store):
 
 def test_the_latest_runs_of_a_due_job_are_read_from_the_index_of_occurrences(store):
     plan = store.plan(ScheduleStatements(JOB).due(now=1, limit=1, jobs=[]))
-    assert [step for step in plan if re.match(r"(SCAN|SEARCH) [lo]\b", step)] == [
+    assert [step for step in plan if "kumofire_runs" in step] == [
         f"SEARCH {name} USING {index} (schedule_id=? AND {bounds})"
         for name, index, bounds in (
             ("l", "INDEX kumofire_runs_occurrence", "scheduled_for<?"),
             ("o", "COVERING INDEX kumofire_runs_occurrence", "scheduled_for>? AND scheduled_for<?"),
         )
     ]
-    assert [step for step in plan if "TEMP B-TREE" in step] == []
+    # Those furthest ahead are looked at once an hour.
+    assert [step for step in plan if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR ORDER BY"]
 
 
 def test_what_an_origin_declared_is_found_by_its_indexes(store):
