@@ -32,7 +32,7 @@ class Size:
     imports: int
 
 
-FULL = Size(rounds=5, single=500, many=10_000, huey=300, latency=150, imports=9)
+FULL = Size(rounds=7, single=500, many=10_000, huey=300, latency=150, imports=9)
 QUICK = Size(rounds=1, single=100, many=2_000, huey=60, latency=30, imports=2)
 
 

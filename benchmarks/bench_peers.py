@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,8 +49,8 @@ class Size:
     imports: int
 
 
-FULL = Size(rounds=2, work_seconds=0.5, least=100, most=10_000, latency=40, imports=3)
-QUICK = Size(rounds=1, work_seconds=0.3, least=100, most=1_000, latency=10, imports=1)
+FULL = Size(rounds=2, work_seconds=0.4, least=50, most=10_000, latency=40, imports=2)
+QUICK = Size(rounds=1, work_seconds=0.3, least=30, most=1_000, latency=10, imports=1)
 
 
 def requirements(name: str) -> tuple[str, ...]:
@@ -113,18 +114,17 @@ class Peer:
                 self.agent = Agent(self.name, self.place)
 
     def _work(self, work: str, more: dict[str, int], cores: list[int]) -> dict[str, Any]:
-        size = self.size
         if work not in self._rates:
-            self._rates[work] = results.rate(
-                [self.agent.ask(work, runs=self._runs(work, 0), **more, cores=cores)]
-            )
-        return self.agent.ask(
-            work, runs=self._runs(work, self._rates[work] * size.work_seconds), **more, cores=cores
-        )
+            first = self.agent.ask(work, runs=self._runs(work, 0), **more, cores=cores)
+            self._rates[work] = results.rate([first])
+            if self._runs(work, 0) > self._rates[work] * self.size.work_seconds:
+                return first  # it is slow: more would take long, and tell nothing more
+        runs = self._runs(work, self._rates[work] * self.size.work_seconds)
+        return self.agent.ask(work, runs=runs, **more, cores=cores)
 
     def _runs(self, work: str, wished: float) -> int:
         step = {"one_by_one": 10, "creators": 100, "bulk": 500 if wished > 500 else 100}[work]
-        return int(max(self.size.least, min(self.size.most, wished)) // step * step)
+        return int(max(self.size.least, step, min(self.size.most, wished)) // step * step)
 
     def once(self, cores: list[int]) -> None:
         """Measure what needs no rounds: latency, what it takes while idle, what it takes after work."""
@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print what was found, and write nothing")
     parser.add_argument("peers", nargs="*", metavar="PEER", help=f"which of {', '.join(NAMES)}")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # servers and agents end with it
     size = QUICK if options.quick else FULL
     found: dict[str, Any] = {"rounds": size.rounds, "peers": {}, "skipped": {}}
     with ExitStack() as stack:
