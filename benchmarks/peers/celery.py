@@ -18,7 +18,7 @@ __all__ = ["Peer"]
 
 class Peer(Contender):
     REQUIRES = ("celery[redis]",)
-    MODULE = "celery"
+    MODULE = "celery.app"
     SERVER = "redis"
     HOW = "`task_acks_late`, a solo worker in a thread; Redis over a socket, `appendfsync always`"
     TAKEOVER_SECONDS = 10.0
