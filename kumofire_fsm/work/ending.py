@@ -94,8 +94,7 @@ class Claim:
                 raise
             return self.final(exc)
         most = most_statements(self.binding.storage)
-        around = AROUND_EFFECTS + statements_of_claim(self.binding) - 1
-        if most is not None and len(effects) > most - around:
+        if most is not None and len(effects) > most - AROUND_EFFECTS + 1 - statements_of_claim(self.binding):
             said = f"ctx.commit registered {len(effects)} statements; an invocation may send {most} in all"
             return self.final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
         large = text is not None and len(text) > INLINE_BYTES

@@ -63,6 +63,9 @@ class Monitor:
         self._changes = world.database.db.total_changes
         self._violation: Violation | None = None
         self._payloads: dict[str, Any] = {}
+        self._moved: dict[str, int] = {}
+        self._moved_before: dict[str, int] = {}
+        """When runs were moved last, and when before that."""
 
     def found(self, invariant: str, text: str) -> None:
         """Note a violation; the first one ends the history after the step."""
@@ -87,6 +90,7 @@ class Monitor:
         runs = self._changed(database.rows(RUNS), self.runs, database.run_row)
         jobs = self._changed(database.rows(SCHEDULES), self.jobs, database.job_row)
         for run_id, (before, after) in runs.items():
+            self._moved_before[run_id], self._moved[run_id] = self._moved.get(run_id, 0), self._world.now
             self._world.trace.name(run_id)
             event = check_move(Move(run_id, before, after, actor), self.lives, self.found)
             if after is None:
@@ -227,7 +231,8 @@ class Monitor:
     def hinted(self, actor: Actor, run_id: str, waits: Sequence[int]) -> None:
         """Check a hint that is sent while others for its run are in the queue, due at these times.
 
-        A person may move a run whose hint is under way, and one that is long overdue counts as lost.
+        A person may move a run whose hint is under way, and one that is long overdue counts as lost: also one
+        that its consumer keeps for long after the run was settled, while others of its batch go on.
         """
         world = self._world
         actor.sent.add(run_id)
@@ -237,7 +242,8 @@ class Monitor:
         if run is not None and run.job in self.controls.paused | self.controls.limited:
             return
         lost = world.now - world.timing.redeliver_ms + TOLERANCE_MS
-        if any(at > lost for at in waits):
+        moved_at, run = self._moved_before.get(run_id, 0), self.runs.get(run_id)
+        if any(at > lost for at in waits) and (run is None or max(moved_at, run.run_at) > lost):
             self.found("one live hint", f"{actor.name} sends one for {run_id}, whose hint is under way")
 
     def dropped(self, run_id: str) -> None:

@@ -12,13 +12,13 @@ from workerd_suites import suite_tests
 # Rows that D1 may read for each piece of work, beside three thousand rows or twenty thousand.
 READS = {
     "create": 7,
-    "idle tick": 53,
-    "consume": 17,
-    "claim": 112,
-    "next wake": 36,
+    "idle tick": 100,
+    "consume": 18,
+    "claim": 144,
+    "next wake": 82,
     "status": 2,
-    "newest": 12,
-    "failed": 8,
+    "newest": 25,
+    "failed": 11,
     "prune": 12_005,
 }
 
