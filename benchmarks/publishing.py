@@ -66,9 +66,8 @@ def publish(name: str, found: dict[str, Any], *, dry: bool) -> None:
 
 def main() -> None:
     if "--check" in sys.argv:
-        sys.exit(
-            "\n".join(f"{each} is not in step with benchmarks/results: make bench-pages" for each in stale())
-        )
+        told = [f"{each} is not in step with benchmarks/results: make bench-pages" for each in stale()]
+        sys.exit("\n".join(told) or 0)
     for path, text in drawn().items():
         path.write_text(text, "utf-8")
 
