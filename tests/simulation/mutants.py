@@ -159,7 +159,10 @@ MUTANTS = (
         r"runs\.claim",
         ((r"\(\+r\.state = 'ready' OR", "(+r.state = 'running' OR +r.state = 'ready' OR"),),
     ),
-    Mutant("a dedupe key is not enforced", schema="DROP INDEX kumofire_runs_dedupe;"),
+    Mutant(
+        "a dedupe key is not enforced",
+        schema="DROP INDEX kumofire_runs_dedupe; DROP TRIGGER kumofire_runs_repeat; DROP TRIGGER kumofire_runs_slot;",
+    ),
     Mutant(
         "a lost attempt is not counted",
         r"runs\.sweep",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
@@ -70,9 +70,11 @@ class QueuedWorld(World):
             for copy in range(2 if fault is Fault.DOUBLE_TICK else 1):
                 self.at(when, Event(None, "tick", lambda n=number, c=copy: self.dispatcher(n, c)))
 
-    def around(self) -> AbstractContextManager[Any]:
-        """Return what holds while a history plays: each tick also looks at schedules that are not due."""
-        return mock.patch.object(dispatcher, "LOOK_MINUTES", 1)
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Hold while a history plays: each tick also looks at schedules that are not due."""
+        with super().around(), mock.patch.object(dispatcher, "LOOK_MINUTES", 1):
+            yield
 
     def wind_down(self) -> None:
         """Stop the faults, end the schedules, and tick until everything is settled and quiet.
