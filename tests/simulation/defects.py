@@ -211,9 +211,9 @@ def undone(_duty: Any) -> Any:
     return nothing
 
 
-def kept(_leave_behind: Any) -> Any:
+def kept(_add: Any) -> Any:
     """Let a handler that ignores its cancellation keep its slot."""
-    return lambda _self, _attempt: None
+    return lambda _self, _attempt, _stuck: None
 
 
 def holding_nothing(_held: Any) -> Any:

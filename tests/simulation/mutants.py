@@ -15,6 +15,7 @@ from typing import Any
 from kumofire_fsm.embedded import _pool as pool
 from kumofire_fsm.embedded._ahead import Ahead
 from kumofire_fsm.embedded._lease_trust import LeaseTrust
+from kumofire_fsm.embedded._left_behind import LeftBehind
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine import due, moves
@@ -352,7 +353,7 @@ MUTANTS = (
     ),
     Mutant(
         "a handler that goes on keeps its slot",
-        patches=((WorkerPool, "_leave_behind", kept),),
+        patches=((LeftBehind, "add", kept),),
         setting="embedded",
     ),
     Mutant(
