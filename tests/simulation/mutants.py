@@ -25,7 +25,7 @@ from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.schedules import _corrections, occurrences
 from kumofire_fsm.schedules import changes as schedule_changes
 from kumofire_fsm.store.runs import RunStatements
-from kumofire_fsm.work import consumer, disposition
+from kumofire_fsm.work import attempt, consumer, disposition
 from kumofire_fsm.work.attempt import Attempt
 from simulation.defects import (
     always_alone,
@@ -286,7 +286,6 @@ MUTANTS = (
         "a run that is cancelled frees its slot",
         r"runs\.claim",
         ((r'\["canceling","running"\]', '["running"]'),),
-        setting="embedded",
     ),
     Mutant(
         "a claim looks at no priority",
@@ -323,7 +322,10 @@ MUTANTS = (
         setting="embedded",
     ),
     Mutant(
-        "a worker takes its own runs", patches=((WorkerPool, "_held", holding_nothing),), setting="embedded"
+        "a worker takes its own runs",
+        patches=((WorkerPool, "_held", holding_nothing),),
+        setting="embedded",
+        first=50,
     ),
     Mutant(
         "a write has the time of its queueing", patches=((Timed, "__call__", at_first),), setting="embedded"
@@ -348,7 +350,7 @@ MUTANTS = (
     ),
     Mutant(
         "a request to cancel reaches the next handler",
-        patches=((Attempt, "_calm", undone),),
+        patches=((attempt, "_calm", undone),),
         setting="embedded",
     ),
     Mutant(
