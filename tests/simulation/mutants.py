@@ -331,7 +331,10 @@ MUTANTS = (
         "a write has the time of its queueing", patches=((Timed, "__call__", at_first),), setting="embedded"
     ),
     Mutant(
-        "a jump of the clock is not seen", patches=((LeaseTrust, "__init__", unmoved),), setting="embedded"
+        "a jump of the clock is not seen",
+        patches=((LeaseTrust, "__init__", unmoved),),
+        setting="embedded",
+        first=50,
     ),
     Mutant("nobody looks at what lies ahead", patches=((Ahead, "is_due", unlooked),), setting="embedded"),
     Mutant("a lease stays as long as it is", patches=((Ahead, "_cut_leases", undone),), setting="embedded"),
