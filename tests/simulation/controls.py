@@ -9,7 +9,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.values.limits import HEAD_START_MS
 from kumofire_fsm.values.rates import rate_of
 from simulation.handlers import LIMITS, RATES
-from simulation.moves import SPEC
+from simulation.moves import SPEC, TOLERANCE_MS
 
 __all__ = ["Controls"]
 
@@ -63,6 +63,11 @@ class Controls:
             self._spoken_for[new.job] = until
             if until > at + rate.every_us * rate.starts:
                 self._found("within the job's rate", f"a run of {new.job!r} starts before its turn")
+
+    def used_up(self, job: str, now: int) -> bool:
+        """Return whether a job's rate lets none start now: a message returns in time, or another is sent."""
+        rate = rate_of(RATES.get(job))
+        return rate is not None and rate.turn_ms(self._spoken_for.get(job, 0)) > now - TOLERANCE_MS
 
     def check_order(self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any]) -> None:
         """Check that what a worker left of a job is of no higher priority than what it started of it.

@@ -219,7 +219,7 @@ class Monitor:
             self.found("messages are kept", f"one for {run_id} was acknowledged while its lease holds")
         if not SPEC.has_role(run.state, Role.CLAIMABLE) or expired or run_id in actor.sent:
             return
-        if run.job in self.controls.paused:
+        if run.job in self.controls.paused or self.controls.used_up(run.job, actor.now()):
             return
         if run.job in self.controls.limited and run.wake_at < actor.now() + TOLERANCE_MS:
             return  # a dispatcher sends another at once
