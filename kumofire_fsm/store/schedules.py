@@ -246,7 +246,10 @@ _OCCURRENCE_BODIES: Final = lines(
     select(
         [f"value ->> {INSERT_COLUMNS.index('id')}", "'payload'", bytes_sql("j.payload"), "j.payload"],
         *_CARRIED,
-        f"WHERE {_LARGE}",
+        # An occurrence that a clock which was set has made before makes no second run, and so no body.
+        where(
+            _LARGE, f"EXISTS (SELECT 1 FROM {RUNS} AS r WHERE r.id = value ->> {INSERT_COLUMNS.index('id')})"
+        ),
     ),
     "ON CONFLICT DO NOTHING",
 )

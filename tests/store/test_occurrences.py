@@ -70,6 +70,15 @@ def test_a_job_that_carries_another_token_creates_nothing(store, create):
     assert create("t", occurrence("a", schedule_id)) == []
 
 
+def test_an_occurrence_that_has_its_run_leaves_no_payload_behind(store, create):
+    """It comes again when a clock that was ahead is set right, and once more when it is reached."""
+    body = json.dumps("x" * INLINE_BYTES)
+    schedule_id = store.put(JOB, "active", next_at=NOW, tick="t", payload=body)
+    assert create("t", occurrence("a", schedule_id)) == ["a"]
+    assert create("t", occurrence("b", schedule_id)) == []
+    assert store.db.execute("SELECT owner FROM kumofire_bodies").fetchall() == [("a",)]
+
+
 def test_one_occurrence_creates_one_run(store, create):
     schedule_id = store.put(JOB, "active", next_at=NOW, tick="t")
     assert create("t", occurrence("a", schedule_id)) == ["a"]
