@@ -102,6 +102,11 @@ def test_a_request_becomes_a_run_that_the_queue_works_on(example: Server) -> Non
         "progress": None,
         "tags": [],
         "result_left_out": False,
+        "error_type": None,
+        "paused": False,
+        "priority": "normal",
+        "unknown": None,
+        "unreadable": [],
     }
 
 

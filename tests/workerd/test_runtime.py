@@ -79,8 +79,8 @@ def test_the_migrations_apply(fresh: Server) -> None:
     tables = fresh.sql(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'kumofire_%' ORDER BY name"
     )
-    expected = ["kumofire_bodies", "kumofire_edges", "kumofire_runs", "kumofire_schedules", "kumofire_schema"]
-    assert [row["name"] for row in tables] == expected
+    expected = ["bodies", "controls", "edges", "runs", "schedules", "schema"]
+    assert [row["name"] for row in tables] == [f"kumofire_{name}" for name in expected]
 
 
 def test_an_illegal_move_by_raw_sql_is_refused(fresh: Server) -> None:

@@ -77,7 +77,7 @@ class Default(KumofireWorker, app=app, db="JOBS_DB", queue="JOBS_QUEUE"):
         return await self.jobs.cancel(id)
 
     async def on_counts(self):
-        return await self.jobs.count_runs()
+        return dict(await self.jobs.count_runs())
 
     async def on_rebuild(self):
         return await tables.rebuild(self.env.JOBS_DB)

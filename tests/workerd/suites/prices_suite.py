@@ -211,7 +211,7 @@ async def test_a_hundred_declared_schedules(storage, meter):
 async def test_lost_messages_are_sent_again(storage, meter):
     shop = Shop(storage, meter)
     await shop.create("create 100", 100)
-    shop.clock.advance(minutes=30)
+    shop.clock.advance(minutes=45)  # not when a tick looks for work that nobody knows
     assert await shop.dispatch("redeliver 100", limit=200) == 100
 
 

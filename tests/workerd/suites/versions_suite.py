@@ -42,7 +42,7 @@ async def migrate_further(env, *statements, version, serves):
 async def test_a_newer_schema_that_serves_this_code_changes_nothing(env):
     shop = shop_with_a_job(env)
     older = await shop.create("work")
-    wider = "ALTER TABLE kumofire_runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0"
+    wider = "ALTER TABLE kumofire_runs ADD COLUMN weight INTEGER NOT NULL DEFAULT 0"
     await migrate_further(env, wider, version=2, serves=1)
     newer = await shop.create("work")
     later = await shop.create("work", delay=3600)
