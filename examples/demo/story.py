@@ -164,7 +164,7 @@ class Story:
         runs: list[RunStatus] = []
         cursor = None
         while True:
-            page = await self.jobs.list_runs(limit=500, cursor=cursor)
+            page = await self.jobs.list_runs(limit=500, cursor=cursor, results=True)
             runs += page.runs
             cursor = page.cursor
             if cursor is None:

@@ -192,7 +192,9 @@ class Upkeep:
         try:
             known, binding = list(self._binding.registry.names), self._binding
             execute, limits, rates = binding.storage.execute, binding.limits(), binding.rates()
-            runs = await execute(binding.runs.next_wake(jobs=known, limits=limits, rates=rates))
+            runs = await execute(
+                binding.runs.next_wake(jobs=known, limits=limits, rates=rates, now=binding.now())
+            )
             jobs = await execute(binding.schedules.next_wake(jobs=known))
         except StoreError as exc:
             pause = self._plans.failed(exc)

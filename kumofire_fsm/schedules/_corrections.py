@@ -15,7 +15,7 @@ from kumofire_fsm.engine.binding import log
 from kumofire_fsm.engine.halving import DEFER_MS
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.store.schedules import ScheduleRow
-from kumofire_fsm.values.times import AHEAD_MS, moment
+from kumofire_fsm.values.times import AHEAD_MS, LAST_MS, moment
 
 __all__ = ["correction", "is_wrong", "right_occurrence", "warn_of_corrections"]
 
@@ -30,6 +30,8 @@ def right_occurrence(recurrence: Recurrence, row: ScheduleRow, now: int) -> int 
     """
     if row.next_at is None or row.created_at > now + AHEAD_MS:
         return row.next_at
+    if not 0 <= row.next_at <= LAST_MS:
+        raise InvalidSchedule(f"its next occurrence, {row.next_at} ms after 1970, is beyond the calendar")
     return agreed(recurrence, row.next_at, (row.last_at, row.skipped_at, row.updated_at), now)
 
 

@@ -16,6 +16,7 @@ from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._due import ANY_PRIORITY, Places, present_sql, states_with
 from kumofire_fsm.store._layout import indented, lines, quoted_list, select, where
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
+from kumofire_fsm.values.times import AHEAD_MS
 
 __all__ = ["Rates", "free_sql", "groups_sql", "most_sql", "paced_sql", "rates_at", "swept_sql"]
 
@@ -31,9 +32,11 @@ _MOST: Final = (
 
 _ANY: Final = 2**53 - 1
 """Stands for any number where the least of several is looked for."""
-_STARTS: Final = "max(0, (value ->> 2 - max(coalesce(c.paced_to, 0), value ->> 1)) / (value ->> 0))"
+_PACED: Final = f"CASE WHEN c.paced_to <= value ->> 2 + {1000 * AHEAD_MS} THEN c.paced_to END"
+"""SQL for up to when starts are spoken for; NULL also where a clock that was ahead has said so."""
+_STARTS: Final = f"max(0, (value ->> 2 - max(coalesce({_PACED}, 0), value ->> 1)) / (value ->> 0))"
 """SQL for how many runs a rate lets start now; see `rates_at`."""
-_OPENS: Final = "(c.paced_to - value ->> 1 + value ->> 0 + 999) / 1000"
+_OPENS: Final = f"({_PACED} - value ->> 1 + value ->> 0 + 999) / 1000"
 """SQL for when a rate lets the next run start, in milliseconds; NULL: at any time."""
 Rates = Mapping[str, tuple[int, int]]
 """For jobs with a rate: how long a start takes to come back, and all that start at once, in microseconds."""

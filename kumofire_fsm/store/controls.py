@@ -15,6 +15,7 @@ from kumofire_fsm.store._due import ANY_PRIORITY, places_of, present_sql, states
 from kumofire_fsm.store._layout import common, indented, lines, listed, select, where
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
 from kumofire_fsm.values.limits import LOOK_ROWS
+from kumofire_fsm.values.times import AHEAD_MS
 
 __all__ = ["ControlRow", "pace", "read_controls", "read_paces", "set_control"]
 
@@ -101,13 +102,25 @@ def pace(specs: Sequence[MachineSpec], *, now: int, token: str, rates: Mapping[s
         f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND {ANY_PRIORITY}",
         where("d.job = j.key", "d.wake_at IS NOT NULL", "d.claim = ?1 ->> '$.token'"),
     )
-    counted = select(["j.key", "j.value ->> 0 AS every", f"(\n  {indented(started)}\n) AS started"], _RATES)
+    counted = select(
+        [
+            "j.key",
+            "j.value ->> 0 AS every",
+            "j.value ->> 1 AS whole",
+            f"(\n  {indented(started)}\n) AS started",
+        ],
+        _RATES,
+    )
+    latest = (
+        f"1000 * (?1 ->> '$.now') + k.whole + {1000 * AHEAD_MS}"  # later ones said a clock that was ahead
+    )
+    believed = f"CASE WHEN c.paced_to <= {latest} THEN c.paced_to END"
     sql = lines(
         f"INSERT INTO {CONTROLS} (job, paced_to, paced_by)",
         select(
             [
                 "k.key",
-                "max(coalesce(c.paced_to, 0), 1000 * (?1 ->> '$.now')) + k.started * k.every",
+                f"max(coalesce({believed}, 0), 1000 * (?1 ->> '$.now')) + k.started * k.every",
                 "?1 ->> '$.token'",
             ],
             f"FROM (\n  {indented(counted)}\n) AS k LEFT JOIN {CONTROLS} AS c ON c.job = k.key",

@@ -30,6 +30,7 @@ from kumofire_fsm.store.rows import (
     dump,
 )
 from kumofire_fsm.values.limits import ANSWER_BYTES
+from kumofire_fsm.values.times import LAST_MS
 
 __all__ = ["INSERT_COLUMNS", "ClaimedRun", "RunRow", "RunStatements", "count_rows", "dump"]
 
@@ -189,13 +190,15 @@ class RunStatements(RunMoves):
         jobs: Iterable[str],
         limits: Mapping[str, int] | None = None,
         rates: Rates | None = None,
+        now: int = LAST_MS,
     ) -> Statement:
         """Find the earliest deadlines: of runs that a consumer here may start, and of all others.
 
         ``full`` is 1 where runs of a job wait for others of it to end, as its limit is reached.
         """
         sql = self._compiled("next wake", self._compile_next_wake)
-        argument = dump({"jobs": dict.fromkeys(jobs), "limits": limits or None, "paces": rates or None})
+        paces = {job: (each, whole, 1000 * now + whole) for job, (each, whole) in (rates or {}).items()}
+        argument = dump({"jobs": dict.fromkeys(jobs), "limits": limits or None, "paces": paces or None})
         return Statement("runs.next_wake", sql, argument, ("start", "fire", "full"), reads=True)
 
     def _compile_next_wake(self) -> str:

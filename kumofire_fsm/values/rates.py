@@ -11,7 +11,7 @@ from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.limits import LIMIT_MAX
 from kumofire_fsm.values.printable import shown
-from kumofire_fsm.values.times import duration_ms
+from kumofire_fsm.values.times import AHEAD_MS, duration_ms
 
 __all__ = ["Rate", "rate_of"]
 
@@ -40,13 +40,16 @@ class Rate:
         """Return what the statements want: microseconds a start, and for all that start at once."""
         return self.every_us, self.every_us * self.starts
 
-    def turn_ms(self, paced_to: int, place: int = 0) -> int:
+    def turn_ms(self, paced_to: int, now: int, place: int = 0) -> int:
         """Return when the next run may start, in milliseconds, or the one that has so many before it.
 
         Args:
             paced_to: up to which instant, in microseconds, starts are spoken for.
+            now: milliseconds; what is spoken for beyond all sense was said by a clock that was ahead.
             place: how many are before it.
         """
+        if paced_to > 1000 * (now + AHEAD_MS) + self.every_us * self.starts:
+            paced_to = 1000 * now
         return -((self.every_us * (self.starts - 1 - place) - paced_to) // 1000)
 
     def told(self) -> tuple[int, timedelta]:

@@ -140,7 +140,9 @@ async def _until_their_turns(
     for row in waiting:
         place, limit = places[row.job], _limit(binding, row)
         places[row.job] += 1
-        turn = rated[row.job].turn_ms(paced[row.job] or 0, place) if paced.get(row.job) else None
+        turn = (
+            rated[row.job].turn_ms(paced[row.job] or 0, binding.now(), place) if paced.get(row.job) else None
+        )
         if turn is not None and turn > binding.now():
             found[row.id] = by_rate(binding, row, turn)
         else:

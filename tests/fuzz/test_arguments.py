@@ -60,6 +60,7 @@ async def scene(w: Bound) -> dict[str, Any]:
         "expires_at": [START + timedelta(hours=2)],
         "tags": [["a", "b"]],
         "enabled": [True, False],
+        "priority": ["high", "low"],
         "results": [True, False],
         "runs": [[new, new]],
         "run": [w.jobs.prepare_create("echo", 1)],

@@ -111,7 +111,7 @@ def run_cases(state: str) -> list[Case]:
         row = {
             "id": f"run-{i:03d}", "job": "resize", "machine": "run", "state": state,
             "wake_at": NOW + (-11, 3, 20_000)[i // 3 % 3] if wakes else None, "run_at": NOW + due, "attempt": attempt,
-            "max_attempts": 3, "starts": 4, "claim": "held", "shared": shared, "suspect": suspect,
+            "max_attempts": 3, "priority": 1, "starts": 4, "claim": "held", "shared": shared, "suspect": suspect,
             "deliveries": (0, 1, 4, 5, 9)[i % 5], "timeout_at": (None, NOW + 7, NOW + 900_000)[i % 3],
             "expires_at": None if expires is None else NOW + expires, "created_at": NOW - 5_000,
             "started_at": NOW - 400, "finished_at": (None, NOW - 300)[i % 2],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,8 +22,8 @@ def minutes(at: int | None) -> Any:
 def decided(options: dict[str, Any], due: dict[str, Any]) -> Decision:
     found = decide(Recurrence(RULE, **options), Due(10 * MINUTE, NOW, **due))
     passed = Passed(found.passed.count, minutes(found.passed.at), found.passed.why)
-    return replace(
-        found, runs=tuple(minutes(at) for at in found.runs), next_at=minutes(found.next_at), passed=passed
+    return found._replace(
+        runs=tuple(minutes(at) for at in found.runs), next_at=minutes(found.next_at), passed=passed
     )
 
 

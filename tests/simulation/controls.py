@@ -8,6 +8,7 @@ from typing import Any
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.values.limits import HEAD_START_MS
 from kumofire_fsm.values.rates import rate_of
+from kumofire_fsm.values.times import AHEAD_MS
 from simulation.handlers import LIMITS, RATES
 from simulation.moves import SPEC, TOLERANCE_MS
 
@@ -59,7 +60,10 @@ class Controls:
             if rate is None:
                 continue
             at = 1000 * new.started_at
-            until = max(self._spoken_for.get(new.job, 0), at) + rate.every_us
+            before = self._spoken_for.get(new.job, 0)
+            if before > at + rate.every_us * rate.starts + 1000 * AHEAD_MS:
+                before = at  # a clock that was ahead has said so
+            until = max(before, at) + rate.every_us
             self._spoken_for[new.job] = until
             if until > at + rate.every_us * rate.starts:
                 self._found("within the job's rate", f"a run of {new.job!r} starts before its turn")
@@ -67,7 +71,7 @@ class Controls:
     def used_up(self, job: str, now: int) -> bool:
         """Return whether a job's rate lets none start now: a message returns in time, or another is sent."""
         rate = rate_of(RATES.get(job))
-        return rate is not None and rate.turn_ms(self._spoken_for.get(job, 0)) > now - TOLERANCE_MS
+        return rate is not None and rate.turn_ms(self._spoken_for.get(job, 0), now) > now - TOLERANCE_MS
 
     def check_order(self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any]) -> None:
         """Check that what a worker left of a job is of no higher priority than what it started of it.

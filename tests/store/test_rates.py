@@ -166,9 +166,14 @@ def test_a_rate_is_kept_in_microseconds_and_never_too_fast(rate, every_us):
 
 
 def test_the_turn_of_the_next_run_is_that_of_the_statements():
-    assert [FIVE.turn_ms(1000 * (NOW + 10_000), place) for place in range(3)] == [
+    assert [FIVE.turn_ms(1000 * (NOW + 10_000), NOW, place) for place in range(3)] == [
         NOW + 2_000,
         NOW + 4_000,
         NOW + 6_000,
     ]
-    assert FIVE.turn_ms(1000 * NOW + 1) == NOW - 7_999
+    assert FIVE.turn_ms(1000 * NOW + 1, NOW) == NOW - 7_999
+
+
+def test_what_a_clock_that_was_ahead_spoke_for_holds_up_nobody() -> None:
+    year_us = 366 * 86_400_000_000
+    assert FIVE.turn_ms(1000 * NOW + year_us, NOW) <= NOW
