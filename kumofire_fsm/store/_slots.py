@@ -32,11 +32,11 @@ _MOST: Final = (
 
 _ANY: Final = 2**53 - 1
 """Stands for any number where the least of several is looked for."""
-_PACED: Final = f"CASE WHEN c.paced_to <= value ->> 2 + {1000 * AHEAD_MS} THEN c.paced_to END"
-"""SQL for up to when starts are spoken for; NULL also where a clock that was ahead has said so."""
-_STARTS: Final = f"max(0, (value ->> 2 - max(coalesce({_PACED}, 0), value ->> 1)) / (value ->> 0))"
+_PACED: Final = f"iif(c.paced_to <= value ->> 2 + {1000 * AHEAD_MS}, c.paced_to, {{}})"
+"""SQL for up to when starts are spoken for, or something else where a clock that was ahead has said so."""
+_STARTS: Final = f"max(0, (\n  value ->> 2\n  - max({_PACED.format(0)}, value ->> 1)\n) / (value ->> 0))"
 """SQL for how many runs a rate lets start now; see `rates_at`."""
-_OPENS: Final = f"({_PACED} - value ->> 1 + value ->> 0 + 999) / 1000"
+_OPENS: Final = f"(\n  {_PACED.format('NULL')}\n  - value ->> 1 + value ->> 0 + 999\n) / 1000"
 """SQL for when a rate lets the next run start, in milliseconds; NULL: at any time."""
 Rates = Mapping[str, tuple[int, int]]
 """For jobs with a rate: how long a start takes to come back, and all that start at once, in microseconds."""
@@ -56,7 +56,7 @@ def rates_at(now: int, rates: Rates | None, *, ahead: int = 0) -> dict[str, tupl
 
 def paced_sql(job: str, value: str = _STARTS, rates: str = "rates") -> str:
     """Return the SQL for what a job's rate says, by its controls ``c``; NULL where it has none."""
-    return f"(\n  SELECT {value}\n  FROM json_each(?1 -> '$.{rates}')\n  WHERE key = {job}\n)"
+    return f"(\n  SELECT {indented(value)}\n  FROM json_each(?1 -> '$.{rates}')\n  WHERE key = {job}\n)"
 
 
 def least_sql(first: str, second: str) -> str:

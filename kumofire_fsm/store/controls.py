@@ -114,13 +114,13 @@ def pace(specs: Sequence[MachineSpec], *, now: int, token: str, rates: Mapping[s
     latest = (
         f"1000 * (?1 ->> '$.now') + k.whole + {1000 * AHEAD_MS}"  # later ones said a clock that was ahead
     )
-    believed = f"CASE WHEN c.paced_to <= {latest} THEN c.paced_to END"
+    believed = f"iif(\n  c.paced_to <= {latest},\n  c.paced_to,\n  0\n)"
     sql = lines(
         f"INSERT INTO {CONTROLS} (job, paced_to, paced_by)",
         select(
             [
                 "k.key",
-                f"max(coalesce({believed}, 0), 1000 * (?1 ->> '$.now')) + k.started * k.every",
+                f"max(\n  {indented(believed)},\n  1000 * (?1 ->> '$.now')\n) + k.started * k.every",
                 "?1 ->> '$.token'",
             ],
             f"FROM (\n  {indented(counted)}\n) AS k LEFT JOIN {CONTROLS} AS c ON c.job = k.key",

@@ -40,6 +40,8 @@ def values(spec, name):
         return st.integers(0, 10**9)
     if name in ("shared", "alone"):
         return st.integers(0, 1)
+    if name == "priority":
+        return st.integers(0, 2)
     if name == "suspect":
         return st.integers(0, 3)
     if name in COUNTS:
