@@ -222,7 +222,7 @@ def test_a_signal_to_a_handlers_child_ends_the_child_and_not_the_worker(
         async def parent(ctx):
             start_and_end()
 
-    @app.job("last")
+    @app.job("last", priority="low")
     async def last(ctx):
         await asyncio.sleep(0.1)  # what was written into the socket has been read by now
         say("the worker goes on")
@@ -250,7 +250,7 @@ def test_a_pool_of_processes_in_a_handler_is_terminated_and_the_worker_goes_on(p
         child.start()
         child.join()
 
-    @app.job("last")
+    @app.job("last", priority="low")
     async def last(ctx):
         say("the worker goes on")
         os.kill(os.getpid(), signal.SIGTERM)
