@@ -270,7 +270,9 @@ class Monitor:
         """Return the runs that wait for a time which a clock gave that was ahead."""
         latest = self._world.now + AHEAD_MS
         return [
-            r.id for r in self.unsettled() if SPEC.has_role(r.state, Role.CLAIMABLE) and r.run_at > latest
+            r.id
+            for r in self.unsettled()
+            if SPEC.has_role(r.state, Role.CLAIMABLE) and max(r.run_at, r.wake_at) > latest
         ]
 
     def next_wake(self) -> int | None:

@@ -189,7 +189,7 @@ MUTANTS = (
         patches=((disposition, "_hinted", lambda _: lambda _: True),),
         first=220,
     ),
-    Mutant("a message does not wait", patches=((Delivery, "retry", at_once),), first=183),
+    Mutant("a message does not wait", patches=((Delivery, "retry", at_once),), first=170),
     Mutant("a worn message is sent twice", patches=((consumer, "renewed", sent_twice),)),
     Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),)),
     Mutant("a last attempt is not the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "1"),)),
@@ -334,12 +334,15 @@ MUTANTS = (
         "a jump of the clock is not seen",
         patches=((LeaseTrust, "__init__", unmoved),),
         setting="embedded",
-        first=50,
+        first=55,
     ),
     Mutant("nobody looks at what lies ahead", patches=((Ahead, "is_due", unlooked),), setting="embedded"),
     Mutant("a lease stays as long as it is", patches=((Ahead, "_cut_leases", undone),), setting="embedded"),
     Mutant(
-        "a schedule believes any clock", patches=((_corrections, "agreed", believed),), setting="embedded"
+        "a schedule believes any clock",
+        patches=((_corrections, "agreed", believed),),
+        setting="embedded",
+        first=55,
     ),
     Mutant(
         "an attempt's end stays where the clock was",
