@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from kumofire_fsm.embedded._lease_trust import LeaseTrust
-from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.errors import QueueError, TransientStoreError
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.ports import Statement
@@ -30,8 +29,6 @@ __all__ = [
     "effects_anyway",
     "endless_lease",
     "final",
-    "held_in_time",
-    "holding_nothing",
     "in_pieces",
     "kept",
     "mixed_up",
@@ -188,17 +185,6 @@ def unsaid(renewal: Any) -> Any:
     return without_end
 
 
-def held_in_time(held: Any) -> Any:
-    """Hold one's own runs until their timeout by the clock that somebody may set."""
-
-    def until_the_timeout(self: WorkerPool) -> list[str]:
-        now = self._binding.now()
-        late = {attempt.run.id for attempt in self.in_flight.values() if attempt.run.timeout_at <= now}
-        return [run_id for run_id in held(self) if run_id not in late]
-
-    return until_the_timeout
-
-
 def believed(_agreed: Any) -> Any:
     """Believe each occurrence that is stored."""
     return lambda _recurrence, at, _left, _now: at
@@ -214,10 +200,6 @@ def undone(_duty: Any) -> Any:
 def kept(_add: Any) -> Any:
     """Let a handler that ignores its cancellation keep its slot."""
     return lambda _self, _attempt, _stuck: None
-
-
-def holding_nothing(_held: Any) -> Any:
-    return lambda _: []
 
 
 def at_first(timed: Any) -> Any:

@@ -37,8 +37,6 @@ from simulation.defects import (
     effects_anyway,
     endless_lease,
     final,
-    held_in_time,
-    holding_nothing,
     in_pieces,
     kept,
     mixed_up,
@@ -322,12 +320,6 @@ MUTANTS = (
         setting="embedded",
     ),
     Mutant(
-        "a worker takes its own runs",
-        patches=((WorkerPool, "_held", holding_nothing),),
-        setting="embedded",
-        first=50,
-    ),
-    Mutant(
         "a write has the time of its queueing", patches=((Timed, "__call__", at_first),), setting="embedded"
     ),
     Mutant(
@@ -347,11 +339,6 @@ MUTANTS = (
     Mutant(
         "an attempt's end stays where the clock was",
         patches=((Attempt, "renewal", unsaid),),
-        setting="embedded",
-    ),
-    Mutant(
-        "a worker's own runs end by the clock",
-        patches=((WorkerPool, "_held", held_in_time),),
         setting="embedded",
     ),
     Mutant(
