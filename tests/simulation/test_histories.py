@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from simulation.faults import ACTOR, LOCK, RENEWAL, SLEEPING, STORAGE, Fault
+from simulation.faults import ACTOR, CLOCK, LOCK, RENEWAL, SLEEPING, STORAGE, Fault
 from simulation.history import SETTINGS, play
 from simulation.moves import SPEC
 from simulation.shrink import report, shrink
@@ -68,7 +68,7 @@ def met(setting: str, seeds: range) -> tuple[set[Any], set[Any], set[Any]]:
 
 def test_histories_together_meet_every_fault_and_walk_every_event():
     faults, events, loops = met("workers", range(10_000, 10_250))
-    assert faults == set(Fault) - {*LOCK, *RENEWAL}
+    assert faults == set(Fault) - {*LOCK, *RENEWAL, *CLOCK}
     assert events - {None, "create"} == {edge.event for edge in SPEC.edges if edge.source != edge.target}
     # What leaves the state as it is: a hint is sent again, and a lease is renewed.
     again = {edge.source for edge in SPEC.edges_of("redeliver")} | {e.target for e in SPEC.edges_of("start")}
@@ -77,6 +77,6 @@ def test_histories_together_meet_every_fault_and_walk_every_event():
 
 def test_embedded_histories_together_meet_every_fault_of_a_process_and_walk_every_event():
     faults, events, loops = met("embedded", range(10_000, 10_150))
-    assert faults == {*STORAGE, *SLEEPING, *ACTOR, *LOCK, *RENEWAL}
+    assert faults == {*STORAGE, *SLEEPING, *ACTOR, *LOCK, *RENEWAL, *CLOCK}
     assert events - {None, "create"} == {edge.event for edge in SPEC.edges if edge.source != edge.target}
     assert loops >= {edge.target for edge in SPEC.edges_of("start")}
