@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 _LEAST_MS: Final = 1_000
+_LAST_CRON_MS: Final = LAST_MS - 2 * 86_400_000
+"""Until here the wall time of every zone, 14 hours ahead at most, has a next day within the calendar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +66,16 @@ class Cron:
     def next_after(self, after: int) -> int | None:
         """Return the first occurrence later than ``after``; None if none follows within 50 years.
 
+        The last two days of the year 9999 have none.
+
         Raises:
             InvalidSchedule: the expression or zone is malformed.
         """
         crontab, zone = self._crontab(), find_zone(self.timezone)
-        try:
-            found = next_firing(crontab, zone, after // 1000)
-        except (OverflowError, ValueError):  # beyond the last year of a datetime
+        if after >= _LAST_CRON_MS:
             return None
-        return None if found is None or found * 1000 > LAST_MS else found * 1000
+        found = next_firing(crontab, zone, after // 1000)
+        return None if found is None or found * 1000 > _LAST_CRON_MS else found * 1000
 
     def previous(self, at: int) -> int | None:
         """Return the last occurrence earlier than ``at``; None if it would lie before 1970.
@@ -81,7 +84,8 @@ class Cron:
             InvalidSchedule: the expression or zone is malformed.
         """
         crontab, zone = self._crontab(), find_zone(self.timezone)
-        found = previous_firing(crontab, zone, -(-at // 1000)) if at > 0 else None
+        before = -(-min(at, _LAST_CRON_MS + 1) // 1000)
+        found = previous_firing(crontab, zone, before) if at > 0 else None
         return None if found is None or found < 0 else found * 1000
 
     def to_json(self) -> dict[str, Any]:
@@ -124,6 +128,7 @@ class Every:
 
     def previous(self, at: int) -> int | None:
         """Return the last occurrence earlier than ``at``, in milliseconds; None before the anchor."""
+        at = min(at, LAST_MS + 1)
         if at <= self.anchor_ms:
             return None
         return at - 1 - (at - 1 - self.anchor_ms) % self.interval_ms

@@ -16,7 +16,9 @@ from kumofire_fsm.calendar.crontab import parse_crontab
 from kumofire_fsm.calendar.recurrence import jitter_delay_ms
 from kumofire_fsm.calendar.rules import Cron, Every, latest_between, preview
 from kumofire_fsm.calendar.wall_times import next_wall
+from kumofire_fsm.values.times import LAST_MS
 
+DAY_MS = 86_400_000
 INSTANTS = st.integers(0, 10**13)
 
 
@@ -32,6 +34,28 @@ def test_an_occurrence_is_the_anchor_and_whole_intervals(interval: int, anchor: 
     assert earlier == (None if following == anchor else following - interval)
     assert latest_between(rule, after, following) == following
     assert latest_between(rule, after, following - 1) is None
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Tokyo", "Pacific/Kiritimati", "Etc/GMT+12"])
+@pytest.mark.parametrize("expression", ["0 * * * *", "30 12 * * *", "0 0 31 12 *", "0 0 29 2 *"])
+@pytest.mark.parametrize("beyond", [LAST_MS - 90_000_000, LAST_MS, LAST_MS + 1, 10**18, 2**62])
+def test_at_the_end_of_the_calendar_rules_end_forwards_and_backwards_alike(expression, timezone, beyond):
+    rule = Cron(expression, timezone)
+    last = rule.previous(max(beyond, LAST_MS + 1))
+    assert last is not None
+    assert LAST_MS - 4 * 366 * DAY_MS < last <= LAST_MS
+    assert rule.next_after(last - 1) == last
+    assert rule.next_after(max(beyond, last)) is None
+    assert rule.previous(2**62) == last
+
+
+def test_an_interval_ends_with_the_calendar_forwards_and_backwards_alike():
+    rule = Every(3_600_000, 5)
+    last = rule.previous(2**62)
+    assert last == LAST_MS - (LAST_MS - 5) % 3_600_000
+    assert rule.next_after(last - 1) == last
+    assert rule.next_after(last) is None
+    assert rule.next_after(2**62) is None
 
 
 def test_a_preview_holds_the_next_ones() -> None:
