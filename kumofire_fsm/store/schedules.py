@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.machines.spec import MachineSpec
@@ -70,7 +70,7 @@ class ScheduleStatements:
 
     def __init__(self, spec: MachineSpec) -> None:
         self.spec = spec
-        self._cache: dict[tuple[str, ...], str] = {}
+        self._texts: dict[tuple[str, ...], str] = {}
         self._waking = places_of([spec], {state.id for state in spec.states if state.wakes})
 
     def insert(self, rows: Sequence[Mapping[str, Any]]) -> Statement:
@@ -120,6 +120,12 @@ class ScheduleStatements:
             ahead: how many are given back that are not due, the furthest ahead first, without their payloads;
                 with whether there are runs of occurrences in the first half of the time until its latest.
         """
+        sql = self._compiled(("due",), self._compile_due)
+        argument = dump({"now": now, "limit": limit, "jobs": jobs, "ahead": ahead})
+        given = (*ScheduleRow._fields, "latest", "made_ahead")
+        return Statement("schedules.due", sql, argument, given, reads=True)
+
+    def _compile_due(self) -> str:
         latest = select(
             ["l.id", "l.machine", "l.state", "l.wake_at"],
             f"FROM {RUNS} AS l",
@@ -156,10 +162,7 @@ class ScheduleStatements:
             "LIMIT ?1 ->> '$.ahead'",
         )
         both = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(part)}\n)" for part in (due, others))
-        sql = lines(common(due_sql(SCHEDULES, {**present_sql(SCHEDULES, self._waking), "g": groups})), both)
-        argument = dump({"now": now, "limit": limit, "jobs": jobs, "ahead": ahead})
-        given = (*ScheduleRow._fields, "latest", "made_ahead")
-        return Statement("schedules.due", sql, argument, given, reads=True)
+        return lines(common(due_sql(SCHEDULES, {**present_sql(SCHEDULES, self._waking), "g": groups})), both)
 
     def defer(self, ids: Sequence[str], wake_at: int) -> Statement:
         """Set broken rows aside until later, so that they do not stand first in every look."""
@@ -172,11 +175,15 @@ class ScheduleStatements:
 
     def next_wake(self, *, jobs: Iterable[str]) -> Statement:
         """Find the earliest occurrence of the jobs known here."""
+        sql = self._compiled(("next wake",), self._compile_next_wake)
+        return Statement("schedules.next_wake", sql, dump(list(jobs)), ("wake_at",), reads=True)
+
+    def _compile_next_wake(self) -> str:
         first = lines(
             f"SELECT min(d.wake_at) FROM {SCHEDULES} AS d",
             "WHERE d.state = p.state AND d.job = p.job AND d.machine = p.machine AND d.wake_at IS NOT NULL",
         )
-        sql = lines(
+        return lines(
             common(present_sql(SCHEDULES, self._waking)),
             select(
                 [f"min((\n  {indented(first)}\n)) AS wake_at"],
@@ -184,15 +191,18 @@ class ScheduleStatements:
                 "WHERE p.job IN (SELECT value FROM json_each(?1))",
             ),
         )
-        return Statement("schedules.next_wake", sql, dump(list(jobs)), ("wake_at",), reads=True)
 
     def fire(self, events: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Statement:
         """Fire events on jobs, each fenced by its revision and, where given, its due occurrence."""
         key = tuple(sorted(events))
-        sql = self._cache.get(key) or self._cache.setdefault(key, self._compile_fire(key))
+        sql = self._compiled(key, lambda: self._compile_fire(key))
         usual = self.spec.parameters
         argument = dump([[row.get(name, usual.get(name)) for name in _MOVE] for row in rows])
         return Statement("schedules." + "+".join(key), sql, argument, _MOVED)
+
+    def _compiled(self, key: tuple[str, ...], compile_: Callable[[], str]) -> str:
+        """Return the text for a key, compiled once: the database keeps constant texts prepared."""
+        return self._texts.get(key) or self._texts.setdefault(key, compile_())
 
     def _compile_fire(self, events: Sequence[str]) -> str:
         return compare_and_set(

@@ -110,7 +110,7 @@ class Schedules:
         if not self._world.sets or before.next_at <= actor.now() + _interval(before):
             self._found("the next occurrence is of the rule", f"{text}, although nobody had set the clock")
         # One between may have been made, or passed over, by a clock that was a little ahead.
-        if after.next_at > actor.now() + 2 * _interval(after):
+        if after.next_at > max(actor.now(), after.last_at or 0, after.skipped_at or 0) + _interval(after):
             self._found("the next occurrence is of the rule", f"{text}, and not to the next one")
 
     def _walk(self, before: Any, after: Any) -> None:
