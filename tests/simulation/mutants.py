@@ -185,7 +185,7 @@ MUTANTS = (
         r"runs\.(retry|snooze)",
         ((r"[am]\.hint_ms IS NULL", "1"),),
         patches=((disposition, "_hinted", lambda _: lambda _: True),),
-        first=220,
+        first=305,
     ),
     Mutant("a message does not wait", patches=((Delivery, "retry", at_once),), first=170),
     Mutant("a worn message is sent twice", patches=((consumer, "renewed", sent_twice),)),
@@ -266,7 +266,7 @@ MUTANTS = (
         ((r"c\.paused_at IS NULL", "1"),),
         setting="embedded",
     ),
-    Mutant("leased runs take no slots", r"runs\.claim", ((r"most - \(", "most - 0 * ("),)),
+    Mutant("leased runs take no slots", r"runs\.claim", ((r"most - \(", "most - 0 * ("),), first=56),
     Mutant(
         "leased runs take no slots of a worker",
         r"runs\.claim",
@@ -284,12 +284,14 @@ MUTANTS = (
         "a run that is cancelled frees its slot",
         r"runs\.claim",
         ((r'\["canceling","running"\]', '["running"]'),),
+        first=115,
     ),
     Mutant(
         "a claim looks at no priority",
         r"runs\.claim",
         ((r"ORDER BY level, place, turn, job, priority, wake_at", "ORDER BY place, turn, job, wake_at"),),
         setting="embedded",
+        first=11,
     ),
     Mutant("a start takes nothing of its allowance", r"controls\.pace", ((r"k\.started > 0", "0"),)),
     Mutant(
@@ -299,7 +301,9 @@ MUTANTS = (
         setting="embedded",
     ),
     Mutant("a batch asks for no rate", r"runs\.claim", ((r"coalesce\(paced, ", "coalesce(NULL, "),)),
-    Mutant("a shutdown costs an attempt", patches=((Attempt, "_stopped", charged),), setting="embedded"),
+    Mutant(
+        "a shutdown costs an attempt", patches=((Attempt, "_stopped", charged),), setting="embedded", first=7
+    ),
     Mutant("a failure commits its effects", patches=((Attempt, "ending", effects_anyway),)),
     Mutant("a snooze is not waited for", r"runs\.snooze", ((r"a\.next_at", "a.now"),)),
     Mutant("a delay is not waited for", patches=((RowMaker, "due", undelayed),)),
@@ -308,6 +312,7 @@ MUTANTS = (
         "payloads that are read later are mixed up",
         r"bodies\.read",
         ((r"b\.body AS body", "max(b.body) OVER () AS body"),),
+        first=57,
     ),
     Mutant(
         "a payload that is read later is taken for lost", r"runs\.claim", ((r"b\.body, ''", "b.body, NULL"),)
@@ -318,6 +323,7 @@ MUTANTS = (
         "a sweep after a standstill takes every lease",
         patches=((LeaseTrust, "__call__", trusting),),
         setting="embedded",
+        first=13,
     ),
     Mutant(
         "a write has the time of its queueing", patches=((Timed, "__call__", at_first),), setting="embedded"
