@@ -61,7 +61,8 @@ class Ahead:
         statement = binding.runs.far_leases(after=now + AHEAD_MS, jobs=list(leases), limit=LIMIT)
         found = [FarLease(*row) for row in await binding.storage.execute(statement)]
         cut = [run for run in found if run.wake_at > now + leases[run.job][0] + AHEAD_MS]
-        for run_id in await fire(binding, [self._renewal(run, now + leases[run.job][0]) for run in cut]):
+        moved, _ = await fire(binding, [self._renewal(run, now + leases[run.job][0]) for run in cut])
+        for run_id in moved:
             said = "was to end later than any lease can, as the clock was wrong; it ends soon"
             log.warning("run %s: its lease %s, unless its worker lives", run_id, said)
 
@@ -71,12 +72,13 @@ class Ahead:
         return self._binding.move(run.id, "heartbeat", lease_ms=lease_ms, **what)
 
     async def _tell_of_runs(self) -> None:
-        """Tell once of runs that were created later than it is now: they wait until it is that late."""
-        binding = self._binding
-        statement = binding.runs.far_ids(above=first_id_at(binding.now() + AHEAD_MS), limit=LIMIT)
+        """Tell once of runs that were created, or moved last, later than it is now: they wait until that."""
+        binding, after = self._binding, self._binding.now() + AHEAD_MS
+        jobs = list(binding.registry.names)
+        statement = binding.runs.far_ids(above=first_id_at(after), after=after, jobs=jobs, limit=LIMIT)
         found = {row[0] for row in await binding.storage.execute(statement)}
         if fresh := sorted(found - self._told):
-            said = "wait that were created later than it is now: the clock was ahead then, or is behind now"
+            said = "wait, and were stored later than it is now: the clock was ahead then, or is behind now"
             then = "jobs.reschedule(id, delay=0) starts one at once"
             log.warning("%d runs %s; %s: %s", len(fresh), said, then, ", ".join(fresh))
         self._told = found

@@ -36,6 +36,7 @@ __all__ = [
     "FREE",
     "LIMIT",
     "Places",
+    "alike_sql",
     "due_sql",
     "level_sql",
     "merged_sql",
@@ -156,7 +157,7 @@ def merged_sql(
     """
     rank, free = ranks(table), ["free"] if limited else []
     group = ["state", *rank, "job", "machine", *free]
-    oldest = lines(f"SELECT min(d.wake_at) FROM {table} AS d", where(_alike(table, "g"), _DUE))
+    oldest = lines(f"SELECT min(d.wake_at) FROM {table} AS d", where(alike_sql(table, "g"), _DUE))
     start = [*([FREE] if limited else []), *([begin] if begin else [])]
     eligible = select(
         ["urgency", *group, f"(\n  {indented(oldest)}\n) AS since"], "FROM g", where(*start) if start else ""
@@ -175,7 +176,7 @@ def merged_sql(
     following = select(
         ["d.id"],
         f"FROM {table} AS d",
-        where(_alike(table, "q"), "(d.wake_at, d.id) > (q.wake_at, q.id)", _DUE, *extra),
+        where(alike_sql(table, "q"), "(d.wake_at, d.id) > (q.wake_at, q.id)", _DUE, *extra),
         "ORDER BY d.wake_at, d.id",
         "LIMIT 1",
     )
@@ -192,7 +193,7 @@ def merged_sql(
     return {"e": eligible, f"q({columns})": f"{first}\nUNION ALL\n{step}\n{ends}"}
 
 
-def _alike(table: str, group: str) -> str:
+def alike_sql(table: str, group: str) -> str:
     """Return the condition that a row ``d`` is of a group."""
     return " AND ".join(f"d.{name} = {group}.{name}" for name in ("state", *ranks(table), "job", "machine"))
 

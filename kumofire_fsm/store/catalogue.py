@@ -185,7 +185,8 @@ def _mending(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entr
         "Finds leases longer than any: an embedded worker, hourly and once the clock was set.",
     )
     yield _entry(
-        runs.far_ids(above="", limit=0), "Finds runs that were created by a clock that was ahead: after that."
+        runs.far_ids(above="", after=0, jobs=(), limit=0),
+        "Finds runs that wait as long as a clock said that was ahead: after that.",
     )
 
 

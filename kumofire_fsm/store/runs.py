@@ -10,7 +10,7 @@ from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
-from kumofire_fsm.store._due import FREE, LIMIT, places_of, present_sql, states_with
+from kumofire_fsm.store._due import FREE, LIMIT, alike_sql, places_of, present_sql, states_with
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
 from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
 from kumofire_fsm.store._pages import Page, size_sql
@@ -234,13 +234,42 @@ class RunStatements(RunMoves):
         argument = dump({"after": after, "jobs": jobs, "limit": limit})
         return Statement("runs.far_leases", sql, argument, FarLease._fields, reads=True)
 
-    def far_ids(self, *, above: str, limit: int) -> Statement:
-        """Find runs that wait for a consumer, and whose ids lie above one: created later than that."""
-        claimable = quoted_list(states_with(self._list, Role.CLAIMABLE))
+    def far_ids(self, *, above: str, after: int, jobs: Sequence[str], limit: int) -> Statement:
+        """Find runs that wait for a consumer as long as a clock says that was ahead; one may be found twice.
+
+        Their ids lie above one: they were created later than that. Or they moved last after an instant, as
+        a run does that is tried again: of each job and state the ``limit`` that wait longest are looked at.
+        """
+        sql = self._compiled("far ids", self._compile_far_ids)
+        argument = dump({"above": above, "after": after, "jobs": jobs, "limit": limit})
+        return Statement("runs.far_ids", sql, argument, ("id",), reads=True)
+
+    def _compile_far_ids(self) -> str:
+        claimable = states_with(self._list, Role.CLAIMABLE)
         # The run of an occurrence waits for that, and rightly.
-        early = where("id > ?1 ->> '$.above'", f"state IN ({claimable})", "scheduled_for IS NULL")
-        sql = select(["id"], f"FROM {RUNS}", early, "ORDER BY id", LIMIT)
-        return Statement("runs.far_ids", sql, dump({"above": above, "limit": limit}), ("id",), reads=True)
+        created = select(
+            ["id"],
+            f"FROM {RUNS}",
+            where("id > ?1 ->> '$.above'", f"state IN ({quoted_list(claimable)})", "scheduled_for IS NULL"),
+            f"ORDER BY id {LIMIT}",
+        )
+        longest = select(
+            ["d.id"],
+            f"FROM {RUNS} AS d",
+            where(alike_sql(RUNS, "p"), "d.wake_at > ?1 ->> '$.after'"),
+            f"ORDER BY d.wake_at DESC {LIMIT}",
+        )
+        moved = select(
+            ["r.id"],
+            f"FROM p CROSS JOIN {RUNS} AS r ON r.id IN (\n  {indented(longest)}\n)",
+            where(
+                "p.job IN (SELECT value FROM json_each(?1, '$.jobs'))",
+                "r.history ->> '$[#-1][2]' > ?1 ->> '$.after'",
+            ),
+            LIMIT,
+        )
+        parts = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(part)}\n)" for part in (created, moved))
+        return lines(common(present_sql(RUNS, places_of(self._list, claimable))), parts)
 
     # -- mend -----------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from harness import Bound, Kit, echo, nothing
 
 from kumofire_fsm import NewSchedule, SyncReport
 from kumofire_fsm.calendar import rules
+from kumofire_fsm.embedded._ahead import Ahead
+from kumofire_fsm.embedded._lease_trust import LeaseTrust
 from kumofire_fsm.errors import InvalidSchedule, TransitionNotAllowed
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.work._dispatcher import LOOK_MINUTES
@@ -426,3 +428,58 @@ async def test_of_none_is_nothing_said_that_cannot_be_evaluated(kit: Kit) -> Non
         assert (await w.jobs.get_schedule(made.id)).state == "active"
         kit.clock.advance(days=1)
         assert (await w.jobs.dispatch()).suspended == 1
+
+
+async def test_a_worker_tells_once_of_runs_that_wait_as_long_as_a_clock_said_that_was_ahead(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    @kit.job("flaky", max_attempts=3)
+    async def flaky(ctx: Any) -> None:
+        raise ValueError
+
+    async with kit.bound() as w:
+        binding = w.jobs._binding
+        ahead = Ahead(binding, LeaseTrust(1_000, binding.now, lambda: 0.0), lambda: 0.0)
+        tried = await w.create("flaky")
+        rightly = await w.create("flaky", delay=2 * YEAR)
+        kit.clock.advance(days=365)
+        await w.deliver(tried)
+        created = await w.create("flaky")
+        kit.clock.advance(days=-365)
+        caplog.clear()
+        await ahead.look()
+        await ahead.look()
+        told = [each.getMessage() for each in caplog.records]
+        said = "2 runs wait, and were stored later than it is now: the clock was ahead then, or is behind now"
+        assert told == [f"{said}; jobs.reschedule(id, delay=0) starts one at once: {tried}, {created}"]
+        for run_id in (tried, created):
+            await w.jobs.reschedule(run_id, delay=0)
+            await w.deliver(run_id)
+        caplog.clear()
+        await ahead.look()
+        assert caplog.records == []
+        assert await w.state(rightly) == "ready"
+
+
+async def test_a_lease_that_a_clock_wrote_which_was_ahead_is_cut_and_told_once(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends: list[int] = []
+
+    @kit.job("held", timeout=60)
+    async def held(ctx: Any) -> None:
+        binding = w.jobs._binding
+        ahead = Ahead(binding, LeaseTrust(1_000, binding.now, lambda: 0.0), lambda: 0.0)
+        await w.sql("UPDATE kumofire_runs SET wake_at = wake_at + ?", YEAR // timedelta(milliseconds=1))
+        await ahead.look()
+        await ahead.look()
+        ((wake_at,),) = await w.sql("SELECT wake_at FROM kumofire_runs")
+        ends.append(wake_at - binding.now())
+
+    async with kit.bound() as w:
+        run_id = await w.create("held")
+        await w.deliver(run_id)
+        assert 0 < ends[0] <= 60_000 + 30_000
+        said = "its lease was to end later than any lease can, as the clock was wrong; it ends soon"
+        told = [each.getMessage() for each in caplog.records]
+        assert told == [f"run {run_id}: {said}, unless its worker lives"]

@@ -53,7 +53,7 @@ def calls() -> dict[str, list[Statement]]:
         "RunStatements.due_suspect": [RUNS.due_suspect(now=1, jobs=["resize"])],
         "RunStatements.next_wake": [RUNS.next_wake(jobs=["a"], limits={"a": 1})],
         "RunStatements.far_leases": [RUNS.far_leases(after=1, jobs=["resize"], limit=1)],
-        "RunStatements.far_ids": [RUNS.far_ids(above="x", limit=1)],
+        "RunStatements.far_ids": [RUNS.far_ids(above="x", after=1, jobs=["resize"], limit=1)],
         "RunStatements.defer": [RUNS.defer(["1"], 5)],
         "RunStatements.prune": RUNS.prune(below="x", also="x", before=1, limit=1),
         "RunStatements.fire_for_tick": [RUNS.fire_for_tick("cancel", "t", [])],

@@ -50,7 +50,7 @@ def looking(runs):
         "due suspect": runs.due_suspect(now=1, jobs=[]),
         "next wake": runs.next_wake(jobs=[]),
         "far leases": runs.far_leases(after=1, jobs=[], limit=1),
-        "far ids": runs.far_ids(above="x", limit=1),
+        "far ids": runs.far_ids(above="x", after=1, jobs=["resize"], limit=1),
         "defer": runs.defer([], 1),
         "find holders": runs.find_holders([]),
         "adopt keys": runs.adopt_keys([]),

@@ -60,7 +60,7 @@ def run_statements(jobs):
         "due_suspect": [runs.due_suspect(now=1, jobs=["echo"])],
         "next_wake": [runs.next_wake(jobs=[])],
         "far_leases": [runs.far_leases(after=9, jobs=["echo"], limit=5)],
-        "far_ids": [runs.far_ids(above="x", limit=5)],
+        "far_ids": [runs.far_ids(above="x", after=9, jobs=["echo"], limit=5)],
         "defer": [runs.defer([row["id"]], row["wake_at"])],
         "prune": runs.prune(below="~", also="~", before=1, limit=5),
         "fire": [
