@@ -332,10 +332,20 @@ MUTANTS = (
         "a jump of the clock is not seen",
         patches=((LeaseTrust, "__init__", unmoved),),
         setting="embedded",
-        first=55,
+        first=58,
     ),
-    Mutant("nobody looks at what lies ahead", patches=((Ahead, "is_due", unlooked),), setting="embedded"),
-    Mutant("a lease stays as long as it is", patches=((Ahead, "_cut_leases", undone),), setting="embedded"),
+    Mutant(
+        "nobody looks at what lies ahead",
+        patches=((Ahead, "is_due", unlooked),),
+        setting="embedded",
+        first=56,
+    ),
+    Mutant(
+        "a lease stays as long as it is",
+        patches=((Ahead, "_cut_leases", undone),),
+        setting="embedded",
+        first=20,
+    ),
     Mutant(
         "a schedule believes any clock",
         patches=((_corrections, "agreed", believed),),
@@ -351,6 +361,7 @@ MUTANTS = (
         "a request to cancel reaches the next handler",
         patches=((attempt, "_calm", undone),),
         setting="embedded",
+        first=6,
     ),
     Mutant(
         "a handler that goes on keeps its slot",
@@ -358,6 +369,9 @@ MUTANTS = (
         setting="embedded",
     ),
     Mutant(
-        "a worker ends without settling", patches=((WorkerPool, "drain", without_drain),), setting="embedded"
+        "a worker ends without settling",
+        patches=((WorkerPool, "drain", without_drain),),
+        setting="embedded",
+        first=12,
     ),
 )
