@@ -110,8 +110,9 @@ def test_a_worker_starts_what_a_rate_lets_and_polls_for_nothing(tmp_path: Path) 
         async with app.open(tmp_path / "jobs.db") as jobs:
             made = await jobs.create_many([NewRun("mail") for _ in range(5)])
             worker = asyncio.ensure_future(jobs.run())
-            for run in made:
-                await jobs.wait(run.kumofire_job_run_id)
+            async with asyncio.timeout(60):
+                for run in made:
+                    await jobs.wait(run.kumofire_job_run_id)
             jobs.stop()
             await worker
             return [run.started_at for run in (await jobs.list_runs()).runs]

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from harness import Bound, Kit
 
+from kumofire_fsm.embedded import _pool as worker_pool
 from kumofire_fsm.embedded import _room as room
 from kumofire_fsm.embedded import _trouble as trouble
 from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import EMBEDDED, Timing
+from kumofire_fsm.engine.due import claim_due
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.work import tasks
 
@@ -131,6 +133,7 @@ async def test_the_end_waits_until_what_had_failed_is_stored(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has seen the worker end may look at the file, or take it away."""
+    monkeypatch.setattr(worker_pool, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(trouble, "FIRST_SECONDS", 3600.0)
     monkeypatch.setattr(trouble, "MOST_SECONDS", 3600.0)
     again, go_on = asyncio.Event(), asyncio.Event()
@@ -157,7 +160,8 @@ async def test_the_end_waits_until_what_had_failed_is_stored(
         pool.stop()
         await running
         draining = asyncio.ensure_future(pool.drain(0))
-        await again.wait()
+        async with asyncio.timeout(30):
+            await again.wait()
         for _ in range(200):
             await asyncio.sleep(0)
         assert not draining.done()
@@ -441,3 +445,118 @@ async def test_a_duty_that_the_database_fails_once_is_taken_up_again(
             go_on.set()
             for run_id in (busy, suspect):
                 await until(w, run_id, "succeeded")
+
+
+async def test_after_a_suspect_that_ran_alone_the_next_run_starts_at_once(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim took one run and left slots free: only its end tells that others may start."""
+    monkeypatch.setattr(upkeep, "PLAN_SECONDS", 3600.0)
+    begun: list[str] = []
+
+    @kit.job("job")
+    async def job(ctx: Any, payload: str) -> None:
+        begun.append(payload)
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        other, suspect = await w.create_in_order("job", ("other", "suspect"))
+        await w.sql("UPDATE kumofire_runs SET suspect = 2 WHERE id = ?", suspect)
+        async with working(w, 2):
+            await until(w, other, "succeeded")
+    assert begun == ["suspect", "other"]
+
+
+async def test_a_suspect_starts_as_soon_as_the_room_that_is_made_for_it_is_there(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "PLAN_SECONDS", 3600.0)
+    monkeypatch.setattr(room, "SECONDS", 3600.0)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @kit.job("job")
+    async def job(ctx: Any, payload: str) -> None:
+        begun.set()
+        await go_on.wait()
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        await w.create("job", "busy")
+        suspect = await w.create("job", "suspect", delay=1)
+        await w.sql("UPDATE kumofire_runs SET suspect = 2 WHERE id = ?", suspect)
+        async with working(w, 2) as pool:
+            await begun.wait()
+            kit.clock.advance(1)
+            pool.make_room()
+            go_on.set()
+            await until(w, suspect, "succeeded")
+
+
+SELDOM = replace(EMBEDDED, lease_ms=86_400_000)
+"""A worker that sweeps only at deadlines, once its sweeps by the clock are seldom, too."""
+
+
+@pytest.mark.parametrize("what", ["a run", "an occurrence"])
+async def test_a_worker_acts_when_a_time_has_come_and_not_at_its_next_sweep(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The time of a run is for a claim, and that of an occurrence for a sweep: each has its alarm."""
+    monkeypatch.setattr(upkeep, "SWEEP_SECONDS", 3600.0)
+    called = asyncio.Event()
+
+    @kit.job("job")
+    async def job(ctx: Any) -> None:
+        called.set()
+
+    kit.clock.advance(59.99)
+    async with kit.bound(with_queue=False, timing=SELDOM) as w:
+        if what == "a run":
+            await w.create("job", delay=0.01)
+        else:
+            await w.jobs.create_schedule("job", cron="* * * * *")
+        async with working(w, 1):
+            while "schedules.next_wake" not in w.storage.names:
+                await asyncio.sleep(0)
+            assert not called.is_set()
+            kit.clock.advance(0.01)
+            await called.wait()
+
+
+@pytest.mark.parametrize(
+    ("kind", "look"), [("a suspect beside others", "runs.claim"), ("a lease just over", "runs.sweep")]
+)
+async def test_what_stays_due_is_looked_at_once_more_and_then_seldom(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, kind: str, look: str
+) -> None:
+    """Nobody here may move it yet: a worker that looked at each plan would never rest."""
+    monkeypatch.setattr(upkeep, "SWEEP_SECONDS", 3600.0)
+    monkeypatch.setattr(upkeep, "PLAN_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "OVERDUE_SECONDS", 3600.0)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @kit.job("job", timeout=3600)
+    async def job(ctx: Any) -> None:
+        begun.set()
+        await go_on.wait()
+
+    async with kit.bound(with_queue=False, timing=SELDOM) as w:
+        await w.create("job")
+        if kind == "a lease just over":
+            await claim_due(w.jobs._binding, 1, alone=False, facts="null")
+            kit.clock.advance(hours=2)
+            await w.create("job")
+        else:
+            suspect = await w.create("job", delay=3600)
+            await w.sql("UPDATE kumofire_runs SET suspect = 2 WHERE id = ?", suspect)
+        async with working(w, 2) as pool:
+            await begun.wait()
+            if kind == "a suspect beside others":
+                while not pool._upkeep._start_alarm.is_set:
+                    await asyncio.sleep(0)
+                w.storage.clear()
+                kit.clock.advance(hours=1)
+                pool.wake()
+            while w.storage.names.count(look) < 2:
+                await asyncio.sleep(0)
+            for _ in range(100):
+                await w.sizes()
+            assert w.storage.names.count(look) == 2
+            go_on.set()

@@ -13,6 +13,8 @@ from kumofire_fsm.calendar.rules import Cron, Every
 MINUTE = 60_000
 RULE = Every(10 * MINUTE, 0)
 NOW = 60 * MINUTE + 30_000
+LATE = NOW - 10 * MINUTE
+"""By how much the first occurrence is late: with such a grace it is still in time."""
 
 
 def minutes(at: int | None) -> Any:
@@ -33,6 +35,22 @@ def decided(options: dict[str, Any], due: dict[str, Any]) -> Decision:
         ({}, {}, Decision((60,), 70, Passed(5, 50, "misfire"))),
         ({"misfire": "skip"}, {}, Decision((60,), 70, Passed(5, 50, "misfire"))),
         ({"misfire": "skip", "grace_ms": 0}, {}, Decision((), 70, Passed(6, 60, "misfire"))),
+        ({"misfire": "skip", "grace_ms": LATE}, {}, Decision((10, 20, 30, 40, 50, 60), 70)),
+        (
+            {"misfire": "skip", "grace_ms": LATE - 1},
+            {},
+            Decision((20, 30, 40, 50, 60), 70, Passed(1, 10, "misfire")),
+        ),
+        (
+            {"misfire": "skip", "grace_ms": LATE - 10 * MINUTE},
+            {},
+            Decision((20, 30, 40, 50, 60), 70, Passed(1, 10, "misfire")),
+        ),
+        (
+            {"misfire": "skip", "grace_ms": LATE - 10 * MINUTE - 1},
+            {},
+            Decision((30, 40, 50, 60), 70, Passed(2, 20, "misfire")),
+        ),
         ({"misfire": "all"}, {}, Decision((10, 20, 30, 40, 50, 60), 70)),
         ({"misfire": "all"}, {"room": 2}, Decision((10, 20), 30)),
         ({"misfire": "skip"}, {"catch_up": "all"}, Decision((10, 20, 30, 40, 50, 60), 70)),
@@ -71,6 +89,11 @@ def decided(options: dict[str, Any], due: dict[str, Any]) -> Decision:
 )
 def test_a_decision(options: dict[str, Any], due: dict[str, Any], expected: Decision) -> None:
     assert decided(options, due) == expected
+
+
+def test_what_is_due_at_the_very_time_of_a_resume_was_missed_as_well() -> None:
+    due = Due(10 * MINUTE, 60 * MINUTE, catch_up="skip")
+    assert decide(Recurrence(RULE), due) == Decision((), 70 * MINUTE, Passed(6, 60 * MINUTE, "misfire"))
 
 
 @pytest.mark.parametrize(
