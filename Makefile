@@ -7,11 +7,12 @@ PROCESSES ?= 2
 BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test check bench bench-peers bench-scale bench-pages bench-cron diagrams sql truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams sql truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
 	@echo "make test   lint, types, layers and all tests"
+	@echo "make coverage  the tests once more, and which lines and branches they reach"
 	@echo "make check  lint, types and layers only"
 	@echo "make soak-processes  workers killed and stopped under load (SECONDS=90 SEEDS='1 2')"
 	@echo "make bench  measure beside a hand-written loop and huey, and write docs/performance.md (ARGS=--quick, --dry)"
@@ -50,7 +51,10 @@ check: $(VENV)/.dev
 	@$(BIN)/lint-imports
 
 test: check
-	@KUMOFIRE_SLICE=$${KUMOFIRE_SLICE:-$$(date +%s)} $(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
+	@KUMOFIRE_SLICE=$${KUMOFIRE_SLICE:-$$(date +%s)} $(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+coverage: check
+	@$(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
 
 bench: $(VENV)/.dev
 	@$(BENCH)/bench.py $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,8 @@ def node() -> Path:
     """Node, with the packages installed."""
     found = find_node()
     install_packages(found, HERE)
+    # Wrangler is one large script, which every call would compile anew.
+    os.environ.setdefault("NODE_COMPILE_CACHE", str(HERE / "node_modules" / ".cache" / "compiled"))
     return found
 
 
