@@ -148,9 +148,8 @@ class Attempt(Claim):
     async def heartbeat(self, progress: Any) -> None:
         """Renew the lease for `RunContext.heartbeat`."""
         value = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
-        lease = self.binding.timing.lease_for(self.definition.timeout_ms)[1]
         try:
-            moved = await fire_one(self.binding, self.renewal(lease, value))
+            moved = await fire_one(self.binding, self.renewal(self.binding.timing.lease_ms, value))
         except (LeaseLost, TransitionNotAllowed, GuardFailed, Conflict, UnknownRun) as exc:
             raise LeaseLost(
                 f"run {self.run.id}: attempt {self.run.attempt} no longer owns it; stop working on it",
@@ -162,8 +161,15 @@ class Attempt(Claim):
         if value is not None:
             self.context.progressed(value)
 
-    def renewal(self, lease_ms: int, value: str | None = None) -> Move:
-        """Return the heartbeat that renews the lease; it tells when the attempt ends if the clock was set."""
+    def renewal(self, lease_ms: int | None, value: str | None = None) -> Move:
+        """Return the heartbeat that renews the lease; it tells when the attempt ends if the clock was set.
+
+        Args:
+            lease_ms: how long the lease is; None until the attempt ends, as it was claimed where nobody renews.
+            value: the progress to store.
+        """
+        if lease_ms is None:
+            lease_ms = max(0, round(self.run.timeout_at - self.set_ms - self._steady_ms()))
         moved_ms = round(self.binding.now() - self._steady_ms() - self.set_ms)
         self._clock_was_set = self._clock_was_set or abs(moved_ms) > SET_MS
         ends_at = self.run.timeout_at + moved_ms if self._clock_was_set else None

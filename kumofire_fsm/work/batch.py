@@ -49,6 +49,7 @@ class Batch:
         self._under_way = 0  # handlers that have begun
         self._waiting = 0  # handlers that wait for something
         self._settling: asyncio.Task[None] | None = None
+        self._in_time: asyncio.TimerHandle | None = None
         self._begun = False  # one run is worked on whatever the budget, so that there is progress
         self._committed = False  # and so is one with effects
 
@@ -119,8 +120,26 @@ class Batch:
         self._held.append(ending)
         if (self._each and not given_back) or len(self._held) >= SETTLE_EVERY:
             await self._settle_now()
-        elif self._waiting:
-            self._settle_meanwhile()
+        else:
+            if self._waiting:
+                self._settle_meanwhile()
+            self._settle_in_time()
+
+    def _settle_in_time(self) -> None:
+        """Have what is held back settled before its leases end: a handler may not heed its timeout."""
+
+        def settle() -> None:
+            if self._held and self._settling is None and self._budget.affords(2):  # this, and the last one
+                self._settling = asyncio.ensure_future(self._settle_held())
+
+        self._forget_timer()
+        if self._held and self._under_way:
+            left_ms = self._covered - self._binding.timing.slack_ms - self._binding.now()
+            self._in_time = asyncio.get_running_loop().call_later(max(left_ms, 0) / 1000, settle)
+
+    def _forget_timer(self) -> None:
+        if self._in_time is not None:
+            self._in_time.cancel()
 
     def _affords(self, ending: Ending) -> bool:
         """Return whether a handler's own statements fit into the invocation; the first always do."""
@@ -147,6 +166,7 @@ class Batch:
 
     async def _settle_held(self) -> None:
         endings, self._held = self._held, []
+        self._forget_timer()
         try:
             await self._settle(endings)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -413,3 +414,40 @@ async def test_tasks_that_begin_at_once_call_handlers_all_the_same(kit: Kit) -> 
     async with kit.bound() as w:
         ids = await create_many(w, "waits", 8)
         assert await w.deliver(*ids, concurrency=4) == ["ack"] * 8
+
+
+async def test_a_heartbeat_does_not_shorten_the_lease_that_a_run_has_beside_others(kit: Kit) -> None:
+    """The outcome of one that has ended is held back as long as another works: for the whole time of all."""
+    leases: list[int] = []
+
+    @kit.job("beats", timeout=4)
+    async def beats(ctx: Any) -> None:
+        for _ in range(2):
+            ((until,),) = await w.sql("SELECT wake_at FROM kumofire_runs WHERE id = ?", ctx.run.id)
+            leases.append(until)
+            kit.clock.advance(1)
+            await ctx.heartbeat()
+
+    async with kit.bound() as w:
+        ids = await w.create_in_order("beats", [None] * 3)
+        assert await w.deliver(*ids, concurrency=1) == ["ack"] * 3
+        assert len(leases) == 6
+        assert len(set(leases)) == 1
+
+
+async def test_an_outcome_is_stored_before_its_lease_ends_although_another_handler_goes_on(kit: Kit) -> None:
+    """The statements do not suffice for a settle of its own, and the other does not heed its timeout."""
+    seen: list[str] = []
+
+    @kit.job("job", timeout=0.05)
+    async def job(ctx: Any, number: int) -> None:
+        while number and "succeeded" not in seen:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.001)
+            seen[:] = [row[0] for row in await w.sql("SELECT state FROM kumofire_runs ORDER BY id")]
+
+    async with kit.bound(max_statements=7) as w:
+        ids = await w.create_in_order("job", range(2))
+        async with asyncio.timeout(600):
+            assert (await w.deliver(*ids, concurrency=2))[0] == "ack"
+        assert seen == ["succeeded", "running"]

@@ -58,7 +58,9 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
     if after is None:
         if not SPEC.has_role(before.state, Role.SETTLED):
             found("only settled runs are pruned", str(move))
-        elif (age := move.actor.now() - before.finished_at) <= KEPT_MS:
+        elif (
+            age := move.actor.latest() - before.finished_at
+        ) <= KEPT_MS:  # by the clock it had when it asked
             found("only old runs are pruned", f"{move}: it settled {age} ms ago")
         return None
     if SPEC.has_role(after.state, Role.SETTLED) != (after.wake_at is None):
