@@ -32,7 +32,7 @@ def right_occurrence(recurrence: Recurrence, row: ScheduleRow, now: int) -> int 
         return row.next_at
     if not 0 <= row.next_at <= LAST_MS:
         raise InvalidSchedule(f"its next occurrence, {row.next_at} ms after 1970, is beyond the calendar")
-    return agreed(recurrence, row.next_at, (row.last_at, row.skipped_at, row.updated_at), now)
+    return agreed(recurrence, row.next_at, (row.created_at, row.last_at, row.skipped_at, row.updated_at), now)
 
 
 def is_wrong(row: ScheduleRow, now: int) -> bool:

@@ -165,7 +165,7 @@ class Attempt(Claim):
         """Return the heartbeat that renews the lease; it tells when the attempt ends if the clock was set.
 
         Args:
-            lease_ms: how long the lease is; None until the attempt ends, as it was claimed where nobody renews.
+            lease_ms: how long the lease is; None until the attempt ends, as it was claimed.
             value: the progress to store.
         """
         if lease_ms is None:

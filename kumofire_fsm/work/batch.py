@@ -133,7 +133,7 @@ class Batch:
                 self._settling = asyncio.ensure_future(self._settle_held())
 
         self._forget_timer()
-        if self._held and self._under_way:
+        if self._held:
             left_ms = self._covered - self._binding.timing.slack_ms - self._binding.now()
             self._in_time = asyncio.get_running_loop().call_later(max(left_ms, 0) / 1000, settle)
 

@@ -14,6 +14,7 @@ from fakes import FakeBatch, FakeMessage
 from harness import Bound, Kit, echo, nothing
 
 from kumofire_fsm import InvalidArgument, NewRun
+from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.ports import Row, Statement
 
 
@@ -444,9 +445,9 @@ async def test_an_outcome_is_stored_before_its_lease_ends_although_another_handl
         while number and "succeeded" not in seen:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.001)
-            seen[:] = [row[0] for row in await w.sql("SELECT state FROM kumofire_runs ORDER BY id")]
+                seen[:] = [row[0] for row in await w.sql("SELECT state FROM kumofire_runs ORDER BY id")]
 
-    async with kit.bound(max_statements=7) as w:
+    async with kit.bound(max_statements=7, timing=Timing(batch_wait_ms=0)) as w:
         ids = await w.create_in_order("job", range(2))
         async with asyncio.timeout(600):
             assert (await w.deliver(*ids, concurrency=2))[0] == "ack"

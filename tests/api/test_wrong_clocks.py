@@ -418,6 +418,21 @@ async def test_a_schedule_that_was_created_while_the_clock_was_ahead_begins_when
         assert told.next_at == minute(1)
 
 
+async def test_a_client_whose_clock_is_a_little_behind_brings_no_occurrence_at_the_creation_itself(
+    kit: Kit,
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        made = await w.jobs.upsert_schedule("echo", 1, schedule_key="s", every=40)
+        kit.clock.advance(-2)
+        for payload in (2, 3):
+            told = await w.jobs.upsert_schedule("echo", payload, schedule_key="s", every=40)
+            assert told.next_at == made.next_at
+        kit.clock.advance(2)
+        told = await w.jobs.upsert_schedule("echo", 4, schedule_key="s", every=40)
+        assert told.next_at == made.next_at == START + timedelta(seconds=40)
+
+
 async def test_of_none_is_nothing_said_that_cannot_be_evaluated(kit: Kit) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:
