@@ -32,7 +32,8 @@ _MADE_AHEAD: Final = select(
     f"FROM {RUNS} AS o",
     where(
         "o.schedule_id = j.id",
-        "o.scheduled_for > ?1 ->> '$.now'",
+        # Not at its beginning: another clock may have been ahead for a moment, by less.
+        "o.scheduled_for > (7 * (?1 ->> '$.now') + j.last_at) / 8",
         "o.scheduled_for < ((?1 ->> '$.now') + j.last_at) / 2",
     ),
 )
@@ -118,7 +119,7 @@ class ScheduleStatements:
             limit: how many at most.
             jobs: the jobs known here.
             ahead: how many are given back that are not due, the furthest ahead first, without their payloads;
-                with whether there are runs of occurrences in the first half of the time until its latest.
+                with whether there are runs of occurrences on the first half of the way to its latest.
         """
         sql = self._compiled(("due",), self._compile_due)
         argument = dump({"now": now, "limit": limit, "jobs": jobs, "ahead": ahead})

@@ -86,6 +86,21 @@ async def test_a_next_occurrence_that_lies_far_ahead_is_derived_again_at_no_furt
             assert (await w.jobs.get_schedule(schedule_key="s")).last_at == minute(number)
 
 
+async def test_a_next_occurrence_is_derived_again_although_a_clock_was_ahead_twice_by_an_hour_and_by_a_year(
+    kit: Kit, told: list[str]
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.create_schedule("echo", 1, schedule_key="s", every=60)
+        for ahead in (timedelta(hours=1), YEAR):
+            assert (await wrongly_dispatched(kit, w, ahead)).made == 1
+        stored = (await w.jobs.get_schedule(schedule_key="s")).next_at
+        await until_a_look(kit, w)
+        told.append(warning("s", stored, minute(30)))
+        await w.jobs.dispatch()
+        assert (await w.jobs.get_schedule(schedule_key="s")).next_at == minute(30)
+
+
 async def test_a_tick_that_looks_costs_what_any_tick_costs(kit: Kit) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:

@@ -16,7 +16,7 @@ from simulation.shrink import report, shrink
 
 SEEDS_A_TEST = {"workers": 100, "embedded": 10}
 SLICE = int(os.environ.get("KUMOFIRE_SLICE", "0")) % 10_000
-"""Which slice of all histories is played; `make test` takes another each time."""
+"""Which slice of all histories is played; `make test` takes that of the commit, so that it can be repeated."""
 ROOT = Path(__file__).parents[2]
 
 
