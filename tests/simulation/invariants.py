@@ -252,12 +252,17 @@ class Monitor:
             self.found("deliveries per attempt", f"a message for {run_id} was given up")
 
     def _check_deliveries(self) -> None:
-        """Check that messages do not multiply: what is early or under way is delivered again, a few times."""
+        """Check that messages do not multiply: what is early or under way is delivered again, a few times.
+
+        Those of a limited job come back as long as others of it are under way.
+        """
         queue = self._world.queue
         if queue is None or not self._world.unharmed():
             return
         for run in self.runs.values():
             most = DELIVERIES * (run.starts + 1) + 1
+            if run.job in self.controls.limited:
+                continue
             if queue.deliveries[run.id] > most and run.id not in self.moved_by_hand:
                 told = f"{run.id} has {queue.deliveries[run.id]} of them for {run.starts} starts"
                 self.found("deliveries per attempt", told)
