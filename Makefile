@@ -51,7 +51,7 @@ check: $(VENV)/.dev
 	@$(BIN)/lint-imports
 
 test: check
-	@KUMOFIRE_SLICE=$${KUMOFIRE_SLICE:-$$(git log -1 --format=%ct 2>/dev/null || date +%s)} $(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@KUMOFIRE_SLICE=$${KUMOFIRE_SLICE:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)} $(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 coverage: check
 	@$(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
