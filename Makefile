@@ -7,10 +7,11 @@ PROCESSES ?= 2
 BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams sql truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo demo-flow test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams sql truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
+	@echo "make demo-flow  deploy a flow's next version through 1,000 live orders, with workers killed all the while"
 	@echo "make test   lint, types, layers and all tests"
 	@echo "make coverage  the tests once more, and which lines and branches they reach"
 	@echo "make check  lint, types and layers only"
@@ -43,6 +44,9 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.demo
 
 demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo/demo.py
+
+demo-flow: $(VENV)/.demo
+	@$(BIN)/python examples/flow_demo/demo.py $(ARGS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .

@@ -1,11 +1,13 @@
-"""Writes the files of this folder from the declarations; ``make diagrams`` calls it."""
+"""Writes the files of this folder, and the examples' pictures, from the declarations: ``make diagrams``."""
 
+import runpy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kumofire_fsm import HistoryEntry, JobMachine, RunMachine, diagram
 
 FOLDER = Path(__file__).parent
+FLOWS = {"order": "Order", "approval": "Approval", "nightly_import": "NightlyImport"}
 RUN = {"title": "The lifecycle of a run", "direction": "TB"}
 JOB = {"title": "The lifecycle of a recurring job", "direction": "LR"}
 HEAD = """\
@@ -43,6 +45,15 @@ def files() -> dict[str, str]:
     return made | {"lifecycles.md": page, "path.svg": path}
 
 
+def examples() -> dict[str, str]:
+    """Return what the pictures of the flows among the examples must hold."""
+    made = {}
+    for name, flow in FLOWS.items():
+        module = runpy.run_path(str(FOLDER.parent / "examples" / "flows" / f"{name}.py"))
+        made[f"../examples/flows/{name}.svg"] = diagram(module[flow])
+    return made
+
+
 if __name__ == "__main__":
-    for name, text in files().items():
+    for name, text in (files() | examples()).items():
         (FOLDER / name).write_text(text, "utf-8", newline="\n")

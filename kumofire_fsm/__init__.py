@@ -32,10 +32,11 @@ from kumofire_fsm.models import (
 from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
 from kumofire_fsm.runs.creation import PreparedRun
 from kumofire_fsm.schedules.rows import Schedule
-from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
+from kumofire_fsm.signals import Cancel, Fail, Fire, Go, Retry, Snooze
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.disposition import Disposition
+from kumofire_fsm.work.step_context import PlainStepContext, StepContext
 from kumofire_fsm.work.sync import SyncJobs
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ __all__ = [
     "EmbeddedJobs",
     "Fail",
     "Fire",
+    "Go",
     "HistoryEntry",
     "InvalidArgument",
     "JobMachine",
@@ -66,6 +68,7 @@ __all__ = [
     "NewRun",
     "NewSchedule",
     "PlainContext",
+    "PlainStepContext",
     "PreparedRun",
     "Retry",
     "RetryPolicy",
@@ -76,6 +79,7 @@ __all__ = [
     "RunStatus",
     "Schedule",
     "Snooze",
+    "StepContext",
     "SyncJobs",
     "SyncReport",
     "Timing",

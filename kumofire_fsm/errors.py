@@ -28,6 +28,7 @@ __all__ = [
     "InvalidSchedule",
     "KumofireError",
     "LeaseLost",
+    "MailFull",
     "MigrationConflict",
     "MissingPackage",
     "NotFound",
@@ -46,6 +47,7 @@ __all__ = [
     "UnknownJob",
     "UnknownRun",
     "UnknownSchedule",
+    "UnknownSignal",
     "UnknownStoreError",
     "UnsupportedMessageVersion",
     "WaitTimeout",
@@ -107,6 +109,16 @@ class TooLarge(InvalidArgument):
     """A value is over its limit (see `kumofire_fsm.values.limits`)."""
 
 
+class MailFull(TooLarge):
+    """An instance keeps as many signals as it may, and no wait has taken them."""
+
+    def __init__(self, run_id: str, most: int) -> None:
+        super().__init__(
+            f"run {run_id} keeps {most} signals that no wait has taken; nothing was stored: look which step "
+            "it is in, and who sends so many"
+        )
+
+
 class InvalidSchedule(InvalidArgument):
     """A cron expression, zone or interval that can never fire as written."""
 
@@ -131,6 +143,10 @@ class UnknownRun(NotFound):
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(f"no run has the id {run_id!r}: it was never created here, or was pruned")
+
+
+class UnknownSignal(NotFound):
+    """The run is of no flow that is known here, or its flow has no such signal."""
 
 
 class UnknownSchedule(NotFound):

@@ -38,9 +38,9 @@ _NAMES: Final[dict[int, Priority]] = {0: "high", 1: "normal", 2: "low"}
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to create; the arguments of `create`, for `create_many`."""
+    """A run to create; the arguments of `create`, for `create_many`. Of a flow the name is its class."""
 
-    name: str
+    name: str | type[Any]
     payload: Any = None
     run_at: datetime | None = None
     delay: timedelta | float | None = None
@@ -50,6 +50,7 @@ class NewRun:
     expires_at: datetime | None = None
     tags: Sequence[str] | None = None
     priority: Priority | None = None
+    concurrency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class NewSchedule:
     max_attempts: int | None = None
     tags: Sequence[str] | None = None
     enabled: bool | None = None
+    priority: Priority | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.tags, Iterator):  # it is read more than once
@@ -157,6 +159,9 @@ class RunStatus:
     unreadable: tuple[str, ...] = ()
     result_left_out: bool = False
     priority: Priority = "normal"
+    concurrency_key: str | None = None
+    step: str | None = None
+    """Of a flow's instance: where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,8 @@ class JobStatus:
         limit: how many of its runs may be under way at once; None for any number.
         leased: how many are.
         waiting: how many runs wait for their start or their time; counted up to 10,000, as `leased`.
+        held: how many more are held, as their concurrency keys are full.
+        key_limit: how many runs of one concurrency key may be under way at once, as the code here says.
         priority: that of its runs, where `create` says no other; None where the job is not registered here.
         rate: how many of its runs may start in a time, as the code here says; None for any number.
         paced_until: of a job with a rate, when its allowance is whole again; None where none of it was taken.
@@ -189,6 +196,8 @@ class JobStatus:
     priority: Priority | None = None
     rate: tuple[int, timedelta] | None = None
     paced_until: datetime | None = None
+    held: int = 0
+    key_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-__all__ = ["Cancel", "Fail", "Fire", "Retry", "Signal", "Snooze"]
+__all__ = ["Cancel", "Fail", "Fire", "Go", "Retry", "Signal", "Snooze"]
 
 
 class Signal(Exception):
@@ -55,6 +55,20 @@ class Fire(Signal):
     ) -> None:
         self.event, self.until, self.note = event, until, note
         super().__init__(f"{event!r} was fired" if note is None else note)
+
+
+class Go(Fire):
+    """Leave a step of a flow by another event than that of returning.
+
+    Args:
+        event: the event, such as ``Order.by_hand``, or its name.
+        data: the flow's data from then on; None leaves it as it is.
+    """
+
+    def __init__(self, event: object, data: object = None) -> None:
+        name = getattr(event, "id", event)
+        self.data = data
+        super().__init__(str(name))
 
 
 class Fail(Signal):

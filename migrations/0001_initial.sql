@@ -32,6 +32,7 @@ CREATE TABLE kumofire_runs (
   dedupe TEXT,
   dedupe_key TEXT,
   dedupe_slot TEXT,
+  concurrency_key TEXT,
   schedule_id TEXT,
   scheduled_for INTEGER,
   payload TEXT,
@@ -39,7 +40,15 @@ CREATE TABLE kumofire_runs (
   error TEXT,
   progress TEXT,
   tags TEXT,
-  history TEXT NOT NULL
+  history TEXT NOT NULL,
+  -- Of a flow's instance: where it is, how often a step was entered, and what it was told. NULL for all others.
+  step TEXT,
+  visit INTEGER,
+  letters INTEGER,
+  mail TEXT,
+  letter TEXT,
+  keys TEXT,
+  undo TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- wake_at is NULL exactly when nothing is to happen by itself, so settled runs cost no index entry.
@@ -50,6 +59,9 @@ CREATE INDEX kumofire_runs_wake ON kumofire_runs (state, priority, job, machine,
 -- may only start alone.
 CREATE INDEX kumofire_runs_failed ON kumofire_runs (state, job) WHERE state = 'failed';
 CREATE INDEX kumofire_runs_suspect ON kumofire_runs (wake_at) WHERE suspect >= 2;
+-- Which runs of a concurrency key are under way, and which are held until there is room. Only runs with a key that
+-- are not settled stand in it.
+CREATE INDEX kumofire_runs_keys ON kumofire_runs (job, concurrency_key, state) WHERE concurrency_key IS NOT NULL AND wake_at IS NOT NULL;
 -- A dedupe key stands in dedupe_slot for ever, or until the run settles.
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
@@ -127,15 +139,22 @@ INSERT INTO kumofire_edges (machine, source, target, wakes) VALUES
   ('run', 'canceling', 'canceling', 1),
   ('run', 'canceling', 'succeeded', 0),
   ('run', 'failed', 'ready', 1),
+  ('run', 'held', 'canceled', 0),
+  ('run', 'held', 'held', 1),
+  ('run', 'held', 'queued', 1),
+  ('run', 'held', 'ready', 1),
   ('run', 'queued', 'canceled', 0),
+  ('run', 'queued', 'held', 1),
   ('run', 'queued', 'queued', 1),
   ('run', 'queued', 'ready', 1),
   ('run', 'queued', 'running', 1),
   ('run', 'ready', 'canceled', 0),
+  ('run', 'ready', 'held', 1),
   ('run', 'ready', 'queued', 1),
   ('run', 'ready', 'ready', 1),
   ('run', 'ready', 'running', 1),
   ('run', 'retrying', 'canceled', 0),
+  ('run', 'retrying', 'held', 1),
   ('run', 'retrying', 'queued', 1),
   ('run', 'retrying', 'retrying', 1),
   ('run', 'retrying', 'running', 1),
@@ -164,7 +183,10 @@ INSERT INTO kumofire_edges (machine, source, target, wakes) VALUES
 CREATE TRIGGER kumofire_runs_insert BEFORE INSERT ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
 CREATE TRIGGER kumofire_runs_move BEFORE UPDATE OF state ON kumofire_runs WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
 CREATE TRIGGER kumofire_runs_wake BEFORE UPDATE OF wake_at ON kumofire_runs WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
-CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, machine, created_at, schedule_id, scheduled_for ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, machine, created_at, schedule_id and scheduled_for never change'); END;
+CREATE TRIGGER kumofire_runs_fixed BEFORE UPDATE OF id, created_at, schedule_id, scheduled_for ON kumofire_runs BEGIN SELECT RAISE(ABORT, 'kumofire: id, created_at, schedule_id and scheduled_for never change'); END;
+CREATE TRIGGER kumofire_runs_version BEFORE UPDATE OF machine ON kumofire_runs WHEN NEW.machine <> OLD.machine AND NOT (EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = 'from:' || OLD.machine) AND EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND target = 'step:' || NEW.step)) BEGIN SELECT RAISE(ABORT, 'kumofire: a run keeps its machine, but for a later version of its flow'); END;
+CREATE TRIGGER kumofire_runs_begin BEFORE INSERT ON kumofire_runs WHEN NEW.step IS NOT NULL AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = 'step:' AND target = 'step:' || NEW.step) BEGIN SELECT RAISE(ABORT, 'kumofire: a flow may not begin at this step'); END;
+CREATE TRIGGER kumofire_runs_step BEFORE UPDATE OF step ON kumofire_runs WHEN NEW.step IS NOT OLD.step AND NEW.machine = OLD.machine AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source IN ('step:' || OLD.step, iif(OLD.finished_at IS NOT NULL AND NEW.finished_at IS NULL, 'step:*', '')) AND target = 'step:' || NEW.step) BEGIN SELECT RAISE(ABORT, 'kumofire: the flow has no such edge'); END;
 CREATE TRIGGER kumofire_schedules_insert BEFORE INSERT ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = '' AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: a row may not be created in this state'); END;
 CREATE TRIGGER kumofire_schedules_move BEFORE UPDATE OF state ON kumofire_schedules WHEN NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = NEW.machine AND source = OLD.state AND target = NEW.state AND wakes = (NEW.wake_at IS NOT NULL)) BEGIN SELECT RAISE(ABORT, 'kumofire: the machine has no such edge'); END;
 CREATE TRIGGER kumofire_schedules_wake BEFORE UPDATE OF wake_at ON kumofire_schedules WHEN OLD.state = NEW.state AND (OLD.wake_at IS NULL) <> (NEW.wake_at IS NULL) BEGIN SELECT RAISE(ABORT, 'kumofire: wake_at must be set exactly while a deadline runs'); END;
@@ -178,6 +200,6 @@ CREATE TRIGGER kumofire_schedules_replace BEFORE INSERT ON kumofire_schedules WH
 CREATE TRIGGER kumofire_schedules_repeat BEFORE INSERT ON kumofire_schedules WHEN EXISTS (SELECT 1 FROM kumofire_schedules WHERE schedule_key = NEW.schedule_key AND id <> NEW.id) BEGIN SELECT RAISE(IGNORE); END;
 -- What a settled run says stays, unless its machine has an edge from the state to itself. Only its job's name may
 -- change: a renamed job takes its runs over.
-CREATE TRIGGER kumofire_runs_settled BEFORE UPDATE OF state, wake_at, priority, run_at, attempt, max_attempts, starts, claim, shared, suspect, deliveries, timeout_at, expires_at, started_at, finished_at, dedupe, dedupe_key, dedupe_slot, payload, result, error, progress, tags, history ON kumofire_runs WHEN OLD.finished_at IS NOT NULL AND NEW.state = OLD.state AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = OLD.machine AND source = OLD.state AND target = OLD.state) BEGIN SELECT RAISE(ABORT, 'kumofire: the run is settled, and changes along its edges alone'); END;
+CREATE TRIGGER kumofire_runs_settled BEFORE UPDATE OF state, wake_at, priority, run_at, attempt, max_attempts, starts, claim, shared, suspect, deliveries, timeout_at, expires_at, started_at, finished_at, dedupe, dedupe_key, dedupe_slot, concurrency_key, payload, result, error, progress, tags, history, step, visit, letters, mail, letter, keys, undo ON kumofire_runs WHEN OLD.finished_at IS NOT NULL AND NEW.state = OLD.state AND NOT EXISTS (SELECT 1 FROM kumofire_edges WHERE machine = OLD.machine AND source = OLD.state AND target = OLD.state) BEGIN SELECT RAISE(ABORT, 'kumofire: the run is settled, and changes along its edges alone'); END;
 
 INSERT INTO kumofire_schema (version, serves) VALUES (1, 1);

@@ -14,6 +14,7 @@ from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
 from kumofire_fsm.engine.binding import EMBEDDED, WORKERS, Binding, Timing
 from kumofire_fsm.engine.definitions import Registry
+from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.hooks import call_hooks, check_hooks
 from kumofire_fsm.machines.job import JobMachine
@@ -181,6 +182,9 @@ class Binder:
         if self._statements is None or self._statements[0] != registered:
             machines = {RunMachine.spec.name: RunMachine.spec}
             machines |= {spec.name: spec for spec in self.registry.machines()}
+            for job in self.registry.jobs.values():
+                if isinstance(job, FlowJob):
+                    job.check()
             of_jobs = {name: job.machine for name, job in self.registry.names.items()}
             check_hooks(self.registry.hooks, of_jobs)
             made = RunStatements(list(machines.values())), ScheduleStatements(JobMachine.spec)

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, Unpack
 
-from kumofire_fsm.app._binder import Binder, OpeningHook
+from kumofire_fsm.app._binder import OpeningHook
+from kumofire_fsm.app._flows import Flows
 from kumofire_fsm.engine.definitions import define
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.hooks import Hook, HookFunction
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
-from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.machines.spec import ADMIT, HOLD, MachineSpec, Role
 from kumofire_fsm.models import Priority
 from kumofire_fsm.ports import Clock, Entropy
 from kumofire_fsm.retry import Backoff, RetryPolicy
@@ -32,7 +33,7 @@ OpeningHookT = TypeVar("OpeningHookT", bound=OpeningHook)
 HookT = TypeVar("HookT", bound=HookFunction)
 
 
-class Kumofire(Binder):
+class Kumofire(Flows):
     """An application's jobs.
 
     Args:
@@ -66,6 +67,7 @@ class Kumofire(Binder):
         limit: int | None = None,
         priority: Priority = "normal",
         rate: tuple[int, timedelta | float] | None = None,
+        key_limit: int | None = None,
         aliases: Sequence[str] = (),
     ) -> Callable[[Handler], Handler]:
         """Register the decorated function as the handler of a job.
@@ -84,6 +86,8 @@ class Kumofire(Binder):
             priority: "high", "normal" or "low": whether its runs start before others that are due; see
                 docs/control.md.
             rate: how many of them may start in a time, over all processes: (100, timedelta(minutes=1)).
+            key_limit: how many of its runs with one `concurrency_key` may be under way at once, over all
+                processes; None where its runs have no keys.
             aliases: names that the job had before, the first one first: what is stored under them is its own.
 
         Raises:
@@ -93,6 +97,8 @@ class Kumofire(Binder):
             raise DefinitionError("write @app.job('name'), with the job's name in parentheses")
         _check_retry(retry, f"job {shown(name)}")
         _check_machine(name, machine)
+        if key_limit is not None:
+            _check_holds(name, machine.spec)
 
         def register(handler: Handler) -> Handler:
             self.registry.add(
@@ -106,6 +112,7 @@ class Kumofire(Binder):
                     limit=None if limit is None else whole_number(limit, "limit", LIMIT_MAX),
                     priority=check_priority(priority),
                     rate=rate_of(rate),
+                    key_limit=None if key_limit is None else whole_number(key_limit, "key_limit", LIMIT_MAX),
                     aliases=aliases,
                 )
             )
@@ -116,7 +123,7 @@ class Kumofire(Binder):
     def schedule(
         self, *, key: str | None = None, payload: Any = None, **options: Unpack[ScheduleOptions]
     ) -> Callable[[Handler], Handler]:
-        """Declare a recurring job of the handler below, which `job` registers.
+        """Declare a recurring job of the handler below, which `job` registers; or of a flow's class.
 
         Nothing is stored before `sync_schedules` is called, at a deploy or a start; see docs/schedules.md.
 
@@ -206,6 +213,24 @@ def _check_machine(job: str, machine: object) -> None:
         usual.types,
     ):
         raise DefinitionError(f"{called} has other columns or parameters than RunMachine; inherit from it")
+
+
+def _check_holds(job: str, spec: MachineSpec) -> None:
+    """Refuse a lifecycle in which a run whose key is full has nowhere to wait."""
+    said = f"job {shown(job)} has a key_limit, but no edge of"
+    for state in spec.with_role(Role.CLAIMABLE):
+        if not spec.edges_from(state, HOLD):
+            raise DefinitionError(
+                f"{said} {HOLD!r} leads from {state!r} of the machine {spec.name!r}, so a run whose "
+                f"key is full would start; add `{state}.to(RunMachine.held, cond='full == 1')` to it"
+            )
+    for state in spec.held:
+        targets = {edge.target for edge in spec.edges_from(state, ADMIT)}
+        if not targets.intersection(spec.with_role(Role.CLAIMABLE)):
+            raise DefinitionError(
+                f"{said} {ADMIT!r} leads from {state!r} of the machine {spec.name!r} to a claimable state, "
+                f"so a run would wait there for ever; let {HOLD!r} lead to `RunMachine.held`"
+            )
 
 
 def _check_retry(retry: object, what: str) -> None:

@@ -14,8 +14,9 @@ import typer
 from kumofire_fsm import __version__
 from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import backup_command, format_of, read_counts, read_run, write_output
+from kumofire_fsm.cli.flows import migrate_flows_command
 from kumofire_fsm.cli.jobs import jobs
-from kumofire_fsm.cli.loading import load_app, load_machine
+from kumofire_fsm.cli.loading import Declared, load_app, load_machine
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.machine_sql import machine_sql_command
 from kumofire_fsm.cli.migrate import migrate_command
@@ -25,7 +26,7 @@ from kumofire_fsm.cli.status import status_json, status_text
 from kumofire_fsm.cli.worker import work
 from kumofire_fsm.drawing import diagram
 from kumofire_fsm.errors import InvalidArgument, KumofireError
-from kumofire_fsm.machines import Lifecycle
+from kumofire_fsm.flows import FlowSpec
 from kumofire_fsm.store.schema import VERSION
 from kumofire_fsm.values.printable import one_line
 
@@ -42,12 +43,13 @@ cli.command("migrate")(migrate_command)
 cli.command("backup")(backup_command)
 cli.command("status")(status_command)
 machine.command("sql")(machine_sql_command)
+machine.command("migrate")(migrate_flows_command)
 cli.add_typer(machine)
 runs = typer.Typer(help="Look at runs.", no_args_is_help=True)
 cli.add_typer(runs, name="runs")
 
 Database = Annotated[Path, typer.Option(help="The SQLite file; it is only read.")]
-Machine = Annotated[str, typer.Option(help="The lifecycle of the run: RunMachine, or MODULE:CLASS.")]
+Machine = Annotated[str, typer.Option(help="The lifecycle or flow of the run: RunMachine, or MODULE:CLASS.")]
 cli.add_typer(schedules, name="schedules")
 cli.add_typer(jobs, name="jobs")
 
@@ -102,7 +104,7 @@ def diagram_command(
     ] = None,
     db: Annotated[Path | None, typer.Option(help="The SQLite file to count in; it is only read.")] = None,
     counts: Annotated[
-        bool, typer.Option("--counts", help="Show how many are in each state of --db.")
+        bool, typer.Option("--counts", help="Show how many are in each state or step of --db.")
     ] = False,
     title: Annotated[str | None, typer.Option(help="What stands above the picture.")] = None,
     legend: Annotated[bool, typer.Option(help="Whether a legend stands under it.")] = True,
@@ -113,7 +115,7 @@ def diagram_command(
     direction: Annotated[str, typer.Option(help="TB or LR: downwards, or to the right.")] = "TB",
     engine: Annotated[str, typer.Option(help="bundled, or system for the program dot.")] = "bundled",
 ) -> None:
-    """Draw a lifecycle: its states, events, guards and deadlines."""
+    """Draw a lifecycle or a flow: its states or steps, events, guards and deadlines."""
     if counts and db is None:
         raise InvalidArgument("--counts reads a database; say which with --db")
     found = load_machine(machine)
@@ -137,17 +139,18 @@ def show_command(
     status, follows = read_run(db, run_id)
     if picture is not None:
         lifecycle = load_machine(machine)
-        if lifecycle.spec.name != follows:
+        name = lifecycle.spec.machine if isinstance(lifecycle.spec, FlowSpec) else lifecycle.spec.name
+        if name != follows:
             raise InvalidArgument(
                 f"run {run_id} of job {status.name!r} follows the machine {follows!r}, and not "
-                f"{lifecycle.spec.name!r}; to draw it, name its class: --machine MODULE:CLASS"
+                f"{name!r}; to draw it, name its class: --machine MODULE:CLASS"
             )
         options: dict[str, Any] = {"format": format_of(picture), "path": status.history}
         write_output(_drawn(lifecycle, title=f"{one_line(status.name)}: {run_id}", **options), picture)
     echo(status_json(status) if as_json else status_text(status))
 
 
-def _drawn(lifecycle: type[Lifecycle], **options: Any) -> str | bytes:
+def _drawn(lifecycle: Declared, **options: Any) -> str | bytes:
     """Return a diagram; what it warns of is a line on the standard error."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ class D1Database:
             MigrationConflict: wrangler applied the files of a folder to it.
             WranglerError: wrangler is missing, or failed.
         """
-        change = aim(self._ask)
-        if change and (copies := applied_by_wrangler(self._ask)):
+        ask = cache(self._ask)  # each question takes wrangler seconds
+        change = aim(ask)
+        if change and (copies := applied_by_wrangler(ask)):
             raise MigrationConflict(
                 f"{self} got {copies[-1]} from `wrangler d1 migrations apply`; to {change.verb} {change}, go "
                 "on that way: the same command with --dir DIR, then wrangler d1 migrations apply"
@@ -76,7 +78,7 @@ class D1Database:
             file = Path(folder) / "kumofire.sql"
             file.write_bytes("\n".join([*change.statements(), ""]).encode())
             try:
-                self._execute("--file", str(file))
+                self.execute("--file", str(file))
             except WranglerError as exc:
                 raise WranglerError(
                     f"{self}: to {change.verb} {change} failed; D1 keeps all of it or nothing, so run the "
@@ -85,14 +87,15 @@ class D1Database:
 
     def _ask(self, sql: str) -> list[tuple[Any, ...]]:
         """Run one query and return its rows."""
-        said = self._execute("--command", sql)
+        said = self.execute("--command", sql)
         try:
             (answer,) = json.loads(said)
             return [tuple(row.values()) for row in answer["results"]]
         except (ValueError, LookupError, TypeError, AttributeError) as exc:
             raise WranglerError(f"wrangler's answer about {self} is not understood: {said:.500}") from exc
 
-    def _execute(self, option: str, value: str) -> str:
+    def execute(self, option: str, value: str) -> str:
+        """Have wrangler execute a file or a command; return what it says."""
         where = "--remote" if self.remote else "--local"
         command = ["d1", "execute", self.name, where, "--json", "--yes", option, value]
         if self.config is not None:

@@ -15,12 +15,14 @@ from kumofire_fsm.app import Kumofire
 from kumofire_fsm.engine.binding import EMBEDDED
 from kumofire_fsm.engine.moves import read_runs
 from kumofire_fsm.errors import InvalidArgument, UnknownRun
+from kumofire_fsm.flows import FlowSpec
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines import MachineSpec
 from kumofire_fsm.models import JobStatus, RunStatus
 from kumofire_fsm.runs.lookup import run_status
 from kumofire_fsm.schedules.rows import Schedule
 from kumofire_fsm.store.runs import count_rows
+from kumofire_fsm.store.versions import count_all_steps
 from kumofire_fsm.values.ids import check_id
 
 __all__ = [
@@ -103,12 +105,18 @@ def read_run(db: Path, run_id: str) -> tuple[RunStatus, str]:
     return reading(db, read)
 
 
-def read_counts(db: Path, spec: MachineSpec) -> dict[str, int]:
-    """Return how many rows of a machine are in each of its states, 0 included; errors as `read_status`."""
+def read_counts(db: Path, spec: MachineSpec | FlowSpec) -> dict[str, int]:
+    """Return how many rows are in each state of a machine, or step of a flow; 0 included.
+
+    Raises:
+        InvalidArgument, StoreError: as `read_run`.
+    """
+    count = count_all_steps(spec.machine) if isinstance(spec, FlowSpec) else count_rows(spec)
+    places = spec.steps if isinstance(spec, FlowSpec) else spec.states
 
     async def read(storage: SqliteStorage) -> dict[str, int]:
-        found: dict[str, int] = dict(await storage.execute(count_rows(spec)))
-        return {state.id: found.get(state.id, 0) for state in spec.states}
+        found: dict[str, int] = dict(await storage.execute(count))
+        return {place.id: found.get(place.id, 0) for place in places}
 
     return reading(db, read)
 

@@ -61,8 +61,9 @@ def _show(job: JobStatus) -> None:
     paused = "open" if job.paused_at is None else f"paused since {job.paused_at:%Y-%m-%d %H:%M:%S}"
     limit = "" if job.limit is None else f" of {job.limit:,}"
     waiting = f"{job.waiting:,}{'+' * (job.waiting >= LOOK_ROWS)}"
+    held = f"  held {job.held:,}{'+' * (job.held >= LOOK_ROWS)}" if job.held else ""
     priority = "" if job.priority in (None, "normal") else f"  {job.priority}"
     paced = f"  rate used to {job.paced_until:%Y-%m-%d %H:%M:%S}" if job.paced_until else ""
     said = "  ".join(text for text in (job.by and f"by {job.by}", job.note) if text)
-    work = f"running {job.leased:,}{limit}  waiting {waiting}{paced}"
+    work = f"running {job.leased:,}{limit}  waiting {waiting}{held}{paced}"
     echo(one_line(f"{job.name}{priority}  {paused}  {work}  {said}".rstrip()))

@@ -9,10 +9,13 @@ from typing import Any, Final
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.flows import Flow, FlowSpec
 from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
 
-__all__ = ["load_app", "load_machine", "load_machines", "load_target"]
+__all__ = ["Declared", "load_app", "load_machine", "load_machines", "load_target"]
 
+Declared = type[Lifecycle | Flow[Any]]
+"""What can be drawn: a lifecycle, or a flow."""
 _BUILT_IN: Final[dict[str, type[Lifecycle]]] = {m.__name__: m for m in (RunMachine, JobMachine)}
 _OF_WORKERS: Final = frozenset({"workers", "js"})
 _IN_WORKERS_ONLY: Final = (
@@ -36,8 +39,8 @@ def load_app(where: str) -> Kumofire:
     return app
 
 
-def load_machine(where: str) -> type[Lifecycle]:
-    """Return a built-in lifecycle by its class's name, or the one at ``module:Class``.
+def load_machine(where: str) -> Declared:
+    """Return a built-in lifecycle by its class's name, or the lifecycle or flow at ``module:Class``.
 
     Raises:
         InvalidArgument: there is none; the text says what was found instead.
@@ -45,7 +48,7 @@ def load_machine(where: str) -> type[Lifecycle]:
     if where in _BUILT_IN:
         return _BUILT_IN[where]
     form = f"{' or '.join(_BUILT_IN)} or MODULE:CLASS, such as shop.lifecycles:ApprovedRun"
-    machine: type[Lifecycle] = _load(where, form, "a lifecycle", _is_machine)
+    machine: Declared = _load(where, form, "a lifecycle or a flow", lambda v: _is_machine(v) or _is_flow(v))
     return machine
 
 
@@ -91,6 +94,10 @@ def _declared(base: type[Lifecycle]) -> Iterator[type[Lifecycle]]:
 
 def _is_machine(value: Any) -> bool:
     return isinstance(getattr(value, "spec", None), MachineSpec) and isinstance(value, type)
+
+
+def _is_flow(value: Any) -> bool:
+    return isinstance(getattr(value, "spec", None), FlowSpec) and isinstance(value, type)
 
 
 def _load(where: str, form: str, kind: str, fits: Callable[[Any], bool]) -> Any:

@@ -35,6 +35,7 @@ def _facts(status: RunStatus) -> Iterator[tuple[str, Any]]:
     yield "run", status.kumofire_job_run_id
     yield "job", f"{status.name}{' (paused)' if status.paused else ''}"
     yield "state", f"{status.state}{' (settled)' if status.settled else ''}"
+    yield "step", status.step
     yield "attempt", f"{status.attempt} of {status.max_attempts}"
     yield "priority", "" if status.priority == "normal" else status.priority
     yield "created", _when(status.created_at)
@@ -45,6 +46,7 @@ def _facts(status: RunStatus) -> Iterator[tuple[str, Any]]:
     yield "scheduled for", _when(status.scheduled_for)
     yield "schedule", status.schedule_id
     yield "dedupe key", status.dedupe_key
+    yield "concurrency key", status.concurrency_key
     yield "unreadable", ", ".join(status.unreadable)
     yield "tags", ", ".join(status.tags)
     yield "progress", _json(status.progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, get_args, overload
+from typing import Any, Final, Literal, get_args, overload
 
 from kumofire_fsm.drawing._dot import dot_source
 from kumofire_fsm.drawing._engines import Engine, render
@@ -13,6 +13,9 @@ from kumofire_fsm.drawing._picture import picture_of
 from kumofire_fsm.drawing._svg import finish_svg
 from kumofire_fsm.drawing._theme import DARK, LIGHT
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.flows.flow import Flow
+from kumofire_fsm.flows.spec import FlowSpec
+from kumofire_fsm.flows.view import path_of_steps, steps_as_machine
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import HistoryEntry
@@ -30,7 +33,7 @@ _PNG_DPI: Final = 144
 
 @overload
 def diagram(
-    machine: type[Lifecycle] | MachineSpec,
+    machine: type[Lifecycle | Flow[Any]] | MachineSpec | FlowSpec,
     *,
     format: TextFormat = "svg",
     path: Iterable[HistoryEntry] | None = None,
@@ -46,7 +49,7 @@ def diagram(
 
 @overload
 def diagram(
-    machine: type[Lifecycle] | MachineSpec,
+    machine: type[Lifecycle | Flow[Any]] | MachineSpec | FlowSpec,
     *,
     format: Literal["png"],
     path: Iterable[HistoryEntry] | None = None,
@@ -61,7 +64,7 @@ def diagram(
 
 
 def diagram(
-    machine: type[Lifecycle] | MachineSpec,
+    machine: type[Lifecycle | Flow[Any]] | MachineSpec | FlowSpec,
     *,
     format: Format = "svg",
     path: Iterable[HistoryEntry] | None = None,
@@ -76,7 +79,7 @@ def diagram(
     """Draw a lifecycle; the same arguments give the same bytes.
 
     Args:
-        machine: a lifecycle's class, or its spec.
+        machine: a lifecycle's or a flow's class, or its spec; of a flow its steps are drawn.
         format: "svg", "png" (bytes), "dot", "mermaid", or "md", a page of tables.
         path: the history of a run; its steps are numbered, all else is dimmed. Not for "mermaid" and "md".
         counts: how many rows are in each state, shown as badges. Not for "mermaid" and "md".
@@ -107,6 +110,8 @@ def diagram(
             return mermaid(spec, title=title or "", direction=direction, detail=detail)
         return page(spec, title=name)
     palette = DARK if theme == "dark" else LIGHT
+    if path is not None and isinstance(getattr(machine, "spec", machine), FlowSpec):
+        path = path_of_steps(path)
     picture = picture_of(spec, path=path, counts=counts, detail=detail)
     source = dot_source(picture, palette, title=name, with_legend=legend, direction=direction)
     if format == "dot":
@@ -125,6 +130,8 @@ def _title(machine: str) -> str:
 
 def _spec(machine: object) -> MachineSpec:
     spec = getattr(machine, "spec", machine)
+    if isinstance(spec, FlowSpec):
+        return steps_as_machine(spec)
     if not isinstance(spec, MachineSpec):
         raise InvalidArgument(f"{machine!r:.100} is not a lifecycle; give a class such as RunMachine")
     return spec

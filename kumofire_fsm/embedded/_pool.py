@@ -18,9 +18,11 @@ from kumofire_fsm.embedded._threads import Threads
 from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import Claimed, claim_due
+from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
+from kumofire_fsm.work.flow_attempt import attempt_of
 from kumofire_fsm.work.payloads import Payloads
 from kumofire_fsm.work.sync import on_loop
 from kumofire_fsm.work.tasks import HandlerTasks
@@ -52,7 +54,7 @@ class WorkerPool:
         self._at_once = self._turn_is_set = False
         self._upkeep = Upkeep(binding, self, data_version)
         settles = self._upkeep.trouble("endings cannot be stored")
-        self._settling = Settling(binding, settles, self._set_turn, self.wake)
+        self._settling = Settling(binding, settles, self._set_turn, self.wake, self._go_on)
         self._claim_wanted = True
         self._claiming: asyncio.Task[None] | None = None
         self._claims = self._upkeep.trouble("runs cannot be claimed")
@@ -76,7 +78,7 @@ class WorkerPool:
         names = ", ".join(sorted(self._binding.registry.jobs)) or "none"
         log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
         self._binding.wake = on_loop(self._loop, self.wake)  # elsewhere the storage refuses what follows
-        self._binding.held = self._held
+        self._binding.owned = self._owned
         self._binding.full = lambda: len(self.in_flight) >= self._concurrency
         self._upkeep.start()
         try:
@@ -109,7 +111,7 @@ class WorkerPool:
         patience = self._loop.time() + CANCEL_SECONDS
         await self._cancel_handlers(patience)
         await asyncio.gather(*self._upkeep.end(), return_exceptions=True)  # it kept the leases until now
-        self._binding.held = tuple
+        self._binding.owned = tuple
         await self._handlers.end(patient=self._loop.time() <= patience and not self._left_behind)
         self._threads.shutdown()
         log.info("a worker has stopped; nothing of its own is under way")
@@ -144,7 +146,7 @@ class WorkerPool:
         """Return the endings that the database has failed to store so far."""
         return self._settling.failed
 
-    def _held(self) -> list[str]:
+    def _owned(self) -> list[str]:
         under_way = (each.run.id for each in self.in_flight.values() if not each.is_over)
         return [*under_way, *self._settling.run_ids()]
 
@@ -210,7 +212,19 @@ class WorkerPool:
             "set_ms": claimed.set_ms,
             "worker_ends": self._handlers.are_ending,
         }
-        return [Attempt(binding, run, binding.registry.get(run.job), **what) for run in runs]
+        return [attempt_of(binding, run, binding.registry.get(run.job), **what) for run in runs]
+
+    def _go_on(self, ending: Ending, to: Moved | None) -> None:
+        """Have the next step done of a flow whose step was stored; one that did not move is lost."""
+        attempt = self.in_flight.get((ending.move.id, ending.move.starts or 0))
+        if attempt is None:
+            return
+        if to is None or not attempt.go_on(ending, to):
+            self._finish(attempt, None)
+        elif self._stopped.is_set():
+            self._finish(attempt, attempt.released())
+        else:
+            self._handlers.add([attempt])
 
     def _begin(self, attempts: Sequence[Attempt], *, alone: bool) -> None:
         """Have the handlers of fresh attempts called."""
@@ -239,12 +253,16 @@ class WorkerPool:
             self._left_behind.ended(attempt)
 
     def _finish(self, attempt: Attempt, ending: Ending | None) -> None:
+        if ending is not None and ending.goes_on and attempt.key in self.in_flight:
+            self._settling.add([ending])
+            return
         self._left_behind.finished(attempt)
         if self.in_flight.pop(attempt.key, None) is None:
             return  # it was left behind, and released
         if ending is not None:
             self._settling.add([ending])
-        self._claim_wanted = self._claim_wanted or self._upkeep.full  # it made room for another of its job
+        makes_room = self._upkeep.full or attempt.run.concurrency_key is not None
+        self._claim_wanted = self._claim_wanted or makes_room  # for another of its job, or of its key
         if not self.in_flight:
             self._quiet.set()
             self._claim_wanted = self._room.leave() or self._claim_wanted

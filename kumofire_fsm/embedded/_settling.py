@@ -10,6 +10,7 @@ from typing import Final
 from kumofire_fsm.embedded._alarm import Alarm
 from kumofire_fsm.embedded._trouble import Trouble
 from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.settle import settle
 
@@ -28,6 +29,7 @@ class Settling:
         turn: asks for a turn of the worker, which calls `start`.
         wake: has the worker look for work: a run that goes on is due again, and a handler's own SQL may have
             created others.
+        go_on: goes on with another step of a flow, once this one is stored, or with nothing.
 
     Attributes:
         failed: what the database has failed to store so far; while it fails, nothing else is tried.
@@ -35,9 +37,15 @@ class Settling:
     """
 
     def __init__(
-        self, binding: Binding, trouble: Trouble, turn: Callable[[], None], wake: Callable[[], None]
+        self,
+        binding: Binding,
+        trouble: Trouble,
+        turn: Callable[[], None],
+        wake: Callable[[], None],
+        go_on: Callable[[Ending, Moved | None], None],
     ) -> None:
         self._binding, self._trouble, self._turn, self._wake = binding, trouble, turn, wake
+        self._go_on = go_on
         self.failed: list[Ending] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Ending] = []
@@ -95,7 +103,11 @@ class Settling:
             moved, failed, why, _ = await settle(self._binding, endings)
         finally:
             self._sent.remove(endings)
-        if endings[0].effects or any(run.wake_at is not None for run in moved.values()):
+        for ending in [each for each in endings if each.goes_on and each not in failed]:
+            self._go_on(ending, moved.get(ending.move.id))
+        kept = {ending.move.id for ending in endings if ending.goes_on}
+        due = [run for run in moved.values() if run.wake_at is not None and run.id not in kept]
+        if due or endings[0].effects:
             self._wake()
         if why is None:
             self._trouble.over()

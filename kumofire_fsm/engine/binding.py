@@ -102,7 +102,7 @@ class Binding:
     """For claims and sweeps, the (job, priority) served last: the next look begins with its successor."""
     full: Callable[[], bool] = lambda: False
     """Whether a worker in this process has no slot for another handler."""
-    held: Callable[[], Sequence[str]] = tuple
+    owned: Callable[[], Sequence[str]] = tuple
     """Gives the runs that a worker in this process owns: no sweep of this process takes them."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)
     unsettled: dict[str, None] = field(default_factory=dict)
@@ -129,6 +129,10 @@ class Binding:
         """Return for each job that declares a limit how many of its runs may be leased at once."""
         names = self.registry.names.items()
         return {name: job.limit for name, job in names if job.limit is not None}
+
+    def key_limits(self) -> dict[str, int]:
+        """Return for each job that declares one how many runs of a concurrency key may be leased at once."""
+        return self.registry.key_limits()
 
     def rates(self) -> dict[str, tuple[int, int]]:
         """Return the rate of each job that declares one, as the statements want it."""

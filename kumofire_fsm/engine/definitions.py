@@ -17,6 +17,7 @@ from kumofire_fsm.errors import (
     TooLarge,
     UnknownJob,
 )
+from kumofire_fsm.flows.spec import FlowSpec
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.retry import RetryPolicy
@@ -43,6 +44,7 @@ class Definition:
         limit: how many of its runs may be leased at once over all processes; None for any number.
         priority: the class of its runs, as it is stored.
         rate: how many of them may start in a time.
+        key_limit: how many with one concurrency key may be leased at once; None where they have no keys.
         takes_payload: whether the handler has a second parameter.
         payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
     """
@@ -60,7 +62,12 @@ class Definition:
     limit: int | None = None
     priority: int = PRIORITIES["normal"]
     rate: Rate | None = None
+    key_limit: int | None = None
     aliases: tuple[str, ...] = ()
+
+    def is_made_of(self, given: object) -> bool:
+        """Return whether the job is that of a handler, or of a flow's class."""
+        return self.handler is given
 
     def encode_payload(self, value: Any) -> str:
         """Validate a payload and return it as JSON text.
@@ -153,6 +160,10 @@ class Registry:
         definition = self.names.get(name)
         return (name,) if definition is None else (definition.name, *definition.aliases)
 
+    def key_limits(self) -> dict[str, int]:
+        """Return for each job that declares one, by all its names, the limit of a concurrency key."""
+        return {name: job.key_limit for name, job in self.names.items() if job.key_limit is not None}
+
     def renamed(self) -> dict[str, str]:
         """Return the alias and the name of each job that has one."""
         return {name: job.name for name, job in self.names.items() if name != job.name}
@@ -163,10 +174,20 @@ class Registry:
         Raises:
             UnknownJob: none is registered.
         """
-        definition = self.names.get(name) if isinstance(name, str) else None
+        definition = self.names.get(name) if isinstance(name, str) else self._flow(name)
         if definition is None:
             raise UnknownJob(name if isinstance(name, str) else shown(name), sorted(self.jobs))
         return definition
+
+    def _flow(self, given: object) -> Definition | None:
+        """Return the job of a flow's class."""
+        spec = getattr(given, "spec", None)
+        if not isinstance(spec, FlowSpec):
+            return None
+        found = self.jobs.get(spec.name)
+        if found is None or not found.is_made_of(given):
+            raise UnknownJob(f"the flow {spec.name}", sorted(self.jobs))
+        return found
 
     def add_schedule(self, handler: Callable[..., Any], declared: NewSchedule) -> None:
         """Declare a recurring job, still without a name, for a handler registered before or after."""
@@ -182,12 +203,12 @@ class Registry:
         """
         found = []
         for handler, declared in self._schedules:
-            names = [name for name, job in self.jobs.items() if job.handler is handler]
+            names = [name for name, job in self.jobs.items() if job.is_made_of(handler)]
             if len(names) != 1:
                 where = f"as {' and '.join(map(repr, names))}" if names else "as no job"
                 raise DefinitionError(
                     f"@app.schedule stands on {shown(handler)}, which is registered {where}; put it beside "
-                    "one @app.job"
+                    "one @app.job, or give it a flow that has its handlers"
                 )
             first = (*self.jobs[names[0]].aliases, names[0])[0]
             key = first if declared.schedule_key is None else declared.schedule_key
@@ -215,6 +236,7 @@ def define(
     limit: int | None = None,
     priority: int = PRIORITIES["normal"],
     rate: Rate | None = None,
+    key_limit: int | None = None,
     aliases: Sequence[str] = (),
 ) -> Definition:
     """Return the definition of a handler, with adapters for its annotations.
@@ -252,6 +274,7 @@ def define(
         limit=limit,
         priority=priority,
         rate=rate,
+        key_limit=key_limit,
         takes_payload=payload is not None,
         payload=_adapter(plain, notes.get(payload, Any), name) if payload else None,
         result=_adapter(plain, notes.get("return", Any), name),

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.halving import or_defer
-from kumofire_fsm.engine.moves import Hints, enqueued, follow
+from kumofire_fsm.engine.moves import Hints, enqueued, follow, give_way
 from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.machines.spec import Role
@@ -59,10 +59,12 @@ async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> 
     leases = {name: (whole + wait, whole + wait) for name, (whole, _) in binding.leases().items()}
 
     def statement(part: Sequence[str], now: int) -> Statement:
-        limits, rates = binding.limits(), binding.rates()
-        return binding.runs.claim(
-            part, now=now, token=token, alone=alone, jobs=leases, limits=limits, rates=rates
-        )
+        window: dict[str, Any] = {
+            "limits": binding.limits(),
+            "rates": binding.rates(),
+            "key_limits": binding.key_limits(),
+        }
+        return binding.runs.claim(part, now=now, token=token, alone=alone, jobs=leases, **window)
 
     execute = partial(_started, binding, token)
     try:
@@ -91,6 +93,7 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
             "jobs": leases,
             "limits": limits,
             "rates": rates,
+            "key_limits": binding.key_limits(),
             "limit": limit,
             "turn": turn,
         }
@@ -104,7 +107,7 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         found += await _due(binding, timed.now, limit, roles=(Role.CLAIMABLE,))
         rows = await _without_refused(execute, binding, found, partial(statement, now=timed.now))
     claimed = await _claimed(binding, rows, timed)
-    binding.turns["claim"] = _last_served(((run.job, run.priority) for run in claimed.runs), turn)
+    binding.turns["claim"] = _last_served([(run.job, run.priority) for run in claimed.runs], turn)
     return claimed
 
 
@@ -121,13 +124,14 @@ async def sweep(
         hints: which deadlines count; see `kumofire_fsm.store.moves.RunMoves.sweep`.
         leases_end: asked when the sweep is executed, whether leases that have run out are lost.
     """
-    timed, known, held = Timed(binding.clock), list(binding.registry.names), binding.held()
+    timed, known, owned = Timed(binding.clock), list(binding.registry.names), binding.owned()
     timing, ended = binding.timing.columns(), True
     limits, rates, turn = binding.limits(), binding.rates(), binding.turns.get("sweep", FIRST)
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
         window: dict[str, Any] = {"now": now, "limit": limit, "hints": hints, "jobs": known}
-        window |= {"limits": limits, "rates": rates, "turn": turn, "held": held, "leases_end": ended}
+        window |= {"limits": limits, "rates": rates, "key_limits": binding.key_limits(), "turn": turn}
+        window |= {"owned": owned, "leases_end": ended}
         return binding.runs.sweep(ids, timing=timing, **window)
 
     def before() -> None:
@@ -146,7 +150,7 @@ async def sweep(
     else:
         more = bool(rows) and rows[0][-1] > limit
     moved, now = [Moved(*row[:-1]) for row in rows], timed.now
-    binding.turns["sweep"] = _last_served(((run.job, _LAST) for run in moved), turn)
+    binding.turns["sweep"] = _last_served([(run.job, _LAST) for run in moved], turn)
     # A run that was lost is due at once for its hint, if its next try is near.
     more = more or any(run.wake_at is not None and run.wake_at <= now for run in moved)
     _warn_of_lost(binding, moved)
@@ -155,7 +159,9 @@ async def sweep(
 
 async def _claimed(binding: Binding, rows: Iterable[Row], timed: Timed) -> Claimed:
     runs, at = [ClaimedRun(*row) for row in rows], timed.now
-    await follow(binding, [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at) for r in runs], at)
+    moved = [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at, r.concurrency_key) for r in runs]
+    await follow(binding, moved, at)
+    await give_way(binding, moved)
     started = [r for r in runs if binding.runs.specs[r.machine].has_role(r.state, Role.LEASED)]
     started.sort(key=lambda run: (run.run_at, run.id))
     return Claimed(started, len(runs), at - timed.steady_ms)

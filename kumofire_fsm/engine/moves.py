@@ -6,8 +6,9 @@ this process is told, hints are sent, and the application's hooks are called.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.halving import in_halves
@@ -33,10 +34,15 @@ from kumofire_fsm.store.rows import Move, Moved, RunRow
 __all__ = [
     "Fired",
     "Hints",
+    "admission",
+    "admitted_by",
+    "batch_of",
     "enqueued",
     "fire",
     "fire_one",
     "follow",
+    "follow_admitted",
+    "give_way",
     "is_settled",
     "move_statement",
     "read_runs",
@@ -57,6 +63,10 @@ class Fired(NamedTuple):
 
     moved: dict[str, Moved]
     refused: frozenset[str]
+
+
+ADMISSION: Final = "runs.admit"
+"""What the statement is called that admits held runs, beside the moves that make room for them."""
 
 
 WantsHint = Callable[[Binding, Moved], bool]
@@ -87,6 +97,7 @@ async def fire(
     binding: Binding,
     moves: Sequence[Move],
     batch: Callable[[Sequence[Move]], Sequence[Statement]] | None = None,
+    has_hint: Container[str] = (),
 ) -> Fired:
     """Fire events on runs, and do what follows.
 
@@ -98,12 +109,16 @@ async def fire(
         moves: the events; all carry a claim, or none does.
         batch: the statements for some of the moves, the move first, where others belong in its transaction.
             Without it, the time of the moves is that of their writing.
+        has_hint: of the held runs that these statements admit, those that need no hint.
     """
-    at, refused = {move.id: move.now for move in moves}, set[str]()
+    at, refused, admitted = {move.id: move.now for move in moves}, set[str](), list[Moved]()
 
     async def move(part: Sequence[Move]) -> list[Row]:
         if batch is not None:
-            return (await binding.storage.batch(batch(part)))[0]
+            statements = batch(part)
+            answers = await batch_of(binding, statements)
+            admitted.extend(admitted_by(statements, answers))
+            return answers[0]
         timed = Timed(binding.clock)
         rows = await binding.storage.execute(timed(lambda now: move_statement(binding, _moved_at(part, now))))
         at.update(dict.fromkeys((move.id for move in part), timed.now))
@@ -117,7 +132,35 @@ async def fire(
     moved = {row[0]: Moved(*row) for row in rows}
     if moved and _may_change_state(binding, moves):
         await follow(binding, moved.values(), at)
+    await follow_admitted(binding, admitted, max(at.values(), default=0), has_hint)
     return Fired(moved, frozenset(refused))
+
+
+async def batch_of(binding: Binding, statements: Sequence[Statement]) -> list[list[Row]]:
+    """Execute statements that settle runs; a held run that cannot be admitted stands in nobody's way."""
+    try:
+        return await binding.storage.batch(statements)
+    except RowRefused as exc:
+        others = [each for each in statements if each.name != ADMISSION]
+        if len(others) == len(statements):
+            raise
+        answers = await binding.storage.batch(others)
+        log.warning("held runs could not be admitted; they look for room by themselves: %s", exc)
+        return [answers.pop(0) if each.name != ADMISSION else [] for each in statements]
+
+
+def admitted_by(statements: Sequence[Statement], answers: Sequence[Sequence[Row]]) -> list[Moved]:
+    """Return the held runs that a batch has admitted."""
+    told = zip(statements, answers, strict=True)
+    return [Moved(*row) for statement, rows in told if statement.name == ADMISSION for row in rows]
+
+
+async def follow_admitted(
+    binding: Binding, runs: Sequence[Moved], at: int, has_hint: Container[str] = ()
+) -> None:
+    """Do what follows when held runs were admitted: each gets a hint, unless it has one already."""
+    if runs:
+        await follow(binding, runs, at, lambda of, run: run.id not in has_hint and enqueued(of, run))
 
 
 def _moved_at(moves: Sequence[Move], now: int) -> list[Move]:
@@ -143,6 +186,7 @@ async def fire_one(binding: Binding, move: Move, hint: WantsHint | None = None) 
     moved = Moved(*rows[0])
     if _may_change_state(binding, [move]):
         await follow(binding, [moved], timed.now, hint)
+        await give_way(binding, [moved])
     return moved
 
 
@@ -183,6 +227,38 @@ async def follow(
     if binding.registry.hooks and binding.on_moved is not None and moved:
         await binding.on_moved(moved, at, created)
     return hints
+
+
+def admission(binding: Binding, keys: Iterable[tuple[str, str]], now: int) -> Statement:
+    """Return the statement that admits a held run for each place that a run of a (job, key) gave up."""
+    freed = [(job, key, number) for (job, key), number in Counter(keys).items()]
+    timing = binding.timing.columns()
+    return binding.runs.admit(freed, timing=timing, now=now, key_limits=binding.key_limits())
+
+
+async def give_way(binding: Binding, moved: Iterable[Moved]) -> None:
+    """Admit held runs in the place of runs that had theirs, and will not start: settled, or put off.
+
+    Whatever fails is left to the deadlines of the held runs. Settles and sweeps do it by themselves.
+    """
+    keys = [(run.job, run.concurrency_key) for run in moved if run.concurrency_key and _rests(binding, run)]
+    if not keys:
+        return
+    timed = Timed(binding.clock)
+    try:
+        rows = await binding.storage.execute(timed(lambda now: admission(binding, keys, now)))
+    except StoreError as exc:
+        log.warning("held runs could not be admitted; they look for room by themselves: %s", exc)
+        return
+    binding.wake()
+    await follow_admitted(binding, [Moved(*row) for row in rows], timed.now)
+
+
+def _rests(binding: Binding, run: Moved) -> bool:
+    """Return whether a run is settled, or is to start later."""
+    spec = binding.runs.specs[run.machine]
+    later = spec.has_role(run.state, Role.CLAIMABLE) and run.run_at > binding.now()
+    return later or spec.has_role(run.state, Role.SETTLED)
 
 
 async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> Hints:

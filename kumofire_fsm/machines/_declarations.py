@@ -13,7 +13,7 @@ from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines._arguments import CALLBACK, checked, expression_text, mapping, member, of_kind
-from kumofire_fsm.machines._guard import guard_text
+from kumofire_fsm.machines.guards import guard_text
 from kumofire_fsm.machines.spec import Actor, Outcome, Role
 
 __all__ = ["Deadline", "Edge", "EdgeList", "Event", "SealedEdges", "State", "edges_of"]

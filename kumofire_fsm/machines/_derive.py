@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines._guard import parsed
 from kumofire_fsm.machines.expression import (
     Call,
     Expression,
@@ -17,6 +16,7 @@ from kumofire_fsm.machines.expression import (
     type_of,
 )
 from kumofire_fsm.machines.finding import did_you_mean
+from kumofire_fsm.machines.guards import parsed
 from kumofire_fsm.machines.spec import (
     DeadlineSpec,
     EdgeSpec,
@@ -123,7 +123,11 @@ def _assignments(
     assigns = {column: _assigned(cls, types, where, column, text) for column, text in texts.items()}
     if moves:
         assigns["state"] = Literal(edge.target.id)
-        entry = (Literal(event_id), Literal(edge.target.id), Name("now"), Name("facts"))
+    if moves or "step" in assigns:
+        facts: Expression = Name("facts")
+        if "step" in assigns:  # of a flow: the entry says which one is entered
+            facts = Call("noted", (facts, assigns["step"]))
+        entry = (Literal(event_id), Literal(edge.target.id), Name("now"), facts)
         assigns["history"] = Call("record", (Name("history"), *entry))
     if "wake_at" not in assigns:
         deadline = edge.target.deadline

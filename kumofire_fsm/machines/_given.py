@@ -9,17 +9,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from kumofire_fsm.machines.finding import Broken
-from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec, Role
+from kumofire_fsm.machines.spec import ADMIT, HOLD, EdgeSpec, MachineSpec, Role
 
 __all__ = ["CLAIMED", "FIRED", "SWEPT", "parameters_given"]
 
 _ALWAYS: Final = frozenset({"now", "facts", "hint_ms", "ends_at"})
 """The time; and what is empty where it is not given."""
-CLAIMED: Final = _ALWAYS | {"token", "alone", "timeout_ms", "lease_ms"}
-"""What a claim gives: to the start of a run, and to what a deadline tries before its hint."""
-SWEPT: Final = _ALWAYS | {"horizon_ms", "redeliver_ms", "lost_ms", "grace_ms"}
+CLAIMED: Final = _ALWAYS | {"token", "alone", "timeout_ms", "lease_ms", "full"}
+"""What a claim gives: to what starts or holds a run, and to what a deadline tries before its hint."""
+_TIMES: Final = _ALWAYS | {"horizon_ms", "redeliver_ms", "lost_ms", "grace_ms"}
+SWEPT: Final = _TIMES | {"full"}
 """What a deadline gives."""
-FIRED: Final = SWEPT | {"lease_ms", "next_at", "value"}
+FIRED: Final = _TIMES | {"lease_ms", "next_at", "value"} | {
+    "step_ms", "to_step", "data", "to_undo", "tries", "seen", "taken", "told", "signal_key", "rests",
+}  # fmt: skip
 """What whoever else fires an event gives."""
 _TABLE: Final = "kumofire_runs"
 
@@ -40,8 +43,10 @@ def _ways(spec: MachineSpec, edge: EdgeSpec) -> Iterator[tuple[str, frozenset[st
     state = spec.state(edge.source)
     fires = state.deadline.fires if state is not None and state.deadline is not None else ()
     starts = {each.event for each in spec.edges if _is_start(spec, each)}
-    if edge.event in starts:
+    if edge.event in starts or edge.event == HOLD:
         yield "a claim", CLAIMED
+    elif edge.event == ADMIT:
+        yield "whatever makes room", SWEPT
     elif edge.event not in fires:
         yield "whoever fires it", FIRED
     if edge.event in fires:

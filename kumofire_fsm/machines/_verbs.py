@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.machines.expression import parse
 from kumofire_fsm.machines.finding import Broken
-from kumofire_fsm.machines.spec import Actor, MachineSpec, Outcome, Role
+from kumofire_fsm.machines.spec import ADMIT, HOLD, Actor, MachineSpec, Outcome, Role
 
 __all__ = ["VERBS", "Verb", "unanswered"]
 
@@ -142,6 +142,20 @@ _RUN: Final = (
         only="hinted",
         leads=(Role.CLAIMABLE,),
     ),
+    Verb(
+        HOLD,
+        Actor.CONSUMER,
+        "A consumer finds a run's concurrency key full.",
+        "a job with a `key_limit` refuses the lifecycle",
+        always=False,
+    ),
+    Verb(
+        ADMIT,
+        Actor.DEADLINE,
+        "Another run of its key has ended, or a held run looks for room.",
+        "a job with a `key_limit` refuses the lifecycle",
+        always=False,
+    ),
     _asked("cancel", '`jobs.cancel`, or the next occurrence with `overlap="cancel_previous"`.'),
     _asked("reschedule", "`jobs.reschedule`."),
     _asked("redrive", "`jobs.redrive`."),
@@ -225,7 +239,7 @@ def _wrong(spec: MachineSpec, verb: Verb, state: str) -> Iterator[tuple[str, str
     roles = " or ".join(verb.leads)
     for edge in edges:
         where = f"{verb.event!r} leads from {state!r} to {edge.target!r}"
-        if not spec.has_role(edge.target, *verb.leads):
+        if not spec.has_role(edge.target, *verb.leads) and "step" not in edge.assigns:
             what = f"{where}, which is {_role(spec, edge.target)}, so {verb.lost}"
             yield what, f"lead it to a {roles} state, such as `{_edge(spec, verb, state)}`"
         for column, text in verb.assigns.items():

@@ -107,6 +107,8 @@ class Call:
         match self.operator, arguments:
             case "is_none", (Literal(value),):
                 return Literal(int(value is None))
+            case "Eq", (Literal(left), Literal(right)) if None not in (left, right):
+                return Literal(int(left == right))
             case "Or", (Literal(value), _) if value not in (None, 0):
                 return Literal(1)
             case "when", (Literal(value), then, otherwise):
@@ -134,15 +136,17 @@ class Call:
 Expression = Literal | Name | Call
 
 
+_FUNCTIONS = frozenset(
+    {"least", "greatest", "when", "contains", "added", "size", "posted", "without", "noted"}
+)
+
+
 def _only(expression: Expression) -> Expression:
     """Return what ``least`` or ``greatest`` gives where one argument is None; else the expression."""
     match expression:
         case Call("least" | "greatest", (Literal(None), other) | (other, Literal(None))):
             return _only(other)
     return expression
-
-
-_FUNCTIONS = frozenset({"least", "greatest", "when"})
 
 
 @lru_cache(1024)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple
 
+from kumofire_fsm.machines import json_operators as lists
 from kumofire_fsm.values.limits import HISTORY_CAP
 
 __all__ = ["OPERATORS", "Operator", "Scalar", "Takes", "Type"]
@@ -238,4 +239,12 @@ OPERATORS: dict[str, Operator] = {
     "when": Operator(
         "when", (_INTEGER, _ALIKE, _ALIKE), _ALIKE, lambda test, a, b: a if test else b, _when_sql, _WHOLE
     ),
+    "contains": Operator("contains", (_TEXT, _TEXT), _INTEGER, lists.contains, lists.contains_sql, _WHOLE),
+    "added": Operator("added", (_TEXT, _TEXT), _TEXT, lists.added, lists.added_sql, _WHOLE),
+    "size": Operator("size", (_TEXT,), _INTEGER, lists.size, lists.size_sql, _WHOLE),
+    "posted": Operator(
+        "posted", (_TEXT, _INTEGER, _TEXT, _TEXT), _TEXT, lists.posted, lists.posted_sql, _WHOLE
+    ),
+    "without": Operator("without", (_TEXT, _INTEGER), _TEXT, lists.without, lists.without_sql, _WHOLE),
+    "noted": Operator("noted", (_TEXT, _TEXT), _TEXT, lists.noted, lists.noted_sql, _WHOLE),
 }

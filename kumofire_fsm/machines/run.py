@@ -8,11 +8,14 @@ from kumofire_fsm.machines.spec import Actor, Outcome, Role
 
 __all__ = ["HANDED_BACK", "SUSPECT", "RunMachine"]
 
+LOOK_MS = 300_000
+"""After how long a held run looks for room by itself, at first: something else than an end made it."""
 SUSPECT = 2
 """A run that lost so many shared leases in a row starts alone: one loss is an ordinary kill."""
 
 _DUE = "run_at <= now and (expires_at is None or now < expires_at)"
 _START = f"{_DUE} and (suspect < {SUSPECT} or alone == 1)"
+_FULL = f"{_START} and full == 1"
 _LEFT = "attempt < max_attempts"
 _OPEN = {"timeout_at": "None"}
 _SETTLED = {
@@ -63,6 +66,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "dedupe": None,
         "dedupe_key": None,
         "dedupe_slot": None,
+        "concurrency_key": None,
         "schedule_id": None,
         "scheduled_for": None,
         "payload": None,
@@ -71,6 +75,13 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "progress": None,
         "tags": None,
         "history": "[]",
+        "step": None,
+        "visit": None,
+        "letters": None,
+        "mail": None,
+        "letter": None,
+        "keys": None,
+        "undo": None,
     }
     parameters = {
         "now": 0,
@@ -87,10 +98,23 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "value": None,
         "hint_ms": None,
         "ends_at": None,
+        "step_ms": 0,
+        "to_step": "",
+        "data": "",
+        "to_undo": "[]",
+        "tries": 1,
+        "seen": 0,
+        "taken": None,
+        "told": None,
+        "signal_key": None,
+        "rests": 0,
+        "full": 0,
     }
     texts = {
-        "id", "job", "machine", "state", "claim", "dedupe", "dedupe_key", "dedupe_slot", "schedule_id",
+        "id", "job", "machine", "state", "claim", "dedupe", "dedupe_key", "dedupe_slot", "concurrency_key",
+        "schedule_id",
         "payload", "result", "error", "progress", "tags", "history", "facts", "token", "value",
+        "step", "mail", "letter", "keys", "undo", "to_step", "data", "to_undo", "told", "signal_key",
     }  # fmt: skip
     role_sets = {
         Role.CLAIMABLE: _OPEN,
@@ -123,6 +147,13 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "An attempt failed or was lost, and another will follow when its backoff is over.",
         role=Role.CLAIMABLE,
         deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc=_NEXT_TRY_DOC),
+    )
+    held = State(
+        "Its concurrency key has as many runs under way as it may; when one of them ends, it may start.",
+        role=Role.WAITING,
+        deadline=Deadline(
+            f"least(now + {LOOK_MS}, expires_at)", "expire", "admit", doc="it looks for room by itself"
+        ),
     )
     canceling = State(
         "Somebody asked for it to stop while it ran; the handler is told, and has a grace period.",
@@ -186,6 +217,23 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
             "timeout_at": "now + timeout_ms",
         },
         doc="A consumer claims it: a fresh claim and a lease, and one attempt more.",
+    )
+    hold_back = Event(
+        ready.to(held, cond=_FULL) | queued.to(held, cond=_FULL) | retrying.to(held, cond=_FULL),
+        by=Actor.CONSUMER,
+        sets={"deliveries": "0"},
+        doc="A consumer finds its concurrency key full, and spends no attempt of it.",
+    )
+    admit = Event(
+        held.to(queued, cond="full == 0", sets={"deliveries": "0"})
+        | held.to.itself(
+            sets={
+                "deliveries": "deliveries + 1",
+                "wake_at": f"least(now + {LOOK_MS} * (1 << least(deliveries + 1, 3)), expires_at)",
+            }
+        ),
+        by=Actor.DEADLINE,
+        doc="Another run of its key has ended: it may start. Or it looks by itself, each time later.",
     )
     heartbeat = Event(
         running.to.itself(sets={"timeout_at": _ENDS, "wake_at": f"least(now + lease_ms, {_ENDS})"})
@@ -254,7 +302,8 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
     expire = Event(
         ready.to(canceled, cond="expires_at <= now")
         | queued.to(canceled, cond="expires_at <= now")
-        | retrying.to(canceled, cond="expires_at <= now"),
+        | retrying.to(canceled, cond="expires_at <= now")
+        | held.to(canceled, cond="expires_at <= now"),
         by=Actor.DEADLINE,
         sets={"error": "'expired before it could start'"},
         doc="It was not to start after expires_at.",
@@ -263,12 +312,13 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         ready.to(canceled)
         | queued.to(canceled)
         | retrying.to(canceled)
+        | held.to(canceled)
         # The timeout shrinks to the grace period; the lease runs on, so a dead worker shows as before.
         | running.to(canceling, sets={"timeout_at": _GRACE, "wake_at": f"least(wake_at, {_GRACE})"}),
         doc="Somebody wants it to stop.",
     )
     reschedule = Event(
-        ready.to.itself() | queued.to(ready) | retrying.to.itself(),
+        ready.to.itself() | queued.to(ready) | retrying.to.itself() | held.to(ready),
         sets={"run_at": "next_at"},
         doc="Somebody wants it at another time.",
     )

@@ -13,11 +13,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import Final
 
 from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllowed
 from kumofire_fsm.machines.expression import Expression, Scalar, Type
 
-__all__ = ["Actor", "DeadlineSpec", "EdgeSpec", "EventSpec", "MachineSpec", "Outcome", "Role", "StateSpec"]
+__all__ = [
+    "ADMIT",
+    "HOLD",
+    "Actor",
+    "DeadlineSpec",
+    "EdgeSpec",
+    "EventSpec",
+    "MachineSpec",
+    "Outcome",
+    "Role",
+    "StateSpec",
+]
+
+HOLD: Final = "hold_back"
+ADMIT: Final = "admit"
+"""The events by which a claim holds a run whose concurrency key is full, and by which it may start again."""
 
 
 class Role(StrEnum):
@@ -144,6 +160,12 @@ class MachineSpec:
     events: tuple[EventSpec, ...]
     edges: tuple[EdgeSpec, ...] = field(repr=False)
     types: Mapping[str, Type] = field(default_factory=dict, repr=False)
+    steps: frozenset[tuple[str, str]] = frozenset()
+    """Of a flow: every (step, step) that one move may make; '' stands for creation, '*' for a fresh start."""
+    begins: Mapping[str, Scalar] = field(default_factory=dict)
+    """Of a flow: what a new row holds beside what every row does."""
+    former: tuple[str, ...] = ()
+    """Of a flow: the machines of the versions before, whose rows may come to follow this one."""
 
     @cached_property
     def digest(self) -> str:
@@ -158,7 +180,7 @@ class MachineSpec:
         ]
         events = [(e.id, e.by, e.hints) for e in self.events]
         columns = sorted(self.fields.items()), sorted(self.parameters.items())
-        text = json.dumps([self.name, self.table, columns, states, events, edges])
+        text = json.dumps([self.name, self.table, columns, states, events, edges, *sorted(self.steps)])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @cached_property
@@ -197,6 +219,11 @@ class MachineSpec:
             if ends and all(any(edge.guard is None for edge in each) for each in edges):
                 found.append(event)
         return tuple(found)
+
+    @cached_property
+    def held(self) -> tuple[str, ...]:
+        """The states in which runs wait until there is room for another of their concurrency key."""
+        return tuple(dict.fromkeys(edge.target for edge in self.edges_of(HOLD)))
 
     @cached_property
     def loops(self) -> frozenset[str]:

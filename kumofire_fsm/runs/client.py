@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.flow_jobs import FlowJob, signal_text
+from kumofire_fsm.engine.flow_versions import FlowPlan, migrate_flow, plan_flow
 from kumofire_fsm.engine.moves import enqueued, fire, fire_one, read_runs, send_hints, startable
 from kumofire_fsm.errors import (
+    GuardFailed,
     InvalidArgument,
     KumofireError,
+    MailFull,
     StoreError,
     TransitionNotAllowed,
     UnknownRun,
 )
+from kumofire_fsm.flows.flow import Flow
+from kumofire_fsm.flows.steps import Signal, Step
 from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.models import Created, DedupeScope, NewRun, Priority, RunStatus
 from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
 from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.runs.storing import RunStore
-from kumofire_fsm.values.checks import facts, whole_number
+from kumofire_fsm.values.checks import check_key, facts, part_id, whole_number
 from kumofire_fsm.values.ids import check_id, first_id_at
 from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.limits import MAIL_LETTERS
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
@@ -43,7 +51,7 @@ class RunClient(RunLookup):
 
     async def create(
         self,
-        name: str,
+        name: str | type[Flow[Any]],
         payload: Any = None,
         *,
         run_at: datetime | None = None,
@@ -54,12 +62,13 @@ class RunClient(RunLookup):
         expires_at: datetime | None = None,
         tags: Sequence[str] | None = None,
         priority: Priority | None = None,
+        concurrency_key: str | None = None,
     ) -> Created:
         """Store a run of a registered job, and enqueue it when its time is near.
 
         Args:
-            name: the job.
-            payload: what its handler is called with; validated before anything is stored.
+            name: the job; of a flow, its class.
+            payload: what its handler is called with, or the flow's data; validated before anything is stored.
             run_at: not before this aware datetime; default now.
             delay: not before this time from now (timedelta or seconds); instead of run_at.
             max_attempts: instead of the job's own.
@@ -68,6 +77,7 @@ class RunClient(RunLookup):
             expires_at: cancel the run if it has not started by then.
             tags: up to 20 short texts, to list by.
             priority: "high", "normal" or "low" instead of the job's own: whether it starts before others.
+            concurrency_key: of the job's runs with this key, as many run at once as its `key_limit` says.
 
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: nothing was stored.
@@ -75,7 +85,17 @@ class RunClient(RunLookup):
                 such a call with a dedupe key.
         """
         new = NewRun(
-            name, payload, run_at, delay, max_attempts, dedupe_key, dedupe, expires_at, tags, priority
+            name,
+            payload,
+            run_at,
+            delay,
+            max_attempts,
+            dedupe_key,
+            dedupe,
+            expires_at,
+            tags,
+            priority,
+            concurrency_key,
         )
         created = await self._new.store_soon(self._rows.make(new))
         if created.is_new:
@@ -104,7 +124,7 @@ class RunClient(RunLookup):
                 raise
         return await self._new.store_all(made)
 
-    def prepare_create(self, name: str, payload: Any = None, **options: Any) -> PreparedRun:
+    def prepare_create(self, name: str | type[Flow[Any]], payload: Any = None, **options: Any) -> PreparedRun:
         """Return the statements that create a run, to be committed with the application's own rows.
 
         Nothing is stored here. The dispatcher sends what was created so, at the latest at its next tick;
@@ -159,15 +179,34 @@ class RunClient(RunLookup):
         """
         return await self._people(run_id, "cancel", by=by, note=note, repeatable=True)
 
-    async def redrive(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
+    async def redrive(
+        self, run_id: str, *, step: str | Step | None = None, by: str | None = None, note: str | None = None
+    ) -> RunStatus:
         """Run a failed or canceled run again: fresh attempts, the same id.
+
+        Args:
+            run_id: the run.
+            step: of a flow's instance: where it goes on, such as ``Order.pack``; None for where it failed.
+            by, note: who and why, kept in the history.
 
         Raises:
             UnknownRun: no run has this id.
             TransitionNotAllowed: the run is neither failed nor canceled.
+            GuardFailed: it is a flow's instance at an end: say at which step it goes on.
             DedupeConflict: another run holds its dedupe key now.
         """
-        return await self._people(run_id, "redrive", by=by, note=note)
+        if step is None:
+            return await self._people(run_id, "redrive", by=by, note=note)
+        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
+        if row is None:
+            raise UnknownRun(run_id)
+        spec, name = self._binding.runs.specs.get(row.machine), part_id(step, "step")
+        if spec is None or ("*", name) not in spec.steps:
+            known = ", ".join(sorted(to for source, to in spec.steps if source == "*")) if spec else ""
+            raise InvalidArgument(
+                f"run {run_id} cannot go on at a step {shown(name)}; it may at: {known or 'none (no flow)'}"
+            )
+        return await self._people(run_id, "redrive", by=by, note=note, to_step=name)
 
     async def reschedule(
         self,
@@ -204,6 +243,82 @@ class RunClient(RunLookup):
         """
         return await self._people(run_id, event, by=by, note=note)
 
+    async def signal(
+        self,
+        run_id: str,
+        signal: Signal | str,
+        value: Any = None,
+        *,
+        key: str | None = None,
+        by: str | None = None,
+        note: str | None = None,
+    ) -> RunStatus:
+        """Tell a flow's instance something: it moves a wait that accepts it, or is kept until one does.
+
+        Args:
+            run_id: the instance.
+            signal: the flow's signal, such as ``Order.approve``, or its name.
+            value: what it carries, as the signal's model takes it.
+            key: a signal with a key that came already does nothing; of the last 50 keys.
+            by, note: who and why, kept in the history where it moves the instance.
+
+        Returns:
+            The instance's status afterwards.
+
+        Raises:
+            UnknownRun: no run has this id.
+            UnknownSignal: its flow has no such signal, or it is of no flow that is known here.
+            InvalidPayload: the value does not fit.
+            MailFull: 50 signals are kept already that no wait has taken.
+            TransitionNotAllowed: the instance is settled.
+        """
+        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
+        if row is None:
+            raise UnknownRun(run_id)
+        name = part_id(signal, "signal")
+        text = signal_text(self._binding.registry.jobs.get(row.job), row.machine, name, value)
+        self._binding.wake()
+        hint_ms = None if self._binding.queue is None else self._binding.timing.redeliver_ms
+        said = None if key is None else check_key(key, "key")
+        move = self._binding.move(
+            run_id, name, value=text, signal_key=said, hint_ms=hint_ms, facts=facts(by=by, note=note)
+        )
+        try:
+            await fire_one(self._binding, move, startable)
+        except GuardFailed as exc:
+            if not await self._has_key(run_id, said):
+                raise MailFull(run_id, MAIL_LETTERS) from exc
+        return await self._known(run_id)
+
+    async def plan_flows(self) -> list[FlowPlan]:
+        """Return what `migrate_flows` would do with instances of versions before; nothing is changed."""
+        storage = self._binding.storage
+        return [await plan_flow(storage, job, job.upgrades) for job in self._flow_jobs()]
+
+    async def migrate_flows(self) -> int:
+        """Bring the instances of versions before that rest to the versions of this code; return how many.
+
+        What is under way is left: call it again. Other processes may work meanwhile, with the code of either
+        version.
+
+        Raises:
+            MigrationConflict: an instance has nowhere to go, or data that does not fit; `plan_flows` says
+                so before.
+        """
+        moved = 0
+        for job in self._flow_jobs():
+            moved += await migrate_flow(self._binding.storage, job, job.upgrades, self._binding.now)
+        self._binding.wake()
+        return moved
+
+    def _flow_jobs(self) -> list[FlowJob]:
+        return [job for job in self._binding.registry.jobs.values() if isinstance(job, FlowJob)]
+
+    async def _has_key(self, run_id: str, key: str | None) -> bool:
+        """Return whether an instance has a signal with this key already."""
+        rows = await self._binding.storage.execute(self._binding.runs.keys(run_id))
+        return key is not None and any(key in json.loads(keys or "[]") for (keys,) in rows)
+
     async def prune(self, *, older_than: timedelta | float, limit: int = 1000) -> int:
         """Delete runs that settled longer ago than that; return how many, at most ``limit``.
 
@@ -229,8 +344,8 @@ class RunClient(RunLookup):
         *,
         by: str | None = None,
         note: str | None = None,
-        next_at: int = 0,
         repeatable: bool = False,
+        **what: Any,
     ) -> RunStatus:
         binding = self._binding
         await self._check_event(check_id(run_id), event)
@@ -240,7 +355,7 @@ class RunClient(RunLookup):
             await binding.storage.execute(binding.runs.adopt([run_id], renamed))
         # Whether one follows is for `startable` to say, and for the deadline of the state that is entered.
         hint_ms = None if binding.queue is None else binding.timing.redeliver_ms
-        move = binding.move(run_id, event, next_at=next_at, hint_ms=hint_ms, facts=facts(by=by, note=note))
+        move = binding.move(run_id, event, hint_ms=hint_ms, facts=facts(by=by, note=note), **what)
         try:
             await fire_one(binding, move, startable)
         except TransitionNotAllowed as exc:

@@ -93,6 +93,8 @@ def _status(binding: Binding, row: ControlRow) -> JobStatus:
         limit=declared if row.slots is None else columns.read("slots", _limit, row.slots),
         leased=row.leased,
         waiting=row.waiting,
+        held=row.held,
+        key_limit=job.key_limit if job else None,
         by=row.said_by,
         note=row.note,
         changed_at=columns.instant("updated_at"),

@@ -107,6 +107,8 @@ class RowMaker:
             row["priority"] = priority(new.priority)
         if key is not None:
             row["dedupe"], row["dedupe_key"], row["dedupe_slot"] = new.dedupe, key, key
+        if new.concurrency_key is not None:
+            row["concurrency_key"] = _concurrency_key(definition, new.concurrency_key)
         if new.tags:
             row["tags"] = json.dumps(tags(new.tags))
         return NewRow.of(row, payload)
@@ -149,18 +151,28 @@ class RowMaker:
         return now if delay is None else now + duration_ms(delay, "delay")
 
 
+def _concurrency_key(definition: Definition, key: str) -> str:
+    if definition.key_limit is None:
+        raise InvalidArgument(
+            f"the job {definition.name!r} has no key_limit, so a concurrency_key limits nothing; say "
+            f"@app.job({definition.name!r}, key_limit=1)"
+        )
+    return check_key(key, "concurrency_key")
+
+
 def _begin(
     binding: Binding, spec: MachineSpec, now: int, run_at: int, expires_at: int | None, *, enqueue: bool
 ) -> dict[str, Any]:
     first = spec.initial
     row: dict[str, Any] = {
         **spec.fields,
+        **spec.begins,
         "machine": spec.name,
         "state": first.id,
         "run_at": run_at,
         "expires_at": expires_at,
         "created_at": now,
-        "history": json.dumps([["create", first.id, now]], separators=(",", ":")),
+        "history": json.dumps([["create", first.id, now, *_facts(spec)]], separators=(",", ":")),
     }
     timing = {**binding.timing.columns(), "now": now}
     row["wake_at"] = first.deadline and first.deadline.at.evaluate({**spec.parameters, **row, **timing})
@@ -170,6 +182,11 @@ def _begin(
         except (TransitionNotAllowed, GuardFailed):
             continue
     return row
+
+
+def _facts(spec: MachineSpec) -> list[dict[str, Any]]:
+    """Return what the first entry of a history says: of a flow, in which step it begins."""
+    return [{"step": spec.begins["step"]}] if spec.steps else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class RunLookup:
         state: str | Sequence[str] | None = None,
         tag: str | None = None,
         schedule_id: str | None = None,
+        concurrency_key: str | None = None,
         created_before: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
@@ -90,7 +91,7 @@ class RunLookup:
         there is a cursor.
 
         Args:
-            name, state, tag, schedule_id: what to filter by; several states may be given.
+            name, state, tag, schedule_id, concurrency_key: what to filter by; several states may be given.
             created_before: an aware datetime.
             cursor: what the page before gave.
             limit: 1 to 500 runs.
@@ -103,7 +104,8 @@ class RunLookup:
         given: object = results
         if not isinstance(given, bool):
             raise InvalidArgument(f"results must be True or False; found {shown(results)}")
-        for what, text in {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}.items():
+        texts = {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}
+        for what, text in {**texts, "concurrency_key": concurrency_key}.items():
             if text is not None:
                 storable(text, what)
         states = [state] if isinstance(state, str) else None if state is None else _texts(state)
@@ -122,6 +124,7 @@ class RunLookup:
             "states": states,
             "tag": tag,
             "schedule": schedule_id,
+            "key": concurrency_key,
             "limit": limit + 1,
         }
         rows = await self._binding.storage.execute(self._binding.runs.find(filters, results=results))
@@ -247,6 +250,8 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         unknown=None if settled else unknown_why(binding, row.job, row.machine, row.state),
         paused=row.slots == 0 and _is_claimable(binding, row),
         priority=priority_of(row.priority),
+        concurrency_key=row.concurrency_key,
+        step=row.step,
     )
     if status.unreadable:
         log.error("run %s cannot be read in: %s; it is shown without", row.id, ", ".join(status.unreadable))

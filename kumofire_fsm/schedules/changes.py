@@ -20,7 +20,7 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.errors import InvalidArgument, InvalidPayload, InvalidSchedule
 from kumofire_fsm.machines.finding import did_you_mean
-from kumofire_fsm.models import NewSchedule
+from kumofire_fsm.models import NewSchedule, Priority
 from kumofire_fsm.schedules._corrections import correction, is_wrong, right_occurrence
 from kumofire_fsm.schedules.rows import stored_object, stored_template, template
 from kumofire_fsm.store.rows import dump
@@ -48,6 +48,7 @@ class ScheduleOptions(RecurrenceOptions, total=False):
 
     max_attempts: int | None
     tags: Sequence[str] | None
+    priority: Priority | None
     enabled: bool | None
 
 
@@ -162,9 +163,11 @@ def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> di
         payload = definition.encode_payload(changes["payload"])
     elif definition is not binding.definition(row.job):
         payload = _payload_for(definition, row)
-    both = {"max_attempts", "tags"} <= changes.keys()
-    most, tags = (None, ()) if both else stored_template(row)
-    shared = template(changes.get("max_attempts", most), changes.get("tags", tags))
+    whole = {"max_attempts", "tags", "priority"} <= changes.keys()
+    most, tags, urgency = (None, (), None) if whole else stored_template(row)
+    shared = template(
+        changes.get("max_attempts", most), changes.get("tags", tags), changes.get("priority", urgency)
+    )
     return _move(
         binding,
         row,
@@ -197,7 +200,7 @@ def next_occurrence(recurrence: Recurrence, made: int, now: int) -> int:
 
 def _wanted(binding: Binding, new: NewSchedule, recurrence: Recurrence, origin: str | None) -> _Wanted:
     job = binding.registry.get(new.name)
-    payload, shared = job.encode_payload(new.payload), template(new.max_attempts, new.tags)
+    payload, shared = job.encode_payload(new.payload), template(new.max_attempts, new.tags, new.priority)
     return _Wanted(job.name, dump(recurrence.to_json()), shared, payload, origin)
 
 

@@ -61,7 +61,7 @@ class ScheduleClient:
             misfire_grace: how late one may be noticed before it counts as missed; default 60 s.
             overlap: when the previous run is not settled: "allow" (default), "skip", "queue" for one
                 that waits, or "cancel_previous".
-            max_attempts, tags: as for `create`.
+            max_attempts, tags, priority: as for `create`.
             enabled: False to store it paused, so that it makes no run until it is resumed.
 
         Raises:

@@ -13,11 +13,11 @@ from kumofire_fsm.calendar.recurrence import GRACE_MS, recurrence_from_json
 from kumofire_fsm.engine.binding import log
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.errors import InvalidSchedule
-from kumofire_fsm.models import UNREADABLE, HistoryEntry, entries
+from kumofire_fsm.models import UNREADABLE, HistoryEntry, Priority, entries, priority_of
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import ScheduleRow
-from kumofire_fsm.values.checks import attempts
+from kumofire_fsm.values.checks import attempts, priority
 from kumofire_fsm.values.checks import tags as checked_tags
 from kumofire_fsm.values.columns import BROKEN, Columns, json_object, texts
 from kumofire_fsm.values.limits import INLINE_BYTES
@@ -38,6 +38,7 @@ class Schedule:
         skipped: how many occurrences were passed over; at least so many when an outage was long.
         skipped_at: the latest of them.
         skipped_why: "misfire", "overlap" or "paused".
+        priority: that of its runs; None: their job's.
         unreadable: the columns of its row that hold what cannot be shown; see `RunStatus`.
     """
 
@@ -71,6 +72,7 @@ class Schedule:
     updated_at: datetime
     history: tuple[HistoryEntry, ...]
     unreadable: tuple[str, ...] = ()
+    priority: Priority | None = None
 
 
 def schedule(row: ScheduleRow) -> Schedule:
@@ -111,6 +113,7 @@ def schedule(row: ScheduleRow) -> Schedule:
         created_at=columns.moment("created_at"),
         updated_at=columns.moment("updated_at"),
         history=columns.read("history", entries, UNREADABLE),
+        priority=columns.read("template", lambda _: _priority(common), None),
         unreadable=tuple(dict.fromkeys(columns.unreadable)),
     )
     if shown.unreadable:
@@ -124,6 +127,11 @@ def _max_attempts(common: dict[str, Any]) -> int | None:
     return None if given is None else attempts(given, 1)
 
 
+def _priority(common: dict[str, Any]) -> Priority | None:
+    given = common.get("priority")
+    return None if given is None else priority_of(priority(given))
+
+
 def stored_object(text: str) -> dict[str, Any]:
     """Return a stored JSON object; an empty one where the row is broken, so that it is mended."""
     try:
@@ -132,24 +140,29 @@ def stored_object(text: str) -> dict[str, Any]:
         return {}
 
 
-def template(max_attempts: int | None, tags: Sequence[str] | None) -> str:
+def template(max_attempts: int | None, tags: Sequence[str] | None, urgency: Priority | None) -> str:
     """Return what every run of the job takes over, as JSON text."""
     if max_attempts is not None:
         attempts(max_attempts, 1)
-    return dump({"max_attempts": max_attempts, "tags": checked_tags(tags) if tags else None})
+    common: dict[str, Any] = {"max_attempts": max_attempts, "tags": checked_tags(tags) if tags else None}
+    if urgency is not None:  # rows of older code do without it, and stay equal to what is declared
+        priority(urgency)
+        common["priority"] = urgency
+    return dump(common)
 
 
-def stored_template(row: ScheduleRow) -> tuple[int | None, Sequence[str]]:
-    """Return the max_attempts and tags that every run of the job takes over.
+def stored_template(row: ScheduleRow) -> tuple[int | None, Sequence[str], Priority | None]:
+    """Return the max_attempts, tags and priority that every run of the job takes over.
 
     Raises:
         InvalidSchedule: they are not as they could have been given.
     """
     try:
         common = json_object(row.template)
-        return _max_attempts(common), checked_tags(texts(common.get("tags") or []))
+        return _max_attempts(common), checked_tags(texts(common.get("tags") or [])), _priority(common)
     except BROKEN as exc:
-        said = f"its template is broken, which has max_attempts and tags ({exc}); update it with both"
+        what = "max_attempts, tags and priority"
+        said = f"its template is broken, which has {what} ({exc}); update it with all three"
         raise InvalidSchedule(f"schedule {row.id}: {said}") from exc
 
 
@@ -163,11 +176,13 @@ def run_row(
     Raises:
         InvalidSchedule: the job's template is broken.
     """
-    most, tags = stored_template(job)
+    most, tags, urgency = stored_template(job)
     row = makers.begin(definition, run_at, None, now)
     row["schedule_id"] = job.id
     row["payload"] = "apart" if len(job.payload or "") > INLINE_BYTES else ""
     row["max_attempts"] = row["max_attempts"] if most is None else most
+    if urgency is not None:
+        row["priority"] = priority(urgency)
     if tags:
         row["tags"] = dump(tags)
     return row

@@ -87,17 +87,24 @@ def branches_of(
     specs: Sequence[MachineSpec],
     edges: Mapping[str, Sequence[EdgeSpec]],
     parameters: Sequence[str],
+    known: Mapping[str, Expression],
     *,
     by_event: bool,
 ) -> list[Branch]:
     """Return the branches of these edges, in the order in which they are tried."""
     merged: dict[_Key, dict[str, list[str]]] = {}
     for spec in specs:
-        names = _qualified(spec, parameters)
+        names = {**_qualified(spec, parameters), **known}
         seen: list[tuple[str, str]] = []
+        decided: set[tuple[str, str]] = set()
         for edge in edges[spec.name]:
             place = edge.source, edge.event if by_event else ""
-            key = seen.count(place), place[1], *_resolved(spec, edge, names)
+            guard, sets = _resolved(spec, edge, names)
+            if place in decided:
+                continue  # an edge before it is always open, as far as this statement knows
+            if guard is None:
+                decided.add(place)
+            key = seen.count(place), place[1], guard, sets
             merged.setdefault(key, {}).setdefault(spec.name, []).append(edge.source)
             seen.append(place)
     # By turn: what a state tries first must be tested first, whatever other states share it.
@@ -126,4 +133,5 @@ def _resolved(
     # A self-loop names its state too, so that the guard trigger judges every move.
     sets = {"state": Literal(edge.target), **edge.assigns}
     ordered = ((column, sets[column].substitute(names)) for column in spec.fields if column in sets)
-    return edge.guard and edge.guard.substitute(names), tuple(ordered)
+    guard = edge.guard and edge.guard.substitute(names)
+    return None if guard == Literal(1) else guard, tuple(ordered)

@@ -1,6 +1,7 @@
 """The SQL of a claim: it starts due runs, by the hints for them or by looking for them.
 
-Either leaves paused jobs alone, and keeps the limits of others: see `kumofire_fsm.store._slots`.
+Either leaves paused jobs alone, and keeps the limits of others: see `kumofire_fsm.store._slots`. Where a job
+limits its concurrency keys, what finds its key full is held: see `kumofire_fsm.store._keys`.
 """
 
 from __future__ import annotations
@@ -9,54 +10,84 @@ from collections.abc import Sequence
 from typing import Final
 
 from kumofire_fsm.machines.expression import Call, Name
-from kumofire_fsm.machines.spec import MachineSpec, Role
+from kumofire_fsm.machines.spec import HOLD, MachineSpec, Role
 from kumofire_fsm.store._bodies import payload_sql
 from kumofire_fsm.store._branches import Branch
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import BY_LEVEL, FREE, LIMIT, level_sql, merged_sql, places_of, states_with
-from kumofire_fsm.store._layout import indented, quoted_list, select, where
+from kumofire_fsm.store._due import (
+    BY_LEVEL,
+    FREE,
+    LIMIT,
+    level_sql,
+    merged_sql,
+    places_of,
+    starting_key,
+    states_with,
+)
+from kumofire_fsm.store._keys import FULL, ROOM, full_sql
+from kumofire_fsm.store._layout import indented, listed, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
 from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql, paced_sql
 from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun
 
-__all__ = ["claim_by_hint", "claim_by_scan"]
+__all__ = ["OF_FLOWS", "claim_by_hint", "claim_by_scan"]
 
 _GIVEN: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms")
-_RETURNING: Final = (*ClaimedRun._fields[:-1], payload_sql("id", "body"))
+OF_FLOWS: Final = ("step", "visit", "letters", "mail", "letter", "undo")
+_RETURNING: Final = (*ClaimedRun._fields[: -1 - len(OF_FLOWS)], payload_sql("id", "body"))
+_OF_KEYS: Final = ("job", "key", "level", "since")
+"""What `full_sql` asks of each run beside its id."""
 _ALONE: Final = "?1 ->> '$.alone'"
 
 
-def claim_by_hint(specs: Sequence[MachineSpec]) -> str:
+def claim_by_hint(specs: Sequence[MachineSpec], *, keyed: bool) -> str:
     """Return the SQL that starts the runs of these ids; expiry is left to the sweep.
 
     Runs that carry the token already are given back again: an earlier claim's answer was lost.
+
+    Args:
+        specs: the machines.
+        keyed: whether a job limits its concurrency keys.
     """
+    started = event_edges(specs, start_events(specs))
+    held = {spec.name: spec.edges_of(HOLD) if keyed else () for spec in specs}
     leased = {spec.name: sorted(spec.with_role(Role.LEASED)) for spec in specs}
     return compare_and_set(
         specs,
-        event_edges(specs, start_events(specs)),
+        {name: [*held[name], *edges] for name, edges in started.items()},
         parameters=_GIVEN,
-        source={"a": _hinted_jobs(specs), "h": _hinted_slots(specs)},
+        source={
+            "a": _hinted_jobs(specs),
+            "h": _hinted_slots(specs),
+            **(full_sql(specs, _hinted_keys(specs)) if keyed else {}),
+        },
         match=[
             "r.job = a.job",
             "r.id IN (SELECT value FROM json_each(?1, '$.ids'))",
             "(a.free IS NULL OR r.claim IS a.token OR r.id IN (SELECT id FROM h WHERE place <= free))",
         ],
         done=Branch("", leased, Call("Eq", (Name("r.claim"), Name("a.token"))), {}),
-        returning=_RETURNING,
+        returning=_returning(specs),
+        known={"full": FULL if keyed else ROOM},
     )
 
 
-def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
+def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str], *, keyed: bool) -> str:
     """Return the SQL that starts due runs, the oldest of each job in turn.
 
-    What has expired is fired, so as not to stand first. A suspect run takes no other's place: it starts only
-    where nothing else is under way, and alone.
+    What has expired is fired, so as not to stand first; and what finds its key full is held, so that the next
+    claim sees others. A suspect run takes no other's place: it starts only where nothing else is under way,
+    and alone.
+
+    Args:
+        specs: the machines.
+        hints: the events that send hints.
+        keyed: whether a job limits its concurrency keys.
     """
-    edges = deadline_edges(specs, skip=hints, then=start_events(specs))
+    edges = deadline_edges(specs, skip=hints, then=(*([HOLD] if keyed else []), *start_events(specs)))
     places = places_of(specs, {edge.source for each in edges.values() for edge in each})
     most = "?1 ->> '$.limit' + (SELECT count(*) + total(min(free, ?1 ->> '$.limit')) FROM e)"
-    unlike = f"NOT {STARTS_ALONE}"
+    unlike, key = f"NOT {STARTS_ALONE}", starting_key("n") if keyed else ""
     begin = "NOT EXISTS (SELECT 1 FROM u)"
     return compare_and_set(
         specs,
@@ -64,21 +95,29 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str]) -> str:
         parameters=_GIVEN,
         source={
             **groups_sql(specs, places, ()),
-            "u": _suspect(),
-            **merged_sql(RUNS, [unlike], order=BY_LEVEL, most=most, begin=begin, limited=True),
-            "w": _window(),
+            "u": _suspect(keyed=keyed),
+            **merged_sql(RUNS, [unlike], order=BY_LEVEL, most=most, begin=begin, limited=True, key=key),
+            "w": _window(keyed=keyed),
+            **(full_sql(specs, f"SELECT id, {listed(_OF_KEYS)} FROM w") if keyed else {}),
             "a": _jobs(f"{_ALONE} AND (?1 ->> '$.limit' = 1 OR EXISTS (SELECT 1 FROM u))"),
         },
         match=["r.job = a.job", "r.id IN (SELECT id FROM w)"],
-        returning=_RETURNING,
+        returning=_returning(specs),
+        known={"full": FULL if keyed else ROOM},
     )
 
 
-def _suspect() -> str:
+def _returning(specs: Sequence[MachineSpec]) -> tuple[str, ...]:
+    """Return the columns of a claimed run; those of flows only where there are flows."""
+    return (*_RETURNING, *(OF_FLOWS if any(spec.steps for spec in specs) else ()))
+
+
+def _suspect(*, keyed: bool) -> str:
     """Return the SELECT of the oldest due run that starts alone, where this claim may start one."""
+    of_keys = ["d.job AS job", f"{starting_key('d')} AS key", "0 AS level", "d.wake_at AS since"]
     mine = "SELECT 1 FROM g WHERE g.state = d.state AND g.job = d.job AND g.machine = d.machine"
     return select(
-        ["d.id"],
+        ["d.id AS id", *(of_keys if keyed else [])],
         f"FROM {RUNS} AS d",
         where(
             _ALONE,
@@ -91,7 +130,7 @@ def _suspect() -> str:
     )
 
 
-def _window() -> str:
+def _window(*, keyed: bool) -> str:
     """Return the SELECT of what this claim starts; of a limited job the oldest of each class."""
     aged = select(
         [
@@ -107,8 +146,10 @@ def _window() -> str:
     )
     fits = f"SELECT id FROM (\n  {indented(counted)}\n) WHERE nth <= free"
     fit = f"(free IS NULL OR id IN (\n  {indented(fits)}\n))"
-    found = select(["id"], "FROM q", where("place > 0", fit), LIMIT)
-    return f"SELECT id FROM u\nUNION ALL\nSELECT id FROM (\n  {indented(found)}\n)"
+    columns = ["id", *(["job", "key", "level", "wake_at AS since"] if keyed else [])]
+    found = select(columns, "FROM q", where("place > 0", fit), LIMIT)
+    own = listed(["id", *(_OF_KEYS if keyed else [])])
+    return f"SELECT {own} FROM u\nUNION ALL\nSELECT {own} FROM (\n  {indented(found)}\n)"
 
 
 def _hinted_jobs(specs: Sequence[MachineSpec]) -> str:
@@ -129,13 +170,26 @@ def _hinted_slots(specs: Sequence[MachineSpec]) -> str:
     """Return a SELECT of the hinted runs of limited jobs that could start, each job's oldest first."""
     level = level_sql("d.priority", "d.run_at", "a.now")
     place = f"row_number() OVER (\n  PARTITION BY d.job\n  ORDER BY {level}, d.run_at, d.id\n) AS place"
+    return _hinted(specs, ["d.id AS id", "a.free AS free", place], "a.free > 0")
+
+
+def _hinted_keys(specs: Sequence[MachineSpec]) -> str:
+    """Return a SELECT of the hinted runs with a key that could start."""
+    level = level_sql("d.priority", "d.run_at", "a.now")
+    columns = ["d.id AS id", "d.job AS job", "d.concurrency_key AS key"]
+    columns += [f"{level} AS level", "d.run_at AS since"]
+    return _hinted(specs, columns, "d.concurrency_key IS NOT NULL", "(a.free IS NULL OR a.free > 0)")
+
+
+def _hinted(specs: Sequence[MachineSpec], columns: Sequence[str], *conditions: str) -> str:
+    """Return a SELECT of the hinted runs ``d`` that could start, with their jobs' row ``a``."""
     return select(
-        ["d.id AS id", "a.free AS free", place],
+        columns,
         "FROM json_each(?1, '$.ids') AS i",
         f"JOIN {RUNS} AS d ON d.id = i.value",
         "JOIN a ON a.job = d.job",
         where(
-            "a.free > 0",
+            *conditions,
             f"d.state IN ({quoted_list(states_with(specs, Role.CLAIMABLE))})",
             "d.run_at <= a.now AND (d.expires_at IS NULL OR a.now < d.expires_at)",
             f"(NOT {STARTS_ALONE} OR a.alone)",

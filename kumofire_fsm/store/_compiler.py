@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Name
@@ -39,6 +40,7 @@ def compare_and_set(
     returning: Sequence[str],
     by_event: bool = False,
     done: Branch | None = None,
+    known: Mapping[str, Expression] = MappingProxyType({}),
 ) -> str:
     """Return the statement that moves every matching row along the first open edge.
 
@@ -50,9 +52,10 @@ def compare_and_set(
         match: which rows of ``r`` belong to which row of ``a``.
         returning: the columns to give back.
         by_event: whether ``a.event`` chooses among the events.
+        known: what stands in SQL for parameters that are no column of ``a``.
         done: tells rows that an earlier, unanswered call has moved; they are given back as they are.
     """
-    branches = [*([done] if done else []), *branches_of(specs, edges, parameters, by_event=by_event)]
+    branches = [*([done] if done else []), *branches_of(specs, edges, parameters, known, by_event=by_event)]
     table = specs[0].table
     ours = f"r.machine IN ({quoted_list(spec.name for spec in specs)})"
     number = len(specs)
@@ -166,12 +169,24 @@ class _Fork(NamedTuple):
     def _case(self, whens: Mapping[int, str], usual: str) -> str:
         if not whens:
             return usual
-        head = "CASE" if self.first else f"CASE {self.origin}.edge"
+        edge = f"{self.origin}.edge"
+        head = "CASE" if self.first else f"CASE {edge}"
         cases = [_when(self.first or str(branch), text) for branch, text in whens.items()]
+        alike: dict[str, list[int]] = {}
+        for branch, text in whens.items():
+            alike.setdefault(text, []).append(branch)
         short = f"{head} {' '.join(cases)} ELSE {usual} END"
-        if len(short) <= WIDTH and "\n" not in short:
+        if len(alike) < len(cases) and not _fits(short):  # each text stands once
+            tests = (" OR ".join(f"{edge} = {branch}" for branch in each) for each in alike.values())
+            head, cases = "CASE", [_when(test, text) for test, text in zip(tests, alike, strict=True)]
+            short = f"{head} {' '.join(cases)} ELSE {usual} END"
+        if _fits(short):
             return short
         return f"{head}\n  {indented(lines(*cases, f'ELSE {usual}'))}\nEND"
+
+
+def _fits(text: str) -> bool:
+    return len(text) <= WIDTH and "\n" not in text
 
 
 def _when(test: str, value: str) -> str:

@@ -45,6 +45,7 @@ __all__ = [
     "places_of",
     "present_sql",
     "ranks",
+    "starting_key",
     "states_with",
     "window",
 ]
@@ -116,7 +117,7 @@ def ranks(table: str) -> list[str]:
 def present_sql(table: str, places: Places, name: str = "p") -> dict[str, str]:
     """Return ``p``, or another name: the jobs that have rows in each place; a last one of each is NULL."""
     rank = ranks(table)
-    rows = quoted(f"[{indented(listed(map(dump, places)))}]")
+    rows = quoted(f"[\n  {indented(listed(map(dump, places)))}\n]")
     columns = ["urgency", "state", "machine", *rank]
     first = f"(\n  SELECT min(d.job) FROM {table} AS d\n  WHERE d.wake_at IS NOT NULL AND d.state = "
     also = "".join(f" AND d.{column} = c.value" for column in rank)
@@ -141,7 +142,14 @@ def present_sql(table: str, places: Places, name: str = "p") -> dict[str, str]:
 
 
 def merged_sql(
-    table: str, extra: Sequence[str] = (), *, order: str, most: str, begin: str = "", limited: bool = False
+    table: str,
+    extra: Sequence[str] = (),
+    *,
+    order: str,
+    most: str,
+    begin: str = "",
+    limited: bool = False,
+    key: str = "",
 ) -> dict[str, str]:
     """Return ``e`` and ``q``: the groups ``g`` that have due rows, and these in turn.
 
@@ -154,6 +162,7 @@ def merged_sql(
         most: SQL for how many rows are taken.
         begin: a condition without which nothing is taken.
         limited: whether ``free`` of a group says how many of its rows are taken.
+        key: SQL for the column ``key`` of a row ``n``: the concurrency key with which it counts.
     """
     rank, free = ranks(table), ["free"] if limited else []
     group = ["state", *rank, "job", "machine", *free]
@@ -168,6 +177,7 @@ def merged_sql(
             *("urgency", "0 AS place", f"{turn} AS turn", *group),
             *(f"{_BEFORE_ALL} AS wake_at", "'' AS id"),
             *(f"{_LEVEL} AS level" for _ in rank),
+            *(["NULL AS key"] if key else []),
         ],
         "FROM e",
         "WHERE since IS NOT NULL",
@@ -184,13 +194,22 @@ def merged_sql(
         [
             *("q.urgency", "q.place + 1", "q.turn", *(f"q.{name}" for name in group)),
             *("n.wake_at", "n.id", *(f"q.{name}" for name in level)),
+            *([key] if key else []),
         ],
         f"FROM q CROSS JOIN {table} AS n ON n.id = (\n  {indented(following)}\n)",
         "WHERE q.free IS NULL OR q.place < q.free" if limited else "",
     )
-    columns = ", ".join(("urgency", "place", "turn", *group, "wake_at", "id", *level))
+    named = ("urgency", "place", "turn", *group, "wake_at", "id", *level, *(["key"] if key else []))
+    columns = ", ".join(named)
     ends = f"ORDER BY {order}\nLIMIT {most}"
     return {"e": eligible, f"q({columns})": f"{first}\nUNION ALL\n{step}\n{ends}"}
+
+
+def starting_key(row: str) -> str:
+    """Return the SQL for the key of a run that is due, by a claim; NULL where it cannot start."""
+    due = f"{row}.run_at <= ?1 ->> '$.now'"
+    lives = f"({row}.expires_at IS NULL OR ?1 ->> '$.now' < {row}.expires_at)"
+    return f"CASE WHEN {due}\n    AND {lives}\n  THEN {row}.concurrency_key\nEND"
 
 
 def alike_sql(table: str, group: str) -> str:
@@ -199,7 +218,13 @@ def alike_sql(table: str, group: str) -> str:
 
 
 def due_sql(
-    table: str, groups: Mapping[str, str], extra: Sequence[str] = (), *, more: str = "", limited: bool = False
+    table: str,
+    groups: Mapping[str, str],
+    extra: Sequence[str] = (),
+    *,
+    more: str = "",
+    limited: bool = False,
+    key: str = "",
 ) -> dict[str, str]:
     """Return ``p``, ``g`` and ``q`` for a sweep: places by urgency, fairly among jobs within each.
 
@@ -208,11 +233,11 @@ def due_sql(
         groups: ``p`` and ``g``.
         extra: conditions on a due row ``d``.
         more: SQL to add to the limit.
-        limited: as for `merged_sql`.
+        limited, key: as for `merged_sql`.
     """
     most = f"?1 ->> '$.limit'{more} + (SELECT count(*) FROM e)"
     order = f"urgency, {BY_LEVEL}" if ranks(table) else "urgency, place, turn, job, wake_at"
-    return {**groups, **merged_sql(table, extra, order=order, most=most, limited=limited)}
+    return {**groups, **merged_sql(table, extra, order=order, most=most, limited=limited, key=key)}
 
 
 def window(more: str = "") -> str:

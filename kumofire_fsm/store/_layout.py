@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
 
-__all__ = ["WIDTH", "common", "indented", "lines", "listed", "picked", "quoted_list", "select", "where"]
+__all__ = [
+    "WIDTH",
+    "Texts",
+    "common",
+    "indented",
+    "lines",
+    "listed",
+    "picked",
+    "quoted_list",
+    "select",
+    "where",
+]
 
-WIDTH: Final = 88
+WIDTH: Final = 91
 """How long a line may become before it is broken."""
 
 
@@ -63,3 +74,14 @@ def common(tables: Mapping[str, str]) -> str:
     """Return the WITH clause of these tables, each worked out once; one that lists its columns may recur."""
     made = (f"{name} AS MATERIALIZED (\n  {indented(text)}\n)" for name, text in tables.items())
     return f"WITH {'RECURSIVE ' if any('(' in name for name in tables) else ''}" + ",\n".join(made)
+
+
+class Texts:
+    """Texts that are compiled once: the database keeps constant texts prepared."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, str] = {}
+
+    def __call__(self, key: Hashable, make: Callable[[], str]) -> str:
+        """Return the text for a key, which stands for all that ``make`` depends on."""
+        return self._made.get(key) or self._made.setdefault(key, make())

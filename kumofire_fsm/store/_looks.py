@@ -24,12 +24,12 @@ _IN_THE_WAY: Final = 1_000
 
 
 def find_sql(page: Page) -> str:
-    """Return the SQL that reads runs, newest first, by names, states, tag, schedule, and ids below a cursor.
+    """Return the SQL that reads runs, newest first, by what a list filters by, and ids below a cursor.
 
     Where the runs looked at were not enough, a last row tells the id of the last of them, and nothing else.
     """
     looked = select(
-        ["d.id", "d.job", "d.state", "d.schedule_id", "d.tags"],
+        ["d.id", "d.job", "d.state", "d.schedule_id", "d.concurrency_key", "d.tags"],
         f"FROM {RUNS} AS d",
         f"WHERE d.id < {_BEFORE}",
         "ORDER BY d.id DESC",
@@ -79,6 +79,7 @@ def _found(looked: str, page: Page, row: str) -> str:
     fit = [
         f"(?1 ->> '$.names' IS NULL OR {row}.job IN (SELECT value FROM json_each(?1, '$.names')))",
         f"(?1 ->> '$.schedule' IS NULL OR {row}.schedule_id = ?1 ->> '$.schedule')",
+        f"(?1 ->> '$.key' IS NULL OR {row}.concurrency_key = ?1 ->> '$.key')",
         f"(?1 ->> '$.states' IS NULL OR {row}.state IN (SELECT value FROM json_each(?1, '$.states')))",
         f"(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid({row}.tags) THEN\n  {tagged}\nEND)",
     ]

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Sequence
 
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec, Role
 
-__all__ = ["deadline_edges", "edge_rows", "event_edges", "hinted_states", "start_events", "states_by_urgency"]
+__all__ = [
+    "deadline_edges",
+    "edge_rows",
+    "event_edges",
+    "hinted_states",
+    "start_events",
+    "states_by_urgency",
+    "step_edge",
+]
 
 
 def event_edges(specs: Sequence[MachineSpec], events: Sequence[str]) -> dict[str, list[EdgeSpec]]:
@@ -61,7 +69,14 @@ def edge_rows(spec: MachineSpec) -> list[tuple[str, str, str, int]]:
     hinted = {e.target for e in spec.edges if e.source == first and _hints(spec, e.event)}
     pairs = {(edge.source, edge.target) for edge in spec.edges}
     pairs |= {("", first)} | {("", target) for target in hinted}
-    return sorted((spec.name, source, target, wakes[target]) for source, target in pairs)
+    moves = {(spec.name, source, target, wakes[target]) for source, target in pairs}
+    moves |= {(spec.name, step_edge(a), step_edge(b), 0) for a, b in spec.steps}
+    return sorted(moves | {(spec.name, f"from:{former}", spec.name, 0) for former in spec.former})
+
+
+def step_edge(step: str) -> str:
+    """Return how the edge table names a step of a flow, beside the states of its run."""
+    return f"step:{step}"
 
 
 def hinted_states(spec: MachineSpec) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Final
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._due import ANY_PRIORITY, Places, present_sql, states_with
+from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import indented, lines, quoted_list, select, where
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
 from kumofire_fsm.values.times import AHEAD_MS
@@ -114,17 +115,20 @@ def swept_sql(specs: Sequence[MachineSpec], places: Places) -> dict[str, str]:
     """Return ``p`` and ``g`` for a sweep: of all jobs, but where runs wait for a start of those known here.
 
     There it takes no more runs of a job than could start soon: ``free`` is a multiple of its limit, and at
-    most what its rate lets start until the next tick.
+    most what its rate lets start until the next tick. A held run waits for its key's limit, so a process
+    that does not know it leaves it alone.
     """
-    claimable = set(states_with(specs, Role.CLAIMABLE))
-    if claimable.isdisjoint(state for state, _ in places):
+    states = {state for state, _ in places}
+    claimable = sorted(states.intersection(states_with(specs, Role.CLAIMABLE)))
+    starting = sorted({*claimable, *states.intersection(held_states(specs))})
+    mine = "p.job IN (SELECT value FROM json_each(?1, '$.jobs'))"
+    known = f"(\n  p.state NOT IN ({quoted_list(starting)})\n  OR {mine}\n)" if starting else ""
+    if not claimable:
         columns = ["urgency", "state", "priority", "job", "machine", "NULL AS free"]
-        groups = select(columns, "FROM p", "WHERE job IS NOT NULL")
+        groups = select(columns, "FROM p", where("job IS NOT NULL", known))
     else:
-        waits = f"p.state IN ({quoted_list(sorted(claimable))})"
         least = least_sql(f"{SOON} * {most_sql('p.job')}", paced_sql("p.job"))
-        free = f"CASE WHEN {waits} THEN {indented(least)} END"
-        known = f"(\n  NOT {waits}\n  OR p.job IN (SELECT value FROM json_each(?1, '$.jobs'))\n)"
+        free = f"CASE WHEN p.state IN ({quoted_list(claimable)}) THEN {indented(least)} END"
         groups = _limited([f"{free} AS free"], "p.job IS NOT NULL", known)
     return {**present_sql(RUNS, places), "g": groups}
 

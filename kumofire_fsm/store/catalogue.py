@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.machines.spec import Actor, EventSpec, MachineSpec, Role
+from kumofire_fsm.machines.spec import ADMIT, HOLD, Actor, EventSpec, MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._selection import deadline_edges
 from kumofire_fsm.store.controls import pace, read_controls, read_paces, set_control
@@ -23,6 +23,7 @@ __all__ = ["Entry", "catalogue", "entries_of"]
 
 _CLAIM: Final[dict[str, Any]] = {"now": 0, "token": "", "alone": True, "jobs": {}}
 _DUE: Final[dict[str, Any]] = {"now": 0, "limit": 0, "jobs": ()}
+_KEYED: Final[dict[str, Any]] = {"key_limits": {"a job": 1}}
 _ROW: Final[dict[str, Any]] = {**dict.fromkeys(INSERT_COLUMNS), "payload": "null"}
 _TOGETHER: Final = ("advance", "suspend")
 """What may happen to several schedules at one look."""
@@ -121,6 +122,9 @@ def _sweeps(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry
             some = runs.sweep([], timing={}, hints=hints, **_DUE)
             says = "The same for some runs: once a row was refused. (So for the other two sweeps, too.)"
             yield _entry(some, says, (*events,))
+            keyed = runs.sweep(None, timing={}, hints=hints, **_DUE, **_KEYED)
+            says = "The same where a job limits its concurrency keys. (So for the other two sweeps, too.)"
+            yield _entry(keyed, says, (*events,))
 
 
 def _claims(runs: RunStatements) -> Iterator[Entry]:
@@ -128,6 +132,13 @@ def _claims(runs: RunStatements) -> Iterator[Entry]:
         by_hint, by_scan = runs.claim([], **_CLAIM), runs.claim(None, **_CLAIM)
         yield _entry(by_hint, "Starts the due runs that hints name: the consumer.", runs.start_events)
         yield _entry(by_scan, "Starts the oldest due runs: an embedded worker.", runs.start_events)
+        by_hint, by_scan = runs.claim([], **_CLAIM, **_KEYED), runs.claim(None, **_CLAIM, **_KEYED)
+        says = (
+            "Starts the due runs that hints name where a job limits its concurrency keys, and holds others."
+        )
+        yield _entry(by_hint, says, (*runs.start_events, HOLD))
+        says = "Starts the oldest due runs where a job limits its concurrency keys, and holds others."
+        yield _entry(by_scan, says, (*runs.start_events, HOLD))
         yield _entry(
             runs.payloads([]), "Reads payloads that were too large together for a claim: after that."
         )
@@ -141,7 +152,7 @@ def _fires(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]
         events.setdefault(event.id, event)
     for event in events.values():
         fenced = event.by is Actor.CONSUMER
-        if event.id not in runs.start_events and (fenced or event.id not in swept):
+        if event.id not in (*runs.start_events, HOLD) and (fenced or event.id not in swept):
             yield _entry(runs.fire([event.id], [], fenced=fenced), _told(event), (event.id,))
     if "cancel" in events:
         says = "Cancels runs that an occurrence replaces: a dispatch, in the batch that fires the occurrence."
@@ -164,6 +175,9 @@ def _settling(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Ent
         runs.insert_bodies("result", []),
         "Stores results too large for a run's row: after the settle, in the same batch.",
     )
+    if any(spec.held for spec in specs):
+        says = "Lets held runs start in the place of those that ended: after the settle, in the same batch."
+        yield _entry(runs.admit([], timing={}, now=0), says, (ADMIT,))
     yield _entry(MOVED_ONE, "Undoes the batch unless the run moved: after the settle of a run with effects.")
 
 

@@ -12,6 +12,7 @@ from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._due import ANY_PRIORITY, places_of, present_sql, states_with
+from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import common, indented, lines, listed, select, where
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
 from kumofire_fsm.values.limits import LOOK_ROWS
@@ -29,7 +30,7 @@ _COLUMNS: Final = ("job", "paused_at", "slots", "said_by", "note", "updated_at")
 
 
 class ControlRow(NamedTuple):
-    """A job: what people say of it, how many runs are leased, and how many wait, as far as was counted."""
+    """A job: what people say of it, how many runs are leased, wait, and are held, as far as was counted."""
 
     job: str
     paused_at: int | None
@@ -40,6 +41,7 @@ class ControlRow(NamedTuple):
     paced_to: int | None
     leased: int
     waiting: int
+    held: int
 
 
 def set_control(what: str, values: Mapping[str, Any]) -> Statement:
@@ -63,7 +65,9 @@ def read_controls(specs: Sequence[MachineSpec], jobs: Sequence[str], *, others: 
     """Read these jobs, and with ``others`` all that have a row here or runs that are not settled, by name."""
     leased = _count(states_with(specs, Role.LEASED))
     waiting = _count(states_with(specs, Role.CLAIMABLE))
-    places = places_of(specs, states_with(specs, Role.LEASED, Role.CLAIMABLE)) if others else []
+    held = _count(held_states(specs))
+    states = {*states_with(specs, Role.LEASED, Role.CLAIMABLE), *held_states(specs)}
+    places = places_of(specs, states) if others else []
     known = "SELECT value AS job FROM json_each(?1)"
     if others:
         present = "SELECT job FROM p WHERE job IS NOT NULL"
@@ -77,6 +81,7 @@ def read_controls(specs: Sequence[MachineSpec], jobs: Sequence[str], *, others: 
                 *(f"c.{column}" for column in (*_COLUMNS[1:], "paced_to")),
                 f"{leased} AS leased",
                 f"{waiting} AS waiting",
+                f"{held} AS held",
             ],
             f"FROM j LEFT JOIN {CONTROLS} AS c ON c.job = j.job",
             "ORDER BY j.job",

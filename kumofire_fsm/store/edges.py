@@ -16,7 +16,7 @@ from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.store._layout import quoted_list
-from kumofire_fsm.store._selection import edge_rows
+from kumofire_fsm.store._selection import edge_rows, step_edge
 from kumofire_fsm.store.rows import EDGES, RUNS
 
 __all__ = ["Ask", "EdgeRow", "Leftovers", "known_edges", "listed", "missing_edges", "own_machines"]
@@ -113,6 +113,7 @@ class Leftovers:
         known = known_edges(ask, own) if own else []
         declared = {row[:3] for spec in (*own, *_BUILT_IN) for row in edge_rows(spec)}
         states = {(spec.name, state.id) for spec in (*own, *_BUILT_IN) for state in spec.states}
+        states |= {(machine, each) for machine, *ends in declared for each in ends}
         edges = [edge for edge in known if edge[:3] not in declared]
         ends = {(edge.machine, state) for edge in edges for state in edge[1:3] if state}
         found = cls(edges, sorted(ends - states))
@@ -141,7 +142,7 @@ class Leftovers:
             yield edge.delete()
 
     def _live(self) -> str:
-        pairs = " OR ".join(f"(machine = {quoted(m)} AND state = {quoted(s)})" for m, s in self.states)
+        pairs = " OR ".join(f"(machine = {quoted(m)} AND {_there(s)})" for m, s in self.states)
         return f"FROM {RUNS} WHERE finished_at IS NULL AND ({pairs})"
 
     def _refuse_live(self, ask: Ask) -> None:
@@ -152,3 +153,9 @@ class Leftovers:
                 f"{sum(row[2] for row in held)} live runs are in a state that goes: {states}; let them "
                 "finish, or move them with code that still has the state; nothing was changed"
             )
+
+
+def _there(name: str) -> str:
+    """Return the condition that a row is where the edge table names: in a state, or of a flow at a step."""
+    step = name.removeprefix(step_edge(""))
+    return f"state = {quoted(name)}" if step == name else f"step = {quoted(step)}"

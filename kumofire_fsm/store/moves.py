@@ -6,16 +6,18 @@ Rows of machines that are not known here are left alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._claims import claim_by_hint, claim_by_scan
+from kumofire_fsm.store._claims import OF_FLOWS, claim_by_hint, claim_by_scan
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import due_sql, open_sql, places_of, states_with, window
-from kumofire_fsm.store._layout import common, lines, picked, quoted_list, select, where
+from kumofire_fsm.store._keys import admit_sql
+from kumofire_fsm.store._layout import Texts, common, lines, picked, quoted_list, select, where
 from kumofire_fsm.store._selection import event_edges, hinted_states, start_events
 from kumofire_fsm.store._slots import Rates, rates_at, swept_sql
 from kumofire_fsm.store._sweeps import sweep_sql
@@ -41,8 +43,10 @@ class RunMoves:
     def __init__(self, specs: Sequence[MachineSpec]) -> None:
         self.specs = {spec.name: spec for spec in specs}
         self._list = list(specs)
-        self._texts: dict[object, str] = {}
+        self._compiled = Texts()
         self._fires: dict[object, _Fire] = {}
+        flows = any(spec.steps for spec in specs)
+        self._claimed = ClaimedRun._fields if flows else ClaimedRun._fields[: -len(OF_FLOWS)]
         self._hints = tuple(dict.fromkeys(e.id for s in specs for e in s.events if e.hints))
         # A hint that moves nothing only wakes a consumer: pointless where there is no queue.
         reminders = tuple(
@@ -54,10 +58,10 @@ class RunMoves:
         self.start_events = start_events(specs)
         self._hinted = {spec.name: frozenset(hinted_states(spec)) for spec in specs}
 
-    def compile_usual(self) -> None:
+    def compile_usual(self, key_limits: Mapping[str, int]) -> None:
         """Compile what nearly every event of a Worker sends, so that a deploy does it and no event."""
-        self.claim([], now=0, token="", alone=True, jobs={})
-        self.sweep(None, timing={}, now=0, limit=0, hints="all", jobs=())
+        self.claim([], now=0, token="", alone=True, jobs={}, key_limits=key_limits)
+        self.sweep(None, timing={}, now=0, limit=0, hints="all", jobs=(), key_limits=key_limits)
         for event in {event for spec in self._list for event in spec.endings}:
             self.fire([event], [], fenced=True)
 
@@ -121,6 +125,7 @@ class RunMoves:
         jobs: Mapping[str, tuple[int, int]],
         limits: Mapping[str, int] | None = None,
         rates: Rates | None = None,
+        key_limits: Mapping[str, int] | None = None,
         limit: int = 0,
         turn: tuple[str, int] = ("", 0),
         facts: str | None = None,
@@ -138,14 +143,17 @@ class RunMoves:
             jobs: for each job known here (timeout, lease) in milliseconds.
             limits: for jobs that declare one, how many of their runs may be leased at once.
             rates: for jobs that declare one; `store.controls.pace` stands in the same batch then.
+            key_limits: for jobs that declare one, how many runs of a concurrency key may be leased at once.
             limit: how many a scan may start.
             turn: the (job, priority) that was served last: a scan goes on with the one that follows.
             facts: JSON for the history, such as who claims.
         """
+        keyed = bool(key_limits)
         if ids is None:
-            sql = self._compiled("claim by scan", lambda: claim_by_scan(self._list, self._hints))
+            make = partial(claim_by_scan, self._list, self._hints, keyed=keyed)
         else:
-            sql = self._compiled("claim by hint", lambda: claim_by_hint(self._list))
+            make = partial(claim_by_hint, self._list, keyed=keyed)
+        sql = self._compiled(("claim", ids is None, keyed), make)
         argument = dump(
             {
                 "now": now,
@@ -154,6 +162,7 @@ class RunMoves:
                 "jobs": jobs,
                 "limits": limits or None,
                 "rates": rates_at(now, rates),
+                "key_limits": key_limits or None,
                 "limit": limit,
                 "turn": turn,
                 "facts": facts,
@@ -162,7 +171,29 @@ class RunMoves:
                 "most": ANSWER_BYTES // max(1, limit if ids is None else len(ids)),
             }
         )
-        return Statement("runs.claim", sql, argument, ClaimedRun._fields, idempotent=ids is not None)
+        return Statement("runs.claim", sql, argument, self._claimed, idempotent=ids is not None)
+
+    def admit(
+        self,
+        freed: Sequence[tuple[str, str, int]],
+        *,
+        timing: Mapping[str, int],
+        now: int,
+        key_limits: Mapping[str, int] | None = None,
+    ) -> Statement:
+        """Let the oldest held runs of some keys start, where there is room.
+
+        Repeating it may admit others, if there is room; what finds its key full is held again.
+
+        Args:
+            freed: (job, key, how many places were given up).
+            timing: the durations that deadlines read.
+            now: milliseconds.
+            key_limits: as for `claim`.
+        """
+        sql = self._compiled("admit", lambda: admit_sql(self._list))
+        argument = dump({**timing, "now": now, "freed": freed, "key_limits": key_limits or None})
+        return Statement("runs.admit", sql, argument, Moved._fields, idempotent=True)
 
     def due_suspect(self, *, now: int, jobs: Sequence[str]) -> Statement:
         """Find a due run that may only start alone; only such runs stand in the index that this reads."""
@@ -206,8 +237,9 @@ class RunMoves:
         jobs: Sequence[str],
         limits: Mapping[str, int] | None = None,
         rates: Rates | None = None,
+        key_limits: Mapping[str, int] | None = None,
         turn: tuple[str, int] = ("", 0),
-        held: Sequence[str] = (),
+        owned: Sequence[str] = (),
         leases_end: bool = True,
     ) -> Statement:
         """Fire what is due, up to ``limit`` rows of all, or among ``ids``.
@@ -220,13 +252,15 @@ class RunMoves:
             hints: "all" where a queue takes hints; "moves" to leave out mere reminders; "none" where
                 a worker claims due runs itself.
             jobs: the jobs known here; no hint is sent for others.
-            limits, rates, turn: as for `claim`; hints are sent for as many runs of a job as may start soon.
-            held: runs whose leases are renewed in this process; without a queue only.
+            limits, rates, key_limits, turn: as for `claim`; hints are sent for as many runs of a job as may
+                start soon.
+            owned: runs whose leases are renewed in this process; without a queue only.
             leases_end: whether any leases that have run out are lost; without a queue only.
         """
         skip, by_ids, renewed = self.skipped[hints], ids is not None, hints != "all"
-        key = ("sweep", hints, by_ids)
-        sql = self._compiled(key, lambda: sweep_sql(self._list, skip=skip, by_ids=by_ids, renewed=renewed))
+        keyed = bool(key_limits)
+        make = partial(sweep_sql, self._list, skip=skip, by_ids=by_ids, renewed=renewed, keyed=keyed)
+        sql = self._compiled(("sweep", hints, by_ids, keyed), make)
         argument = {
             **timing,
             "now": now,
@@ -234,17 +268,14 @@ class RunMoves:
             "jobs": jobs,
             "limits": limits or None,
             "rates": rates_at(now, rates, ahead=TICK_MS),
+            "key_limits": key_limits or None,
             "turn": turn,
             "ids": ids,
         }
         if renewed:
-            argument |= {"held": list(held), "leases_end": int(leases_end)}
+            argument |= {"owned": list(owned), "leases_end": int(leases_end)}
         return Statement("runs.sweep", sql, dump(argument), (*Moved._fields, "seen"))
 
     def hinted(self, state: str, machine: str) -> bool:
         """Return whether a run in this state should have a hint on its way."""
         return state in self._hinted.get(machine, ())
-
-    def _compiled(self, key: object, compile_: Callable[[], str]) -> str:
-        """Return the text for a key, compiled once: the database keeps constant texts prepared."""
-        return self._texts.get(key) or self._texts.setdefault(key, compile_())

@@ -13,6 +13,7 @@ __all__ = [
     "CONTROLS",
     "EDGES",
     "FAILED",
+    "FLOW_COLUMNS",
     "INSERT_COLUMNS",
     "KIND_COLUMNS",
     "LEFT_OUT",
@@ -53,7 +54,9 @@ KIND_COLUMNS: Final = (
     "scheduled_for", "history",
 )  # fmt: skip
 """What runs that are created together mostly share, so that a statement carries it once."""
-OWN_COLUMNS: Final = ("id", "payload", "dedupe_key", "dedupe_slot", "tags")
+FLOW_COLUMNS: Final = ("step", "visit", "letters", "mail", "keys", "undo")
+"""What only a flow's instances have."""
+OWN_COLUMNS: Final = ("id", "payload", "dedupe_key", "dedupe_slot", "tags", "concurrency_key")
 INSERT_COLUMNS: Final = KIND_COLUMNS + OWN_COLUMNS
 
 
@@ -84,6 +87,16 @@ class Move(NamedTuple):
     lease_ms: int = 0
     hint_ms: int | None = None
     ends_at: int | None = None
+    step_ms: int = 0
+    to_step: str = ""
+    data: str | None = None
+    to_undo: str = "[]"
+    tries: int = 1
+    seen: int = 0
+    taken: int | None = None
+    told: str | None = None
+    rests: int = 0
+    signal_key: str | None = None
 
 
 class Moved(NamedTuple):
@@ -95,6 +108,7 @@ class Moved(NamedTuple):
     job: str
     machine: str
     wake_at: int | None
+    concurrency_key: str | None = None
 
 
 class FarLease(NamedTuple):
@@ -135,6 +149,8 @@ class RunRow(NamedTuple):
     progress: str | None
     tags: str | None
     history: str
+    step: str | None
+    concurrency_key: str | None
     slots: int | None
     """How many of its job people let run at once; 0 where it is paused."""
 
@@ -165,8 +181,16 @@ class ClaimedRun(NamedTuple):
     tags: str | None
     progress: str | None
     priority: int
+    concurrency_key: str | None
     body: str | None
     """The payload as JSON text, or `LEFT_OUT`; None where its row is gone."""
+    step: str | None = None
+    """Of a flow's instance: where it is; and what follows, of it alone."""
+    visit: int | None = None
+    letters: int | None = None
+    mail: str | None = None
+    letter: str | None = None
+    undo: str | None = None
 
     @property
     def starts_alone(self) -> bool:

@@ -11,6 +11,7 @@ from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
 from kumofire_fsm.store._due import FREE, LIMIT, alike_sql, places_of, present_sql, states_with
+from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
 from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
 from kumofire_fsm.store._pages import Page, size_sql
@@ -20,6 +21,7 @@ from kumofire_fsm.store.rows import (
     BODIES,
     CONTROLS,
     FAILED,
+    FLOW_COLUMNS,
     INSERT_COLUMNS,
     KIND_COLUMNS,
     OWN_COLUMNS,
@@ -36,19 +38,28 @@ __all__ = ["INSERT_COLUMNS", "ClaimedRun", "RunRow", "RunStatements", "count_row
 
 _KIND: Final = itemgetter(*KIND_COLUMNS)
 _OWN: Final = itemgetter(*OWN_COLUMNS)
-_KINDS: Final = select(["key AS kind", *picked(KIND_COLUMNS)], "FROM json_each(?1, '$.kinds')")
-_INSERT: Final = lines(
-    # INSERT comes first: Python's sqlite3 begins an application's transaction by a statement's first word.
-    f"INSERT INTO {RUNS} (\n  {indented(listed(INSERT_COLUMNS))}\n)",
-    common({"k": _KINDS}),
-    select(
-        [*(f"k.{name}" for name in KIND_COLUMNS), *(f"v.value ->> {i}" for i in range(len(OWN_COLUMNS)))],
-        f"FROM json_each(?1, '$.rows') AS v CROSS JOIN k ON k.kind = v.value ->> {len(OWN_COLUMNS)}",
-        "WHERE true",
-    ),
-    "ON CONFLICT DO NOTHING",
-    "RETURNING id",
-)
+
+
+def _insert_sql(kind: Sequence[str]) -> str:
+    """Return the INSERT of rows that share the columns ``kind``, which are carried once."""
+    kinds = select(["key AS kind", *picked(kind)], "FROM json_each(?1, '$.kinds')")
+    return lines(
+        # INSERT comes first: Python's sqlite3 begins an application's transaction by a statement's first
+        # word.
+        f"INSERT INTO {RUNS} (\n  {indented(listed((*kind, *OWN_COLUMNS)))}\n)",
+        common({"k": kinds}),
+        select(
+            [*(f"k.{name}" for name in kind), *(f"v.value ->> {i}" for i in range(len(OWN_COLUMNS)))],
+            f"FROM json_each(?1, '$.rows') AS v CROSS JOIN k ON k.kind = v.value ->> {len(OWN_COLUMNS)}",
+            "WHERE true",
+        ),
+        "ON CONFLICT DO NOTHING",
+        "RETURNING id",
+    )
+
+
+_INSERT: Final = _insert_sql(KIND_COLUMNS)
+_INSERT_FLOWS: Final = _insert_sql((*KIND_COLUMNS, *FLOW_COLUMNS))
 
 
 def _shown(row: str) -> list[str]:
@@ -82,9 +93,12 @@ class RunStatements(RunMoves):
     def insert(self, rows: Sequence[Mapping[str, Any]]) -> Statement:
         """Create runs; a row whose dedupe slot is taken is left out of the answer."""
         kinds: dict[tuple[Any, ...], int] = {}
-        values = [(*_OWN(row), kinds.setdefault(_KIND(row), len(kinds))) for row in rows]
+        flows = any(row.get("step") is not None for row in rows)
+        kind = _flow_kind if flows else _KIND
+        values = [(*_OWN(row), kinds.setdefault(kind(row), len(kinds))) for row in rows]
         argument = dump({"kinds": list(kinds), "rows": values})
-        return Statement("runs.insert", _INSERT, argument, ("id",), idempotent=True)
+        sql = _INSERT_FLOWS if flows else _INSERT
+        return Statement("runs.insert", sql, argument, ("id",), idempotent=True)
 
     def insert_bodies(self, kind: str, bodies: Sequence[tuple[str, str, str | None]]) -> Statement:
         """Store (run id, body, claim) where the run exists and still carries the claim."""
@@ -160,6 +174,11 @@ class RunStatements(RunMoves):
         )
         return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
 
+    def keys(self, run_id: str) -> Statement:
+        """Read the keys of the signals that a flow's instance remembers."""
+        sql = select(["r.keys"], f"FROM {RUNS} AS r WHERE r.id = ?1 ->> '$'")
+        return Statement("runs.keys", sql, dump(run_id), ("keys",), reads=True)
+
     def find(self, filters: Mapping[str, Any], *, results: bool = False) -> Statement:
         """Read runs, newest first, by names, states, tag, schedule, and ids below a cursor.
 
@@ -205,6 +224,9 @@ class RunStatements(RunMoves):
         claimable = places_of(self._list, states_with(self._list, Role.CLAIMABLE))
         waking = {state.id for spec in self._list for state in spec.states if state.wakes}
         others = places_of(self._list, waking - {state for state, _ in claimable})
+        held = held_states(self._list)
+        mine = "job IN (SELECT key FROM json_each(?1, '$.jobs'))"
+        here = f"WHERE state NOT IN ({quoted_list(held)}) OR {mine}" if held else ""
         opened = f"max({_EARLIEST.format(row='g')}, coalesce(opens_at, 0))"
         return lines(
             common(
@@ -213,7 +235,7 @@ class RunStatements(RunMoves):
             select(
                 [
                     f"(SELECT min({opened}) FROM g WHERE {FREE}) AS start",
-                    f"(SELECT min({_EARLIEST.format(row='o')}) FROM o) AS fire",
+                    f"(SELECT min({_EARLIEST.format(row='o')}) FROM o {here}) AS fire",
                     "EXISTS (SELECT 1 FROM g WHERE most > 0 AND free <= 0) AS full",
                 ]
             ),
@@ -310,6 +332,10 @@ def count_rows(spec: MachineSpec) -> Statement:
     )
     columns = ("state", "number")
     return Statement(f"{spec.name}.count", sql, dump(spec.name), columns, reads=True, scans=True)
+
+
+def _flow_kind(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in (*KIND_COLUMNS, *FLOW_COLUMNS))
 
 
 def _free_slot(job: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.machines.spec import MachineSpec
@@ -10,10 +10,10 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import bytes_sql
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import LIMIT, due_sql, places_of, present_sql
-from kumofire_fsm.store._layout import common, indented, lines, listed, picked, select, where
+from kumofire_fsm.store._layout import Texts, common, indented, lines, listed, picked, select, where
 from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._selection import event_edges
-from kumofire_fsm.store.rows import BODIES, INSERT_COLUMNS, RUNS, SCHEDULES, dump
+from kumofire_fsm.store.rows import BODIES, FLOW_COLUMNS, INSERT_COLUMNS, RUNS, SCHEDULES, dump
 from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES
 
 __all__ = ["ScheduleRow", "ScheduleStatements"]
@@ -71,7 +71,7 @@ class ScheduleStatements:
 
     def __init__(self, spec: MachineSpec) -> None:
         self.spec = spec
-        self._texts: dict[tuple[str, ...], str] = {}
+        self._compiled = Texts()
         self._waking = places_of([spec], {state.id for state in spec.states if state.wakes})
 
     def insert(self, rows: Sequence[Mapping[str, Any]]) -> Statement:
@@ -121,7 +121,7 @@ class ScheduleStatements:
             ahead: how many are given back that are not due, the furthest ahead first, without their payloads;
                 with whether there are runs of occurrences on the first half of the way to its latest.
         """
-        sql = self._compiled(("due",), self._compile_due)
+        sql = self._compiled("due", self._compile_due)
         argument = dump({"now": now, "limit": limit, "jobs": jobs, "ahead": ahead})
         given = (*ScheduleRow._fields, "latest", "made_ahead")
         return Statement("schedules.due", sql, argument, given, reads=True)
@@ -176,7 +176,7 @@ class ScheduleStatements:
 
     def next_wake(self, *, jobs: Iterable[str]) -> Statement:
         """Find the earliest occurrence of the jobs known here."""
-        sql = self._compiled(("next wake",), self._compile_next_wake)
+        sql = self._compiled("next wake", self._compile_next_wake)
         return Statement("schedules.next_wake", sql, dump(list(jobs)), ("wake_at",), reads=True)
 
     def _compile_next_wake(self) -> str:
@@ -201,10 +201,6 @@ class ScheduleStatements:
         argument = dump([[row.get(name, usual.get(name)) for name in _MOVE] for row in rows])
         return Statement("schedules." + "+".join(key), sql, argument, _MOVED)
 
-    def _compiled(self, key: tuple[str, ...], compile_: Callable[[], str]) -> str:
-        """Return the text for a key, compiled once: the database keeps constant texts prepared."""
-        return self._texts.get(key) or self._texts.setdefault(key, compile_())
-
     def _compile_fire(self, events: Sequence[str]) -> str:
         return compare_and_set(
             [self.spec],
@@ -221,8 +217,13 @@ class ScheduleStatements:
 
         The payload is taken from the job's row. The unique (job, occurrence) is the second lock.
         """
-        argument = dump([[*(row[name] for name in INSERT_COLUMNS), token] for row in rows])
-        statements = [Statement("runs.insert_occurrences", _OCCURRENCES, argument, ("id",))]
+        more = FLOW_COLUMNS if any(row.get("step") is not None for row in rows) else ()
+        sql = _OCCURRENCES_OF_FLOWS if more else _OCCURRENCES
+        own = [
+            [*(row[name] for name in INSERT_COLUMNS), token, *(row[name] for name in more)] for row in rows
+        ]
+        argument = dump(own)
+        statements = [Statement("runs.insert_occurrences", sql, argument, ("id",))]
         if any(row["payload"] for row in rows):
             statements.append(Statement("bodies.insert_occurrences", _OCCURRENCE_BODIES, argument))
         return statements
@@ -239,19 +240,22 @@ _CARRIED: Final = (
     f"  ON j.id = value ->> {INSERT_COLUMNS.index('schedule_id')}",
     f"  AND j.tick = value ->> {len(INSERT_COLUMNS)}",
 )
-_OCCURRENCES: Final = lines(
-    f"INSERT INTO {RUNS} (\n  {indented(listed(INSERT_COLUMNS))}\n)",
-    select(
-        (
-            f"CASE WHEN {_LARGE} THEN '' ELSE j.payload END" if name == "payload" else f"value ->> {i}"
-            for i, name in enumerate(INSERT_COLUMNS)
-        ),
-        *_CARRIED,
-        "WHERE true",
-    ),
-    "ON CONFLICT DO NOTHING",
-    "RETURNING id",
-)
+
+
+def _occurrences_sql(more: Sequence[str] = ()) -> str:
+    """Return the INSERT of occurrences' runs, with more columns, which stand behind the tick's token."""
+    columns = {name: f"value ->> {i}" for i, name in enumerate((*INSERT_COLUMNS, "", *more)) if name}
+    columns["payload"] = f"CASE WHEN {_LARGE} THEN '' ELSE j.payload END"
+    return lines(
+        f"INSERT INTO {RUNS} (\n  {indented(listed(tuple(columns)))}\n)",
+        select(columns.values(), *_CARRIED, "WHERE true"),
+        "ON CONFLICT DO NOTHING",
+        "RETURNING id",
+    )
+
+
+_OCCURRENCES: Final = _occurrences_sql()
+_OCCURRENCES_OF_FLOWS: Final = _occurrences_sql(FLOW_COLUMNS)
 _OCCURRENCE_BODIES: Final = lines(
     f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
     select(

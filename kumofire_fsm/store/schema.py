@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.machines.spec import MachineSpec
@@ -101,6 +101,9 @@ class Missing:
 Change = Missing | Leftovers
 """What is done to a database: to begin with newer code, or to end with older code."""
 
+_TABLES: Final = "SELECT name FROM sqlite_schema WHERE name GLOB 'kumofire_*' OR name = 'd1_migrations'"
+"""What there is of ours and of wrangler's: the same text for both, so that it is asked once."""
+
 Aim = Callable[[Ask], Change]
 """Finds what is to be done to a database."""
 
@@ -128,7 +131,7 @@ def found_version(ask: Ask) -> int:
         SchemaMismatch: it was migrated by newer code, and older code must not touch it.
         StoreError: it has a table of ours, but no record of its version.
     """
-    names = {row[0] for row in ask("SELECT name FROM sqlite_schema WHERE name GLOB 'kumofire_*'")}
+    names = {row[0] for row in ask(_TABLES)} - {"d1_migrations"}
     if SCHEMA not in names:
         if names:
             raise StoreError(
@@ -152,7 +155,7 @@ def found_version(ask: Ask) -> int:
 
 def applied_by_wrangler(ask: Ask) -> list[str]:
     """Return the copies of our files that ``wrangler d1 migrations apply`` recorded in its own table."""
-    if not list(ask("SELECT 1 AS found FROM sqlite_schema WHERE name = 'd1_migrations'")):
+    if ("d1_migrations",) not in ask(_TABLES):
         return []
     copies = "SELECT name FROM d1_migrations WHERE name GLOB '[0-9]*_kumofire_[0-9]*.sql' ORDER BY id"
     return [str(row[0]) for row in ask(copies)]

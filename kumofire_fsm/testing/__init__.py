@@ -1,4 +1,4 @@
-"""Tests of applications: a lifecycle by itself, and jobs on doubles of the database, the queue and the clock.
+"""Tests of applications: a lifecycle or a flow by itself, and jobs on doubles of database, queue and clock.
 
 What asks a lifecycle what moves and what is refused asks the table that the compiled SQL is derived from.
 The doubles are real: SQLite in memory, and a queue that delivers. No other room imports it. Begin with
@@ -10,6 +10,7 @@ from kumofire_fsm.testing._asserts import Moved, Refused, assert_refused, assert
 from kumofire_fsm.testing._cases import TransitionCase, Way, transition_cases
 from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._paths import Path, paths_to
+from kumofire_fsm.testing._play import Play
 from kumofire_fsm.testing._queue import RecordedMessage, RecordingQueue
 from kumofire_fsm.testing._rows import NOW
 from kumofire_fsm.testing._sequences import event_sequences
@@ -20,6 +21,7 @@ __all__ = [
     "MemoryStorage",
     "Moved",
     "Path",
+    "Play",
     "RecordedMessage",
     "RecordingQueue",
     "Refused",

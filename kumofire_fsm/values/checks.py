@@ -10,7 +10,7 @@ from kumofire_fsm.values.jsontext import json_facts, storable
 from kumofire_fsm.values.limits import FACTS_BYTES, KEY_LENGTH, PRIORITIES, TAG_COUNT, TAG_LENGTH
 from kumofire_fsm.values.printable import shown
 
-__all__ = ["attempts", "check_key", "facts", "is_whole", "priority", "tags", "whole_number"]
+__all__ = ["attempts", "check_key", "facts", "is_whole", "part_id", "priority", "tags", "whole_number"]
 
 
 def is_whole(value: object, least: int, most: int) -> TypeGuard[int]:
@@ -95,3 +95,15 @@ def facts(**given: str | None) -> str | None:
     if len(text) > FACTS_BYTES:
         raise TooLarge(f"by and note have {len(text):,} bytes of JSON; the limit is {FACTS_BYTES:,}")
     return text
+
+
+def part_id(given: object, what: str) -> str:
+    """Return the id of a part of a flow, which is given itself or by that.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    found = getattr(given, "id", given)
+    if not isinstance(found, str):
+        raise InvalidArgument(f"{what} must be one of a flow's, or its name; found {shown(given)}")
+    return found

@@ -16,15 +16,18 @@ __all__ = [
     "HISTORY_CAP",
     "INLINE_BYTES",
     "JSON_DEPTH",
+    "KEPT_KEYS",
     "KEY_LENGTH",
     "LIMIT_MAX",
     "LOOK_ROWS",
+    "MAIL_LETTERS",
     "PAYLOAD_BYTES",
     "PRIORITIES",
     "PROGRESS_BYTES",
     "QUEUE_DELAY_S",
     "RESULT_BYTES",
     "SAFE_INTEGER",
+    "SIGNAL_BYTES",
     "STATEMENT_BYTES",
     "TAG_COUNT",
     "TAG_LENGTH",
@@ -72,3 +75,9 @@ D1_STATEMENTS = 45
 QUEUE_DELAY_S = 86_400
 """The longest delay of Cloudflare Queues, in seconds
 (https://developers.cloudflare.com/queues/platform/limits/)."""
+KEPT_KEYS = 50
+"""Keys of signals that an instance remembers, to know one that comes twice."""
+MAIL_LETTERS = 50
+"""Signals that came early and are kept, at most."""
+SIGNAL_BYTES = 4 * 1024
+"""What one signal carries: it may stand in the instance's own row until a wait takes it."""

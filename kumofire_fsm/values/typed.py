@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["encode_typed"]
 
 _PLAIN: Final = (dict, list, str, int, float, type(None))
+_LEAVES: Final = frozenset({str, int, float, bool, type(None), datetime, bytes})
+"""Types whose values have no parts."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -128,6 +130,8 @@ def _normal_key(value: Any) -> Any:
 
 def _lost(value: Any, back: Any, *, exact: bool, at: str = "") -> str:
     """Return what the annotation loses of a value, as the end of a sentence; empty if nothing."""
+    if type(value) in _LEAVES and type(back) in _LEAVES:
+        return ""
     fields, found = _fields(value), _fields(back)
     if fields is not None and (exact or found is not None):
         given, read = type(value).__name__, type(back).__name__

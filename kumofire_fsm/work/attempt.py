@@ -26,7 +26,7 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
-from kumofire_fsm.store.rows import LEFT_OUT, Move
+from kumofire_fsm.store.rows import LEFT_OUT, Move, Moved
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.jsontext import encode
 from kumofire_fsm.values.limits import PROGRESS_BYTES
@@ -61,15 +61,18 @@ class Attempt(Claim):
     _clock_was_set: bool = False
 
     def __post_init__(self) -> None:
-        what: dict[str, Any] = {
+        plain = not self.definition.is_async
+        self.context = (PlainContext if plain else RunContext)(self.run, **self._what())
+
+    def _what(self) -> dict[str, Any]:
+        """Return what a handler's context is made with, beside the run."""
+        return {
             "name": self.definition.name,
             "env": self.binding.env,
             "jobs": self.binding.jobs,
             "clock": self.binding.clock.now,
             "beat": self.heartbeat,
         }
-        plain = not self.definition.is_async
-        self.context = PlainContext(self.run, **what) if plain else RunContext(self.run, **what)
 
     async def perform(
         self, suspended: Callable[[], None] = lambda: None, executor: Executor | None = None
@@ -138,6 +141,10 @@ class Attempt(Claim):
             with contextlib.suppress(ValueError):  # what is left behind may be closed in another context
                 HANDLED.reset(handled)
         return self.succeeded(value, effects)
+
+    def go_on(self, ending: Ending, moved: Moved) -> bool:  # noqa: ARG002 - for flows
+        """Return whether this claim goes on with another step, now that an ending is stored."""
+        return False
 
     def stop(self, reason: str) -> None:
         """End the call; a plain function in a thread goes on, but its ending no longer counts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -14,6 +14,7 @@ from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.budget import MOVE_AND_CHECK, Budget
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, after_settle
 from kumofire_fsm.work.ending import Ending
+from kumofire_fsm.work.flow_attempt import attempt_of
 from kumofire_fsm.work.payloads import Payloads
 from kumofire_fsm.work.settle import settle
 from kumofire_fsm.work.tasks import HandlerTasks
@@ -34,16 +35,34 @@ class Batch:
     Endings are held back while handlers run without waiting, and settled while one waits. One with effects
     is settled as it comes.
 
+    Args:
+        binding: the application on its database.
+        budget: how many statements are left.
+        concurrency: handlers at once.
+        mode: how endings are settled.
+        hinted: the runs whose messages this invocation has: held ones that it admits need no other.
+
     Attributes:
         dispositions: what becomes of each run's message.
     """
 
-    def __init__(self, binding: Binding, budget: Budget, *, concurrency: int, mode: SettleMode) -> None:
+    def __init__(
+        self,
+        binding: Binding,
+        budget: Budget,
+        *,
+        concurrency: int,
+        mode: SettleMode,
+        hinted: Container[str] = (),
+    ) -> None:
         self.dispositions: dict[str, Disposition] = {}
         self._binding, self._budget, self._each = binding, budget, mode == "each"
+        self._hinted, self._keyed = hinted, bool(binding.key_limits())
         self._tasks = HandlerTasks(self._call, concurrency)
         binding.full = lambda: self._under_way >= concurrency
         self._held: list[Ending] = []
+        self._going: dict[str, Attempt] = {}
+        """Attempts of flows, by run, that go on with another step once this one is stored."""
         self._covered = 0  # until when the leases of what is held back hold
         self._bytes = 0  # how many bytes what is held back adds to a statement
         self._under_way = 0  # handlers that have begun
@@ -64,10 +83,13 @@ class Batch:
                 "set_ms": claimed.set_ms,
                 "worker_ends": self._tasks.are_ending,
             }
-            self._tasks.add(Attempt(self._binding, run, registry.get(run.job), **what) for run in runs)
+            self._tasks.add(attempt_of(self._binding, run, registry.get(run.job), **what) for run in runs)
             for _ in runs:
                 self._tasks.next()  # side by side from the beginning, as far as may be
             await self._tasks.done()
+            while self._going:
+                await self._settle_now()
+                await self._tasks.done()
         finally:
             await self._tasks.end()
             await self._settle_now()  # what has ended is stored, whatever ends the worker
@@ -107,6 +129,8 @@ class Batch:
         return ending or attempt.released()
 
     async def _hold(self, attempt: Attempt, ending: Ending) -> None:
+        if ending.goes_on:
+            self._going[ending.move.id] = attempt
         if ending.effects and self._affords(ending):
             await self._settle([ending])
             return
@@ -143,20 +167,22 @@ class Batch:
 
     def _affords(self, ending: Ending) -> bool:
         """Return whether a handler's own statements fit into the invocation; the first always do."""
-        own = len(ending.effects) + (ending.body is not None)
+        own = ending.statements
         affords = not self._committed or self._budget.affords(own + MOVE_AND_CHECK + bool(self._held))
         self._committed = self._committed or affords
         return affords
 
     def _settle_meanwhile(self) -> None:
         """Settle in the time that handlers wait, while statements are left for all that is to come."""
-        groups = -(-len(self._tasks.ready) // SETTLE_EVERY)
-        if self._held and self._settling is None and self._budget.affords(self._owed() + groups + 1):
+        groups = 1 + -(-len(self._tasks.ready) // SETTLE_EVERY)
+        coming = self._owed() + groups * (1 + self._keyed)
+        if self._held and self._settling is None and self._budget.affords(coming):
             self._settling = asyncio.ensure_future(self._settle_held())
 
     def _owed(self) -> int:
         """Return the statements that are still to come for what is held back, under way, or left over."""
-        return RESERVE + (self._under_way if self._each else 0)
+        settles = 1 + self._keyed
+        return RESERVE + self._keyed + (settles * self._under_way if self._each else 0)
 
     async def _settle_now(self) -> None:
         while self._settling is not None:
@@ -176,11 +202,14 @@ class Batch:
             self._settle_meanwhile()
 
     async def _settle(self, endings: Sequence[Ending]) -> None:
-        moved, failed, why, refused = await settle(self._binding, endings)
+        moved, failed, why, refused = await settle(self._binding, endings, self._hinted)
         if failed:
             log.error("the database failed to settle %d runs: %s", len(failed), why)
         for ending in endings:
-            run_id = ending.move.id
+            run_id, attempt = ending.move.id, self._going.pop(ending.move.id, None)
+            if attempt is not None and run_id in moved and attempt.go_on(ending, moved[run_id]):
+                self._tasks.add([attempt])
+                continue
             self.dispositions[run_id] = after_settle(self._binding, run_id, moved.get(run_id))
         reason = "the database refuses the outcome; once the lease has run out, the dispatcher sends another"
         for run_id in refused:

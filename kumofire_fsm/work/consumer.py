@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
@@ -69,7 +69,7 @@ async def consume_batch(
     messages = list(listed)
     first = [_read(message) for message in messages]
     ids = list(dict.fromkeys(each.run_id for each in first if each.run_id is not None))
-    work = Batch(binding, Budget(binding.storage), concurrency=concurrency, mode=settle)
+    work = Batch(binding, Budget(binding.storage), concurrency=concurrency, mode=settle, hinted=ids)
     try:
         if ids:
             await _work(binding, work, ids)
@@ -88,13 +88,17 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     await batch.work(claimed)
     rest = _without(ids, claimed.runs)
     rows = await read_runs(binding, rest) if rest else {}
-    waiting = [each for each in rest if _waits(binding, rows.get(each))]
+    keys = {(run.job, run.concurrency_key) for run in claimed.runs if run.concurrency_key is not None}
+    waiting = [each for each in rest if _waits(binding, rows.get(each), keys)]
     while claimed.runs and waiting and batch.affords_more(claiming):
-        # Runs of their jobs have ended here, and made room for others.
+        # Runs of their jobs or keys have ended here, and made room for others.
         claimed = await claim_hinted(binding, waiting, alone=len(waiting) == 1)
         await batch.work(claimed)
         waiting = _without(waiting, claimed.runs)
-    batch.dispositions |= await _until_their_turns(binding, batch, [rows[each] for each in waiting])
+    if moved := [each for each in waiting if rows[each].concurrency_key is not None]:
+        rows |= await read_runs(binding, moved)
+    turns = [rows[each] for each in waiting if _awaits_turn(binding, rows[each])]
+    batch.dispositions |= await _until_their_turns(binding, batch, turns)
     for run_id in rest:
         row = rows.get(run_id)
         if row is not None and row.starts_alone and _is_startable(binding, row):
@@ -115,11 +119,18 @@ def _without(ids: Iterable[str], claimed: Sequence[ClaimedRun]) -> list[str]:
     return [run_id for run_id in ids if run_id not in started]
 
 
-def _waits(binding: Binding, row: RunRow | None) -> bool:
-    """Return whether nothing but its job's limit or rate keeps a run from its start."""
-    if row is None or row.starts_alone or row.slots == 0 or not _is_startable(binding, row):
+def _waits(binding: Binding, row: RunRow | None, keys: Container[tuple[str, str | None]]) -> bool:
+    """Return whether nothing but its job's limit or rate, or a key of these, keeps a run from its start."""
+    if row is None or row.starts_alone or row.slots == 0:
         return False
     if row.expires_at is not None and row.expires_at <= binding.now():
+        return False
+    return (row.job, row.concurrency_key) in keys or _awaits_turn(binding, row)
+
+
+def _awaits_turn(binding: Binding, row: RunRow) -> bool:
+    """Return whether a run is due whose job has a limit or a rate."""
+    if not _is_startable(binding, row):
         return False
     return _limit(binding, row) is not None or binding.registry.get(row.job).rate is not None
 

@@ -44,15 +44,29 @@ class Ending(NamedTuple):
 
     Attributes:
         move: the event to fire.
+        run: the run as it was claimed.
         body: a result too large for the run's row.
         effects: the handler's own statements, to be committed with the move or not at all.
         refused: gives the ending instead when the database refuses them.
+        kind: what the body is: a "result", or of a flow its data, the "payload".
+        goes_on: whether its claim goes on with another step of a flow once it is stored.
+        text: the data of a flow, wherever it is stored.
     """
 
     move: Move
+    run: ClaimedRun
     body: str | None = None
     effects: Sequence[Statement] = ()
     refused: Callable[[Exception], Ending] | None = None
+    kind: str = "result"
+    goes_on: bool = False
+    text: str = ""
+
+    @property
+    def statements(self) -> int:
+        """How many statements it adds to the one that settles a set: its own, a large body, an admission."""
+        frees = self.run.concurrency_key is not None and not self.goes_on
+        return len(self.effects) + (self.body is not None) + frees
 
     @property
     def size(self) -> int:
@@ -93,13 +107,20 @@ class Claim:
             if self.ends_worker(exc):
                 raise
             return self.final(exc)
-        most = most_statements(self.binding.storage)
-        if most is not None and len(effects) > most - AROUND_EFFECTS + 1 - statements_of_claim(self.binding):
-            said = f"ctx.commit registered {len(effects)} statements; an invocation may send {most} in all"
-            return self.final(TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows"))
+        if effects and (too_many := self._too_many(effects)):
+            return self.final(too_many)
         large = text is not None and len(text) > INLINE_BYTES
         move = self.move("succeed", value="" if large else text)
-        return Ending(move, text if large else None, effects, self.failed if effects else None)
+        refused = self.failed if effects else None
+        return Ending(move, self.run, text if large else None, effects, refused)
+
+    def _too_many(self, effects: Sequence[Statement]) -> TooLarge | None:
+        most = most_statements(self.binding.storage)
+        others = AROUND_EFFECTS - 1 + statements_of_claim(self.binding)
+        if most is None or len(effects) + others + (self.run.concurrency_key is not None) <= most:
+            return None
+        said = f"ctx.commit registered {len(effects)} statements; an invocation may send {most} in all"
+        return TooLarge(f"{said}: commit fewer, or raise max_statements if your plan allows")
 
     def raised(self, exc: BaseException) -> Ending:
         """Do what a handler's exception or signal says; of a group, what counts first in it."""
@@ -114,7 +135,7 @@ class Claim:
 
     def released(self) -> Ending:
         """Give the run back, with its attempt."""
-        return Ending(self.move("release"))
+        return Ending(self.move("release"), self.run)
 
     def snoozed(self, signal: Snooze) -> Ending:
         """Return the run to the queue for later; the attempt is given back."""
@@ -141,7 +162,7 @@ class Claim:
         except KumofireError as exc:
             return self.failed(exc)
         facts = None if signal.note is None else json_facts(note=cut(str(signal.note), _NOTE_BYTES))
-        return Ending(self.move(signal.event, next_at=until, facts=facts))
+        return Ending(self.move(signal.event, next_at=until, facts=facts), self.run)
 
     def _until(self, until: datetime | timedelta | float, what: str) -> int:
         """Return an instant, or a time from now, in milliseconds."""
@@ -231,4 +252,4 @@ class Claim:
         if error is not None:
             value = error_text(error)
             facts = json_facts(error=first_line(value, _NOTE_LENGTH))
-        return Ending(self.move(event, value=value, next_at=next_at, facts=facts))
+        return Ending(self.move(event, value=value, next_at=next_at, facts=facts), self.run)

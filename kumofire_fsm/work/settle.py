@@ -5,12 +5,21 @@ An attempt whose handler has SQL of its own is settled alone, in one transaction
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.moves import fire, follow, move_statement, read_runs
+from kumofire_fsm.engine.moves import (
+    admission,
+    admitted_by,
+    batch_of,
+    fire,
+    follow,
+    follow_admitted,
+    move_statement,
+    read_runs,
+)
 from kumofire_fsm.errors import (
     CommitRefused,
     RowRefused,
@@ -50,11 +59,16 @@ class Settled(NamedTuple):
     refused: frozenset[str] = frozenset()
 
 
-async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
+async def settle(binding: Binding, endings: Sequence[Ending], has_hint: Container[str] = ()) -> Settled:
     """Fire the endings' events; one that has effects comes alone.
 
     An ending whose attempt no longer owns its run moves nothing: the run was lost and goes on without
     it. An ending that the database refuses is left to the lease. Large results go in several statements.
+
+    Args:
+        binding: the application on its database.
+        endings: how attempts ended.
+        has_hint: of the held runs that may start now, those that need no hint.
     """
     first, *others = endings
     assert not (others and any(ending.effects for ending in endings))
@@ -64,7 +78,10 @@ async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
     refused = frozenset[str]()
     for part in [[first]] if first.effects else chunks(endings, attrgetter("size")):
         try:
-            done = await (_commit(binding, first) if first.effects else _settle_together(binding, part))
+            if first.effects:
+                done = await _commit(binding, first, has_hint)
+            else:
+                done = await _settle_together(binding, part, has_hint)
         except StoreError as exc:
             done = Settled({}, list(part), exc)
         moved |= done.moved
@@ -74,13 +91,13 @@ async def settle(binding: Binding, endings: Sequence[Ending]) -> Settled:
     return Settled(moved, failed, why, refused)
 
 
-async def _settle_together(binding: Binding, endings: Sequence[Ending]) -> Settled:
+async def _settle_together(binding: Binding, endings: Sequence[Ending], has_hint: Container[str]) -> Settled:
     by_id = {ending.move.id: ending for ending in endings}
 
     def batch(part: Sequence[Move]) -> list[Statement]:
         return _statements(binding, [by_id[move.id] for move in part])
 
-    moved, refused = await fire(binding, [ending.move for ending in endings], batch)
+    moved, refused = await fire(binding, [ending.move for ending in endings], batch, has_hint)
     late = [ending for ending in endings if ending.move.id not in moved and ending.move.id not in refused]
     if not late:
         return Settled(moved, [], refused=refused)
@@ -107,7 +124,7 @@ async def _made_before(
     return moved
 
 
-async def _commit(binding: Binding, ending: Ending) -> Settled:
+async def _commit(binding: Binding, ending: Ending, has_hint: Container[str]) -> Settled:
     """Settle one run and execute its handler's own statements, all or nothing.
 
     Whatever the answer was, or if none came: the claim on the row tells whether it was committed.
@@ -119,11 +136,13 @@ async def _commit(binding: Binding, ending: Ending) -> Settled:
     batch = [first, MOVED_ONE, *rest, *ending.effects]
     for pause in (*PAUSES_S, None):
         try:
-            moved = Moved(*(await binding.storage.batch(batch))[0][0])
+            answers = await batch_of(binding, batch)
         except StoreError as exc:
             error = exc
         else:
+            moved = Moved(*answers[0][0])
             await follow(binding, [moved], move.now)
+            await follow_admitted(binding, admitted_by(batch, answers), move.now, has_hint)
             return Settled({moved.id: moved}, [])
         rows = await read_runs(binding, [move.id])
         if not _is_under_way(binding, move, rows.get(move.id)):
@@ -132,9 +151,8 @@ async def _commit(binding: Binding, ending: Ending) -> Settled:
             refusal = CommitRefused(f"the database refused the handler's own statements: {error}")
             refusal.__cause__ = error
             instead = ending.refused(refusal)
-            return await _settle_together(
-                binding, [instead._replace(move=instead.move._replace(now=move.now))]
-            )
+            instead = instead._replace(move=instead.move._replace(now=move.now))
+            return await _settle_together(binding, [instead], has_hint)
         if pause is None or not isinstance(error, TransientStoreError | UnknownStoreError):
             raise error
         await binding.clock.sleep(pause)
@@ -142,10 +160,20 @@ async def _commit(binding: Binding, ending: Ending) -> Settled:
 
 
 def _statements(binding: Binding, endings: Sequence[Ending]) -> list[Statement]:
-    """Return what moves the runs, and what stores results too large for their rows."""
+    """Return what moves the runs, what admits others in their place, and what stores large results."""
     statements = [move_statement(binding, [ending.move for ending in endings])]
-    bodies = [(o.move.id, o.body, o.move.claim) for o in endings if o.body is not None]
-    return [*statements, binding.runs.insert_bodies("result", bodies)] if bodies else statements
+    keys = [
+        (ending.run.job, ending.run.concurrency_key)
+        for ending in endings
+        if ending.run.concurrency_key is not None and not ending.goes_on
+    ]
+    if keys:
+        statements.append(admission(binding, keys, max(ending.move.now for ending in endings)))
+    for kind in ("result", "payload"):
+        bodies = [(o.move.id, o.body, o.move.claim) for o in endings if o.body is not None and o.kind == kind]
+        if bodies:
+            statements.append(binding.runs.insert_bodies(kind, bodies))
+    return statements
 
 
 def _reached(move: Move, row: RunRow) -> Moved | None:

@@ -206,7 +206,8 @@ async def test_a_run_of_a_lifecycle_that_is_gone_is_in_the_way_only_while_someth
         await look(kit, w, minutes=10)
         if settled:
             await finish(w)
-        await w.sql("DROP TRIGGER kumofire_runs_fixed")
+        for name in ("fixed", "version"):
+            await w.sql(f"DROP TRIGGER kumofire_runs_{name}")
         await w.sql("DROP TRIGGER kumofire_runs_settled")
         await w.sql("UPDATE kumofire_runs SET machine = 'gone'")
         assert (await look(kit, w, minutes=10)).made == int(settled)

@@ -37,6 +37,32 @@ async def test_an_occurrence_has_its_job_s_priority(kit: Kit) -> None:
         assert await w.sql("SELECT priority FROM kumofire_runs") == [(2,)]
 
 
+async def test_a_schedule_s_priority_is_that_of_its_runs_until_it_is_taken_back(kit: Kit) -> None:
+    kit.job("mail", priority="low")(echo)
+    async with kit.bound() as w:
+        made = await w.jobs.create_schedule("mail", 1, every=60, priority="high")
+        triggered = (await w.jobs.trigger_now(made.id)).kumofire_job_run_id
+        assert (await w.status(triggered)).priority == "high"
+        kit.clock.advance(60)
+        await w.jobs.dispatch()
+        await w.jobs.update_schedule(made.id, priority=None)
+        kit.clock.advance(60)
+        await w.jobs.dispatch()
+        found = "SELECT priority FROM kumofire_runs WHERE scheduled_for IS NOT NULL ORDER BY scheduled_for"
+        assert await w.sql(found) == [(0,), (2,)]
+
+
+async def test_a_declared_schedule_carries_its_priority(kit: Kit) -> None:
+    mail = kit.job("mail")(echo)
+    kit.app.schedule(every=60, key="news", priority="low")(mail)
+    async with kit.bound() as w:
+        assert (await w.jobs.sync_schedules()).created == ("news",)
+        assert (await w.jobs.sync_schedules()).unchanged == ("news",)
+        kit.clock.advance(60)
+        await w.jobs.dispatch()
+        assert await w.sql("SELECT priority FROM kumofire_runs") == [(2,)]
+
+
 @pytest.mark.parametrize("priority", ["urgent", 1, True, b"high", ["high"]])
 async def test_a_priority_that_is_none_is_refused(kit: Kit, priority: Any) -> None:
     with pytest.raises(InvalidArgument, match="priority must be 'high', 'normal' or 'low'"):

@@ -1,4 +1,4 @@
-"""What applications may import: five modules, and these names in each; documentation and examples use nothing else."""
+"""What applications may import: six modules, and these names in each; documentation and examples use nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PUBLIC = {
         RunMachine JobMachine diagram
         NewRun NewSchedule PreparedRun Created RunStatus RunCounts JobStatus RunPage HistoryEntry Schedule SyncReport DispatchReport
         UnknownWork
-        Backoff NEVER RetryPolicy Cancel Fail Fire Retry Snooze
+        Backoff NEVER RetryPolicy Cancel Fail Fire Go Retry Snooze StepContext PlainStepContext
         KumofireError DefinitionError InvalidArgument TransitionNotAllowed UnknownRun
     """,
     "kumofire_fsm.machines": """
@@ -25,15 +25,16 @@ PUBLIC = {
         State Event Edge Deadline Role Actor Outcome
         MachineSpec StateSpec EventSpec EdgeSpec
     """,
+    "kumofire_fsm.flows": "Flow Task Wait End Signal FlowSpec StepSpec StepEdge Kind",
     "kumofire_fsm.testing": """
         assert_transition Moved assert_refused Refused NOW
         transition_cases TransitionCase Way paths_to Path event_sequences lint
-        MemoryStorage RecordingQueue RecordedMessage VirtualClock
+        MemoryStorage RecordingQueue RecordedMessage VirtualClock Play
     """,
     "kumofire_fsm.errors": """
         KumofireError DefinitionError DrawingError MissingPackage BindingError
         InvalidArgument InvalidPayload InvalidResult InvalidSchedule TooLarge
-        NotFound UnknownJob UnknownRun UnknownSchedule
+        NotFound UnknownJob UnknownRun UnknownSchedule UnknownSignal MailFull
         TransitionError TransitionNotAllowed GuardFailed Conflict LeaseLost DedupeConflict
         InvalidMessage UnsupportedMessageVersion QueueError WaitTimeout
         StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused RowUnreadable

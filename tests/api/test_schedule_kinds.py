@@ -194,6 +194,7 @@ async def test_a_rhythm_with_every_option_is_shown_and_kept_by_the_same_upsert(k
         "cron": "0 5 * * *", "timezone": "Europe/Berlin", "start_at": later(days=1), "end_at": later(days=9),
         "max_occurrences": 3, "jitter": timedelta(seconds=30), "misfire": "all",
         "misfire_grace": timedelta(minutes=5), "overlap": "queue", "max_attempts": 2, "tags": ["a"],
+        "priority": "low",
     }  # fmt: skip
     async with kit.bound() as w:
         made = await w.jobs.upsert_schedule("none", schedule_key="k", **options)

@@ -53,6 +53,8 @@ async def test_an_unchanged_upsert_changes_nothing_also_at_the_due_moment(
         ({"max_attempts": 9}, {"max_attempts": 9}),
         ({"tags": ["b"]}, {"tags": ("b",)}),
         ({"tags": None}, {"tags": ()}),
+        ({"priority": "low"}, {"priority": "low"}),
+        ({"priority": None}, {"priority": None}),
         ({"every": timedelta(hours=1), "payload": 5}, {"payload": 5}),
     ],
     ids=str,
@@ -63,13 +65,15 @@ async def test_a_change_beside_the_rule_keeps_the_next_occurrence(
 ) -> None:
     register(kit)
     async with kit.bound() as w:
-        made = await w.jobs.create_schedule("echo", {"p": 1}, every=3600, schedule_key="k", tags=["a"])
+        made = await w.jobs.create_schedule(
+            "echo", {"p": 1}, every=3600, schedule_key="k", tags=["a"], priority="high"
+        )
         kit.clock.advance(minutes=75 if due else 15)
         changed = await w.jobs.update_schedule(schedule_key="k", **changes)
         assert changed.next_at == made.next_at
         assert changed.updated_at == kit.clock.time
         assert {key: getattr(changed, key) for key in shown} == shown
-        for kept in {"name", "payload", "max_attempts", "tags", "every"} - shown.keys():
+        for kept in {"name", "payload", "max_attempts", "tags", "every", "priority"} - shown.keys():
             assert getattr(changed, kept) == getattr(made, kept)
         assert (await w.jobs.dispatch()).made == int(due)
         assert (await w.jobs.get_schedule(made.id)).next_at == later(hours=2 if due else 1)

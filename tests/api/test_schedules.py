@@ -33,6 +33,7 @@ async def test_a_fresh_schedule_shows_everything_about_itself(kit: Kit) -> None:
             schedule_key="k",
             max_attempts=7,
             tags=["t"],
+            priority="high",
         )
         assert made == Schedule(
             id=made.id,
@@ -64,6 +65,7 @@ async def test_a_fresh_schedule_shows_everything_about_itself(kit: Kit) -> None:
             created_at=START,
             updated_at=START,
             history=made.history,
+            priority="high",
         )
         assert await w.jobs.get_schedule(made.id) == made
         assert await w.jobs.get_schedule(schedule_key="k") == made
@@ -143,6 +145,7 @@ async def test_a_rule_that_can_never_fire_is_refused_by_every_call(kit: Kit, opt
         (TooLarge, {"schedule_key": "k" * 256}),
         (InvalidArgument, {"max_attempts": 0}),
         (InvalidArgument, {"max_attempts": True}),
+        (InvalidArgument, {"priority": "urgent"}),
         (InvalidArgument, {"tags": "abc"}),
         (TooLarge, {"tags": ["x" * 65]}),
         (InvalidArgument, {"payload": {1, 2}}),

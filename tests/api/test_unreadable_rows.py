@@ -173,7 +173,7 @@ async def test_a_change_drops_nothing_that_cannot_be_read_without_a_word(
 
 @pytest.mark.parametrize(
     "template",
-    ["[", "[]", "7", '{"tags":5}', '{"tags":{"a":1}}', '{"tags":[5]}', '{"max_attempts":0}', '{"max_attempts":true}', '{"tags":["' + "x" * 65 + '"]}'],
+    ["[", "[]", "7", '{"tags":5}', '{"tags":{"a":1}}', '{"tags":[5]}', '{"max_attempts":0}', '{"max_attempts":true}', '{"priority":"urgent"}', '{"priority":["low"]}', '{"tags":["' + "x" * 65 + '"]}'],
 )  # fmt: skip
 async def test_broken_attempts_and_tags_are_marked_and_lost_by_no_change(kit: Kit, template: str) -> None:
     kit.job("echo")(echo)
@@ -187,9 +187,10 @@ async def test_broken_attempts_and_tags_are_marked_and_lost_by_no_change(kit: Ki
             with pytest.raises(InvalidSchedule, match="its template is broken"):
                 await call(made.id)
         with pytest.raises(InvalidSchedule, match="its template is broken"):
-            await w.jobs.update_schedule(made.id, tags=["a"])
-        changed = await w.jobs.update_schedule(made.id, tags=["a"], max_attempts=3)
+            await w.jobs.update_schedule(made.id, tags=["a"], max_attempts=3)
+        changed = await w.jobs.update_schedule(made.id, tags=["a"], max_attempts=3, priority="low")
         assert (changed.tags, changed.max_attempts, changed.unreadable) == (("a",), 3, ())
+        assert changed.priority == "low"
 
 
 async def test_a_broken_payload_is_not_taken_over_by_another_job(kit: Kit) -> None:
@@ -292,11 +293,11 @@ async def test_pages_go_on_behind_a_run_whose_id_is_none_of_ours(kit: Kit) -> No
     kit.job("none")(nothing)
     async with kit.bound() as w:
         ids = [await w.create("none") for _ in range(4)]
+        columns = "machine, state, wake_at, job, run_at, attempt, max_attempts, starts, shared, suspect, "
+        columns += "deliveries, created_at, history"
         for new in ("", "zebra", "0"):
             await w.sql(
-                "INSERT INTO kumofire_runs SELECT ?, * FROM (SELECT machine, state, wake_at, job, priority, run_at, attempt, max_attempts, starts, claim, shared, "
-                "suspect, deliveries, timeout_at, expires_at, created_at, started_at, finished_at, dedupe, dedupe_key, NULL, schedule_id, scheduled_for, "
-                "payload, result, error, progress, tags, history FROM kumofire_runs LIMIT 1)",
+                f"INSERT INTO kumofire_runs (id, {columns}) SELECT ?, {columns} FROM kumofire_runs LIMIT 1",
                 new,
             )
         found, cursor = [], None

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
 from fakes import START
 from year import ZONES, expected, simulate
 
 
-def test_a_year_in_six_zones_loses_and_doubles_nothing_although_ticks_come_late_twice_or_never() -> None:
-    """Every five minutes in one zone; ``make year`` has it in all of them, and more looks."""
-    until, often = START + timedelta(days=365), ZONES[:1]
-    wanted = expected(ZONES, often, until)
-    assert sum(wanted.values()) == 105_120 + 2 * 6 * 365
-    found = asyncio.run(simulate(ZONES, often, until, timedelta(hours=1), seed=1))
+@pytest.mark.parametrize(
+    ("zones", "often", "days", "hours", "occurrences"),
+    [(ZONES, (), 365, 3, 2 * 6 * 365), (ZONES[:1], ZONES[:1], 60, 1, 60 * (12 * 24 + 2))],
+    ids=["six zones", "every five minutes"],
+)
+def test_no_occurrence_is_lost_or_doubled_although_ticks_come_late_twice_or_never(
+    zones: Sequence[str], often: Sequence[str], days: int, hours: int, occurrences: int
+) -> None:
+    """`make year` has every five minutes in all zones for the whole year, and more looks."""
+    until = START + timedelta(days=days)
+    wanted = expected(zones, often, until)
+    assert sum(wanted.values()) == occurrences
+    found = asyncio.run(simulate(zones, often, until, timedelta(hours=hours), seed=1))
     assert found == wanted

@@ -80,15 +80,22 @@ def test_one_event_of_a_run_gives_what_fires_it(event):
         for hints in ("all", "moves", "none")
     }
     some = RUNS.sweep([], hints="all", timing={}, now=1, limit=1, jobs=[]).sql
+    keys = {"key_limits": {"a job": 1}}
+    keyed = RUNS.sweep(None, hints="all", timing={}, now=1, limit=1, jobs=[], **keys).sql
+    holding = [RUNS.claim(ids, **claim, **keys).sql for ids in ([], None)]
     expected = {
-        "start": [RUNS.claim([], **claim).sql, RUNS.claim(None, **claim).sql],
-        "enqueue": [sweeps["all"], some, sweeps["moves"]],
-        "redeliver": [sweeps["all"], some],
-        "lose": [sweeps["all"], some, sweeps["moves"], sweeps["none"]],
-        "expire": [sweeps["all"], some, sweeps["moves"]],
+        "start": [RUNS.claim([], **claim).sql, RUNS.claim(None, **claim).sql, *holding],
+        "hold_back": holding,
+        "admit": [RUNS.admit([], timing={}, now=1).sql],
+        "enqueue": [sweeps["all"], some, keyed, sweeps["moves"]],
+        "redeliver": [sweeps["all"], some, keyed],
+        "lose": [sweeps["all"], some, keyed, sweeps["moves"], sweeps["none"]],
+        "expire": [sweeps["all"], some, keyed, sweeps["moves"], sweeps["none"]],
     }
     fenced = event not in ("nudge", "cancel", "reschedule", "redrive")
-    assert found == (expected.get(event) or [RUNS.fire([event], [], fenced=fenced).sql])
+    if event not in expected:
+        expected[event] = [RUNS.fire([event], [], fenced=fenced).sql]
+    assert found == expected[event]
 
 
 @pytest.mark.parametrize("event", [event.id for event in JobMachine.spec.events])

@@ -96,7 +96,7 @@ def test_contract_leaves_machines_alone_that_the_application_does_not_know(folde
 @pytest.mark.parametrize(
     ("there", "source", "lacks"),
     [
-        (None, REJECTING, "0001_initial.sql and 28 edges of approved"),
+        (None, REJECTING, "0001_initial.sql and 35 edges of approved"),
         (REVIEWED, APPEALED, "1 edge of approved"),
     ],
 )

@@ -29,10 +29,10 @@ def contents(folder: Folder, file: str) -> list[str]:
 
 def test_a_new_file_gets_schema_and_edges_and_a_second_time_there_is_nothing_to_add(folder):
     app = folder.write(REJECTING)
-    done = Done(0, "jobs.db: added 0001_initial.sql and 28 edges of approved\n")
+    done = Done(0, "jobs.db: added 0001_initial.sql and 35 edges of approved\n")
     assert folder.migrate(app, *FILE) == done
     assert folder.stored() == folder.declared(app)
-    assert len(folder.stored()) == 28
+    assert len(folder.stored()) == 35
     assert folder.migrate(app, *FILE) == Done(0, "jobs.db: nothing to add\n")
     assert folder.migrate(app, *FILE, "--dry-run") == Done(0, "jobs.db: nothing to add\n")
 
@@ -75,7 +75,7 @@ def test_a_dry_run_lists_what_is_pending_and_makes_no_file(folder):
     app = folder.write(REJECTING)
     done = folder.migrate(app, *FILE, "--dry-run")
     first, *items = done.out.splitlines()
-    assert (done.code, first) == (0, "jobs.db: would add 0001_initial.sql and 28 edges of approved")
+    assert (done.code, first) == (0, "jobs.db: would add 0001_initial.sql and 35 edges of approved")
     lines = [
         f"  {machine}: {source or '(new)'} -> {target}" for machine, source, target, _ in folder.declared(app)
     ]

@@ -111,7 +111,7 @@ def test_a_picture_of_its_path_is_drawn(stored: tuple[Path, str]) -> None:
 def test_an_error_that_quotes_a_database_is_shown_so_too(stored: tuple[Path, str]) -> None:
     folder, run_id = stored
     with closing(sqlite3.connect(folder / "jobs.db")) as db, db:
-        db.execute("DROP TRIGGER kumofire_runs_fixed")
+        db.execute("DROP TRIGGER kumofire_runs_version")
         db.execute("UPDATE kumofire_runs SET machine = ?", (f"run {EVIL}",))
     done = kumofire(folder, "runs", "show", run_id, "--db", "jobs.db", "--diagram", "path.svg")
     assert done.code == 2

@@ -89,7 +89,7 @@ WALK = {
     "kumofire_fsm/schedules/occurrences.py": ["decide(", "insert_occurrences("],
     "kumofire_fsm/work/consumer.py": ["claim_hinted(", "read_message(", "batch.work(", "conclude("],
     "kumofire_fsm/work/batch.py": ["HandlerTasks(", "attempt.perform(", "settle("],
-    "kumofire_fsm/work/attempt.py": ["RunContext(", "succeeded("],
+    "kumofire_fsm/work/attempt.py": ["RunContext)(", "succeeded("],
     "kumofire_fsm/work/ending.py": ["Ending("],
     "kumofire_fsm/work/settle.py": ["fire("],
     "kumofire_fsm/engine/moves.py": ["tell_settled(", "send_hints(", "on_moved("],

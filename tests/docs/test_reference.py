@@ -17,7 +17,7 @@ import typer
 from pages import ROOT, page, sections
 
 import kumofire_fsm
-from kumofire_fsm import errors, machines, testing
+from kumofire_fsm import errors, flows, machines, testing
 from kumofire_fsm.cli.commands import cli
 from kumofire_fsm.schedules.changes import ScheduleOptions
 from kumofire_fsm.values import limits
@@ -33,6 +33,8 @@ INSIDE = {
     "RunContext.close": "called once the handler has ended",
     "RunContext.progressed": "called once a heartbeat was stored",
     "Backoff.delay_ms": "asked by the worker",
+    "StepContext.close": "called once the handler has ended",
+    "StepContext.progressed": "called once a heartbeat was stored",
     "Timing.columns": "asked by the statements",
     "Timing.lease_for": "asked by a claim",
 }
@@ -44,6 +46,7 @@ CLASSES = {
     "BoundJobs": kumofire_fsm.BoundJobs,
     "EmbeddedJobs": kumofire_fsm.EmbeddedJobs,
     "RunContext": kumofire_fsm.RunContext,
+    "StepContext": kumofire_fsm.StepContext,
     "PreparedRun": kumofire_fsm.PreparedRun,
     "Backoff": kumofire_fsm.Backoff,
     "Timing": kumofire_fsm.Timing,
@@ -51,7 +54,7 @@ CLASSES = {
 }
 RECORDS = [
     each
-    for module in (kumofire_fsm, machines, testing)
+    for module in (kumofire_fsm, flows, machines, testing)
     for name in module.__all__
     if inspect.isclass(each := getattr(module, name)) and dataclasses.is_dataclass(each)
 ]
@@ -67,7 +70,13 @@ FUNCTIONS: list[tuple[str, Any]] = [
     *((each.__name__, each.__init__) for each in (kumofire_fsm.Kumofire, kumofire_fsm.Timing)),
     *(
         (each.__name__, each.__init__)
-        for each in (kumofire_fsm.Retry, kumofire_fsm.Snooze, kumofire_fsm.Fire)
+        for each in (
+            kumofire_fsm.Retry,
+            kumofire_fsm.Snooze,
+            kumofire_fsm.Fire,
+            kumofire_fsm.Go,
+            testing.Play,
+        )
     ),
     *(
         (each.__name__, each.__init__)
@@ -79,6 +88,7 @@ FUNCTIONS: list[tuple[str, Any]] = [
         )
     ),
     *((each.__name__, each.__init__) for each in (machines.State, machines.Edge, machines.Deadline)),
+    *((each.__name__, each.__init__) for each in (flows.Task, flows.Wait, flows.End, flows.Signal)),
     ("Event", machines.Event.__new__),
 ]
 
@@ -119,7 +129,7 @@ def methods() -> Iterator[tuple[str, str, Any]]:
     ("module", "name"),
     [
         (module, name)
-        for module in ("", ".machines", ".testing", ".errors")
+        for module in ("", ".flows", ".machines", ".testing", ".errors")
         for name in importlib.import_module(f"kumofire_fsm{module}").__all__
     ],
 )
@@ -251,6 +261,9 @@ def test_every_limit_is_there() -> None:
         "ANSWER_BYTES": f"{limits.ANSWER_BYTES // 1024**2} MB, and the rest of a row",
         "STATEMENT_BYTES": f"{limits.STATEMENT_BYTES // 1024**2} MB",
         "D1_STATEMENTS": f"| {limits.D1_STATEMENTS}, or `max_statements`",
+        "SIGNAL_BYTES": f"| what a signal to a flow carries | {limits.SIGNAL_BYTES // 1024} KB",
+        "MAIL_LETTERS": f"| signals that an instance keeps | {limits.MAIL_LETTERS} |",
+        "KEPT_KEYS": f"| the latest {limits.KEPT_KEYS} |",
         "QUEUE_DELAY_S": f"{limits.QUEUE_DELAY_S // 3600} h",
     }
     assert set(said) == set(limits.__all__)

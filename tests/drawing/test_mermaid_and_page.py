@@ -45,7 +45,7 @@ def test_a_state_says_how_it_is_entered_and_left_and_what_its_deadline_does():
         "role": "claimable",
         "meaning": "Stored, waiting for its time; a dispatcher moves it into the queue when that is near.",
         "entered by": "snooze, reschedule, redrive",
-        "left by": "enqueue, start, expire, cancel",
+        "left by": "enqueue, start, hold_back, expire, cancel",
         "deadline": "shortly before its time, or once the hint that went along seems lost: at "
         "least(greatest(now, run_at) + when(hint_ms is None or now + horizon_ms < run_at, 0 - horizon_ms, "
         "hint_ms), expires_at) fires expire, enqueue",

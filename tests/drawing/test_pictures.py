@@ -91,23 +91,28 @@ def test_settled_states_stand_in_one_row():
 def test_what_a_deadline_fires_is_dashed_or_has_a_clock():
     edges = of_kind(diagram(RunMachine), "edge")
     dashed = {title for title, edge in edges.items() if any(p.get("stroke-dasharray") for p in edge.iter())}
-    assert dashed == {"ready->queued", "queued->retrying"}  # the second is drawn from its target
+    assert dashed == {
+        "ready->queued",
+        "queued->retrying",
+        "queued->held",
+        "held->held",
+    }  # two from their targets
     clocks = [e for e in ET.fromstring(diagram(RunMachine)).iter() if e.get(f"{XLINK}title") == "deadline"]
-    assert len(clocks) == 11  # in four states, on six arrows, and in the legend
+    assert len(clocks) == 15  # in five states, on nine arrows, and in the legend
 
 
 def test_an_event_of_every_state_of_a_role_is_one_arrow_from_its_frame(texts):
     shown = texts(diagram(RunMachine))
-    assert [shown.count(event) for event in ("start", "expire", "succeed", "stop")] == [1, 1, 1, 1]
+    assert [shown.count(event) for event in ("start", "expire", "succeed", "stop")] == [1, 2, 1, 1]
     dot = diagram(RunMachine, format="dot")
-    assert dot.count("ltail=cluster_claimable") + dot.count("lhead=cluster_claimable") == 2
+    assert dot.count("ltail=cluster_claimable") + dot.count("lhead=cluster_claimable") == 3
     assert dot.count("ltail=cluster_leased") == 2
 
 
 def test_a_long_guard_is_a_note_under_the_picture(texts):
     shown = " ".join(texts(diagram(RunMachine, detail=True)))
     assert "[attempt < max_attempts]" in shown
-    assert shown.count("run_at <= now and") == 1
+    assert shown.count("run_at <= now and") == 2, "of a start, and of what holds a run back"
     assert "run_at <= now and" not in " ".join(texts(diagram(RunMachine, legend=False, detail=True)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -10,18 +11,19 @@ from types import ModuleType
 import pytest
 from harness import Kit
 
-LIFECYCLES = Path(__file__).resolve().parents[2] / "examples" / "lifecycles"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture
-def load(kit: Kit) -> Callable[[str], ModuleType]:
+def load(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
     """Returns an example as a module whose application takes the kit's clock."""
 
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, LIFECYCLES / f"{name}.py")
+    def load(name: str, folder: str = "lifecycles") -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / folder / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
         spec.loader.exec_module(module)
         module.app._clock, module.app._entropy = kit.clock, kit.entropy
         return module

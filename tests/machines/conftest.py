@@ -108,7 +108,7 @@ def run_cases(state: str) -> list[Case]:
     axes = itertools.product((-1, 0, 1), (None, 0, 1), (1, 2), (0, 1), (0, 1), (1, 3))
     cases = []
     for i, (due, expires, suspect, alone, shared, attempt) in enumerate(axes):
-        row = {
+        row = RunMachine.fields | {
             "id": f"run-{i:03d}", "job": "resize", "machine": "run", "state": state,
             "wake_at": NOW + (-11, 3, 20_000)[i // 3 % 3] if wakes else None, "run_at": NOW + due, "attempt": attempt,
             "max_attempts": 3, "priority": 1, "starts": 4, "claim": "held", "shared": shared, "suspect": suspect,
@@ -118,6 +118,7 @@ def run_cases(state: str) -> list[Case]:
             "dedupe": (None, "forever", "active")[i % 3], "dedupe_key": (None, f"key-{i}")[i % 3 > 0],
             "dedupe_slot": (None, f"key-{i}", f"key-{i}" if wakes else None)[i % 3], "schedule_id": (None, f"job-{i}")[i % 2],
             "scheduled_for": (None, NOW - 600)[i % 2], "payload": '{"w":1}', "result": (None, "2")[i % 2],
+            "concurrency_key": (None, f"tenant-{i % 2}")[i // 2 % 2],
             "error": (None, "old")[i % 2], "progress": (None, '{"done":3}')[i % 2], "tags": '["a"]',
             "history": '[["create","ready",1],["start","running",2,{"by":"x"}]]',
         }  # fmt: skip
@@ -126,9 +127,9 @@ def run_cases(state: str) -> list[Case]:
             "redeliver_ms": 60_013, "lost_ms": 1_009, "grace_ms": 10_007, "lease_ms": 15_013,
             "timeout_ms": (300_007, 9_001)[i % 2], "token": f"fresh-{i}", "alone": alone,
             "next_at": NOW + (5_003, 9_007)[i // 4 % 2], "hint_ms": (None, 45_011)[i // 2 % 2], "value": (None, '{"v":1}')[i % 3 > 0],
-            "ends_at": (None, NOW + 8_009, NOW + 700_001)[i // 3 % 3],
+            "ends_at": (None, NOW + 8_009, NOW + 700_001)[i // 3 % 3], "full": i // 5 % 2,
         }  # fmt: skip
-        cases.append((row, given))
+        cases.append(({**RunMachine.spec.fields, **row}, {**RunMachine.spec.parameters, **given}))
     return cases
 
 

@@ -154,14 +154,14 @@ def test_a_state_of_another_class_is_taken_as_a_copy_under_this_name_or_another(
 
     class Taken(RunMachine):
         approval = Approved.approval
-        held = Reviewed.reviewing
+        parked = Reviewed.reviewing
         approve = Approved.approve
-        hold = Event(approval.to(held) | Reviewed.reviewing.to(RunMachine.ready))
-        cancel = Approved.cancel | held.to(RunMachine.canceled)
+        park = Event(approval.to(parked) | Reviewed.reviewing.to(RunMachine.ready))
+        cancel = Approved.cancel | parked.to(RunMachine.canceled)
         redrive = Approved.redrive
 
     assert Taken.spec.initial.id == "approval"
-    assert pairs(Taken.spec, "hold") == [("approval", "held"), ("held", "ready")]
+    assert pairs(Taken.spec, "park") == [("approval", "parked"), ("parked", "ready")]
     assert (RunMachine.spec.digest, Approved.spec.digest, len(Approved.approval.transitions)) == before
     assert Taken.approval is not Approved.approval
 

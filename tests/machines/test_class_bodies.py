@@ -30,7 +30,7 @@ def waiting(**options):
         ("role_set", {}, " (did you mean 'role_sets'?); write constants of your own in capitals, or with a _ before them; found {}"),
         ("redy", "ready", " (did you mean 'ready'?); write constants of your own in capitals, or with a _ before them; found 'ready'"),
         ("digset", "xyz", "; write constants of your own in capitals, or with a _ before them; found 'xyz'"),
-        ("limit", 3, "; write constants of your own in capitals, or with a _ before them; found 3"),
+        ("bound", 3, "; write constants of your own in capitals, or with a _ before them; found 3"),
     ],
 )  # fmt: skip
 def test_an_attribute_that_means_nothing_is_refused(name, value, why):

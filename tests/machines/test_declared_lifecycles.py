@@ -7,6 +7,7 @@ import pytest
 from kumofire_fsm.machines import Actor, JobMachine, Outcome, Role, RunMachine
 
 DUE = "run_at <= now and (expires_at is None or now < expires_at) and (suspect < 2 or alone == 1)"
+FULL = f"{DUE} and full == 1"
 LEFT = "attempt < max_attempts"
 GONE = "expires_at <= now"
 COMES = "occurrence is not None"
@@ -21,6 +22,11 @@ RUN_EDGES = [
     ("start", "ready", "running", DUE),
     ("start", "queued", "running", DUE),
     ("start", "retrying", "running", DUE),
+    ("hold_back", "ready", "held", FULL),
+    ("hold_back", "queued", "held", FULL),
+    ("hold_back", "retrying", "held", FULL),
+    ("admit", "held", "queued", "full == 0"),
+    ("admit", "held", "held", ""),
     ("heartbeat", "running", "running", ""),
     ("heartbeat", "canceling", "canceling", ""),
     ("succeed", "running", "succeeded", ""),
@@ -43,26 +49,39 @@ RUN_EDGES = [
     ("expire", "ready", "canceled", GONE),
     ("expire", "queued", "canceled", GONE),
     ("expire", "retrying", "canceled", GONE),
+    ("expire", "held", "canceled", GONE),
     ("cancel", "ready", "canceled", ""),
     ("cancel", "queued", "canceled", ""),
     ("cancel", "retrying", "canceled", ""),
+    ("cancel", "held", "canceled", ""),
     ("cancel", "running", "canceling", ""),
     ("reschedule", "ready", "ready", ""),
     ("reschedule", "queued", "ready", ""),
     ("reschedule", "retrying", "retrying", ""),
+    ("reschedule", "held", "ready", ""),
     ("redrive", "failed", "ready", ""),
     ("redrive", "canceled", "ready", ""),
 ]
 RUN_EVENTS = {
     Actor.DISPATCHER: ("enqueue", "nudge"),
-    Actor.CONSUMER: ("start", "heartbeat", "succeed", "retry", "fail", "snooze", "release", "stop"),
-    Actor.DEADLINE: ("redeliver", "lose", "expire"),
+    Actor.CONSUMER: (
+        "start",
+        "hold_back",
+        "heartbeat",
+        "succeed",
+        "retry",
+        "fail",
+        "snooze",
+        "release",
+        "stop",
+    ),
+    Actor.DEADLINE: ("redeliver", "admit", "lose", "expire"),
     Actor.PERSON: ("cancel", "reschedule", "redrive"),
 }
 RUN_STATES = {
     Role.CLAIMABLE: ("ready", "queued", "retrying"),
     Role.LEASED: ("running", "canceling"),
-    Role.WAITING: (),
+    Role.WAITING: ("held",),
     Role.SETTLED: ("succeeded", "failed", "canceled"),
 }
 RUN_DEADLINES = {
@@ -70,6 +89,7 @@ RUN_DEADLINES = {
     "queued": ("expire", "redeliver"),
     "running": ("lose",),
     "retrying": ("expire", "enqueue"),
+    "held": ("expire", "admit"),
     "canceling": ("lose",),
 }
 JOB_EDGES = [
@@ -194,5 +214,6 @@ def test_a_deadline_says_when_it_is_in_a_few_words():
         "queued": "the hint seems lost",
         "running": "the lease ends",
         "retrying": "shortly before its time, or once the hint that went along seems lost",
+        "held": "it looks for room by itself",
         "canceling": "the lease ends",
     }

@@ -65,11 +65,11 @@ def test_a_guard_outside_the_language_is_refused(states, guard, why):
 def test_a_guard_that_names_an_unknown_column_is_refused(refused, states):
     a, b = states
     refused(
-        "Small: go from a to b: 'tries' is neither a column nor a parameter of the machine; known are "
+        "Small: go from a to b: 'weight' is neither a column nor a parameter of the machine; known are "
         + KNOWN,
         a=a,
         b=b,
-        go=Event(a.to(b, cond="tries > 1")),
+        go=Event(a.to(b, cond="weight > 1")),
     )
 
 

@@ -18,7 +18,7 @@ from kumofire_fsm.store.runs import RunStatements
 import hashlib
 class Sub(RunMachine): pass
 statements = RunStatements([RunMachine.spec, Sub.spec])
-events = [e.id for e in RunMachine.spec.events if e.id != "start"]
+events = [e.id for e in RunMachine.spec.events if e.id not in ("start", "hold_back", "admit")]
 texts = [statements.fire(events, [], fenced=True).sql, str(edge_rows(Sub.spec))]
 for hints in ("all", "moves", "none"):
     texts.append(statements.sweep(timing={}, now=0, limit=1, hints=hints, jobs=[]).sql)

@@ -9,7 +9,7 @@ import pytest
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State
 from kumofire_fsm.machines._given import CLAIMED, FIRED, SWEPT
-from kumofire_fsm.store import _claims, _sweeps
+from kumofire_fsm.store import _claims, _keys, _sweeps
 from kumofire_fsm.store._branches import OPTIONAL
 from kumofire_fsm.store.rows import Move
 from kumofire_fsm.store.runs import RunStatements
@@ -24,42 +24,45 @@ def refused(message, **body):
 
 
 def test_what_is_said_to_be_given_is_what_the_statements_give():
-    assert {*_claims._GIVEN, *OPTIONAL} & PARAMETERS == CLAIMED
-    assert {*_sweeps._GIVEN, *OPTIONAL} & PARAMETERS == SWEPT
+    assert {*_claims._GIVEN, *OPTIONAL, "full"} & PARAMETERS == CLAIMED
+    assert {*_sweeps._GIVEN, *OPTIONAL, "full"} & PARAMETERS == SWEPT
+    assert {*_keys._GIVEN, *OPTIONAL, "full"} & PARAMETERS == SWEPT
     assert {*Move._fields, *OPTIONAL} & PARAMETERS == FIRED
     assert JobMachine.parameters.keys() <= {*_MOVE}
 
 
 @pytest.mark.parametrize("parameter", sorted(PARAMETERS - FIRED))
 def test_people_give_nothing_that_only_a_start_gives(parameter):
-    held = State("Waits.", role=Role.WAITING, waits=True)
+    parked = State("Waits.", role=Role.WAITING, waits=True)
     refused(
-        f"'hold' from 'ready' to 'held' reads {parameter}, which whoever fires it does not give",
-        held=held,
-        hold=Event(RunMachine.ready.to(held, cond=f"{parameter} is None")),
-        free=Event(held.to(RunMachine.ready)),
+        f"'park' from 'ready' to 'parked' reads {parameter}, which whoever fires it does not give",
+        parked=parked,
+        park=Event(RunMachine.ready.to(parked, cond=f"{parameter} is None")),
+        free=Event(parked.to(RunMachine.ready)),
     )
 
 
 @pytest.mark.parametrize("parameter", sorted(PARAMETERS - SWEPT))
 @pytest.mark.parametrize("by", [Actor.DEADLINE, Actor.PERSON])
 def test_a_deadline_gives_nothing_but_the_times(parameter, by):
-    held = State("Waits.", role=Role.WAITING, deadline=Deadline("now + 1", "free"))
+    parked = State("Waits.", role=Role.WAITING, deadline=Deadline("now + 1", "free"))
     refused(
-        f"'free' from 'held' to 'ready' reads {parameter}, which a deadline does not give",
-        held=held,
-        hold=Event(RunMachine.ready.to(held)),
-        free=Event(held.to(RunMachine.ready, cond=f"{parameter} is None") | held.to(RunMachine.ready), by=by),
+        f"'free' from 'parked' to 'ready' reads {parameter}, which a deadline does not give",
+        parked=parked,
+        park=Event(RunMachine.ready.to(parked)),
+        free=Event(
+            parked.to(RunMachine.ready, cond=f"{parameter} is None") | parked.to(RunMachine.ready), by=by
+        ),
     )
 
 
 def test_the_deadline_of_the_state_that_is_entered_is_read_with_the_event():
-    held = State("Waits.", role=Role.WAITING, deadline=Deadline("now + timeout_ms", "free"))
+    parked = State("Waits.", role=Role.WAITING, deadline=Deadline("now + timeout_ms", "free"))
     refused(
-        "'hold' from 'ready' to 'held' reads timeout_ms, which whoever fires it does not give",
-        held=held,
-        hold=Event(RunMachine.ready.to(held)),
-        free=Event(held.to(RunMachine.ready), by=Actor.DEADLINE),
+        "'park' from 'ready' to 'parked' reads timeout_ms, which whoever fires it does not give",
+        parked=parked,
+        park=Event(RunMachine.ready.to(parked)),
+        free=Event(parked.to(RunMachine.ready), by=Actor.DEADLINE),
     )
 
 
@@ -91,18 +94,19 @@ def test_what_a_scan_tries_before_a_hint_has_the_parameters_of_a_claim_alone():
 
 def test_what_is_accepted_compiles_into_every_statement():
     class Held(RunMachine):
-        held = State("Waits.", role=Role.WAITING, deadline=Deadline("now + lost_ms", "free"))
-        hold = Event(RunMachine.running.to(held, cond="next_at > now and value is None") | RunMachine.running.to(held) | RunMachine.canceling.to(held), by=Actor.CONSUMER)  # fmt: skip
+        parked = State("Waits.", role=Role.WAITING, deadline=Deadline("now + lost_ms", "free"))
+        park = Event(RunMachine.running.to(parked, cond="next_at > now and value is None") | RunMachine.running.to(parked) | RunMachine.canceling.to(parked), by=Actor.CONSUMER)  # fmt: skip
         free = Event(
-            held.to(RunMachine.ready, cond="grace_ms > 0") | held.to(RunMachine.canceled), by=Actor.DEADLINE
+            parked.to(RunMachine.ready, cond="grace_ms > 0") | parked.to(RunMachine.canceled),
+            by=Actor.DEADLINE,
         )
 
     runs = RunStatements([RunMachine.spec, Held.spec])
-    runs.compile_usual()
+    runs.compile_usual({})
     runs.claim(None, now=0, token="", alone=True, jobs={})
     for hints in ("all", "moves", "none"):
         for ids in (None, []):
             runs.sweep(ids, timing={}, now=0, limit=0, hints=hints, jobs=())
     for event in Held.spec.events:
-        if event.id != "start":
+        if event.id not in ("start", "hold_back", "admit"):
             runs.fire([event.id], [], fenced=True)

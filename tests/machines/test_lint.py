@@ -129,14 +129,14 @@ def test_an_event_of_deadlines_that_no_deadline_fires_there_is_found():
 
 
 def test_an_event_that_a_deadline_fires_says_so():
-    class Held(RunMachine):
-        held = State("Held back.", role=Role.WAITING, deadline=Deadline("now + grace_ms", "free"))
+    class Parked(RunMachine):
+        parked = State("Parked.", role=Role.WAITING, deadline=Deadline("now + grace_ms", "free"))
         asked = State("Asked for.", role=Role.WAITING, deadline=Deadline("now + grace_ms", "cancel"))
-        hold = Event(RunMachine.ready.to(held) | RunMachine.queued.to(asked))
-        free = Event(held.to(RunMachine.ready))
+        park = Event(RunMachine.ready.to(parked) | RunMachine.queued.to(asked))
+        free = Event(parked.to(RunMachine.ready))
         cancel = RunMachine.cancel | asked.to(RunMachine.canceled)
 
-    assert said(Held) == [
+    assert said(Parked) == [
         ("event-actor", "a deadline fires 'free' wherever it is legal, and yet people may fire it too"),
     ]
 

@@ -77,8 +77,8 @@ def test_facts_stand_last_in_an_entry_where_there_are_any():
 
 def test_edges_that_assign_the_same_share_a_branch():
     sql = compiled(["cancel"], ("id", "now", "grace_ms", "facts"))
-    places = "(r.state = 'ready' OR r.state = 'queued' OR r.state = 'retrying')"
-    assert f"  state = CASE\n    WHEN {places} THEN 'canceled'\n    ELSE 'canceling'\n  END,\n" in sql
+    places = "(r.state = 'ready' OR r.state = 'queued' OR r.state = 'retrying' OR r.state = 'held')"
+    assert f"  state = CASE\n    WHEN {places}\n      THEN 'canceled'\n    ELSE 'canceling'\n  END,\n" in sql
     assert sql.count("r.state = 'running'") == 1, "the last branch is the ELSE of each CASE"
     assert "a.event" not in sql
 
@@ -244,6 +244,9 @@ def test_deadlines_try_their_events_in_order():
         ("lose", "running", "failed"),
         ("expire", "retrying", "canceled"),
         ("enqueue", "retrying", "queued"),
+        ("expire", "held", "canceled"),
+        ("admit", "held", "queued"),
+        ("admit", "held", "held"),
         ("lose", "canceling", "canceled"),
     ]
 
@@ -251,12 +254,14 @@ def test_deadlines_try_their_events_in_order():
 def test_a_state_whose_last_event_is_skipped_is_left_out_of_a_sweep():
     assert {e.source for e in deadline_edges([RUN], skip=["enqueue", "redeliver"])["run"]} == {
         "running",
+        "held",
         "canceling",
     }
     assert {e.source for e in deadline_edges([RUN], skip=["redeliver"])["run"]} == {
         "ready",
         "running",
         "retrying",
+        "held",
         "canceling",
     }
 
@@ -275,14 +280,14 @@ def test_a_scan_tries_what_the_deadline_fires_before_it_starts():
 
 def test_leases_are_swept_first_then_waits_then_what_no_hint_announces_yet():
     class Waiting(RunMachine):
-        held = State(role=Role.WAITING, deadline=Deadline("now", "free"))
-        hold = Event(RunMachine.ready.to(held))
-        free = Event(held.to(RunMachine.ready))
+        parked = State(role=Role.WAITING, deadline=Deadline("now", "free"))
+        park = Event(RunMachine.ready.to(parked))
+        free = Event(parked.to(RunMachine.ready))
 
     order = states_by_urgency(Waiting.spec, [state.id for state in Waiting.spec.states])
     roles = [Waiting.spec.state(state).role for state in order]
     assert roles == sorted(roles, key=[Role.LEASED, Role.WAITING, Role.CLAIMABLE, Role.SETTLED].index)
-    assert order[:6] == ["canceling", "running", "held", "retrying", "ready", "queued"]
+    assert order[:7] == ["canceling", "running", "held", "parked", "retrying", "ready", "queued"]
 
 
 def test_a_hint_is_on_its_way_in_queued_alone():

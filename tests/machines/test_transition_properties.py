@@ -14,6 +14,7 @@ small = st.integers(0, 40)
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 TEXTS = {
     "claim",
+    "concurrency_key",
     "dedupe_key",
     "dedupe_slot",
     "schedule_id",
@@ -27,6 +28,9 @@ TEXTS |= {"token", "value", "tick", "schedule_key", "new_payload", "new_schedule
 TEXTS |= {"origin", "new_origin", "catch_up", "new_catch_up", "skipped_why", "passed_why"}
 NOT_NULL = {"run_at", "now", "next_at", "created_at", "new_schedule", "new_template", "new_job", "updated_at"}
 COUNTS = {"attempt", "max_attempts", "starts", "deliveries", "revision", "made", "skipped", "runs", "passed"}
+OF_FLOWS = {"step", "visit", "letters", "mail", "letter", "keys", "undo"}
+OF_FLOWS |= {"step_ms", "to_step", "data", "to_undo", "tries", "seen", "taken", "told", "signal_key", "rests"}
+"""What other runs never have; tests/flows draws it."""
 HISTORIES = st.sampled_from(["[]", '[["create","ready",1]]', '[["a","b",2,{"c":[1,null,"é"]}]]'])
 
 
@@ -38,7 +42,7 @@ def values(spec, name):
         return text if name in NOT_NULL else st.none() | text
     if name.endswith("_ms"):
         return st.integers(0, 10**9)
-    if name in ("shared", "alone"):
+    if name in ("shared", "alone", "full"):
         return st.integers(0, 1)
     if name == "priority":
         return st.integers(0, 2)
@@ -56,12 +60,13 @@ def fired(draw, spec):
     state = draw(st.sampled_from(spec.states))
     fixed = {"id": "1", "job": "j", "machine": spec.name, "state": state.id}
     texts = {"schedule": "{}", "template": "{}", "history": draw(HISTORIES)}
+    texts |= {name: value for name, value in spec.fields.items() if name in OF_FLOWS}
     row = {
         name: (fixed | texts)[name] if name in fixed | texts else draw(values(spec, name))
         for name in spec.fields
     }
     row["wake_at"] = draw(instants) if state.wakes else None
-    given = {name: draw(values(spec, name)) for name in spec.parameters}
+    given = {n: v if n in OF_FLOWS else draw(values(spec, n)) for n, v in spec.parameters.items()}
     events = [event.id for event in spec.events]
     legal = list(spec.legal(state.id)) or events
     return row, draw(st.sampled_from(legal) | st.sampled_from(events)), given

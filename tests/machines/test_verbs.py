@@ -13,6 +13,7 @@ from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Lifecycle, Role, RunMachine, State
 from kumofire_fsm.machines._declarations import EdgeList
 from kumofire_fsm.machines._verbs import VERBS
+from kumofire_fsm.machines.spec import ADMIT, HOLD
 
 ALL = [(base, verb) for base in (RunMachine, JobMachine) for verb in VERBS[base.table]]
 REQUIRED = pytest.mark.parametrize(
@@ -269,4 +270,4 @@ def fired_by_name():
 
 
 def test_the_verbs_are_what_the_code_fires_by_name_and_starts():
-    assert fired_by_name() | {"start"} == {verb.event for _, verb in ALL}
+    assert fired_by_name() | {"start", HOLD, ADMIT} == {verb.event for _, verb in ALL}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from kumofire_fsm import NewRun
 from simulation.calls import Call, Event
 from simulation.faults import STORAGE, Dice, Fault, Faults
 from simulation.handlers import Applications
@@ -27,7 +28,8 @@ class SmallWorld:
     """What is explored.
 
     Attributes:
-        acts: what the handler of the one run does.
+        acts: what the handler of a run does.
+        keys: of several runs, their concurrency keys; one without a key where there are none.
         messages: how often its hint is delivered; each delivery is a consumer.
         ticks: when the dispatcher ticks, in milliseconds.
         cancels: when somebody cancels the run.
@@ -36,6 +38,7 @@ class SmallWorld:
     """
 
     acts: tuple[str, ...] = ("ok",)
+    keys: tuple[str, ...] = ()
     messages: int = 2
     ticks: tuple[int, ...] = (0,)
     cancels: tuple[int, ...] = (0,)
@@ -135,12 +138,15 @@ class ChosenWorld(QueuedWorld):
         actor.position = hash((actor.position, self.now, *what))
 
     def _begin_with(self, small: SmallWorld) -> None:
-        """Create the run, undisturbed, and plan what will happen to it."""
+        """Create the runs, undisturbed, and plan what will happen to the first of them."""
         run_ids: list[str] = []
 
         async def create(jobs: Any, _: Any) -> None:
-            created = await jobs.create("work", {"acts": list(small.acts)}, max_attempts=2)
-            run_ids.append(created.kumofire_job_run_id)
+            new = NewRun("work", {"acts": list(small.acts)}, max_attempts=2)
+            created = await jobs.create_many(
+                [replace(new, concurrency_key=key) for key in small.keys or (None,)]
+            )
+            run_ids.extend(each.kumofire_job_run_id for each in created)
 
         async def cancel(jobs: Any, _: Any) -> None:
             await jobs.cancel(run_ids[0])

@@ -1,4 +1,4 @@
-"""What must hold of jobs that are paused, limited and have rates, and of what starts before others."""
+"""What must hold of jobs that are paused, limited and have rates or keys, and of what starts before others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.values.limits import HEAD_START_MS
 from kumofire_fsm.values.rates import rate_of
 from kumofire_fsm.values.times import AHEAD_MS
-from simulation.handlers import LIMITS, RATES
+from simulation.handlers import KEY_LIMITS, LIMITS, RATES
 from simulation.moves import SPEC, TOLERANCE_MS
 
 __all__ = ["Controls"]
@@ -52,6 +52,31 @@ class Controls:
             leased = sum(each.job == job and SPEC.has_role(each.state, Role.LEASED) for each in runs.values())
             if limit is not None and leased > limit:
                 self._found("within the job's limit", f"{leased} runs of {job!r} are leased, {limit} may be")
+
+    def check_keys(self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any]) -> None:
+        """Check what a commit started, held back, and ended of concurrency keys.
+
+        What ends an attempt lets another run of its key go on, in the same commit.
+        """
+        keys = {(new.job, new.concurrency_key) for _, new in changed.values() if new and new.concurrency_key}
+        for job, key in keys:
+            mine = [run for run in runs.values() if (run.job, run.concurrency_key) == (job, key)]
+            leased = sum(SPEC.has_role(run.state, Role.LEASED) for run in mine)
+            if leased > KEY_LIMITS[job]:
+                self._found("within the key's limit", f"{leased} runs of {key!r} are leased at once")
+            moves = [each for each in changed.values() if each[0] and each[1] in mine]
+            if leased < KEY_LIMITS[job] and any(
+                new.state in SPEC.held and old.state not in SPEC.held for old, new in moves
+            ):
+                self._found("held for a reason", f"a run is held, and {leased} runs of {key!r} are leased")
+            left = any(
+                SPEC.has_role(old.state, Role.LEASED) and not SPEC.has_role(new.state, Role.LEASED)
+                for old, new in moves
+            )
+            held = any(run.state in SPEC.held for run in mine)
+            goes_on = leased or any(SPEC.has_role(run.state, Role.CLAIMABLE) for run in mine)
+            if left and held and not goes_on:
+                self._found("a key goes on", f"a run of {key!r} has ended, and all others are held")
 
     def check_rates(self, changed: Mapping[str, tuple[Any, Any]]) -> None:
         """Check that no more runs of a job start than its rate lets, by the times at which they say they did."""

@@ -22,6 +22,8 @@ from simulation.storage import Database
 __all__ = ["WORLDS", "Explored", "SmallWorld", "explore"]
 
 _LATE = SmallWorld(acts=("slow", "ok"), messages=1, ticks=(61_000,), cancels=(), early=3)
+_KEYS = SmallWorld(keys=("x", "y", "x"), messages=1, ticks=(), cancels=())
+"""Of two runs of one key, and one of another, each has a consumer."""
 WORLDS = {
     "calm": SmallWorld(),
     "one crash": SmallWorld(crashes=1),
@@ -30,6 +32,8 @@ WORLDS = {
     "a late worker": _LATE,
     "a late worker and a cancel": replace(_LATE, cancels=(1_000,)),
     "a late worker and a crash": replace(_LATE, crashes=1),
+    "two keys": _KEYS,
+    "two keys and a crash": replace(_KEYS, keys=("x", "x"), crashes=1, ticks=(61_000,)),
     "all of it": replace(_LATE, messages=2, cancels=(1_000,), crashes=1, early=1),
 }
 """The worlds whose every interleaving is explored."""

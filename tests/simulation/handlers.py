@@ -23,6 +23,7 @@ __all__ = [
     "CONSUMING",
     "JOBS",
     "KEPT_MS",
+    "KEY_LIMITS",
     "LIMITS",
     "MAX_LEASE_MS",
     "RATES",
@@ -44,6 +45,8 @@ TIMEOUTS_S = {"work": 20, "late": 4, "plain": 4}
 JOBS = tuple(TIMEOUTS_S)
 LIMITS = {"plain": 2}
 """For jobs that declare one, how many of their runs may be under way at once."""
+KEY_LIMITS = {"work": 1}
+"""For jobs that declare one, how many of their runs with one concurrency key may be under way at once."""
 RATES = {"plain": (3, 15)}
 """For jobs that declare one, how many of their runs may start in how many seconds."""
 KEPT_MS = 30_000
@@ -180,7 +183,8 @@ class Applications:
             retry=Backoff(first=timedelta(seconds=2), cap=timedelta(seconds=20)),
         )
         for name in jobs:
-            app.job(name, timeout=TIMEOUTS_S[name], limit=LIMITS.get(name), rate=RATES.get(name))(
+            limits: dict[str, Any] = {"limit": LIMITS.get(name), "key_limit": KEY_LIMITS.get(name)}
+            app.job(name, timeout=TIMEOUTS_S[name], rate=RATES.get(name), **limits)(
                 plain if name == "plain" else work
             )
         return app

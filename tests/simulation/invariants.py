@@ -100,10 +100,12 @@ class Monitor:
         for before, after in jobs.values():
             self.schedules.check_job(actor, before, after)
         self.controls.check(database.controls(), runs, self.runs)
+        self.controls.check_keys(runs, self.runs)
         self.controls.check_rates(runs)
         if actor.world.queue is None and "runs.claim" in what:
             self.controls.check_order(runs, self.runs)
-        self._check_limit(actor, what, len(runs), len(jobs))
+        beside = sum(bool(old and new) and old.state in SPEC.held for old, new in runs.values())
+        self._check_limit(actor, what, len(runs) - beside, len(jobs))
         self._check_shared(actor, runs)
         self._check_room(actor, runs)
         if runs:
@@ -241,6 +243,8 @@ class Monitor:
         run = self.runs.get(run_id)
         if run is not None and run.job in self.controls.paused | self.controls.limited:
             return
+        if run is not None and run.concurrency_key is not None:
+            return  # its message may be acknowledged while it is held, and another is sent
         lost = world.now - world.timing.redeliver_ms + TOLERANCE_MS
         moved_at, run = self._moved_before.get(run_id, 0), self.runs.get(run_id)
         if any(at > lost for at in waits) and (run is None or max(moved_at, run.run_at) > lost):
@@ -260,7 +264,8 @@ class Monitor:
         if queue is None or not self._world.unharmed():
             return
         for run in self.runs.values():
-            most = DELIVERIES * (run.starts + 1) + 1
+            held = run.history.count('"hold_back"')
+            most = DELIVERIES * (run.starts + held + 1) + 1
             if run.job in self.controls.limited:
                 continue
             if queue.deliveries[run.id] > most and run.id not in self.moved_by_hand:

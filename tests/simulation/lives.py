@@ -18,7 +18,7 @@ __all__ = ["HandlerCall", "Lives"]
 
 Found = Callable[[str, str], None]
 
-_OUTCOMES = frozenset(RunMachine.spec.events_by(Firing.CONSUMER)) - {"start", "heartbeat"}
+_OUTCOMES = frozenset(RunMachine.spec.events_by(Firing.CONSUMER)) - {"start", "hold_back", "heartbeat"}
 _SETTLES = {"returned": ("succeed",), "Snooze": ("snooze",), "Cancel": ("stop",), "Fail": ("fail",)}
 """What else a handler raises is a failure: whether it is tried again, the machine says."""
 

@@ -26,7 +26,7 @@ TOLERANCE_MS: Final = 4_500
 """By how much two clocks may differ, and a little more."""
 LONGEST_WAIT_MS: Final = 33 * max(timing.redeliver_ms for timing in TIMINGS)
 """No deadline lies further ahead than the last redelivery of a hint: 32 times the first, and a little."""
-_CONSUMERS: Final = frozenset(SPEC.events_by(Firing.CONSUMER)) - {"start", "heartbeat"}
+_CONSUMERS: Final = frozenset(SPEC.events_by(Firing.CONSUMER)) - {"start", "hold_back", "heartbeat"}
 _LOOPS: Final = {
     state.id: {
         column for edge in SPEC.edges if edge.source == edge.target == state.id for column in edge.assigns

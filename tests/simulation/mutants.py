@@ -133,7 +133,7 @@ def catch(mutant: Mutant, seeds: int = SEEDS) -> Result | None:
 _FIRES = r"runs\.[a-z+]*(succeed|retry|fail|snooze|release|stop|heartbeat)[a-z+]*"
 _DROP_TRIGGERS = "DROP TRIGGER kumofire_runs_move; DROP TRIGGER kumofire_runs_wake;"
 _NO_LIMIT = (r"\?1 ->> '\$\.limit'", "1000000")
-_NO_DEADLINE = (r"\n  wake_at = CASE\n(    .*\n)+  END,", "\n  wake_at = NULL,")
+_NO_DEADLINE = (r"\n  wake_at = CASE[^\n]*\n(    .*\n)+  END,", "\n  wake_at = NULL,")
 
 MUTANTS = (
     Mutant(
@@ -156,7 +156,7 @@ MUTANTS = (
     Mutant(
         "a claim takes a live lease",
         r"runs\.claim",
-        ((r"\(\+r\.state = 'ready' OR", "(+r.state = 'running' OR +r.state = 'ready' OR"),),
+        ((r"\(r\.state = 'ready' OR", "(r.state = 'running' OR r.state = 'ready' OR"),),
     ),
     Mutant(
         "a dedupe key is not enforced",
@@ -173,7 +173,7 @@ MUTANTS = (
         ),
     ),
     Mutant("a start is not counted", r"runs\.claim", ((r"r\.attempt \+ 1", "r.attempt"),)),
-    Mutant("a lost hint is never sent again", r"runs\.sweep", ((r',\s*\["queued","run"\]\]', "]"),)),
+    Mutant("a lost hint is never sent again", r"runs\.sweep", ((r',\s*\["queued","run"\]\s*\]', "]"),)),
     Mutant("a create sends, and does not store", patches=((ActorStorage, "batch", unstored),)),
     Mutant(
         "a schedule's move is not fenced",
@@ -247,7 +247,7 @@ MUTANTS = (
     Mutant("a message is acknowledged unread", patches=((consumer, "read_runs", unread),)),
     Mutant("the first error is final", patches=((Attempt, "failed", final),)),
     Mutant("a loss in company is not noted", r"runs\.sweep", ((r"r\.suspect \+ 1", "r.suspect"),)),
-    Mutant("no claim says that it is shared", r"runs\.claim", ((r"1 - a\.alone", "0"),)),
+    Mutant("no claim says that it is shared", r"runs\.claim", ((r"1 - m\.alone", "0"),)),
     Mutant("no recurring job is found due", r"schedules\.due", ((r"WHERE ", "WHERE 0 AND "),)),
     Mutant("a sweep has no limit", r"runs\.sweep", (_NO_LIMIT,)),
     Mutant("a worker claims beyond its concurrency", r"runs\.claim", (_NO_LIMIT,), setting="embedded"),
@@ -293,6 +293,18 @@ MUTANTS = (
         setting="embedded",
         first=11,
     ),
+    Mutant("a key has a place too many", r"runs\.claim", ((r"t\.nth > s\.room", "t.nth > s.room + 1"),)),
+    Mutant(
+        "leased runs of a key do not count in a worker",
+        r"runs\.claim",
+        ((r"key = t\.job\) - \(", "key = t.job) - 0 * ("),),
+        setting="embedded",
+    ),
+    Mutant(
+        "a run is held while its key has room", r"runs\.claim", ((r"t\.nth > s\.room", "t.nth >= s.room"),)
+    ),
+    Mutant("an ending admits nobody", r"runs\.admit", ((r"WHERE places > 0", "WHERE 0"),)),
+    Mutant("a lost lease admits nobody", r"runs\.sweep", ((r"places > 0 AND id IS NOT NULL", "0"),)),
     Mutant("a start takes nothing of its allowance", r"controls\.pace", ((r"k\.started > 0", "0"),)),
     Mutant(
         "a worker asks for no rate",

@@ -21,7 +21,7 @@ from kumofire_fsm.errors import (
     UnknownSchedule,
 )
 from simulation.faults import Dice
-from simulation.handlers import ACTS, JOBS, KEPT_MS
+from simulation.handlers import ACTS, JOBS, KEPT_MS, KEY_LIMITS
 
 if TYPE_CHECKING:
     from kumofire_fsm.jobs import Jobs
@@ -99,6 +99,8 @@ def _options(dice: Dice, n: int) -> dict[str, Any]:
         options["expires_in"] = pick((2, 30, 160), 3) + options.get("delay", 0)
     if one_in(5, 3):
         options["max_attempts"] = pick((1, 2, 5), 4)
+    if options["name"] in KEY_LIMITS and one_in(2, 6):
+        options["concurrency_key"] = pick(("x", "x", "y"), 6)
     if one_in(3, 5):
         options["priority"] = pick(("high", "low"), 5)
     return options
@@ -130,7 +132,10 @@ async def perform(world: World, jobs: Jobs, action: Action) -> None:
             first = action.options["payload"]
             large = {"padding": _PADDING[1:]} if "padding" in first else {}
             payloads = (first, {"acts": ["ok"]}, {"acts": ["poison", "ok"], **large})
-            created = await jobs.create_many([NewRun("work", payload) for payload in payloads])
+            key = action.options.get("concurrency_key")
+            created = await jobs.create_many(
+                [NewRun("work", payload, concurrency_key=key) for payload in payloads]
+            )
             world.monitor.created(created, payloads)
         case "cancel" if target:
             await jobs.cancel(target)

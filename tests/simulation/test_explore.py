@@ -8,8 +8,8 @@ import pytest
 
 from simulation.explore import WORLDS, explore
 
-LEAST = {"calm": 400, "a retry": 400}
-LARGER = {"one crash": 2_000, "one error": 1_200, "a late worker": 1_500}
+LEAST = {"calm": 400, "a retry": 400, "two keys": 200}
+LARGER = {"one crash": 2_000, "one error": 1_200, "a late worker": 1_500, "two keys and a crash": 500}
 """Fewer states than these would mean that the exploration misses something."""
 TURN = list(LARGER)[int(os.environ.get("KUMOFIRE_SLICE", "0")) % len(LARGER)]
 """Each run of the tests explores one of the larger worlds."""

@@ -45,12 +45,23 @@ def test_a_failing_history_is_shrunk_to_a_short_trace():
     result = shrunk.result
     assert result.violation is not None
     assert result.violation.invariant == "the fence"
-    assert len(result.actions) == 1
+    assert len(result.actions) == 2
     assert len(result.world.faults.struck) < len(failing.world.faults.struck)
     text = report(shrunk)
     assert text.startswith(f"seed {result.seed}: the fence: ")
     assert f"make simulate SEED={result.seed}" in text
     assert len(text.splitlines()) < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "invariant"),
+    [("a key has a place too many", "within the key's limit"), ("an ending admits nobody", "a key goes on")],
+)
+def test_exploration_of_two_keys_finds_what_breaks_them(name: str, invariant: str):
+    with BY_NAME[name].applied() as database:
+        found = explore(WORLDS["two keys"], parts=(database, Applications()))
+    assert found.violation is not None
+    assert found.violation.invariant == invariant
 
 
 def test_exploration_finds_the_one_order_in_which_a_missing_fence_matters():

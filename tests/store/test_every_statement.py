@@ -14,9 +14,10 @@ from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
 RUNS, JOBS = RunStatements([RunMachine.spec]), ScheduleStatements(JobMachine.spec)
-FIREABLE = [event.id for event in RunMachine.spec.events if event.id != "start"]
+FIREABLE = [event.id for event in RunMachine.spec.events if event.id not in ("start", "hold_back", "admit")]
 CLAIM = {"now": 1, "token": "t", "alone": True, "jobs": {"resize": (1, 1)}, "limit": 3}
 SWEEP = {"timing": {}, "now": 1, "limit": 1, "jobs": ["resize"]}
+KEYS = {"resize": 2}
 RUN_ROW = dict.fromkeys(INSERT_COLUMNS) | {
     "id": "1", "machine": "run", "state": "ready", "wake_at": 1, "job": "resize", "priority": 1, "run_at": 1,
     "attempt": 0, "max_attempts": 3, "starts": 0, "shared": 0, "suspect": 0, "deliveries": 0, "created_at": 1,
@@ -38,15 +39,20 @@ def calls() -> dict[str, list[Statement]]:
         "RunStatements.adopt_keys": [RUNS.adopt_keys([("old", "resize", "key")])],
         "RunStatements.adopt": [RUNS.adopt(["1"], {"old": "resize"})],
         "RunStatements.fire": fired,
-        "RunStatements.claim": [RUNS.claim(ids, **CLAIM) for ids in (["1"], None)],
+        "RunStatements.claim": [
+            RUNS.claim(ids, key_limits=limits, **CLAIM) for ids in (["1"], None) for limits in ({}, KEYS)
+        ],
         "RunStatements.sweep": [
-            RUNS.sweep(ids, hints=hints, **SWEEP)
+            RUNS.sweep(ids, hints=hints, key_limits=limits, **SWEEP)
             for ids in (["1"], None)
             for hints in ("all", "moves", "none")
+            for limits in ({}, KEYS)
         ],
+        "RunStatements.admit": [RUNS.admit([("resize", "k", 1)], timing={}, now=1, key_limits=KEYS)],
         "RunStatements.read": [RUNS.read(["1"], results=each) for each in (True, False)],
         "RunStatements.payloads": [RUNS.payloads(["1"])],
         "RunStatements.states": [RUNS.states(["1"])],
+        "RunStatements.keys": [RUNS.keys("1")],
         "RunStatements.find": [RUNS.find(FILTERS, results=True), RUNS.find({"before": "x", "limit": 1})],
         "RunStatements.count": [RUNS.count(["resize"]), RUNS.count(None)],
         "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1, jobs=["resize"])],

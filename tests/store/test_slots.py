@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from kumofire_fsm.machines import Role, RunMachine
-from kumofire_fsm.store.rows import INSERT_COLUMNS, KIND_COLUMNS, OWN_COLUMNS
+from kumofire_fsm.store.rows import FLOW_COLUMNS, INSERT_COLUMNS, KIND_COLUMNS, OWN_COLUMNS
 from kumofire_fsm.store.runs import RunStatements
 
 NOW = 1_790_000_000_000
@@ -49,22 +49,27 @@ def fire(store, move):
 def test_the_columns_of_an_insert_are_the_shared_and_then_the_own():
     assert INSERT_COLUMNS == KIND_COLUMNS + OWN_COLUMNS
     assert len(set(INSERT_COLUMNS)) == len(INSERT_COLUMNS)
-    assert OWN_COLUMNS == ("id", "payload", "dedupe_key", "dedupe_slot", "tags")
-    left_out = {"claim", "timeout_at", "started_at", "result", "error", "progress"}
+    assert OWN_COLUMNS == ("id", "payload", "dedupe_key", "dedupe_slot", "tags", "concurrency_key")
+    left_out = {"claim", "timeout_at", "started_at", "result", "error", "progress", "letter", *FLOW_COLUMNS}
     assert set(INSERT_COLUMNS) == RUN.fields.keys() - left_out
     assert {RUN.fields[name] for name in left_out} == {None}, "a new run has none of these"
 
 
 def test_an_insert_carries_each_kind_once_and_each_row_with_the_number_of_its_kind():
-    made = [row("a", "forever", "k"), row("b", run_at=NOW + 1), row("c", "active", "l"), row("d", "forever")]
+    made = [
+        row("a", "forever", "k"),
+        row("b", run_at=NOW + 1),
+        row("c", "active", "l"),
+        row("d", "forever", concurrency_key="t"),
+    ]
     argument = json.loads(RUNS.insert(made).argument)
     assert set(argument) == {"kinds", "rows"}
     assert argument["kinds"] == [[each[name] for name in KIND_COLUMNS] for each in made[:3]]
     assert argument["rows"] == [
-        ["a", "1", "k", "k", None, 0],
-        ["b", "1", None, None, None, 1],
-        ["c", "1", "l", "l", None, 2],
-        ["d", "1", None, None, None, 0],
+        ["a", "1", "k", "k", None, None, 0],
+        ["b", "1", None, None, None, None, 1],
+        ["c", "1", "l", "l", None, None, 2],
+        ["d", "1", None, None, None, "t", 0],
     ]
 
 

@@ -42,7 +42,9 @@ def test_a_deadline_fires_the_first_event_that_finds_an_open_edge(
             break
     found = sweep([row_id] if by_ids else None)
     assert store.get(row_id) == expected | {"history": json.loads(expected["history"])}
-    assert found == {row_id: (expected["state"], expected["run_at"], "resize", "run", expected["wake_at"], 1)}
+    assert found == {
+        row_id: (expected["state"], expected["run_at"], "resize", "run", expected["wake_at"], None, 1)
+    }
 
 
 @pytest.mark.parametrize("by_ids", [False, True], ids=["all", "by ids"])
@@ -104,7 +106,7 @@ def test_rows_that_a_sweep_does_not_move_are_not_seen(store, sweep):
     assert {row_id: row[-1] for row_id, row in sweep().items()} == {mine: 1}
 
 
-@pytest.mark.parametrize(("hints", "seen"), [("all", 5), ("moves", 4), ("none", 2)])
+@pytest.mark.parametrize(("hints", "seen"), [("all", 6), ("moves", 5), ("none", 3)])
 def test_a_sweep_sees_only_states_whose_deadlines_it_fires(store, sweep, hints, seen):
     for state in STATES:
         store.put(RUN, state)
@@ -119,7 +121,7 @@ def test_a_sweep_by_ids_has_no_limit_and_has_seen_what_it_was_given(store, sweep
 
 
 def test_no_hint_is_sent_for_an_unknown_job_but_its_lease_is_lost(store, sweep):
-    claimable = [store.put(RUN, state, job="unknown") for state in ("ready", "queued", "retrying")]
+    claimable = [store.put(RUN, state, job="unknown") for state in ("ready", "queued", "retrying", "held")]
     leased = [store.put(RUN, state, job="unknown") for state in ("running", "canceling")]
     before = [store.get(row_id) for row_id in claimable]
     assert set(sweep()) == set(leased)
@@ -149,9 +151,9 @@ def test_rows_of_an_unknown_machine_are_left_alone_and_do_not_starve_known_ones(
 @pytest.mark.parametrize(
     ("hints", "fired"),
     [
-        ("all", {"ready", "queued", "retrying", "running", "canceling"}),
-        ("moves", {"ready", "retrying", "running", "canceling"}),
-        ("none", {"running", "canceling"}),
+        ("all", {"ready", "queued", "retrying", "running", "held", "canceling"}),
+        ("moves", {"ready", "retrying", "running", "held", "canceling"}),
+        ("none", {"running", "held", "canceling"}),
     ],
 )
 def test_hints_are_sent_only_where_a_queue_takes_them(store, sweep, hints, fired):

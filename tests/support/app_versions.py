@@ -18,6 +18,27 @@ from kumofire_fsm.store._selection import edge_rows
 from kumofire_fsm.store.edges import own_machines
 from kumofire_fsm.store.schema import Migration, migrations
 
+PARCEL = '''
+from pydantic import BaseModel
+
+from kumofire_fsm import Kumofire
+from kumofire_fsm.flows import End, Flow, Signal, Wait
+
+class Data(BaseModel):
+    number: int
+
+class Parcel(Flow[Data]{version}):
+    """A parcel, on its way."""
+
+    {stored} = Wait("It stands in the store.", initial=True, waits=True)
+    sent = End("It is on its way.")
+    hand_over = Signal({stored}.to(sent), takes=None)
+
+app = Kumofire()
+app.flow(Parcel)
+'''
+"""An application with a flow, whose version and first step are to be filled in."""
+
 PLAIN = """
 from kumofire_fsm import Kumofire
 

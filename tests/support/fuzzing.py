@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from kumofire_fsm import Fail, KumofireError, Retry, RunMachine, Snooze
 from kumofire_fsm.machines import Actor, JobMachine, Role
+from kumofire_fsm.machines.spec import ADMIT, HOLD
 from kumofire_fsm.store.controls import read_controls, set_control
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
@@ -80,9 +81,10 @@ TOGETHER = ("advance", "suspend")
 
 def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
     """Return every text that may be sent, made without any input."""
-    settles = [event for event in RunMachine.spec.events_by(Actor.CONSUMER) if event not in runs.start_events]
+    claimed = (*runs.start_events, HOLD, ADMIT)
+    settles = [event for event in RunMachine.spec.events_by(Actor.CONSUMER) if event not in claimed]
     several = [each for size in range(2, len(settles) + 1) for each in combinations(settles, size)]
-    alone = [(event.id,) for event in RunMachine.spec.events if event.id not in runs.start_events]
+    alone = [(event.id,) for event in RunMachine.spec.events if event.id not in claimed]
     claim = {"now": 1, "token": "t", "alone": True, "jobs": {}}
     sweeps = [(ids, hints) for ids in ([], None) for hints in ("all", "moves", "none")]
     row = dict.fromkeys(INSERT_COLUMNS) | {"id": "1", "payload": "1"}

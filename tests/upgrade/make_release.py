@@ -52,6 +52,7 @@ def register(kit: Kit) -> None:
             raise Snooze(60)
         return payload
 
+    kit.job("keyed", key_limit=1)(work)
     kit.job("reviewed", machine=Reviewed)(work)
 
 
@@ -104,6 +105,11 @@ async def fill(w: Bound) -> None:
     await w.create("work", "too late", delay=60, expires_at=expires, tags=[SUCCEEDED, CANCELED])
     await w.create("reviewed", "reviewed", **to_succeed)
     await leave_running(w, KEEP + "alone", **to_succeed)
+    first = await w.create("keyed", KEEP, concurrency_key="tenant:7", **to_succeed)
+    behind = await w.create("keyed", "behind", concurrency_key="tenant:7", **to_succeed)
+    w.storage.fail_once("runs.succeed", "before")
+    await w.deliver(first)
+    await w.deliver(behind)
     await leave_running(w, KEEP + "one", KEEP + "other", **to_succeed)
     (canceling,) = await leave_running(w, KEEP + "canceling", **to_cancel)
     await jobs.cancel(canceling)

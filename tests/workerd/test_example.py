@@ -105,6 +105,8 @@ def test_a_request_becomes_a_run_that_the_queue_works_on(example: Server) -> Non
         "error_type": None,
         "paused": False,
         "priority": "normal",
+        "concurrency_key": None,
+        "step": None,
         "unknown": None,
         "unreadable": [],
     }

@@ -12,10 +12,10 @@ from workerd_suites import suite_tests
 # Rows that D1 may read for each piece of work, beside three thousand rows or twenty thousand.
 READS = {
     "create": 7,
-    "idle tick": 100,
+    "idle tick": 113,
     "consume": 18,
     "claim": 144,
-    "next wake": 82,
+    "next wake": 96,
     "status": 2,
     "newest": 25,
     "failed": 11,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_versions import ship
+from app_versions import PARCEL, ship
 from commands import Done, kumofire
 
 from kumofire_fsm import RunMachine
+from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.store.schema import VERSION, Migration
+from kumofire_fsm.store.schema import migrate as migrate_file
 
 HERE = Path(__file__).resolve().parent
 LOCAL = ["--local", "--database", "jobs"]
@@ -186,8 +189,8 @@ def test_a_new_database_gets_exactly_what_a_file_gets_and_then_there_is_nothing_
     assert done == ADDED
     expected = by_sqlite(tmp_path)
     assert in_d1(folder) == expected
-    assert [row[0] for row in expected].count("trigger") == 14
-    assert [row[0] for row in expected].count("kumofire_edges") == 38
+    assert [row[0] for row in expected].count("trigger") == 17
+    assert [row[0] for row in expected].count("kumofire_edges") == 45
     assert migrate(folder, *LOCAL) == NOTHING
     assert in_d1(folder) == expected
 
@@ -234,7 +237,7 @@ def test_files_that_wrangler_applies_give_the_same_schema_and_are_known_to_migra
         "on that way: the same command with --dir DIR, then wrangler d1 migrations apply\n"
     )
     done = migrate(project, *LOCAL, app="older_app:app")
-    assert done == Done(2, "", refused.format("29 edges of approved"))
+    assert done == Done(2, "", refused.format("36 edges of approved"))
     ship_more("")
     assert migrate(project, *LOCAL) == Done(2, "", refused.format("0002_more.sql and 0003_last.sql"))
     assert in_d1(project) == before
@@ -266,14 +269,14 @@ def test_what_fails_half_way_leaves_nothing_and_is_applied_when_it_is_mended(mig
     done = migrate(migrated, *LOCAL, app="older_app:app")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(
-        "kumofire: jobs (local): to add 0002_more.sql, 0003_last.sql and 29 edges of approved failed; D1 keeps all of "
+        "kumofire: jobs (local): to add 0002_more.sql, 0003_last.sql and 36 edges of approved failed; D1 keeps all of "
         "it or nothing, so run the command again when the cause is mended: wrangler failed (exit code 1): table "
         "kumofire_runs already exists"
     )
     assert in_d1(migrated) == before
     ship_more("")
     done = migrate(migrated, *LOCAL, app="older_app:app")
-    assert done == Done(0, "jobs (local): added 0002_more.sql, 0003_last.sql and 29 edges of approved\n")
+    assert done == Done(0, "jobs (local): added 0002_more.sql, 0003_last.sql and 36 edges of approved\n")
     assert query(migrated, "SELECT max(version) FROM kumofire_schema") == [(3,)]
 
 
@@ -324,7 +327,7 @@ def test_a_contract_is_rolled_back_whole_while_live_runs_hold_a_state_that_goes(
     assert migrate(project, "--dir", "sql", app="older_app:app").code == 0
     apply_own(project)
     before = query(project, "SELECT * FROM kumofire_edges")
-    assert len([row for row in before if row[0] == "approved"]) == 29
+    assert len([row for row in before if row[0] == "approved"]) == 36
     put_in_review(project)
     assert migrate(project, "--dir", "sql", "--contract", app="newer_app:app").code == 0
     code, said = wrangler(project, "d1", "migrations", "apply", "jobs", "--local")
@@ -334,7 +337,7 @@ def test_a_contract_is_rolled_back_whole_while_live_runs_hold_a_state_that_goes(
     apply_own(project)
     left = query(project, "SELECT source, target FROM kumofire_edges WHERE machine = 'approved'")
     assert [edge for edge in left if "review" in edge] == []
-    assert len(left) == 27
+    assert len(left) == 34
 
 
 def put_in_review(folder: Path) -> None:
@@ -348,18 +351,49 @@ def put_in_review(folder: Path) -> None:
 
 
 def test_machines_are_registered_in_d1_at_once_and_contracted_when_no_live_run_needs_them(migrated):
-    added = Done(0, "jobs (local): added 29 edges of approved\n")
+    added = Done(0, "jobs (local): added 36 edges of approved\n")
     assert migrate(migrated, *LOCAL, app="older_app:app") == added
     count = "SELECT count(*) FROM kumofire_edges WHERE machine = 'approved'"
-    assert query(migrated, count) == [(29,)]
+    assert query(migrated, count) == [(36,)]
     put_in_review(migrated)
     done = migrate(migrated, *LOCAL, "--contract", app="newer_app:app")
     assert (done.code, "1 live runs are in a state that goes: 1 in 'review' of 'approved'" in done.err) == (
         2,
         True,
     )
-    assert query(migrated, count) == [(29,)]
+    assert query(migrated, count) == [(36,)]
     query(migrated, "UPDATE kumofire_runs SET state = 'ready', wake_at = 0")
     removed = Done(0, "jobs (local): removed 2 edges of approved\n")
     assert migrate(migrated, *LOCAL, "--contract", app="newer_app:app") == removed
-    assert query(migrated, count) == [(27,)]
+    assert query(migrated, count) == [(34,)]
+
+
+def test_instances_of_flows_are_planned_for_and_moved_in_d1(migrated):
+    later = PARCEL.format(version=', version=2, was={"stored": "waiting_"}', stored="waiting_")
+    (migrated / "later_app.py").write_text(later)
+    apps = []
+    for source in (PARCEL.format(version="", stored="stored"), later):
+        scope = {"__name__": "parcels"}
+        exec(source, scope)
+        apps.append(scope["app"])
+    with closing(connect(migrated)) as db:
+        db.execute("BEGIN")
+        migrate_file(db, [job.machine for app in apps for job in app.registry.jobs.values()])
+        db.execute("COMMIT")
+        file = db.execute("PRAGMA database_list").fetchone()[2]
+
+    async def fill():
+        storage = SqliteStorage(file)
+        jobs = apps[0].bind(db=storage)
+        ids = [(await jobs.create("parcel", {"number": n})).kumofire_job_run_id for n in range(3)]
+        await jobs.signal(ids[0], "hand_over")
+        await storage.close()
+
+    asyncio.run(fill())
+    said = ["parcel v1 -> v2: 2 live", f"  {'stored':<20}{2:>8} -> waiting_", "nothing stands in the way"]
+    done = kumofire(migrated, "machine", "migrate", "later_app:app", *LOCAL, "--plan")
+    assert (done.code, done.out.splitlines()) == (0, said)
+    done = kumofire(migrated, "machine", "migrate", "later_app:app", *LOCAL)
+    assert (done.code, done.out.splitlines()) == (0, [*said, "moved 2"])
+    moved = "SELECT machine, step, count(*) FROM kumofire_runs GROUP BY 1, 2 ORDER BY 1, 2"
+    assert query(migrated, moved) == [("parcel@1", "sent", 1), ("parcel@2", "waiting_", 2)]

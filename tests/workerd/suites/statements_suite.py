@@ -35,8 +35,8 @@ def run_statements(jobs):
     move = [row["id"], "", 0, None, 1, None, None, None, 1, 1, 1, 1, 1, 1, None]
     claim = {"now": 1, "token": "t", "alone": False, "jobs": {"echo": (1, 1)}, "limit": 5}
     sweep = {"timing": WORKERS.columns(), "now": 1, "limit": 5, "jobs": ["echo"]}
-    # A start is a claim.
-    events = [event.id for event in RUN.events if event.id not in runs.start_events]
+    # A claim starts runs and holds others; what makes room admits these.
+    events = [event.id for event in RUN.events if event.id not in (*runs.start_events, "hold_back", "admit")]
     return {
         "insert": [runs.insert([row])],
         "insert_bodies": [
@@ -61,6 +61,8 @@ def run_statements(jobs):
         "next_wake": [runs.next_wake(jobs=[])],
         "far_leases": [runs.far_leases(after=9, jobs=["echo"], limit=5)],
         "far_ids": [runs.far_ids(above="x", after=9, jobs=["echo"], limit=5)],
+        "admit": [runs.admit([("echo", "k", 1)], timing={}, now=9, key_limits={"echo": 2})],
+        "keys": [runs.keys(row["id"])],
         "defer": [runs.defer([row["id"]], row["wake_at"])],
         "prune": runs.prune(below="~", also="~", before=1, limit=5),
         "fire": [

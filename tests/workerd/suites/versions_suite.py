@@ -141,8 +141,9 @@ async def test_a_run_of_an_unknown_job_waits_for_newer_code(env):
 async def test_a_run_of_an_unknown_machine_waits_for_newer_code(env):
     shop = shop_with_a_job(env)
     run_id = await shop.create("work")
-    # Its machine is fixed by a trigger, which a migration may drop.
+    # Its machine is fixed by triggers, which a migration may drop.
     await shop.sql("DROP TRIGGER kumofire_runs_fixed")
+    await shop.sql("DROP TRIGGER kumofire_runs_version")
     await shop.sql("UPDATE kumofire_runs SET machine = 'review'")
     assert await shop.deliver(run_id) == UNKNOWN_JOB
     shop.clock.advance(hours=6)

@@ -1,0 +1,179 @@
+"""Brings a flow's instances to the version that this code declares: a plan first, and then the move.
+
+A plan only reads. A move takes a bounded set of instances a statement, each only if it is still as it was
+read; what is leased is left until it rests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kumofire_fsm.engine.flow_jobs import FlowJob
+from kumofire_fsm.errors import KumofireError, MigrationConflict
+from kumofire_fsm.ports import Storage
+from kumofire_fsm.store.versions import OLD_COLUMNS, count_steps, move_versions, old_instances, store_payloads
+from kumofire_fsm.values.limits import INLINE_BYTES, PAYLOAD_BYTES
+from kumofire_fsm.values.typed import encode_typed
+
+__all__ = ["FlowPlan", "Upgrade", "migrate_flow", "plan_flow"]
+
+Upgrade = Callable[[dict[str, Any]], Any]
+"""Gives the data of the next version from that of one version, as JSON gives it."""
+
+SAMPLE: Final = 50
+"""Instances whose data a plan checks."""
+AT_ONCE: Final = 100
+"""Instances that one statement moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPlan:
+    """What a migration of one flow would do.
+
+    Attributes:
+        steps: for each (machine, step) with live instances: how many, and the step of this version, if any.
+        checked, bad: of how many instances the data was checked, and how many do not fit this version.
+        first_error: what is wrong with the first of those.
+        left: how many are leased now, and are left until they rest.
+    """
+
+    job: FlowJob
+    steps: Mapping[tuple[str, str], tuple[int, str | None]]
+    checked: int = 0
+    bad: int = 0
+    first_error: str = ""
+    left: int = 0
+
+    @property
+    def live(self) -> int:
+        """How many instances there are of versions before."""
+        return sum(number for number, _ in self.steps.values())
+
+    @property
+    def refused(self) -> bool:
+        """Whether instances have nowhere to go, or data that does not fit."""
+        return bool(self.bad) or any(to is None for _, to in self.steps.values())
+
+    def __str__(self) -> str:
+        flow = self.job.flow
+        if not self.live:
+            return f"{flow.name} v{flow.version}: no instance of a version before"
+        versions = sorted({machine.rpartition("@")[2] for machine, _ in self.steps})
+        lines = [f"{flow.name} v{', v'.join(versions)} -> v{flow.version}: {self.live:,} live"]
+        for (_, step), (number, to) in self.steps.items():
+            mend = "" if to else f'   no step of that name; say was={{"{step}": "..."}}, or keep the step'
+            lines.append(f"  {step:<20}{number:>8,} -> {to or '(nowhere)'}{mend}")
+        if self.bad:
+            lines.append(
+                f"data: {self.bad} of {self.checked} checked do not validate: {self.first_error}; give the "
+                f"field a default, or an @app.upgrade({flow.name}, from_version=...)"
+            )
+        if self.left:
+            lines.append(f"{self.left} are under way now, and are left until they rest: run it again")
+        lines.append("refused" if self.refused else "nothing stands in the way")
+        return "\n".join(lines)
+
+
+@dataclass(slots=True)
+class _Row:
+    """An instance as it was read, and as it is to become."""
+
+    read: tuple[Any, ...]
+    step: str | None
+    undo: str
+    data: str = ""
+    error: str = field(default="")
+
+    def values(self, facts: str, now: int) -> tuple[Any, ...]:
+        """Return what `move_versions` takes of it."""
+        inline = "" if len(self.data) > INLINE_BYTES else self.data
+        return (*self.read[:6], self.step, self.undo, inline, facts, now)
+
+
+async def plan_flow(storage: Storage, job: FlowJob, upgrades: Mapping[int, Upgrade]) -> FlowPlan:
+    """Return what a migration of a flow's instances would do; nothing is changed."""
+    flow = job.flow
+    if not flow.former:
+        return FlowPlan(job, {})
+    steps: dict[tuple[str, str], tuple[int, str | None]] = {}
+    for machine, step, number in await storage.execute(count_steps(flow.former)):
+        steps[machine, step] = number, _renamed(job, step)
+    rows = await storage.execute(old_instances(job.machine, after="", limit=SAMPLE, leased=False))
+    made = [_made(job, row, upgrades) for row in rows]
+    bad = [each for each in made if each.error]
+    left = await storage.execute(old_instances(job.machine, after="", limit=1000, leased=True))
+    return FlowPlan(job, steps, len(made), len(bad), bad[0].error if bad else "", len(left))
+
+
+async def migrate_flow(
+    storage: Storage, job: FlowJob, upgrades: Mapping[int, Upgrade], now: Callable[[], int]
+) -> int:
+    """Move a flow's instances that rest to this version; return how many.
+
+    Raises:
+        MigrationConflict: one has nowhere to go, or data that does not fit; those before it are moved.
+    """
+    moved = 0
+    async for rows in _old(storage, job):
+        made = [_made(job, row, upgrades) for row in rows]
+        for each in made:
+            if each.error or each.step is None:
+                why = each.error or f"there is no step {each.read[3]!r} in version {job.flow.version}"
+                raise MigrationConflict(
+                    f"instance {each.read[0]} of {job.name!r} cannot be moved: {why}; {moved:,} were moved "
+                    "before it"
+                )
+        facts = json.dumps({"version": job.flow.version}, separators=(",", ":"))
+        large = [(each.read[0], each.data) for each in made if len(each.data) > INLINE_BYTES]
+        statements = [move_versions(job.machine, [each.values(facts, now()) for each in made])]
+        if large:
+            statements.append(store_payloads(large))
+        moved += len((await storage.batch(statements))[0])
+    return moved
+
+
+async def _old(storage: Storage, job: FlowJob) -> AsyncIterator[list[tuple[Any, ...]]]:
+    after = ""
+    while job.flow.former:
+        rows = await storage.execute(old_instances(job.machine, after=after, limit=AT_ONCE, leased=False))
+        if not rows:
+            return
+        yield rows
+        after = rows[-1][0]
+
+
+def _renamed(job: FlowJob, step: str) -> str | None:
+    name = job.flow.was.get(step, step)
+    return name if job.flow.step(name) is not None else None
+
+
+def _made(job: FlowJob, row: tuple[Any, ...], upgrades: Mapping[int, Upgrade]) -> _Row:
+    """Return what an instance becomes."""
+    read = dict(zip(OLD_COLUMNS, row, strict=True))
+    undo = [_renamed(job, step) for step in json.loads(read["undo"] or "[]")]
+    made = _Row(row, _renamed(job, read["step"]), json.dumps([step for step in undo if step]))
+    version = int(read["machine"].rpartition("@")[2])
+    try:
+        data: Any = json.loads(read["body"] or "null")
+        for number in range(version, job.flow.version):
+            if number in upgrades:
+                data = upgrades[number](data)
+        assert job.payload is not None
+        value = job.payload.validate_python(data)
+        made.data = encode_typed(value, job.payload, "the data", PAYLOAD_BYTES)
+    except (KumofireError, ValueError) as exc:
+        made.error = _first_line(exc)
+    except Exception as exc:
+        made.error = f"its upgrade raised {type(exc).__name__}: {exc}"
+    return made
+
+
+def _first_line(exc: Exception) -> str:
+    errors = getattr(exc, "errors", None)
+    if callable(errors):  # pydantic's: the field and the rule, and not the value
+        first = errors()[0]
+        return f"field {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
+    return str(exc).split("\n", 1)[0]

@@ -1,0 +1,288 @@
+"""The lifecycle of a flow's instance: that of a run, with a second region, the step.
+
+`FlowMachine` has what all flows share. `machine_of` adds the edges of one flow: its signals, its deadlines,
+and where a failure or a cancellation leads. Out of a task a consumer moves the step, under its lease; out of
+a wait one statement does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from kumofire_fsm.flows.spec import CANCEL, FAIL, FlowSpec, Kind, StepEdge
+from kumofire_fsm.machines import Deadline, Edge, Event, State
+from kumofire_fsm.machines.expression import Scalar
+from kumofire_fsm.machines.lifecycle import Lifecycle
+from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.machines.spec import Actor, MachineSpec, Outcome, Role
+from kumofire_fsm.values.limits import MAIL_LETTERS
+
+__all__ = ["FlowMachine", "machine_of"]
+
+_ENTERED: Final = {
+    "step": "to_step",
+    "payload": "data",
+    "visit": "visit + 1",
+    "undo": "to_undo",
+    "max_attempts": "tries",
+    "mail": "without(mail, taken)",
+    "letter": "told",
+    "progress": "None",
+    "suspect": "0",
+    "expires_at": "None",
+}
+"""What a consumer's move to another step assigns."""
+_AGAIN: Final = {"attempt": "0", "run_at": "now", "deliveries": "0"}
+"""What a row assigns that a consumer is to take up anew, for a step that is entered."""
+_FRESH: Final = "(signal_key is None or contains(keys, signal_key) == 0)"
+_KNOWN: Final = {"keys": "when(signal_key is None, keys, added(keys, signal_key))"}
+_KEPT: Final = {**_KNOWN, "mail": "posted(mail, letters + 1, {signal}, value)", "letters": "letters + 1"}
+
+
+class FlowMachine(RunMachine, machine="flow"):
+    """The lifecycle that all flows share: a run that rests in waits between its tasks."""
+
+    waiting = State(
+        "A step waits for a signal, and for its deadline at the latest.",
+        role=Role.WAITING,
+        deadline=Deadline("now", "lapse", doc="the wait's own deadline"),
+    )
+    parked = State("A step waits for a signal, or for a person.", role=Role.WAITING, waits=True)
+
+    advance = Event(
+        RunMachine.running.to.itself(sets={"attempt": "1", "timeout_at": "now + step_ms"})
+        | RunMachine.canceling.to(RunMachine.canceled),
+        by=Actor.CONSUMER,
+        sets=_ENTERED,
+        doc="A step is done, and its consumer goes on with the next one.",
+    )
+    hand_on = Event(
+        RunMachine.running.to(RunMachine.queued, sets=_AGAIN) | RunMachine.canceling.to(RunMachine.canceled),
+        by=Actor.CONSUMER,
+        sets=_ENTERED,
+        doc="A step is done, and another consumer goes on with the next one.",
+    )
+    rest = Event(
+        RunMachine.running.to(RunMachine.ready, cond="letters > seen", sets=_AGAIN)
+        | RunMachine.running.to(waiting, cond="rests == 1", sets={"attempt": "0"})
+        | RunMachine.running.to(parked, sets={"attempt": "0"})
+        | RunMachine.canceling.to(RunMachine.canceled),
+        by=Actor.CONSUMER,
+        sets=_ENTERED,
+        doc="A step is done, and the next one waits; unless a signal came meanwhile.",
+    )
+    succeed = Event(
+        RunMachine.running.to(RunMachine.succeeded) | RunMachine.canceling.to(RunMachine.succeeded),
+        by=Actor.CONSUMER,
+        sets={**_ENTERED, "result": "value", "error": "None"},
+        doc="It has reached an end that is a success.",
+    )
+    end_failed = Event(
+        RunMachine.running.to(RunMachine.failed) | RunMachine.canceling.to(RunMachine.failed),
+        by=Actor.CONSUMER,
+        sets=_ENTERED,
+        doc="It has reached an end that is a failure.",
+    )
+    end_canceled = Event(
+        RunMachine.running.to(RunMachine.canceled) | RunMachine.canceling.to(RunMachine.canceled),
+        by=Actor.CONSUMER,
+        sets=_ENTERED,
+        doc="It has reached an end that is a cancellation.",
+    )
+    lapse = Event(
+        waiting.to(RunMachine.ready, sets=_AGAIN),
+        by=Actor.DEADLINE,
+        doc="A wait's deadline has passed, and none of its events leads on: a consumer looks.",
+    )
+    cancel = Event(
+        RunMachine.cancel | waiting.to(RunMachine.canceled) | parked.to(RunMachine.canceled),
+        doc="Somebody wants it to stop.",
+    )
+    redrive = Event(
+        RunMachine.redrive,
+        sets={
+            **RunMachine.redrive.sets,
+            "step": "when(to_step == '', step, to_step)",
+            "visit": "visit + 1",
+        },
+        doc="Somebody wants it to go on from the step that failed, or from another.",
+    )
+
+
+def machine_of(spec: FlowSpec) -> MachineSpec:
+    """Return the lifecycle of a flow's instances, from which their statements and triggers derive."""
+    empty: dict[str, Scalar] = {"visit": 0, "letters": 0, "mail": "[]", "keys": "[]", "undo": "[]"}
+    begins = {"step": spec.first.id, **empty}
+    return replace(_Edges(spec).lifecycle().spec, steps=spec.moves, former=spec.former, begins=begins)
+
+
+_SETTLED: Final = {
+    Outcome.SUCCESS: FlowMachine.succeeded,
+    Outcome.FAILURE: FlowMachine.failed,
+    Outcome.CANCELLATION: FlowMachine.canceled,
+}
+_CLAIMABLE: Final = (FlowMachine.ready, FlowMachine.queued, FlowMachine.retrying)
+_HELD: Final = (FlowMachine.held,)
+_RESTING: Final = (FlowMachine.waiting, FlowMachine.parked)
+_LEASED: Final = (FlowMachine.running, FlowMachine.canceling)
+_FAILURES: Final = ("retry", "fail", "lose")
+"""Events that end a step in failure; a flow's `fail` says where that leads."""
+_STOPPED: Final = ("advance", "hand_on", "rest", "retry", "fail", "stop", "snooze", "release", "lose")
+"""Events by which a run leaves `canceling`; a flow's `cancel` says where that leads."""
+
+
+class _Edges:
+    """The edges that one flow adds to `FlowMachine`."""
+
+    def __init__(self, spec: FlowSpec) -> None:
+        self._spec = spec
+        waits = spec.of_kind(Kind.WAIT)
+        self._timed = [step for step in waits if step.deadline]
+        self._untimed = [step for step in waits if not step.deadline]
+
+    def lifecycle(self) -> type[Lifecycle]:
+        """Return the class that derives and checks the flow's `MachineSpec`."""
+        body: dict[str, Any] = {
+            "__doc__": self._spec.doc,
+            "__module__": __name__,
+            "waiting": self._waiting(),
+        }
+        if self._spec.first.kind is Kind.WAIT:
+            state = FlowMachine.parked.clone() if self._spec.first.waits else body["waiting"]
+            state._initial = True
+            body["waiting" if state is body["waiting"] else "parked"] = state
+        for event in self._spec.deadline_events:
+            edges = self._out_of_waits(event, "")
+            body[event] = Event(edges, by=Actor.DEADLINE, doc="A wait's deadline has passed.")
+        for signal in self._spec.signals:
+            body[signal.id] = Event(self._signal(signal.id), doc=signal.doc or f"The signal {signal.id!r}.")
+        ends = " and ".join(f"step != '{step.id}'" for step in self._spec.of_kind(Kind.END))
+        body |= self._changed() | {"redrive": _with("redrive", (), f"to_step != '' or ({ends})")}
+        meta: Any = type(FlowMachine)
+        made: type[Lifecycle] = meta(self._spec.name, (FlowMachine,), body, machine=self._spec.machine)
+        return made
+
+    def _waiting(self) -> State:
+        """Return the state `waiting`, whose deadline is that of the step."""
+        at = "now"
+        for step in reversed(self._timed):
+            assert step.deadline is not None
+            at = f"when(step == '{step.id}', {step.deadline.text}, {at})"
+        state = FlowMachine.waiting.clone()
+        state.deadline = Deadline(at, *self._spec.deadline_events, "lapse", doc="the wait's own deadline")
+        return state
+
+    def _out_of_waits(self, event: str, also: str, sets: dict[str, str] | None = None) -> list[Edge]:
+        """Return the edges of an event that moves waits on, in SQL."""
+        edges: list[Edge] = []
+        for edge in (e for e in self._spec.edges if e.event == event):
+            source = self._spec.step(edge.source)
+            if source is not None and source.kind is Kind.WAIT:
+                state = FlowMachine.parked if source.waits else FlowMachine.waiting
+                for target, cond, more in self._entering(edge):
+                    tests = [_at(edge.source), *([f"({edge.guard_text})"] if edge.guard else [])]
+                    tests += [each for each in (also, cond) if each]
+                    edges += state.to(target, cond=" and ".join(tests), sets={**(sets or {}), **more})
+        return edges
+
+    def _entering(self, edge: StepEdge) -> Iterator[tuple[State, str, dict[str, str]]]:
+        """Yield (state, condition, assignments): how a row enters a step when no consumer holds it."""
+        step = self._spec.step(edge.enters)
+        assert step is not None
+        sets = {"step": f"'{step.id}'", "visit": "visit + 1"}
+        again = {**sets, **_AGAIN, "progress": "None", "suspect": "0", "expires_at": "None"}
+        if step.kind is Kind.END:
+            yield _SETTLED[step.outcome or Outcome.SUCCESS], "", sets
+        elif step.kind is Kind.WAIT:
+            # A letter that has come already is read by a consumer.
+            yield FlowMachine.parked if step.waits else FlowMachine.waiting, "size(mail) == 0", sets
+            yield FlowMachine.ready, "", again
+        else:
+            if edge.undo:  # nothing to undo: it is at its end
+                end = self._spec.step(edge.target)
+                assert end is not None
+                told = {"step": f"'{end.id}'", "visit": "visit + 1"}
+                yield _SETTLED[end.outcome or Outcome.SUCCESS], "size(undo) == 0", told
+            yield FlowMachine.ready, "", again
+
+    def _signal(self, signal: str) -> list[Edge]:
+        """Return the edges of a signal: it moves a wait that accepts it, and is kept everywhere else."""
+        told = {**_KNOWN, "letter": f"posted('[]', letters + 1, '{signal}', value)"}
+        edges = self._out_of_waits(signal, _FRESH, told)
+        room = f"{_FRESH} and size(mail) < {MAIL_LETTERS}"
+        kept = {name: text.format(signal=f"'{signal}'") for name, text in _KEPT.items()}
+        for state in (*_CLAIMABLE, *_HELD, *_RESTING, *_LEASED):
+            edges += state.to.itself(cond=room, sets={**kept, "wake_at": "wake_at"})
+        return edges
+
+    def _changed(self) -> dict[str, Event]:
+        """Return the events that every run has, with the edges that this flow's `fail` and `cancel` add."""
+        more: dict[str, list[Any]] = {}
+        undoing = [step.id for step in self._spec.of_kind(Kind.UNDO)]
+        for name in _FAILURES:
+            for step in undoing:  # it needs a person, who tries it again or skips it
+                more.setdefault(name, []).extend(FlowMachine.running.to(FlowMachine.parked, cond=_at(step)))
+            more.setdefault(name, []).extend(self._led(FlowMachine.running, FAIL))
+        for name in _STOPPED:
+            more.setdefault(name, []).extend(self._led(FlowMachine.canceling, CANCEL))
+        for state in (*_CLAIMABLE, *_HELD, *_RESTING):
+            more.setdefault("cancel", []).extend(self._led(state, CANCEL))
+        events = {name: _with(name, edges) for name, edges in more.items() if edges}
+        events |= self._undoing(undoing)
+        if undoing:  # what is being undone is not canceled halfway
+            halfway = " and ".join(f"step != '{step}'" for step in undoing)
+            cancel = _with("cancel", more.get("cancel", ()), halfway)
+            events["cancel"] = cancel
+        return events
+
+    def _undoing(self, steps: Sequence[str]) -> dict[str, Event]:
+        """Return what a person may do about an undo that failed for good."""
+        if not steps:
+            return {}
+        there = " or ".join(map(_at, steps))
+        skipped = {"letter": "posted('[]', 0, 'skip_undo', None)", **_AGAIN}
+        return {
+            "retry_undo": Event(
+                FlowMachine.parked.to(FlowMachine.ready, cond=there, sets=_AGAIN),
+                doc="Somebody wants an undo that failed to be tried again.",
+            ),
+            "skip_undo": Event(
+                FlowMachine.parked.to(FlowMachine.ready, cond=there, sets=skipped),
+                doc="Somebody has undone by hand what could not be undone.",
+            ),
+        }
+
+    def _led(self, state: State, event: str) -> list[Edge]:
+        """Return the edges out of a state of the run to where a step's failure or cancellation leads."""
+        sources: dict[tuple[str, bool], list[StepEdge]] = {}
+        for edge in self._spec.edges:
+            if edge.event == event:
+                sources.setdefault((edge.target, edge.undo), []).append(edge)
+        edges: list[Edge] = []
+        for alike in sources.values():
+            for target, cond, sets in self._entering(alike[0]):
+                there = " or ".join(_at(edge.source) for edge in alike)
+                edges += state.to(target, cond=f"({there}) and {cond}" if cond else there, sets=sets)
+        return edges
+
+
+def _with(name: str, more: Sequence[Any], cond: str | None = None) -> Event:
+    """Return an event of `FlowMachine` with more edges: after its own guarded ones, before those always open.
+
+    Args:
+        name: the event.
+        more: the edges.
+        cond: when those that were always open are open from now on.
+    """
+    event: Any = getattr(FlowMachine, name)
+    own = list(event._transitions)
+    guarded, last = [e for e in own if e.guard_text], [e for e in own if not e.guard_text]
+    if cond is not None:
+        last = [Edge(e.source, e.target, cond=cond, sets=e.sets) for e in last]
+    return event.renewed(name, [*guarded, *more, *last])  # type: ignore[no-any-return]
+
+
+def _at(step: str) -> str:
+    return f"step == '{step}'"

@@ -1,0 +1,130 @@
+"""The SQL of concurrency keys: which runs find their key full, and which are admitted when there is room.
+
+Runs that are under way are counted where they stand, in the index that runs with a key alone pay for. What
+is admitted is found there too, the oldest first; so nothing polls, and no counter can be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from kumofire_fsm.machines.expression import Literal, Name, quoted
+from kumofire_fsm.machines.spec import ADMIT, MachineSpec, Role
+from kumofire_fsm.store._compiler import compare_and_set
+from kumofire_fsm.store._due import states_with
+from kumofire_fsm.store._layout import indented, lines, picked, quoted_list, select, where
+from kumofire_fsm.store.rows import RUNS, Moved, dump
+
+__all__ = ["FULL", "ROOM", "admit_sql", "admitted_sql", "free_places", "full_sql", "held_states"]
+
+FULL: Final = Name("(r.concurrency_key IS NOT NULL AND r.id IN (SELECT id FROM k))")
+"""Whether a run ``r`` finds its key full, by ``k`` of `full_sql`; only a run with a key has it worked out."""
+ROOM: Final = Literal(0)
+"""Where no job is known to limit its keys, none is full."""
+_GIVEN: Final = ("now", "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms")
+_MOST: Final = "(SELECT value FROM json_each(?1 -> '$.key_limits') WHERE key = {job})"
+
+
+def held_states(specs: Sequence[MachineSpec]) -> list[str]:
+    """Return the states of these machines in which runs wait for room, in the order of their names."""
+    return sorted({state for spec in specs for state in spec.held})
+
+
+def full_sql(specs: Sequence[MachineSpec], rows: str, *conditions: str) -> dict[str, str]:
+    """Return ``k``: of runs that could start, those for which their key has no room.
+
+    Args:
+        specs: the machines.
+        conditions: what must hold of such a run ``t`` beside.
+        rows: a SELECT of (id, job, key, level, since) of what could start; those without a key do not count.
+    """
+    placed = select(
+        ["id", "job", "key", "row_number() OVER (PARTITION BY job, key ORDER BY level, since, id) AS nth"],
+        f"FROM (\n  {indented(rows)}\n)",
+        "WHERE key IS NOT NULL",
+    )
+    most = _MOST.format(job="t.job")
+    room = select(
+        ["t.job AS job", "t.key AS key", f"{most} - (\n  {indented(_leased_sql(specs, 't'))}\n) AS room"],
+        "FROM (SELECT DISTINCT job, key FROM t) AS t",
+    )
+    return {
+        "t": placed,
+        "k": select(
+            ["t.id"],
+            f"FROM (\n  {indented(room)}\n) AS s CROSS JOIN t ON t.job = s.job AND t.key = s.key",
+            where("t.nth > s.room", *conditions),
+        ),
+    }
+
+
+def admitted_sql(specs: Sequence[MachineSpec], freed: str, room: str) -> dict[str, str]:
+    """Return ``f``: the held runs that are admitted, as many of each key as there is room; the last is NULL.
+
+    Args:
+        specs: the machines.
+        freed: a SELECT of (job, key, number): how many places runs of a key gave up.
+        room: SQL for how many places of a key ``n`` are free.
+    """
+    first = select(
+        ["n.job", "n.key", f"min(n.number, coalesce({room}, n.number))", _oldest(specs, "n")],
+        f"FROM (\n  {indented(freed)}\n) AS n",
+    )
+    step = select(
+        ["f.job", "f.key", "f.places - 1", _oldest(specs, "f", " AND d.id > f.id")],
+        "FROM f",
+        "WHERE f.places > 1 AND f.id IS NOT NULL",
+    )
+    return {"f(job, key, places, id)": f"{first}\nUNION ALL\n{step}"}
+
+
+def free_places(specs: Sequence[MachineSpec], also: str = "") -> str:
+    """Return the SQL for how many more runs of a key ``n`` may be under way; NULL for any number."""
+    return f"{_MOST.format(job='n.job')} - (\n  {indented(_leased_sql(specs, 'n'))}\n){also}"
+
+
+def admit_sql(specs: Sequence[MachineSpec]) -> str:
+    """Return the SQL that lets the oldest held runs of some keys start, where there is room."""
+    freed = select(picked(["job", "key", "number"]), "FROM json_each(?1, '$.freed')")
+    return compare_and_set(
+        specs,
+        {spec.name: [e for e in spec.edges_of(ADMIT) if e.target not in spec.held] for spec in specs},
+        parameters=_GIVEN,
+        source={
+            **admitted_sql(specs, freed, free_places(specs)),
+            "a": select(f"?1 ->> '$.{name}' AS {name}" for name in _GIVEN),
+        },
+        match=["r.id IN (SELECT id FROM f WHERE places > 0)"],
+        returning=Moved._fields,
+        known={"full": ROOM},
+    )
+
+
+def _leased_sql(specs: Sequence[MachineSpec], row: str) -> str:
+    """Return the SELECT of how many runs of a key are under way."""
+    leased = quoted(dump(states_with(specs, Role.LEASED)))
+    return lines(
+        "SELECT count(*)",
+        f"FROM json_each({leased}) AS l CROSS JOIN {RUNS} AS d",
+        f"  ON d.job = {row}.job AND d.concurrency_key = {row}.key AND d.state = l.value",
+        "WHERE d.wake_at IS NOT NULL",
+    )
+
+
+def _oldest(specs: Sequence[MachineSpec], row: str, after: str = "") -> str:
+    """Return the SQL for the oldest held run of a key."""
+    held = held_states(specs)
+    states = f"d.state = {quoted(held[0])}" if len(held) == 1 else f"d.state IN ({quoted_list(held)})"
+    found = select(
+        ["d.id"],
+        f"FROM {RUNS} AS d",
+        where(
+            f"d.job = {row}.job AND d.concurrency_key = {row}.key AND {states}{after}",
+            "d.wake_at IS NOT NULL",
+            f"d.machine IN ({quoted_list(spec.name for spec in specs)})",
+        ),
+        "ORDER BY d.id",
+        "LIMIT 1",
+    )
+    return f"(\n  {indented(found)}\n)"

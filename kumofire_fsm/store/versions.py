@@ -1,0 +1,105 @@
+"""Statements that bring a flow's instances to a later version: they are counted, read and moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kumofire_fsm.machines.operators import OPERATORS
+from kumofire_fsm.machines.spec import MachineSpec, Role
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._bodies import body_sql, bytes_sql
+from kumofire_fsm.store._layout import common, indented, lines, picked, quoted_list, select, where
+from kumofire_fsm.store.rows import BODIES, RUNS, dump
+
+__all__ = [
+    "OLD_COLUMNS",
+    "count_all_steps",
+    "count_steps",
+    "move_versions",
+    "old_instances",
+    "store_payloads",
+]
+
+OLD_COLUMNS = ("id", "machine", "state", "step", "starts", "visit", "undo", "body")
+_MOVED = ("step", "undo", "payload", "facts", "now")
+
+
+def count_steps(machines: Sequence[str]) -> Statement:
+    """Count the live instances of these machines by machine and step."""
+    sql = select(
+        ["machine", "step", "count(*) AS number"],
+        f"FROM {RUNS}",
+        where(f"machine IN ({quoted_list(machines)})", "finished_at IS NULL", "step IS NOT NULL"),
+        "GROUP BY machine, step",
+        "ORDER BY machine, step",
+    )
+    return Statement("flows.count", sql, None, ("machine", "step", "number"), reads=True)
+
+
+def count_all_steps(machine: str) -> Statement:
+    """Count all instances of one version of a flow by step, those at an end too."""
+    sql = select(
+        ["r.step", "count(*) AS number"],
+        f"FROM {RUNS} AS r",
+        where("r.machine = ?1 ->> '$'", "r.step IS NOT NULL"),
+        "GROUP BY r.step",
+    )
+    return Statement("flows.count_all", sql, dump(machine), ("step", "number"), reads=True, scans=True)
+
+
+def old_instances(spec: MachineSpec, *, after: str, limit: int, leased: bool) -> Statement:
+    """Read live instances of the versions before, by id; those that are leased, or those that rest."""
+    states = quoted_list(spec.with_role(Role.LEASED))
+    sql = select(
+        [_payload() if name == "body" else f"r.{name}" for name in OLD_COLUMNS],
+        f"FROM {RUNS} AS r",
+        where(
+            "r.id > ?1 ->> '$.after'",
+            f"r.machine IN ({quoted_list(spec.former)})",
+            "r.finished_at IS NULL",
+            f"r.state {'' if leased else 'NOT '}IN ({states})",
+        ),
+        "ORDER BY r.id",
+        "LIMIT ?1 ->> '$.limit'",
+    )
+    argument = dump({"after": after, "limit": limit})
+    return Statement("flows.old_instances", sql, argument, OLD_COLUMNS, reads=True)
+
+
+def move_versions(spec: MachineSpec, rows: Sequence[Sequence[object]]) -> Statement:
+    """Move instances to a version, where each is still as it was read.
+
+    Args:
+        spec: the machine of the version.
+        rows: (id, machine, state, step, starts, visit) as read, then (step, undo, payload, facts, now).
+    """
+    read = OLD_COLUMNS[:6]
+    given = [f"to_{name}" if name in ("step", "undo", "payload") else name for name in _MOVED]
+    entry = OPERATORS["record"].sql("r.history", "'migrate'", "r.state", "a.now", "a.facts")
+    sql = lines(
+        common({"a": select(picked([*(f"was_{name}" for name in read), *given]), "FROM json_each(?1)")}),
+        f"UPDATE {RUNS} AS r",
+        f"SET machine = '{spec.name}', step = a.to_step, undo = a.to_undo, payload = a.to_payload,",
+        f"  history = {entry}",
+        "FROM a",
+        where(*(f"r.{name} = a.was_{name}" for name in read)),
+        "RETURNING id",
+    )
+    return Statement("flows.migrate", sql, dump(list(rows)), ("id",))
+
+
+def store_payloads(bodies: Sequence[tuple[str, str]]) -> Statement:
+    """Store the data that is too large for its row, in the transaction of `move_versions`."""
+    sql = lines(
+        f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
+        select(["value ->> 0", "'payload'", bytes_sql("value ->> 1"), "value ->> 1"], "FROM json_each(?1)"),
+        f"WHERE EXISTS (SELECT 1 FROM {RUNS} WHERE id = value ->> 0)",
+        "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
+    )
+    return Statement("flows.payloads", sql, dump(list(bodies)), idempotent=True)
+
+
+def _payload() -> str:
+    """Return the SQL for an instance's data, wherever it is stored."""
+    body = body_sql("b.body", "r.id", "payload")
+    return f"CASE r.payload WHEN '' THEN (\n  {indented(body)}\n) ELSE r.payload END AS body"

@@ -1,0 +1,177 @@
+"""One claim of a flow's instance: it goes from step to step as long as its lease and its budget reach.
+
+Each step ends in a move. One that enters another task keeps the claim: once it is stored, the next handler
+is called. What was stored last is where an instance goes on after a crash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.engine.flow_jobs import FlowJob
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.flows.moves import ADVANCE, entering, letter_for
+from kumofire_fsm.flows.spec import DONE, Kind, StepSpec
+from kumofire_fsm.flows.walk import Next, after_task, after_undo, undone_by
+from kumofire_fsm.ports import Statement
+from kumofire_fsm.signals import Fire, Go, Snooze
+from kumofire_fsm.store.rows import ClaimedRun, Moved
+from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.work.attempt import Attempt
+from kumofire_fsm.work.ending import Ending
+from kumofire_fsm.work.step_context import PlainStepContext, StepContext
+
+__all__ = ["FlowAttempt", "attempt_of"]
+
+UNKNOWN_STEP_S: Final = 60
+"""After how many seconds an instance is looked at again whose step is not known here."""
+
+
+@dataclass(slots=True, eq=False)
+class FlowAttempt(Attempt):
+    """The steps of one claim.
+
+    Attributes:
+        job: the flow; `definition` is that of the step's own handler.
+    """
+
+    job: FlowJob = field(init=False)
+    _text: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        assert isinstance(self.definition, FlowJob)
+        self.job = self.definition
+        self._text = self.run.body or ""
+        self._enter()
+
+    def _enter(self) -> None:
+        """Make ready for the step in which the run is."""
+        step = self._step()
+        handlers = self.job.undos if step is not None and step.kind is Kind.UNDO else self.job.tasks
+        name = (
+            (undone_by(self.job.flow, step.id, self._done) or "") if step and step.kind is Kind.UNDO else ""
+        )
+        self.definition = handlers.get(name or self.run.step or "", self.job)
+        self.context = (StepContext if self.definition.is_async else PlainStepContext)(
+            self.run, **self._what()
+        )
+        self.stop_reason = None
+
+    @property
+    def _done(self) -> tuple[str, ...]:
+        """The tasks that were done and have an undo, in order."""
+        return tuple(json.loads(self.run.undo or "[]"))
+
+    def _step(self) -> StepSpec | None:
+        return self.job.flow.step(self.run.step or "")
+
+    async def perform(
+        self, suspended: Callable[[], None] = lambda: None, executor: Executor | None = None
+    ) -> Ending | None:
+        """Do the step: call its handler, or find out where a wait or an undo leads; see `Attempt.perform`."""
+        step = self._step()
+        if step is None:
+            log.error(
+                "run %s of the flow %r is in %r, no step here", self.run.id, self.run.job, self.run.step
+            )
+            return self.snoozed(Snooze(UNKNOWN_STEP_S))
+        if step.kind is Kind.WAIT:
+            return self._at_wait(step)
+        if step.kind is Kind.UNDO and (not self._done or self._is_skipped()):
+            return self._go(after_undo(self.job.flow, step.id, self._done), self._text)
+        return await Attempt.perform(self, suspended, executor)  # a class with slots knows no super()
+
+    async def _ended(
+        self, body: str | None, suspended: Callable[[], None], executor: Executor | None
+    ) -> Ending | None:
+        self._text = body or ""
+        return await Attempt._ended(self, body, suspended, executor)
+
+    def _is_skipped(self) -> bool:
+        told = self.run.letter
+        return told is not None and json.loads(told)[0][1] == "skip_undo"
+
+    def succeeded(self, value: Any, effects: Sequence[Statement]) -> Ending:
+        """Go on to where the step leads whose handler returned the flow's data."""
+        return self._left(DONE, value, effects)
+
+    def fired(self, signal: Fire) -> Ending:
+        """Go on by the event that the handler named."""
+        if not isinstance(signal, Go):
+            given = f"Fire({signal.event!r})"
+            return self.failed(
+                InvalidArgument(f"{given}: a step of a flow is left by Go(...), or by returning")
+            )
+        return self._left(signal.event, signal.data, self.context.close())
+
+    def _left(self, event: str, value: Any, effects: Sequence[Statement]) -> Ending:
+        flow, step = self.job.flow, self._step()
+        assert step is not None
+        try:
+            text = self.definition.encode_result(value)
+            text = self._text if text is None else text
+            if step.kind is Kind.UNDO:
+                return self._go(after_undo(flow, step.id, self._done), text, effects)
+            data = self.definition.decode_payload(text)
+            return self._go(after_task(flow, step.id, data, self._done, event), text, effects)
+        except BaseException as exc:  # also what the application's own types raise
+            if self.ends_worker(exc):
+                raise
+            return self.final(exc)
+
+    def _at_wait(self, step: StepSpec) -> Ending:
+        """Take a signal that has come already, or let the instance rest."""
+        found = letter_for(self.job.flow, step, self._row())
+        if found is None:
+            return self._go(Next(step, self._done, ""), self._text, rests=True)
+        letter, to = found
+        return self._go(to, self._text, letter=letter)
+
+    def _row(self) -> dict[str, Any]:
+        return {**self.job.machine.fields, **self.run._asdict(), "now": self.binding.now()}
+
+    def _go(self, to: Next, text: str, effects: Sequence[Statement] = (), **how: Any) -> Ending:
+        """Return the ending by which a step is entered."""
+        tries = self.job.attempts_of(to.step.id)
+        event, what = entering(self.job.flow, to, self._row(), tries=tries, **how)
+        large = len(text) > INLINE_BYTES
+        timing, timeout = self.binding.timing, self.job.timeout_ms
+        what |= {"step_ms": timeout + timing.slack_ms, "lease_ms": timing.lease_for(timeout)[1]}
+        move = self.move(event, data="" if large else text, **what)
+        body = text if large and text != self._text else None
+        goes_on = event == ADVANCE
+        return Ending(move, self.run, body, effects, self.failed, kind="payload", goes_on=goes_on, text=text)
+
+    def go_on(self, ending: Ending, moved: Moved) -> bool:
+        """Enter the step that an ending led to, once it is stored; return whether this claim goes on."""
+        move, run = ending.move, self.run
+        if not ending.goes_on or moved.state != run.state:
+            return False
+        left = [letter for letter in json.loads(run.mail or "[]") if letter[0] != move.taken]
+        self._text, self.set_ms = ending.text, move.now - self._steady_ms()
+        self.run = run._replace(
+            step=move.to_step,
+            visit=(run.visit or 0) + 1,
+            attempt=1,
+            max_attempts=move.tries,
+            body=ending.text,
+            undo=move.to_undo,
+            mail=json.dumps(left),
+            letter=move.told,
+            timeout_at=move.now + move.step_ms,
+            wake_at=moved.wake_at or run.wake_at,
+        )
+        self._enter()
+        return True
+
+
+def attempt_of(binding: Binding, run: ClaimedRun, definition: Definition, **what: Any) -> Attempt:
+    """Return the attempt at a claimed run: of a job's handler, or of a flow's steps."""
+    kind = FlowAttempt if isinstance(definition, FlowJob) else Attempt
+    return kind(binding, run, definition, **what)

@@ -1,0 +1,168 @@
+"""A flow's later version: instances under way are planned for, refused or moved, beside workers of both versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakes import FakeMessage
+from harness import Kit
+from pydantic import BaseModel
+
+from kumofire_fsm.errors import DefinitionError, MigrationConflict
+from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
+from kumofire_fsm.store.schema import migrate
+
+
+class One(BaseModel):
+    number: int
+
+
+class Two(BaseModel):
+    number: int
+    warehouse: str
+
+
+def first():
+    class Order(Flow[One]):
+        """As it was."""
+
+        reserve = Task("Stock is set aside.", initial=True, undo=True)
+        approval = Wait("A person looks.", waits=True)
+        packing = Task("Everything goes into one parcel.")
+        shipped = End("Delivered.")
+        undone = End("Given back.")
+        done = reserve >> approval | packing >> shipped
+        approve = Signal(approval.to(packing), takes=None)
+        fail = Flow.any.undo(undone)
+
+    return Order
+
+
+def second(data=Two, **was):
+    class Order(Flow[data], version=2, was=was):
+        """With a step more, one renamed, and a field that is required."""
+
+        reserve = Task("Stock is set aside.", initial=True, undo=True)
+        approval = Wait("A person looks.", waits=True)
+        pack = Task("Everything goes into one parcel.")
+        label = Task("A label is printed.")
+        shipped = End("Delivered.")
+        undone = End("Given back.")
+        done = reserve >> approval | pack >> label >> shipped
+        approve = Signal(approval.to(pack), takes=None)
+        fail = Flow.any.undo(undone)
+
+    return Order
+
+
+def serve(app, flow, calls):
+    for step in flow.spec.steps:
+        task = getattr(flow, step.id, None)
+        if isinstance(task, Task):
+
+            async def handle(ctx: Any, order: Any, name: str = step.id) -> None:
+                calls.append(name)
+
+            app.step(task)(handle)
+            if step.undo:
+
+                async def undo(ctx: Any, order: Any, name: str = step.id) -> None:
+                    calls.append(f"undo {name}")
+
+                app.undo(task)(undo)
+
+
+async def moved(kit: Kit, w, later, calls):
+    """Return a binding of an application with the later version on the same database."""
+    app = kit.another_app()
+    serve(app, later, calls)
+    jobs = app.bind(db=w.storage, queue=w.queue)
+    await w.storage.inner.call(lambda db: migrate(db, list(jobs._binding.runs.specs.values())))
+    return app, jobs
+
+
+async def test_a_plan_says_what_stands_in_the_way_and_nothing_is_changed(kit: Kit) -> None:
+    calls: list[str] = []
+    old = first()
+    serve(kit.app, old, calls)
+    async with kit.bound() as w:
+        ids = [await w.create(old, One(number=n)) for n in range(3)]
+        await w.deliver(*ids)
+        await w.jobs.signal(ids[0], old.approve)
+        _, jobs = await moved(kit, w, second(), calls)
+        (plan,) = await jobs.plan_flows()
+        assert plan.refused
+        assert str(plan).splitlines() == [
+            "order v1 -> v2: 3 live",
+            "  approval                   2 -> approval",
+            (
+                '  packing                    1 -> (nowhere)   no step of that name; say was={"packing": "..."}, '
+                "or keep the step"
+            ),
+            (
+                "data: 3 of 3 checked do not validate: field 'warehouse': Field required; give the field a "
+                "default, or an @app.upgrade(order, from_version=...)"
+            ),
+            "refused",
+        ]
+        with pytest.raises(MigrationConflict):
+            await jobs.migrate_flows()
+        assert {row[0] for row in await w.sql("SELECT machine FROM kumofire_runs")} == {"order@1"}
+
+
+async def test_old_and_new_code_work_side_by_side_and_instances_are_moved_with_their_data(kit: Kit) -> None:
+    calls: list[str] = []
+    old, new = first(), second(packing="pack")
+    serve(kit.app, old, calls)
+    async with kit.bound() as w:
+        ids = [await w.create(old, One(number=n)) for n in range(3)]
+        await w.deliver(*ids)
+        await w.jobs.signal(ids[0], old.approve)
+        app, jobs = await moved(kit, w, new, calls)
+        app.upgrade(new, from_version=1)(lambda data: {**data, "warehouse": "north"})
+        fresh = (await jobs.create(new, Two(number=9, warehouse="south"))).kumofire_job_run_id
+        assert await w.deliver(fresh) == [60]  # the old code does not know it
+        (plan,) = await jobs.plan_flows()
+        assert (plan.live, plan.refused, plan.steps[("order@1", "packing")]) == (3, False, (1, "pack"))
+        assert await jobs.migrate_flows() == 3
+        assert await jobs.migrate_flows() == 0
+        row = await w.row(ids[0])
+        assert (row["machine"], row["step"], row["payload"]) == (
+            "order@2",
+            "pack",
+            '{"number":0,"warehouse":"north"}',
+        )
+        assert row["undo"] == '["reserve"]'
+        status = await jobs.get_status(ids[0])
+        assert (status.history[-1].event, status.history[-1].facts) == ("migrate", {"version": 2})
+        calls.clear()
+        await jobs.signal(ids[1], new.approve)
+        await jobs.consume_batch([FakeMessage.of(ids[0]), FakeMessage.of(ids[1])])
+        assert calls == ["pack", "pack", "label", "label"]
+        assert [(await jobs.get_status(i)).step for i in ids[:2]] == ["shipped", "shipped"]
+
+
+async def test_what_is_under_way_is_left_until_it_rests(kit: Kit) -> None:
+    calls: list[str] = []
+    old, new = first(), second(One, packing="pack")
+    serve(kit.app, old, calls)
+    async with kit.bound() as w:
+        run_id = await w.create(old, One(number=1))
+        w.storage.fail_once("runs.rest", "before")
+        await w.deliver(run_id)
+        assert await w.state(run_id) == "running"
+        _, jobs = await moved(kit, w, new, calls)
+        (plan,) = await jobs.plan_flows()
+        assert (plan.left, await jobs.migrate_flows()) == (1, 0)
+        assert "1 are under way now" in str(plan)
+
+
+def test_an_upgrade_is_from_a_version_before(kit: Kit) -> None:
+    new = second(packing="pack")
+    for version in (0, 2, "1", True):
+        with pytest.raises(DefinitionError, match="from_version"):
+            kit.app.upgrade(new, from_version=version)
+    kit.app.upgrade(new, from_version=1)(dict)
+    with pytest.raises(DefinitionError, match="already"):
+        kit.app.upgrade(new, from_version=1)
