@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else "the root"
 
 
+@cache
 def imports(file: Path) -> set[str]:
     """Return the modules of the package that a file imports."""
     return {

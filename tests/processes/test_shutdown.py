@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import kumofire
 
 from kumofire_fsm import NewRun
 
@@ -106,27 +107,12 @@ def test_what_the_command_cannot_use_is_one_line_and_exit_code_2(tmp_path):
         "lease": [good, "--db", db, "--lease", "0"],
         "grace": [good, "--db", db, "--grace", "-1"],
     }
-    started = {
-        says: subprocess.Popen(
-            [sys.executable, "-m", "kumofire_fsm.cli", "worker", *map(str, arguments)],
-            cwd=HERE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for says, arguments in cases.items()
-    }
-    try:
-        for says, process in started.items():
-            error = process.communicate(timeout=60)[1]
-            lines = [line for line in error.splitlines() if line]
-            assert process.returncode == 2, (says, error)
-            assert len(lines) == 1, (says, error)
-            assert lines[0].startswith("kumofire: "), error
-            assert says in lines[0]
-    finally:
-        for process in started.values():
-            process.kill()
-            process.wait()
+    for says, arguments in cases.items():
+        done = kumofire(HERE, "worker", *arguments)
+        lines = [line for line in done.err.splitlines() if line]
+        assert (done.code, len(lines)) == (2, 1), (says, done)
+        assert lines[0].startswith("kumofire: "), done
+        assert says in lines[0]
 
 
 def test_a_signal_while_the_hooks_still_start_lets_them_finish_and_ends(tmp_path):

@@ -54,10 +54,15 @@ def explore(
     small: SmallWorld,
     *,
     most: int = 1_000_000,
+    turn: int = 0,
     parts: tuple[Database, Applications] | None = None,
     told: Callable[[Explored], None] = lambda _: None,
 ) -> Explored:
-    """Follow every path, depth first, until all states are met, or ``most`` of them, or one is wrong."""
+    """Follow every path, depth first, until all states are met, or ``most`` of them, or one is wrong.
+
+    Which of a point's choices is tried first depends on ``turn``: so of a world that is explored in part, other
+    states are met.
+    """
     database, applications = parts or shared_parts()
     explored, seen = Explored(), set[bytes]()
     stack: list[Sequence[int]] = [()]
@@ -70,7 +75,7 @@ def explore(
             world = ChosenWorld(small, database, applications)
             explored.paths += 1
             try:
-                stack += _follow(world, path, seen, explored)
+                stack += _follow(world, path, seen, explored, turn)
             except Violation as exc:
                 explored.violation, explored.trace = exc, world.trace.lines()
             finally:
@@ -83,7 +88,7 @@ def explore(
 
 
 def _follow(
-    world: ChosenWorld, path: Sequence[int], seen: set[bytes], explored: Explored
+    world: ChosenWorld, path: Sequence[int], seen: set[bytes], explored: Explored, turn: int
 ) -> list[Sequence[int]]:
     """Replay a path and go on to a state that was met before, or to the end; return what to try later."""
     for choice in path:
@@ -99,6 +104,7 @@ def _follow(
             explored.ends += 1
             world.settle_down()
             return later
-        later += [(*path, choice) for choice in range(1, len(options))]
-        path = (*path, 0)
-        world.choose(*options[0])
+        first = turn % len(options)
+        later += [(*path, choice) for choice in range(len(options)) if choice != first]
+        path = (*path, first)
+        world.choose(*options[first])
