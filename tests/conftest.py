@@ -22,12 +22,25 @@ LONG = (
 )
 """What takes longest, the longest first: so the processes of `make test` end together."""
 
+SHARED = {
+    f"{path}.py": group
+    for group, paths in {
+        "worker": ("flat", "prices", "runtime", "scenarios", "storage"),
+        "scenarios": ("messages", "throughput"),
+        "example": ("deploy", "example"),
+        "jobs app": ("worker",),
+    }.items()
+    for path in (f"workerd/test_{each}" for each in paths)
+} | {"drawing/test_mermaid_parser.py": "mermaid"}
+"""Tests that share a server, which takes many seconds to start, by file."""
+
 
 def _place(item: pytest.Item) -> int:
     path = item.path.relative_to(HERE).as_posix()
     return next((place for place, start in enumerate(LONG) if path.startswith(start)), len(LONG))
 
 
+@pytest.hookimpl(tryfirst=True)  # the scheduler reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long tests; keep what shares a server together; measure no coverage of long searches.
 
@@ -37,8 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_place)
     for item in items:
         path = item.path.relative_to(HERE).as_posix()
-        if path.startswith("workerd/"):
-            item.add_marker(pytest.mark.xdist_group("workerd"))
+        if path in SHARED:
+            item.add_marker(pytest.mark.xdist_group(SHARED[path]))
         if path.startswith(("simulation/", "api/test_year.py")):
             item.add_marker(pytest.mark.no_cover)
 
