@@ -5,12 +5,16 @@ It does where the clock was wrong when it was stored, and where the rules of its
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from kumofire_fsm.calendar.recurrence import Recurrence
 from kumofire_fsm.values.times import AHEAD_MS
 
-__all__ = ["agreed", "latest_believed"]
+__all__ = ["MADE_AHEAD", "agreed", "latest_believed"]
+
+MADE_AHEAD: Final = 100
+"""How many of the occurrences are looked at that are runs already, although they are to come yet."""
 
 
 def latest_believed(instants: Iterable[int | None], now: int) -> int:
@@ -18,7 +22,9 @@ def latest_believed(instants: Iterable[int | None], now: int) -> int:
     return max((at for at in instants if at is not None and at <= now + AHEAD_MS), default=now)
 
 
-def agreed(recurrence: Recurrence, at: int, left: Iterable[int | None], now: int) -> int:
+def agreed(
+    recurrence: Recurrence, at: int, left: Iterable[int | None], now: int, made_ahead: Sequence[int] = ()
+) -> int:
     """Return the occurrence that a job waits for: ``at``, unless its rule contradicts that.
 
     Args:
@@ -27,6 +33,8 @@ def agreed(recurrence: Recurrence, at: int, left: Iterable[int | None], now: int
         left: up to when occurrences were left behind, as far as it is known: made, passed over, or before the
             job was changed.
         now: milliseconds.
+        made_ahead: the first `MADE_AHEAD` occurrences after now that are runs already, ascending. A clock
+            that was ahead made them, or this one is behind: either way, none of them becomes another run.
 
     Raises:
         InvalidSchedule: the rule is malformed.
@@ -35,7 +43,12 @@ def agreed(recurrence: Recurrence, at: int, left: Iterable[int | None], now: int
     if recurrence.next_after(at - 1) != at:
         at = _nearest(recurrence, at, behind)
     following = recurrence.next_after(max(behind, now)) if at > now else None
-    return at if following is None else min(at, following)
+    for made in made_ahead:
+        if made == following:
+            following = recurrence.next_after(made)
+    if following is None or (len(made_ahead) == MADE_AHEAD and following > made_ahead[-1]):
+        return at
+    return min(at, following)
 
 
 def _nearest(recurrence: Recurrence, at: int, behind: int) -> int:

@@ -6,7 +6,7 @@ The clock was wrong for a moment, and the next occurrence lies a year away; or i
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kumofire_fsm.calendar.agreement import agreed
@@ -20,7 +20,9 @@ from kumofire_fsm.values.times import AHEAD_MS, LAST_MS, moment
 __all__ = ["correction", "is_wrong", "right_occurrence", "warn_of_corrections"]
 
 
-def right_occurrence(recurrence: Recurrence, row: ScheduleRow, now: int) -> int | None:
+def right_occurrence(
+    recurrence: Recurrence, row: ScheduleRow, now: int, made_ahead: Sequence[int] = ()
+) -> int | None:
     """Return the occurrence that a job waits for by its rule; None where none is stored.
 
     Where the clock is behind the job's own creation, it is now that it is wrong.
@@ -32,10 +34,11 @@ def right_occurrence(recurrence: Recurrence, row: ScheduleRow, now: int) -> int 
         return row.next_at
     if not 0 <= row.next_at <= LAST_MS:
         raise InvalidSchedule(f"its next occurrence, {row.next_at} ms after 1970, is beyond the calendar")
-    return agreed(recurrence, row.next_at, (row.created_at, row.last_at, row.skipped_at, row.updated_at), now)
+    left = (row.created_at, row.last_at, row.skipped_at, row.updated_at)
+    return agreed(recurrence, row.next_at, left, now, made_ahead)
 
 
-def is_wrong(row: ScheduleRow, now: int) -> bool:
+def is_wrong(row: ScheduleRow, now: int, made_ahead: Sequence[int] = ()) -> bool:
     """Return whether a job's deadline contradicts its rule, or was put off for longer than one ever is."""
     if row.next_at is None or row.wake_at is None or row.created_at > now + AHEAD_MS:
         return False
@@ -43,7 +46,7 @@ def is_wrong(row: ScheduleRow, now: int) -> bool:
         return True
     try:
         recurrence = recurrence_from_json(json.loads(row.schedule))
-        return right_occurrence(recurrence, row, now) != row.next_at
+        return right_occurrence(recurrence, row, now, made_ahead) != row.next_at
     except (InvalidSchedule, ValueError, RecursionError):
         return False  # when it is due, it is suspended
 

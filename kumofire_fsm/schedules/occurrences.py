@@ -53,19 +53,20 @@ class _Job(NamedTuple):
     row: ScheduleRow
     latest: str | None
     is_due: bool
-    made_ahead: bool
-    """Whether it has made what lies ahead, and not the end of it alone: then the clock may be behind now."""
+    made_ahead: Sequence[int]
+    """The occurrences that are runs already, although they are to come yet, of one that is not due."""
 
     @classmethod
     def of(cls, read: Row, now: int) -> _Job:
         """Return what was read of a job."""
         *columns, latest, made_ahead = read
         row = ScheduleRow(*columns)
-        return cls(row, latest, row.wake_at is not None and row.wake_at <= now, bool(made_ahead))
+        is_due = row.wake_at is not None and row.wake_at <= now
+        return cls(row, latest, is_due, json.loads(made_ahead or "[]"))
 
     def is_wrong(self, now: int) -> bool:
         """Return whether it waits for another occurrence than its rule says."""
-        return not self.is_due and not self.made_ahead and is_wrong(self.row, now)
+        return not self.is_due and is_wrong(self.row, now, self.made_ahead)
 
 
 class _Runs(NamedTuple):
@@ -160,7 +161,7 @@ def _decided(
     if row.next_at is None:
         raise InvalidSchedule("it is due, but has no occurrence")
     recurrence = recurrence_from_json(json.loads(row.schedule))
-    at = right_occurrence(recurrence, row, now) or row.next_at
+    at = right_occurrence(recurrence, row, now, job.made_ahead) or row.next_at
     if at > now or not job.is_due:
         return {**_move(row, Decision((), at), now), **correction(row, at)}
     told = {} if at == row.next_at else correction(row, at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from kumofire_fsm.calendar.agreement import MADE_AHEAD
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import bytes_sql
@@ -26,17 +27,6 @@ _MOVE: Final = (
 _LARGE: Final = f"length(j.payload) > {INLINE_BYTES}"
 _PREVIOUS: Final = 10
 """How many of a job's latest runs are looked at to tell whether one is not settled."""
-
-_MADE_AHEAD: Final = select(
-    ["1"],
-    f"FROM {RUNS} AS o",
-    where(
-        "o.schedule_id = j.id",
-        # Not at its beginning: another clock may have been ahead for a moment, by less.
-        "o.scheduled_for > (7 * (?1 ->> '$.now') + j.last_at) / 8",
-        "o.scheduled_for < ((?1 ->> '$.now') + j.last_at) / 2",
-    ),
-)
 
 
 class ScheduleRow(NamedTuple):
@@ -119,7 +109,7 @@ class ScheduleStatements:
             limit: how many at most.
             jobs: the jobs known here.
             ahead: how many are given back that are not due, the furthest ahead first, without their payloads;
-                with whether there are runs of occurrences on the first half of the way to its latest.
+                with the first `MADE_AHEAD` occurrences after now that are runs already, as JSON.
         """
         sql = self._compiled("due", self._compile_due)
         argument = dump({"now": now, "limit": limit, "jobs": jobs, "ahead": ahead})
@@ -148,12 +138,20 @@ class ScheduleStatements:
         columns = [begun if name == "payload" else f"j.{name}" for name in ScheduleRow._fields]
         bare = ["NULL AS payload" if name == "payload" else f"j.{name}" for name in ScheduleRow._fields]
         due = select(
-            [*columns, beside, "0 AS made_ahead"],
+            [*columns, beside, "NULL AS made_ahead"],
             f"FROM q CROSS JOIN {SCHEDULES} AS j ON j.id = q.id",
             LIMIT,
         )
+        made = select(
+            ["o.scheduled_for"],
+            f"FROM {RUNS} AS o",
+            "WHERE o.schedule_id = j.id AND o.scheduled_for > ?1 ->> '$.now' AND o.scheduled_for < j.next_at",
+            "ORDER BY o.scheduled_for",
+            f"LIMIT {MADE_AHEAD}",
+        )
+        occurrences = lines("SELECT json_group_array(scheduled_for) FROM (", f"  {indented(made)}", ")")
         others = select(
-            [*bare, "NULL AS latest", f"EXISTS (\n  {indented(_MADE_AHEAD)}\n) AS made_ahead"],
+            [*bare, "NULL AS latest", f"(\n  {indented(occurrences)}\n) AS made_ahead"],
             f"FROM g CROSS JOIN {SCHEDULES} AS j",
             where(
                 "j.state = g.state AND j.job = g.job AND j.machine = g.machine",

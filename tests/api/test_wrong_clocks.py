@@ -116,7 +116,7 @@ async def test_of_many_schedules_those_that_are_right_stay_as_they_are(kit: Kit,
     kit.job("echo")(echo)
     async with kit.bound() as w:
         await w.jobs.create_schedule(
-            "echo", 1, schedule_key="yearly", cron="0 0 1 1 *", start_at=START + YEAR
+            "echo", 1, schedule_key="monthly", cron="0 0 1 * *", start_at=START + timedelta(days=31)
         )
         for number in range(20):
             await w.jobs.create_schedule("echo", 1, schedule_key=f"{number}", every=600, jitter=60)
@@ -127,9 +127,69 @@ async def test_of_many_schedules_those_that_are_right_stay_as_they_are(kit: Kit,
         await w.jobs.dispatch()
         after = {each.schedule_key: each.next_at for each in await w.jobs.list_schedules()}
         moved = {key for key, at in after.items() if at != before[key]}
-        assert moved == {"yearly", *(f"{number}" for number in range(20))}
+        assert moved == {"monthly", *(f"{number}" for number in range(20))}
         told += [warning(key, before[key], after[key]) for key in after if key in moved]
-        assert after["yearly"] == START + YEAR
+        assert after["monthly"] == START + timedelta(days=31)
+
+
+async def test_a_next_occurrence_lies_behind_those_that_a_clock_which_was_ahead_has_made(
+    kit: Kit, told: list[str]
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        every = {"schedule_key": "s", "every": 60, "misfire": "all", "max_occurrences": 63}
+        await w.jobs.create_schedule("echo", 1, **every)
+        for _ in range(2):  # one was ahead by an hour for a moment, and then again
+            await wrongly_dispatched(kit, w, timedelta(hours=1))
+        before = await w.jobs.get_schedule(schedule_key="s")
+        assert (before.made, before.next_at) == (60, minute(61))
+        await until_a_look(kit, w)
+        await w.jobs.dispatch()
+        assert await w.jobs.get_schedule(schedule_key="s") == before
+        assert {run.scheduled_for for run in (await w.jobs.list_runs(limit=100)).runs} == {
+            minute(number) for number in range(1, 61)
+        }
+        while kit.clock.time <= minute(64):
+            await w.jobs.dispatch()
+            kit.clock.advance(60)
+        ended = await w.jobs.get_schedule(schedule_key="s")
+        assert (ended.state, ended.made, ended.last_at) == ("ended", 63, minute(63))
+        assert (await w.sizes())["kumofire_runs"] == 63
+
+
+async def test_the_first_occurrence_that_is_no_run_yet_comes_next_whatever_is_made_behind_it(
+    kit: Kit, told: list[str]
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.create_schedule("echo", 1, schedule_key="s", every=60, misfire="all")
+        for ahead in (35, 250, 500):
+            await wrongly_dispatched(kit, w, timedelta(minutes=ahead))
+        stored = (await w.jobs.get_schedule(schedule_key="s")).next_at
+        assert stored == minute(501)
+        await until_a_look(kit, w)
+        told.append(warning("s", stored, minute(36)))
+        await w.jobs.dispatch()
+        assert (await w.jobs.get_schedule(schedule_key="s")).next_at == minute(36)
+
+
+async def test_an_occurrence_that_a_clock_which_was_ahead_has_made_comes_again_once_its_run_is_deleted(
+    kit: Kit, told: list[str]
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.create_schedule(
+            "echo", 1, schedule_key="s", cron="0 0 1 1 *", start_at=START + YEAR, misfire="all"
+        )
+        await wrongly_dispatched(kit, w)
+        (early,) = (await w.jobs.list_runs()).runs
+        await until_a_look(kit, w)
+        await w.jobs.dispatch()
+        assert (await w.jobs.get_schedule(schedule_key="s")).next_at == START + 2 * YEAR
+        await w.sql("DELETE FROM kumofire_runs WHERE id = ?", early.kumofire_job_run_id)
+        told.append(warning("s", START + 2 * YEAR, START + YEAR))
+        await w.jobs.dispatch()
+        assert (await w.jobs.get_schedule(schedule_key="s")).next_at == START + YEAR
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "cancel_previous"])

@@ -98,7 +98,7 @@ class Monitor:
             else:
                 self.walked.add((event, before and before.state, after.state))
         for before, after in jobs.values():
-            self.schedules.check_job(actor, before, after)
+            self.schedules.check_job(actor, before, after, runs)
         self.controls.check(database.controls(), runs, self.runs)
         self.controls.check_keys(runs, self.runs)
         self.controls.check_rates(runs)

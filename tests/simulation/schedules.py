@@ -70,8 +70,8 @@ class Schedules:
                     "overlaps as it says", f"{new.id} came by {policy!r} while {run.id} is {run.state}"
                 )
 
-    def check_job(self, actor: Actor, before: Any, after: Any) -> None:
-        """Check one change of one job; ``before`` is None for an insert."""
+    def check_job(self, actor: Actor, before: Any, after: Any, changed: Mapping[str, Any]) -> None:
+        """Check one change of one job; ``before`` is None for an insert, as with the runs of the commit."""
         if _JOB.state(after.state).wakes != (after.wake_at is not None):
             self._found("a deadline until settled", f"schedule in {after.state}: wake_at is {after.wake_at}")
         if after.state == next(edge.target for edge in _JOB.edges_of("suspend")):
@@ -89,7 +89,7 @@ class Schedules:
             text = f"a change of something else moved it from {before.next_at} to {after.next_at}"
             self._found("no occurrence is lost", f"schedule: {text}")
         if not ruled_anew and before.next_at is not None and after.next_at is not None:
-            self._check_advance(actor, before, after)
+            self._check_advance(actor, before, after, changed)
 
     def check_overdue(self, jobs: Iterable[Any], now: int) -> None:
         """Check jobs when nothing has failed for some time: none has been due for long, or waits too long.
@@ -101,7 +101,8 @@ class Schedules:
                 continue  # what a clock that was ahead created begins when it is that late
             if job.wake_at < now - OVERDUE_MS and json.loads(job.schedule).get("overlap") != "queue":
                 self._found("no occurrence is lost", f"schedule: due for {now - job.wake_at} ms already")
-            if job.wake_at > now + _interval(job) + AHEAD_MS:
+            held_too_long = job.wake_at > max(job.next_at, now + _interval(job) + AHEAD_MS)
+            if held_too_long or self._passes_by(job, now + AHEAD_MS):
                 self._found("the next occurrence is of the rule", f"schedule: due in {job.wake_at - now} ms")
 
     def _check_correction(self, actor: Actor, before: Any, after: Any) -> None:
@@ -110,8 +111,17 @@ class Schedules:
         if not self._world.sets or before.next_at <= actor.now() + _interval(before):
             self._found("the next occurrence is of the rule", f"{text}, although nobody had set the clock")
         # One between may have been made, or passed over, by a clock that was a little ahead.
-        if after.next_at > max(actor.now(), after.last_at or 0, after.skipped_at or 0) + _interval(after):
+        if self._passes_by(after, max(actor.now(), after.last_at or 0, after.skipped_at or 0)):
             self._found("the next occurrence is of the rule", f"{text}, and not to the next one")
+
+    def _passes_by(self, job: Any, after: int) -> bool:
+        """Return whether an occurrence later than that, and earlier than a job's next one, is no run yet.
+
+        Those that a clock made which was ahead are runs: an occurrence never becomes a second one.
+        """
+        apart = _interval(job)
+        made = {run.scheduled_for for run in self._runs.values() if run.schedule_id == job.id}
+        return any(at not in made for at in range(job.next_at - apart, after, -apart))
 
     def _walk(self, before: Any, after: Any) -> None:
         """Follow the new entries of the history along the machine's edges."""
@@ -124,8 +134,11 @@ class Schedules:
         if state != after.state:
             self._found("history is contiguous", f"schedule in {after.state}: history ends in {state}")
 
-    def _check_advance(self, actor: Actor, before: Any, after: Any) -> None:
-        """Check that each occurrence that a job leaves behind became a run, or is counted as skipped."""
+    def _check_advance(self, actor: Actor, before: Any, after: Any, changed: Mapping[str, Any]) -> None:
+        """Check that each occurrence that a job leaves behind became a run, or is counted as skipped.
+
+        What a clock made before which was ahead makes no other run, and yet counts as what comes of it now.
+        """
         skipped, rule = after.skipped - before.skipped, json.loads(before.schedule)
         runs = [run for run in self._runs.values() if run.schedule_id == after.id and run.scheduled_for]
         if before.last_at != after.last_at:
@@ -136,19 +149,16 @@ class Schedules:
             if all(run.scheduled_for != after.last_at for run in runs):
                 self._found("no occurrence is lost", f"schedule: {after.last_at} counts as run without a run")
         passed = (after.next_at - before.next_at) // _interval(before)
-        made = [
-            (run.scheduled_for, run.created_at)
-            for run in runs
-            if before.next_at <= run.scheduled_for < after.next_at
-        ]
-        counted = len(made) + skipped
+        there = [run for run in runs if before.next_at <= run.scheduled_for < after.next_at]
+        made = [(r.scheduled_for, r.created_at) for r in there if changed.get(r.id, (r,))[0] is None]
+        counts = after.made - before.made
+        counted = counts + skipped
         at_least = "cron" in rule and passed > COUNTED and COUNTED <= counted <= passed
-        if counted != passed and not at_least:
+        if not len(made) <= counts <= len(there) or (counted != passed and not at_least):
             text = f"of {passed} occurrences from {before.next_at}, {made} became runs, {skipped} skipped"
-            self._found("no occurrence is lost", f"schedule: {text}")
-        if before.state == after.state and rule.get("overlap", "allow") == "allow":
-            now = [each for each in made if each[1] <= actor.now()]  # without what a clock ahead made before
-            self._check_misfires(before, rule, now, skipped)
+            self._found("no occurrence is lost", f"schedule: {text}, and {counts} count as made")
+        if before.state == after.state and rule.get("overlap", "allow") == "allow" and counts == len(made):
+            self._check_misfires(before, rule, made, skipped)
 
     def _check_misfires(
         self, before: Any, said: Mapping[str, Any], made: Sequence[tuple[int, int]], skipped: int
