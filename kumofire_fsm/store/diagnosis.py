@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from kumofire_fsm.errors import SchemaMismatch, StatementRefused, StoreError
 from kumofire_fsm.ports import Row, Statement, Storage
 from kumofire_fsm.store.rows import SCHEMA, VERSION
 
 __all__ = ["REGISTER", "DiagnosingStorage", "explained", "lacks_edge"]
-
-T = TypeVar("T")
 
 _COMMAND: Final = (
     "kumofire migrate MODULE:APP --remote --database NAME (or --local; for an SQLite file --sqlite FILE, for "
@@ -41,15 +39,15 @@ class DiagnosingStorage:
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
-        return await self._explained(lambda: self._inner.execute(statement))
+        try:
+            return await self._inner.execute(statement)
+        except SchemaMismatch as exc:
+            raise await self._explain(exc) from exc
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Run statements atomically; see `kumofire_fsm.ports.Storage`."""
-        return await self._explained(lambda: self._inner.batch(statements))
-
-    async def _explained(self, act: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await act()
+            return await self._inner.batch(statements)
         except SchemaMismatch as exc:
             raise await self._explain(exc) from exc
 

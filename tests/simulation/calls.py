@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.errors import QueueError, StoreError, TransientStoreError
@@ -48,6 +49,11 @@ class Event:
     run: Callable[[], None]
     call: Call | None = None
     timer: asyncio.TimerHandle | None = None
+
+    @property
+    def may_create(self) -> bool:
+        """Whether a run may come of it."""
+        return self.what == "client" or "runs.insert" in self.what
 
     def over(self) -> bool:
         """Return whether it can have no effect any more."""
@@ -145,7 +151,7 @@ class Calls:
         answered, number = self._begin(actor)
         if actor.alive:
             call = Call(actor, number, what, act, answered, kinds=kinds, writes=writes)
-            weight = 4.0 if any(event in what for event in _OUTCOMES) else self.strikes
+            weight = 4.0 if _may_settle(what) else self.strikes
             call.fault = self.faults.strike(kinds, actor.key, number, weight=weight)
             if call.fault is None and self.timed_when_written and what == "runs.heartbeat":
                 call.fault = self.faults.strike(RENEWAL, actor.key, number)
@@ -215,6 +221,11 @@ class Calls:
 _OUTCOMES: Final = RunMachine.spec.events_by(Firing.CONSUMER)
 """What settles an attempt, or renews its lease: here a failure hurts most, so there are more of them."""
 _BEFORE: Final = (Fault.ERROR_BEFORE, Fault.UNRENEWED, Fault.REFUSED)
+
+
+@cache
+def _may_settle(what: str) -> bool:
+    return any(event in what for event in _OUTCOMES)
 
 
 def _lost(fault: Fault | None) -> Exception:

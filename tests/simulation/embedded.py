@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
 from kumofire_fsm import NewRun
+from kumofire_fsm.embedded import _pool as worker_pool
 from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Timing
@@ -29,6 +30,8 @@ __all__ = ["POLL_S", "EmbeddedWorld"]
 POLL_S: Final = 0.5
 """How often a worker looks for what others committed: more seldom than in truth, where nothing is decided
 by it but how soon."""
+LOOK_S: Final = 0.1
+"""Likewise, how often one looks that ends whether its handlers have ended."""
 QUIET_MS: Final = 3_600_000
 """Within this virtual time after the last fault everything settles."""
 CLOSING_MS: Final = 100_000
@@ -123,8 +126,8 @@ class EmbeddedWorld(World):
         self.note(self.spawn("client", self.actor_key(5, number), create), "creates at once", acts)
 
     def begin_worker(self) -> None:
-        """Begin a process that works until it is told to stop, or dies."""
-        if self._closing:
+        """Begin a process that works until it is told to stop, or dies; when all is quiet, one is enough."""
+        if self._closing or (self.faults.stopped and not all(actor.stopping for actor in self.pools)):
             return
         self._processes += 1
         key = self.actor_key(4, self._processes)
@@ -144,7 +147,11 @@ class EmbeddedWorld(World):
     @contextmanager
     def around(self) -> Iterator[None]:
         """Hold while a history plays: workers look more seldom than they do."""
-        with super().around(), mock.patch.multiple(upkeep, POLL_SECONDS=POLL_S, POLL_IDLE_SECONDS=POLL_S):
+        with (
+            super().around(),
+            mock.patch.multiple(upkeep, POLL_SECONDS=POLL_S, POLL_IDLE_SECONDS=POLL_S),
+            mock.patch.object(worker_pool, "LOOK_SECONDS", LOOK_S),
+        ):
             yield
 
     def end(self, actor: Actor, why: str) -> None:
@@ -158,7 +165,7 @@ class EmbeddedWorld(World):
         self.faults.stopped = True
         until = self.now + QUIET_MS
         self.at(self.now + CLOSING_MS, Event(None, "client", self.end_schedules))
-        self.at(self.now, Event(None, "deploy", self.stop_workers))
+        self.stop_workers()
         self.begin_worker()
         while self.events and self.now < until and self.steps < MAX_STEPS:
             self.step()
@@ -173,7 +180,7 @@ class EmbeddedWorld(World):
 
     def _may_create(self) -> bool:
         """Return whether a client still does something, or will, or a handler, which may create a run too."""
-        if any(event.what == "client" or "runs.insert" in event.what for *_, event in self.events):
+        if self.creations:
             return True
         if any(a.frozen_until > self.now or self.monitor.lives.under_way(a) for a in self.pools):
             return True

@@ -65,6 +65,7 @@ class Monitor:
         self._payloads: dict[str, Any] = {}
         self._moved: dict[str, int] = {}
         self._moved_before: dict[str, int] = {}
+        self._next_wake: tuple[int, int | None] = -1, None
         """When runs were moved last, and when before that."""
 
     def found(self, invariant: str, text: str) -> None:
@@ -287,8 +288,10 @@ class Monitor:
 
     def next_wake(self) -> int | None:
         """Return the earliest deadline of all."""
-        waits = [each.wake_at for table in (self.runs, self.jobs) for each in table.values()]
-        return min((at for at in waits if at is not None), default=None)
+        if self._next_wake[0] != self._changes:
+            waits = [each.wake_at for table in (self.runs, self.jobs) for each in table.values()]
+            self._next_wake = self._changes, min((at for at in waits if at is not None), default=None)
+        return self._next_wake[1]
 
     def finished(self) -> None:
         """Check the end: every run settled, with its handler's result, and no body without its run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.machines.run import RunMachine
@@ -42,6 +43,12 @@ class HandlerCall:
         """Note how it ended: "returned" and with what, or the name of what it raised."""
         self.outcome, self.value = outcome, value
         self.overdue = self.actor.world.now - self.begun >= self.timeout_ms
+
+
+@cache
+def _has_outcome(name: str) -> bool:
+    """Return whether a statement of this name settles attempts."""
+    return name.startswith("runs.") and not _OUTCOMES.isdisjoint(name[5:].split("+"))
 
 
 class Lives:
@@ -189,7 +196,7 @@ class Lives:
         """Note for which claims an outcome is sent, whatever becomes of it; return whether there is one."""
         sent: set[tuple[str, str]] = set()
         for statement in statements:
-            if statement.name.startswith("runs.") and _OUTCOMES.intersection(statement.name[5:].split("+")):
+            if _has_outcome(statement.name):
                 sent.update((row[0], row[3]) for row in json.loads(statement.argument or "[]"))
         self.sent |= sent
         return bool(sent)

@@ -57,6 +57,7 @@ class World(Calls):
         set_ms: how far somebody has set the clock of all actors ahead.
         latest: the latest time that it had shown when it was set last.
         sets: how often it was set.
+        creations: how many events are to come that may create a run.
     """
 
     timings: Sequence[Timing]
@@ -70,6 +71,7 @@ class World(Calls):
         self.pace = Pace(faults.dice)
         self.now = START
         self.events: list[tuple[int, int, int, Event]] = []
+        self.creations = 0
         self.loop = Loop(lambda: self.now, self._set_timer)
         self.trace = Trace()
         self.queue: Queue | None = None
@@ -92,10 +94,12 @@ class World(Calls):
         self._count += 1
         tie = self.faults.dice.bits(600, event.actor.key if event.actor else 0, self._count)
         heapq.heappush(self.events, (max(when, self.now), tie, self._count, event))
+        self.creations += event.may_create
 
     def step(self) -> None:
         """Let the next event happen."""
         when, _, _, event = heapq.heappop(self.events)
+        self.creations -= event.may_create
         self.now = max(self.now, when)
         self.happen(event)
 
