@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from simulation.faults import Key
@@ -23,30 +24,36 @@ class Shrunk:
 def shrink(failing: Result, player: Callable[..., Result] = play) -> Shrunk:
     """Return the smallest history found in which the same invariant is broken.
 
-    A fault left out may let others happen that were not reached before, so the search goes on until
+    A fault left out may let others happen that were not reached before, so the search goes round until
     no single fault or action can be left out.
     """
     assert failing.violation is not None
-    kept = Shrunk(failing, frozenset(), frozenset())
-    while True:
-        smaller = _step(kept, player)
-        if smaller is None:
-            return kept
-        kept = smaller
+    kept, before = Shrunk(failing, frozenset(), frozenset()), None
+    while kept is not before:
+        before = kept
+        for action in before.result.actions:
+            kept = _without(kept, player, actions={action.number})
+        for struck in kept.result.world.faults.struck:
+            kept = _without(kept, player, faults={struck.key})
+    return kept
 
 
-def _step(kept: Shrunk, player: Callable[..., Result]) -> Shrunk | None:
-    seed, wanted = kept.result.seed, kept.result.violation
-    trials = [
-        *((kept.without_faults, kept.without_actions | {a.number}) for a in kept.result.actions),
-        *((kept.without_faults | {s.key}, kept.without_actions) for s in kept.result.world.faults.struck),
-    ]
-    for faults, actions in trials:
-        result = player(seed, setting=kept.result.setting, without_faults=faults, without_actions=actions)
-        found = result.violation
-        if found is not None and wanted is not None and found.invariant == wanted.invariant:
-            return Shrunk(result, faults, actions)
-    return None
+def _without(
+    kept: Shrunk,
+    player: Callable[..., Result],
+    *,
+    faults: AbstractSet[Key] = frozenset(),
+    actions: AbstractSet[int] = frozenset(),
+) -> Shrunk:
+    """Return the history with that left out beside, if the same invariant is broken in it; else as it is."""
+    without = {
+        "without_faults": kept.without_faults | faults,
+        "without_actions": kept.without_actions | actions,
+    }
+    result = player(kept.result.seed, setting=kept.result.setting, **without)
+    found, wanted = result.violation, kept.result.violation
+    broken = found is not None and wanted is not None and found.invariant == wanted.invariant
+    return Shrunk(result, **without) if broken else kept
 
 
 def report(shrunk: Shrunk) -> str:
