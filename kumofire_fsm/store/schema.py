@@ -14,7 +14,16 @@ from typing import ClassVar, Final
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError
 from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.store.edges import Ask, EdgeRow, Leftovers, known_edges, listed, missing_edges, own_machines
+from kumofire_fsm.store.edges import (
+    KNOWN,
+    Ask,
+    EdgeRow,
+    Leftovers,
+    known_edges,
+    listed,
+    missing_edges,
+    own_machines,
+)
 from kumofire_fsm.store.rows import EDGES, SCHEMA, VERSION
 
 __all__ = [
@@ -139,7 +148,7 @@ def found_version(ask: Ask) -> int:
                 "choose another database"
             )
         return 0
-    ((version, serves),) = ask(f"SELECT max(version) AS version, max(serves) AS serves FROM {SCHEMA}")
+    ((version, serves, _),) = ask(KNOWN)
     if serves is not None and serves > VERSION:
         raise SchemaMismatch(
             f"the database has schema {version}, which serves code for schema {serves} and newer; this "
