@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-from kumofire_fsm.app import Kumofire
-from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.errors import (
     DefinitionError,
     InvalidArgument,
@@ -13,35 +12,45 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
-from kumofire_fsm.hooks import Transition
-from kumofire_fsm.jobs import Jobs
-from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.models import (
-    Created,
-    DispatchReport,
-    HistoryEntry,
-    JobStatus,
-    NewRun,
-    NewSchedule,
-    RunCounts,
-    RunPage,
-    RunStatus,
-    SyncReport,
-    UnknownWork,
-)
-from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
-from kumofire_fsm.runs.creation import PreparedRun
-from kumofire_fsm.schedules.rows import Schedule
-from kumofire_fsm.signals import Cancel, Fail, Fire, Go, Retry, Snooze
-from kumofire_fsm.work.bound import BoundJobs
-from kumofire_fsm.work.context import PlainContext, RunContext
-from kumofire_fsm.work.disposition import Disposition
-from kumofire_fsm.work.step_context import PlainStepContext, StepContext
-from kumofire_fsm.work.sync import SyncJobs
 
 if TYPE_CHECKING:
+    from kumofire_fsm.app import Kumofire
     from kumofire_fsm.drawing import diagram
     from kumofire_fsm.embedded.opening import EmbeddedJobs
+    from kumofire_fsm.engine.binding import Timing
+    from kumofire_fsm.hooks import Transition
+    from kumofire_fsm.jobs import Jobs
+    from kumofire_fsm.machines import JobMachine, RunMachine
+    from kumofire_fsm.models import (
+        CommonError,
+        Created,
+        DispatchReport,
+        FiredAll,
+        Health,
+        HistoryEntry,
+        JobCounts,
+        JobStatus,
+        Lag,
+        Matched,
+        NewRun,
+        NewSchedule,
+        RunCounts,
+        RunPage,
+        RunStatus,
+        Stats,
+        SyncReport,
+        UnknownWork,
+    )
+    from kumofire_fsm.retention import Retention
+    from kumofire_fsm.retry import NEVER, Backoff, RetryPolicy
+    from kumofire_fsm.runs.creation import PreparedRun
+    from kumofire_fsm.schedules.rows import Schedule
+    from kumofire_fsm.signals import Cancel, Fail, Fire, Go, Retry, Snooze
+    from kumofire_fsm.work.bound import BoundJobs
+    from kumofire_fsm.work.context import PlainContext, RunContext
+    from kumofire_fsm.work.disposition import Disposition
+    from kumofire_fsm.work.step_context import PlainStepContext, StepContext
+    from kumofire_fsm.work.sync import SyncJobs
 
 __version__ = "0.1.0"
 
@@ -50,6 +59,7 @@ __all__ = [
     "Backoff",
     "BoundJobs",
     "Cancel",
+    "CommonError",
     "Created",
     "DefinitionError",
     "DispatchReport",
@@ -57,19 +67,25 @@ __all__ = [
     "EmbeddedJobs",
     "Fail",
     "Fire",
+    "FiredAll",
     "Go",
+    "Health",
     "HistoryEntry",
     "InvalidArgument",
+    "JobCounts",
     "JobMachine",
     "JobStatus",
     "Jobs",
     "Kumofire",
     "KumofireError",
+    "Lag",
+    "Matched",
     "NewRun",
     "NewSchedule",
     "PlainContext",
     "PlainStepContext",
     "PreparedRun",
+    "Retention",
     "Retry",
     "RetryPolicy",
     "RunContext",
@@ -79,6 +95,7 @@ __all__ = [
     "RunStatus",
     "Schedule",
     "Snooze",
+    "Stats",
     "StepContext",
     "SyncJobs",
     "SyncReport",
@@ -90,15 +107,60 @@ __all__ = [
     "diagram",
 ]
 
+_HOMES: Final = {
+    "app": ("Kumofire",),
+    "drawing": ("diagram",),
+    "embedded.opening": ("EmbeddedJobs",),
+    "engine.binding": ("Timing",),
+    "hooks": ("Transition",),
+    "jobs": ("Jobs",),
+    "machines": ("JobMachine", "RunMachine"),
+    "models": (
+        "CommonError",
+        "Created",
+        "DispatchReport",
+        "FiredAll",
+        "Health",
+        "HistoryEntry",
+        "JobCounts",
+        "JobStatus",
+        "Lag",
+        "Matched",
+        "NewRun",
+        "NewSchedule",
+        "RunCounts",
+        "RunPage",
+        "RunStatus",
+        "Stats",
+        "SyncReport",
+        "UnknownWork",
+    ),
+    "retention": ("Retention",),
+    "retry": ("NEVER", "Backoff", "RetryPolicy"),
+    "runs.creation": ("PreparedRun",),
+    "schedules.rows": ("Schedule",),
+    "signals": ("Cancel", "Fail", "Fire", "Go", "Retry", "Snooze"),
+    "work.bound": ("BoundJobs",),
+    "work.context": ("PlainContext", "RunContext"),
+    "work.disposition": ("Disposition",),
+    "work.step_context": ("PlainStepContext", "StepContext"),
+    "work.sync": ("SyncJobs",),
+}
+"""Where each name is declared. It is imported when it is first asked for: a command that prints its help
+needs none of them, and a Worker no embedded runtime."""
+_HOME: Final = {name: home for home, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
-    """Import what not every program needs when it is first asked for: pictures, and the embedded runtime."""
-    if name == "diagram":
-        from kumofire_fsm.drawing import diagram
+    """Import what is asked for, and keep it."""
+    if name in ("flows", "machines"):
+        return import_module(f"kumofire_fsm.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"kumofire_fsm.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
 
-        return diagram
-    if name == "EmbeddedJobs":
-        from kumofire_fsm.embedded.opening import EmbeddedJobs
 
-        return EmbeddedJobs
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

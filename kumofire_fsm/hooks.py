@@ -156,15 +156,22 @@ async def _call(binding: Binding, hook: Hook, transition: Transition) -> None:
         if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
             raise  # we are cancelled ourselves, or out of time
         said = transition.run.kumofire_job_run_id, transition.event, logged(exc)
-        log.error("a hook on run %s failed; its transition %r stands: %s", *said)
+        run = transition.run
+        extra = {"run_id": run.kumofire_job_run_id, "job": run.name, "attempt": run.attempt}
+        log.error("a hook on run %s failed; its transition %r stands: %s", *said, extra=extra)
 
 
 def _places(history: Sequence[HistoryEntry], state: str, at: datetime, *, new: bool) -> Sequence[int]:
-    """Return which entries tell of a move; none without one, because a self-loop leaves none.
+    """Return which entries tell of a move; none of what kept its state, unless it entered a step.
 
     A creation leaves up to two, which stand first.
     """
-    fitting = [place for place, entry in enumerate(history) if (entry.state, entry.at) == (state, at)]
+    fitting = [
+        place
+        for place, entry in enumerate(history)
+        if (entry.state, entry.at) == (state, at)
+        and (not place or history[place - 1].state != state or "step" in entry.facts)
+    ]
     return range(fitting[0] + 1) if new and fitting else fitting[-1:]
 
 

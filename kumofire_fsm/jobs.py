@@ -5,12 +5,14 @@ from __future__ import annotations
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.runs.client import RunClient
 from kumofire_fsm.runs.control import JobControl
+from kumofire_fsm.runs.doctor import Doctor
+from kumofire_fsm.runs.overview import RunOverview
 from kumofire_fsm.schedules.client import ScheduleClient
 
 __all__ = ["Jobs"]
 
 
-class Jobs(RunClient, ScheduleClient, JobControl):
+class Jobs(RunClient, ScheduleClient, JobControl, RunOverview, Doctor):
     """Runs, schedules and jobs of one application on one database."""
 
     def __init__(self, binding: Binding) -> None:

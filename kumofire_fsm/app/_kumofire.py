@@ -17,6 +17,7 @@ from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import ADMIT, HOLD, MachineSpec, Role
 from kumofire_fsm.models import Priority
 from kumofire_fsm.ports import Clock, Entropy
+from kumofire_fsm.retention import Retention, check_retention
 from kumofire_fsm.retry import Backoff, RetryPolicy
 from kumofire_fsm.schedules.changes import ScheduleOptions, declared
 from kumofire_fsm.values.checks import attempts, whole_number
@@ -38,6 +39,7 @@ class Kumofire(Flows):
 
     Args:
         max_attempts, timeout, retry: defaults for its jobs.
+        retention: how long settled runs are kept, where their job says nothing else; None is for ever.
         clock, entropy: other sources of time and randomness, for tests.
     """
 
@@ -47,6 +49,7 @@ class Kumofire(Flows):
         max_attempts: int = 3,
         timeout: timedelta | float = 60.0,
         retry: RetryPolicy | None = None,
+        retention: Retention | None = None,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
     ) -> None:
@@ -55,6 +58,7 @@ class Kumofire(Flows):
         _check_retry(retry, "an application")
         self._timeout = timeout
         self._retry = retry or Backoff()
+        self.registry.retention = check_retention(retention, "an application")
 
     def job(
         self,
@@ -69,6 +73,7 @@ class Kumofire(Flows):
         rate: tuple[int, timedelta | float] | None = None,
         key_limit: int | None = None,
         aliases: Sequence[str] = (),
+        retention: Retention | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register the decorated function as the handler of a job.
 
@@ -89,6 +94,7 @@ class Kumofire(Flows):
             key_limit: how many of its runs with one `concurrency_key` may be under way at once, over all
                 processes; None where its runs have no keys.
             aliases: names that the job had before, the first one first: what is stored under them is its own.
+            retention: how long its settled runs are kept, instead of what the application says.
 
         Raises:
             DefinitionError: a name is taken, or the handler cannot be called that way.
@@ -96,6 +102,7 @@ class Kumofire(Flows):
         if callable(name):
             raise DefinitionError("write @app.job('name'), with the job's name in parentheses")
         _check_retry(retry, f"job {shown(name)}")
+        check_retention(retention, f"job {shown(name)}")
         _check_machine(name, machine)
         if key_limit is not None:
             _check_holds(name, machine.spec)
@@ -114,6 +121,7 @@ class Kumofire(Flows):
                     rate=rate_of(rate),
                     key_limit=None if key_limit is None else whole_number(key_limit, "key_limit", LIMIT_MAX),
                     aliases=aliases,
+                    retention=retention,
                 )
             )
             return handler

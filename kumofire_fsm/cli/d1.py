@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from kumofire_fsm.cli.echo import echo
+from kumofire_fsm.cli.questions import ask
 from kumofire_fsm.cli.wrangler import run_wrangler
-from kumofire_fsm.errors import InvalidArgument, MigrationConflict, WranglerError
+from kumofire_fsm.errors import MigrationConflict, WranglerError
 from kumofire_fsm.store.schema import Aim, Change, applied_by_wrangler
 
 __all__ = ["D1Database"]
@@ -64,14 +61,7 @@ class D1Database:
         """Ask before a database at Cloudflare is changed; who says no ends the command."""
         if self.yes or not self.remote:
             return
-        if not sys.stdin.isatty():
-            raise InvalidArgument(
-                f"{self}: to {change.verb} {change} takes a yes, and nobody sits at a terminal to give it; "
-                "nothing was changed; to go on without a question, add --yes"
-            )
-        if not typer.confirm(f"{self}: {change.verb} {change}? It answers no queries meanwhile"):
-            echo("nothing was changed")
-            raise typer.Exit(1)
+        ask(f"{change.verb} {change}", about=f"{self}: ", beside=" It answers no queries meanwhile")
 
     def _apply(self, change: Change) -> None:
         with tempfile.TemporaryDirectory() as folder:

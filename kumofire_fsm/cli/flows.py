@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.cli.d1 import D1Database
-from kumofire_fsm.cli.d1_storage import WranglerStorage
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.loading import load_app
-from kumofire_fsm.engine.binding import EMBEDDED
 from kumofire_fsm.errors import InvalidArgument
 
 __all__ = ["migrate_flows_command"]
@@ -35,6 +29,13 @@ def migrate_flows_command(
     Each is moved to the step of its name, or to the one that `was` names, with its data upgraded. What is
     under way is left: run it again. Register the edges first: `kumofire migrate`.
     """
+    import asyncio
+
+    from kumofire_fsm.adapters.sqlite import SqliteStorage
+    from kumofire_fsm.cli.d1 import D1Database
+    from kumofire_fsm.cli.d1_storage import WranglerStorage
+    from kumofire_fsm.cli.loading import load_app
+
     if (sqlite is not None) + local + remote != 1 or ((local or remote) and not database):
         raise InvalidArgument(
             "give exactly one of --sqlite FILE, --local and --remote; these with --database NAME"
@@ -55,6 +56,9 @@ def migrate_flows_command(
 
 async def _with(app: Any, storage: Callable[[], Any], *, plan: bool) -> bool:
     """Plan, print the plan, and do it unless something stands in the way; return whether it does."""
+    from kumofire_fsm.adapters.sqlite import SqliteStorage
+    from kumofire_fsm.engine.binding import EMBEDDED
+
     opened = storage()
     try:
         jobs = app.bind(db=opened, timing=EMBEDDED)

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import read_jobs, write_job
-from kumofire_fsm.models import JobStatus
+from kumofire_fsm.cli.files import acting, looking
+from kumofire_fsm.cli.options import AsJson, By, Database, Note, Utc
+from kumofire_fsm.cli.texts import Clock, json_of, zoned
 from kumofire_fsm.values.limits import LOOK_ROWS
 from kumofire_fsm.values.printable import one_line
 
+if TYPE_CHECKING:
+    from kumofire_fsm.jobs import Jobs
+    from kumofire_fsm.models import JobStatus
+
 __all__ = ["jobs"]
 
+_OF_CODE: Final = ("registered", "key_limit", "priority", "rate")
 Name = Annotated[str, typer.Argument(metavar="JOB", help="The job's name.")]
-Database = Annotated[Path, typer.Option(help="The SQLite file; workers may go on.")]
-By = Annotated[str | None, typer.Option(help="Who says so.")]
-Note = Annotated[str | None, typer.Option(help="Why.")]
-jobs = typer.Typer(help="Pause, resume and limit jobs by their names.", no_args_is_help=True)
+jobs = typer.Typer(
+    help="Pause, resume and limit jobs by their names.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @jobs.command("pause")
-def pause_command(name: Name, db: Database, by: By = None, note: Note = None) -> None:
+def pause_command(
+    name: Name, db: Database, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
+) -> None:
     """Start no more runs of a job, in any process; what is under way goes on."""
-    _show(write_job(db, lambda jobs: jobs.pause_job(name, by=by, note=note)))
+    _say(db, lambda jobs: jobs.pause_job(name, by=by, note=note), as_json=as_json, utc=utc)
 
 
 @jobs.command("resume")
-def resume_command(name: Name, db: Database, by: By = None, note: Note = None) -> None:
+def resume_command(
+    name: Name, db: Database, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
+) -> None:
     """Start runs of a job again."""
-    _show(write_job(db, lambda jobs: jobs.resume_job(name, by=by, note=note)))
+    _say(db, lambda jobs: jobs.resume_job(name, by=by, note=note), as_json=as_json, utc=utc)
 
 
 @jobs.command("limit")
@@ -43,27 +54,40 @@ def limit_command(
     ] = None,
     by: By = None,
     note: Note = None,
+    as_json: AsJson = False,
+    utc: Utc = False,
 ) -> None:
     """Let so many runs of a job be under way at once, over all processes."""
-    _show(write_job(db, lambda jobs: jobs.limit_job(name, limit, by=by, note=note)))
+    _say(db, lambda jobs: jobs.limit_job(name, limit, by=by, note=note), as_json=as_json, utc=utc)
 
 
 @jobs.command("list")
-def list_command(
-    db: Annotated[Path, typer.Option(help="The SQLite file; it is only read.")],
-) -> None:
+def list_command(db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
     """List the jobs that have runs waiting or under way, or are paused or limited."""
-    for each in read_jobs(db):
-        _show(each)
+    found = looking(db, None, lambda jobs: jobs.list_jobs())
+    if as_json:
+        echo(json_of([_fields(each) for each in found]))
+    for each in () if as_json else found:
+        echo(_line(each, zoned(utc=utc)))
 
 
-def _show(job: JobStatus) -> None:
-    paused = "open" if job.paused_at is None else f"paused since {job.paused_at:%Y-%m-%d %H:%M:%S}"
+def _say(db: Path, say: Callable[[Jobs], Awaitable[JobStatus]], *, as_json: bool, utc: bool) -> None:
+    """Say something of a job, and tell what is said of it now."""
+    said = acting(db, None, say)
+    echo(json_of(_fields(said)) if as_json else _line(said, zoned(utc=utc)))
+
+
+def _fields(job: JobStatus) -> dict[str, Any]:
+    """Return every field but what only an application can tell."""
+    return {name: value for name, value in dataclasses.asdict(job).items() if name not in _OF_CODE}
+
+
+def _line(job: JobStatus, clock: Clock) -> str:
+    paused = "open" if job.paused_at is None else f"paused since {clock(job.paused_at)}"
     limit = "" if job.limit is None else f" of {job.limit:,}"
     waiting = f"{job.waiting:,}{'+' * (job.waiting >= LOOK_ROWS)}"
     held = f"  held {job.held:,}{'+' * (job.held >= LOOK_ROWS)}" if job.held else ""
-    priority = "" if job.priority in (None, "normal") else f"  {job.priority}"
-    paced = f"  rate used to {job.paced_until:%Y-%m-%d %H:%M:%S}" if job.paced_until else ""
+    paced = f"  rate used to {clock(job.paced_until)}" if job.paced_until else ""
     said = "  ".join(text for text in (job.by and f"by {job.by}", job.note) if text)
     work = f"running {job.leased:,}{limit}  waiting {waiting}{held}{paced}"
-    echo(one_line(f"{job.name}{priority}  {paused}  {work}  {said}".rstrip()))
+    return one_line(f"{job.name}  {paused}  {work}  {said}".rstrip())

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.loading import load_target
-from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
-from kumofire_fsm.store.catalogue import catalogue, entries_of
+
+if TYPE_CHECKING:
+    from kumofire_fsm.app import Kumofire
+    from kumofire_fsm.machines import Lifecycle, MachineSpec
 
 __all__ = ["machine_sql_command"]
 
@@ -28,6 +28,9 @@ def machine_sql_command(
     ] = None,
 ) -> None:
     """Print the statements of a lifecycle, each under a sentence that says what it does and who sends it."""
+    from kumofire_fsm.cli.loading import load_target
+    from kumofire_fsm.store.catalogue import catalogue, entries_of
+
     entries = catalogue(_specs(load_target(target)))
     shown = entries if event is None else entries_of(entries, event)
     echo("\n\n".join(f"-- {entry.name}: {entry.says}\n{entry.sql};" for entry in shown))
@@ -35,6 +38,9 @@ def machine_sql_command(
 
 def _specs(target: Kumofire | type[Lifecycle]) -> list[MachineSpec]:
     """Return the machines whose rows a statement moves; an application moves those of all in one."""
+    from kumofire_fsm.app import Kumofire
+    from kumofire_fsm.machines import JobMachine, RunMachine
+
     if not isinstance(target, Kumofire):
         return [target.spec]
     found = [RunMachine.spec, *target.registry.machines(), JobMachine.spec]

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from kumofire_fsm.cli.d1 import D1Database
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.folder import Folder
-from kumofire_fsm.cli.loading import load_app
-from kumofire_fsm.cli.sqlite_file import SqliteFile
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
-from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.store.edges import Ask, Leftovers
-from kumofire_fsm.store.schema import Change, Missing
+
+if TYPE_CHECKING:
+    from kumofire_fsm.cli.d1 import D1Database
+    from kumofire_fsm.cli.folder import Folder
+    from kumofire_fsm.cli.sqlite_file import SqliteFile
+    from kumofire_fsm.machines.spec import MachineSpec
+    from kumofire_fsm.store.edges import Ask
+    from kumofire_fsm.store.schema import Change
 
 __all__ = ["migrate_command"]
 
@@ -49,6 +50,9 @@ def migrate_command(
     removes the edges that its machines no longer have; it is refused while live runs are in a state that
     goes.
     """
+    from kumofire_fsm.cli.loading import load_app
+    from kumofire_fsm.store.schema import Missing
+
     specs = load_app(application).registry.machines()
     where = _chosen(sqlite, folder, database, config, env, local=local, remote=remote, yes=yes)
     change = where.migrate(partial(_contraction if contract else Missing.of, specs=specs), dry_run=dry_run)
@@ -61,6 +65,9 @@ def migrate_command(
 
 
 def _contraction(ask: Ask, specs: Sequence[MachineSpec]) -> Change:
+    from kumofire_fsm.store.edges import Leftovers
+    from kumofire_fsm.store.schema import Missing
+
     if missing := Missing.of(ask, specs):
         raise MigrationConflict(
             f"--contract comes last, and this code still lacks {missing}: migrate without --contract, deploy "
@@ -81,6 +88,10 @@ def _chosen(
     yes: bool,
 ) -> SqliteFile | Folder | D1Database:
     """Return the one place that the options name."""
+    from kumofire_fsm.cli.d1 import D1Database
+    from kumofire_fsm.cli.folder import Folder
+    from kumofire_fsm.cli.sqlite_file import SqliteFile
+
     if (sqlite is not None) + (folder is not None) + local + remote != 1:
         raise InvalidArgument("give exactly one of --sqlite FILE, --local, --remote and --dir DIR")
     if (database or config or env) and not (local or remote):

@@ -1,93 +1,107 @@
-"""``kumofire status``: how many runs and schedules stand where, and what the code does not know of them."""
+"""``kumofire stats`` and ``kumofire doctor``: how a file's jobs are doing, and what is wrong."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import reading
-from kumofire_fsm.cli.loading import load_app
-from kumofire_fsm.models import RunCounts, UnknownWork
-from kumofire_fsm.store.runs import count_rows
+from kumofire_fsm.cli.files import looking
+from kumofire_fsm.cli.options import App, AsJson, Database, Utc
+from kumofire_fsm.cli.texts import Clock, duration_of, json_of, table, zoned
 from kumofire_fsm.values.printable import one_line
+from kumofire_fsm.values.times import brief
 
-__all__ = ["status_command"]
+if TYPE_CHECKING:
+    from kumofire_fsm.models import Health, Stats
 
-
-class _Overview(NamedTuple):
-    """Counts by state, overdue work that is not known, and (machine, state, runs) of states that are gone."""
-
-    runs: Mapping[str, int]
-    schedules: Mapping[str, int]
-    unknown: Sequence[UnknownWork]
-    gone: Sequence[tuple[str, str, int]]
+__all__ = ["doctor_command", "stats_command"]
 
 
-def status_command(
-    application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
-    db: Annotated[Path, typer.Option(help="The SQLite file; it is only read.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+def stats_command(
+    db: Database,
+    window: Annotated[str, typer.Option(help="What throughput and lag cover: 15m, 1h, 1d.")] = "1h",
+    app: App = None,
+    as_json: AsJson = False,
+    utc: Utc = False,
 ) -> None:
-    """Count runs and schedules by state, and show what waits for ever: exit code 1 if anything does.
+    """Count runs by job and state; show the oldest due run, lag, throughput, and the most common errors.
 
-    That is overdue work whose job is not registered, or whose machine or state the code no longer has. It
-    reads every run.
+    A + says that there are more: counting ends at 10,000.
     """
-    found = _read(load_app(application), db)
-    echo(_json(found) if as_json else _text(found))
-    raise typer.Exit(int(bool(found.unknown or found.gone)))
+    back = duration_of(window, "--window")
+    found = looking(db, app, lambda jobs: jobs.stats(window=back))
+    echo(_stats_json(found) if as_json else "\n".join(_stats_text(found, zoned(utc=utc))))
 
 
-def _read(app: Kumofire, db: Path) -> _Overview:
-    async def read(storage: SqliteStorage) -> _Overview:
-        jobs = app.bind(db=storage)
-        runs, schedules = app.statements()
-        gone = []
-        for spec in runs.specs.values():
-            numbers = await storage.execute(count_rows(spec))
-            gone += [(spec.name, state, number) for state, number in numbers if spec.state(state) is None]
-        standing: dict[str, int] = dict(await storage.execute(count_rows(schedules.spec)))
-        return _Overview(await jobs.count_runs(), standing, await jobs.unknown_work(), gone)
-
-    return reading(db, read)
-
-
-def _text(found: _Overview) -> str:
-    lines = [
-        f"runs       {_counted(found.runs)}",
-        f"schedules  {_counted(found.schedules)}",
-        "unknown" if found.unknown or found.gone else "unknown    nothing",
-        *(f"  {one_line(str(work))}" for work in found.unknown),
-        *(
-            f"  runs in {state!r}, which the machine {machine!r} no longer has: {number}"
-            for machine, state, number in found.gone
+def doctor_command(
+    db: Database,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            "--app", metavar="MODULE:APP", help="Where the Kumofire object is: to find unknown work."
         ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read every run for states that are gone.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check schema and edges, deadlines, schedules, clocks, unknown work: exit code 1 if anything is wrong.
+
+    It changes nothing. With --app it also finds overdue work that the code does not know.
+    """
+    found = looking(db, app, lambda jobs: jobs.doctor(full=full))
+    echo(json_of(found) if as_json else "\n".join(_health(found)))
+    raise typer.Exit(int(not all(each.fine for each in found)))
+
+
+def _health(found: Sequence[Health]) -> Iterator[str]:
+    for each in found:
+        for place, line in enumerate(each.what):
+            mark = ("ok" if each.fine else "WRONG") if place == 0 else ""
+            yield f"{mark:<7}{each.check if place == 0 else '':<14}{one_line(line)}"
+        if each.mend:
+            yield f"{'':<21}-> {one_line(each.mend)}"
+
+
+def _stats_text(found: Stats, clock: Clock) -> Iterator[str]:
+    rows = [
+        (each.name, state, f"{number:,}{'+' * (state in each.at_least)}")
+        for each in found.jobs
+        for state, number in each.states.items()
     ]
-    return "\n".join(lines)
+    yield table(("job", "state", "runs"), rows)
+    yield ""
+    yield f"{'oldest due':<13} {_oldest(found, clock)}"
+    lag = found.lag
+    of = "" if lag is None else f"of {lag.number:,} starts: {_lags(found)}"
+    yield f"{'lag':<13} {of or 'nothing was started'}"
+    moved = f"{found.created:,} created, {found.settled:,} settled"
+    yield f"{'throughput':<13} {moved} since {clock(found.since)}"
+    if found.errors:
+        yield ""
+        errors = [(e.number, e.job, clock(e.last_at), e.run_id, e.error) for e in found.errors]
+        yield table(("failed", "job", "latest", "run", "error"), errors)
 
 
-def _counted(counts: Mapping[str, int]) -> str:
-    more = counts.at_least if isinstance(counts, RunCounts) else ()
-    each = (
-        f"{number:,}{'+' * (state in more)} {one_line(state)}" for state, number in sorted(counts.items())
-    )
-    return ", ".join(each) or "none"
+def _oldest(found: Stats, clock: Clock) -> str:
+    if found.oldest_due_at is None:
+        return "none"
+    late = brief(found.at - found.oldest_due_at)
+    return one_line(f"{late}, of job {found.oldest_due_job!r}: since {clock(found.oldest_due_at)}")
 
 
-def _json(found: _Overview) -> str:
-    shown: dict[str, Any] = {
-        **found._asdict(),
-        "runs": dict(found.runs),
-        "unknown": [dataclasses.asdict(work) for work in found.unknown],
-        "gone": [{"machine": m, "state": state, "number": number} for m, state, number in found.gone],
-    }
-    return json.dumps(shown, default=datetime.isoformat, indent=2, ensure_ascii=False)
+def _lags(found: Stats) -> str:
+    assert found.lag is not None
+    lag = found.lag
+    return f"half within {brief(lag.median)}, 95% within {brief(lag.p95)}, all within {brief(lag.longest)}"
+
+
+def _stats_json(found: Stats) -> str:
+    import dataclasses
+
+    shown = dataclasses.asdict(found)
+    for job in shown["jobs"]:
+        job["at_least"] = sorted(job["at_least"])
+    return json_of(shown)

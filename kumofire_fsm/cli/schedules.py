@@ -1,120 +1,236 @@
-"""``kumofire schedules``: when an expression fires, and the recurring jobs of an application."""
+"""``kumofire schedules``: when an expression fires, and the recurring jobs of a file."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kumofire_fsm.calendar.crontab import Crontab, parse_crontab
-from kumofire_fsm.calendar.rules import Cron, preview
-from kumofire_fsm.calendar.sentence import describe
-from kumofire_fsm.calendar.wall_times import next_wall
-from kumofire_fsm.calendar.zones import Change, find_zone, offset_at, offset_or_change
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import read_schedules
-from kumofire_fsm.cli.loading import load_app
-from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.models import SyncReport
+from kumofire_fsm.cli.files import acting, looking
+from kumofire_fsm.cli.options import AsJson, Database, Utc
+from kumofire_fsm.cli.texts import Clock, json_of, table, zoned
+from kumofire_fsm.values.ids import is_id
 from kumofire_fsm.values.printable import one_line
-from kumofire_fsm.values.times import instant_ms, moment
+from kumofire_fsm.values.times import brief
 
-__all__ = ["clock_note", "schedules"]
+if TYPE_CHECKING:
+    from kumofire_fsm.jobs import Jobs
+    from kumofire_fsm.schedules.rows import Schedule
 
-Database = Annotated[Path, typer.Option(help="The SQLite file; it is only read.")]
-schedules = typer.Typer(help="Recurring jobs.", no_args_is_help=True)
+__all__ = ["schedules"]
+
+Which = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Its schedule_key, or its id.")]
+schedules = typer.Typer(
+    help="Look at recurring jobs, pause and end them.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
-@schedules.callback()
-def _schedules() -> None:
-    """Recurring jobs."""
+@schedules.command("list")
+def list_command(db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
+    """List the recurring jobs of a database, in the order in which they were made."""
+    found, clock = looking(db, None, _all), zoned(utc=utc)
+    heads = ("state", "next", "schedule", "job", "rule", "made", "skipped")
+    rows = [
+        (
+            each.state,
+            clock(each.next_at) or "-",
+            each.schedule_key or each.id,
+            each.name,
+            _rule(each, clock),
+            each.made,
+            each.skipped,
+        )
+        for each in found
+    ]
+    echo(json_of(found) if as_json else table(heads, rows))
+
+
+@schedules.command("show")
+def show_command(which: Which, db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
+    """Show one recurring job: its rule, its policies, what it made and passed over, its history."""
+    found, clock = looking(db, None, lambda jobs: _found(jobs, which)), zoned(utc=utc)
+    echo(json_of(found) if as_json else _text(found, clock))
+
+
+@schedules.command("pause")
+def pause_command(which: Which, db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
+    """Keep a recurring job from making runs; twice is harmless."""
+    _act(db, which, lambda jobs, place: jobs.pause_schedule(**place), as_json=as_json, utc=utc)
+
+
+@schedules.command("resume")
+def resume_command(
+    which: Which,
+    db: Database,
+    missed: Annotated[str, typer.Option(help="What it missed: skip, latest, or all.")] = "skip",
+    as_json: AsJson = False,
+    utc: Utc = False,
+) -> None:
+    """Let a paused or suspended recurring job go on."""
+    how: Any = missed
+    _act(db, which, lambda jobs, at: jobs.resume_schedule(**at, missed=how), as_json=as_json, utc=utc)
+
+
+@schedules.command("end")
+def end_command(which: Which, db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
+    """End a recurring job for good; its runs stay."""
+    _act(db, which, lambda jobs, place: jobs.end_schedule(**place), as_json=as_json, utc=utc)
+
+
+@schedules.command("trigger")
+def trigger_command(
+    which: Which,
+    db: Database,
+    app: Annotated[
+        str,
+        typer.Option("--app", metavar="MODULE:APP", help="Where the Kumofire object is: it makes the run."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Make a run of a recurring job at once, outside its recurrence and whatever its state."""
+
+    async def trigger(jobs: Jobs) -> Any:
+        return await jobs.trigger_now(**await _place(jobs, which))
+
+    created = acting(db, app, trigger)
+    echo(json_of(created) if as_json else created.kumofire_job_run_id)
 
 
 @schedules.command("preview")
 def preview_command(
-    expression: Annotated[
-        str, typer.Argument(help="Five fields, six with seconds first, or @daily and so on.")
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="CRON", help="Five fields, six with seconds first, or @daily; with --db, a schedule."
+        ),
     ],
-    tz: Annotated[str, typer.Option(help="The IANA time zone whose clock it follows.")] = "UTC",
+    db: Annotated[Path | None, typer.Option(help="The SQLite file of the schedule; it is only read.")] = None,
+    tz: Annotated[str, typer.Option(help="The IANA time zone whose clock an expression follows.")] = "UTC",
     count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many occurrences.")] = 10,
     start: Annotated[
         str | None,
         typer.Option("--from", help="Those after this ISO time, on the zone's clock; default now."),
     ] = None,
+    as_json: AsJson = False,
+    utc: Utc = False,
 ) -> None:
-    """Show when a cron expression fires next, and what clock changes do to it."""
-    cron = Cron(expression, tz)
-    cron.check()
-    crontab, zone = parse_crontab(expression), find_zone(tz)
-    echo(f"{describe(crontab)} ({tz})")
-    echo(f"{'local':<31}{'UTC':<24}note")
-    for at in preview(cron, _after(start, zone), count):
-        local = moment(at).astimezone(zone)
-        note = clock_note(crontab, zone, at // 1000)
-        line = f"{local:%a} {local.isoformat(' '):<27}{moment(at):%Y-%m-%d %H:%M:%S}     {note}"
-        echo(line.rstrip())
+    """Show when a cron expression or a schedule fires next, and what clock changes do to an expression."""
+    if db is None:
+        from kumofire_fsm.cli.cron import preview_text, previewed
 
+        fires = previewed(which, tz, count, start)
+        echo(json_of([each.at for each in fires]) if as_json else preview_text(which, tz, fires))
+        return
 
-@schedules.command("list")
-def list_command(db: Database) -> None:
-    """List the recurring jobs of a database: state, next occurrence, key or id, job, rule."""
-    for each in read_schedules(db):
-        next_at = "-" if each.next_at is None else f"{each.next_at:%Y-%m-%d %H:%M:%S}"
-        rule = each.cron or each.every or each.at
-        zone = f" {each.timezone}" if each.timezone else ""
-        broken = f"  (unreadable: {', '.join(each.unreadable)})" if each.unreadable else ""
-        which = f"{each.schedule_key or each.id}  {each.name}  {rule}{zone}{broken}"
-        echo(one_line(f"{each.state:<10}{next_at:<21}{which}"))
+    async def look(jobs: Jobs) -> list[datetime]:
+        return await jobs.preview_schedule(**await _place(jobs, which), n=count)
+
+    found, clock = looking(db, None, look), zoned(utc=utc)
+    echo(json_of(found) if as_json else "\n".join(map(clock, found)) or "no occurrence is left")
 
 
 @schedules.command("sync")
 def sync_command(
     application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
     db: Annotated[Path, typer.Option(help="The SQLite file; made if it does not exist.")],
+    as_json: AsJson = False,
 ) -> None:
     """Make a database's recurring jobs what the code declares with @app.schedule."""
+    from kumofire_fsm.cli.loading import load_app
+
     app = load_app(application)
     with app.open_sync(db) as jobs:
-        report: SyncReport = jobs.sync_schedules()
+        report = jobs.sync_schedules()
+    if as_json:
+        echo(json_of(report))
+        return
     for what in ("created", "changed", "ended", "unchanged"):
         for key in getattr(report, what):
             echo(f"{what:<11}{key}")
 
 
-def clock_note(crontab: Crontab, zone: ZoneInfo, at: int) -> str:
-    """Say what a clock change did to an occurrence, at an instant in seconds; empty if nothing."""
-    wall = at + offset_at(zone, at)
-    here = offset_or_change(zone, wall)
-    if isinstance(here, Change):
-        if crontab.fixed:
-            return f"once, although {_stretch(here)} comes twice"
-        return f"{'first' if at < here.at else 'second'} time round: {_stretch(here)} comes twice"
-    gap = offset_or_change(zone, wall - 1)
-    if crontab.fixed and isinstance(gap, Change) and gap.skips:
-        named = next_wall(crontab, gap.first - 1)
-        if named is not None and named < gap.end:
-            return f"just after the gap: {_stretch(gap)} is skipped"
-    return ""
+async def _all(jobs: Jobs) -> list[Schedule]:
+    found: list[Schedule] = []
+    while page := await jobs.list_schedules(after=found[-1].id if found else "", limit=500):
+        found += page
+    return found
 
 
-def _stretch(change: Change) -> str:
-    """Return the wall times that a change skips or repeats, with dates when it is a day or more."""
-    first, end = moment(change.first * 1000), moment(change.end * 1000)
-    form = "%Y-%m-%d %H:%M" if change.end - change.first >= 86_400 else "%H:%M"
-    return f"{first:{form}} to {end:{form}}"
+async def _place(jobs: Jobs, which: str) -> dict[str, Any]:
+    """Return how the API names a schedule: by its id if there is one, else by its key."""
+    if is_id(which) and await jobs.get_schedule(which) is not None:
+        return {"schedule_id": which}
+    return {"schedule_key": which}
 
 
-def _after(start: str | None, zone: ZoneInfo) -> int:
-    """Return the instant after which occurrences are shown, in milliseconds."""
-    if start is None:
-        return instant_ms(datetime.now(UTC), "now")
-    try:
-        given = datetime.fromisoformat(start)
-    except ValueError as exc:
-        raise InvalidArgument(
-            f"--from must be an ISO time such as 2026-11-01T00:30; found {start!r}"
-        ) from exc
-    return instant_ms(given if given.tzinfo else given.replace(tzinfo=zone), "--from")
+async def _found(jobs: Jobs, which: str) -> Schedule:
+    from kumofire_fsm.errors import UnknownSchedule
+
+    found = await jobs.get_schedule(**await _place(jobs, which))
+    if found is None:
+        raise UnknownSchedule(f"the id or key {which!r}")
+    return found
+
+
+def _act(
+    db: Path,
+    which: str,
+    act: Callable[[Jobs, dict[str, Any]], Awaitable[Schedule]],
+    *,
+    as_json: bool,
+    utc: bool,
+) -> None:
+    """Say something of a schedule, and tell how it is now."""
+
+    async def inside(jobs: Jobs) -> Schedule:
+        return await act(jobs, await _place(jobs, which))
+
+    found = acting(db, None, inside)
+    following = zoned(utc=utc)(found.next_at)
+    line = f"{found.schedule_key or found.id}  {found.state}{f'  next {following}' if following else ''}"
+    echo(json_of(found) if as_json else one_line(line))
+
+
+def _rule(of: Schedule, clock: Clock) -> str:
+    every = of.every and f"every {brief(of.every)}"
+    rule = of.cron or every or clock(of.at)
+    zone = f" {of.timezone}" if of.timezone else ""
+    broken = f" (unreadable: {', '.join(of.unreadable)})" if of.unreadable else ""
+    return f"{rule}{zone}{broken}"
+
+
+def _text(of: Schedule, clock: Clock) -> str:
+    from kumofire_fsm.cli.status import moves
+
+    lines = [f"{name:<13} {one_line(str(value))}" for name, value in _facts(of, clock) if value not in _EMPTY]
+    return "\n".join([*lines, "", "history", *moves(of.history, clock)])
+
+
+_EMPTY = (None, "", timedelta(0))
+
+
+def _facts(of: Schedule, clock: Clock) -> list[tuple[str, Any]]:
+    skipped = f"{of.skipped}, the latest {clock(of.skipped_at)} ({of.skipped_why})" if of.skipped else ""
+    return [
+        ("schedule", of.schedule_key or of.id),
+        ("id", of.id if of.schedule_key else ""),
+        ("job", of.name),
+        ("state", of.state),
+        ("rule", _rule(of, clock)),
+        ("next", clock(of.next_at)),
+        ("last", clock(of.last_at)),
+        ("made", f"{of.made}{f' of {of.max_occurrences}' if of.max_occurrences else ''}"),
+        ("skipped", skipped),
+        ("ends", clock(of.end_at)),
+        ("jitter", of.jitter and brief(of.jitter)),
+        ("misfire", f"{of.misfire}, after {brief(of.misfire_grace)}"),
+        ("overlap", of.overlap),
+        ("declared by", of.origin),
+        ("created", clock(of.created_at)),
+        ("changed", clock(of.updated_at)),
+        ("error", of.last_error),
+    ]

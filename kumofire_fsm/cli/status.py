@@ -1,4 +1,4 @@
-"""Prints the status of a run, for people and as JSON."""
+"""Writes the status of a run, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -6,44 +6,50 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kumofire_fsm.models import HistoryEntry, RunStatus
+from kumofire_fsm.cli.texts import Clock
 from kumofire_fsm.values.printable import one_line
 from kumofire_fsm.values.times import brief
 
-__all__ = ["status_json", "status_text"]
+if TYPE_CHECKING:
+    from kumofire_fsm.models import HistoryEntry, RunStatus
+
+__all__ = ["moves", "status_fields", "status_text"]
 
 
-def status_json(status: RunStatus) -> str:
-    """Return every field but what only an application can tell; instants as ISO 8601."""
-    shown = dataclasses.asdict(status)
-    del shown["unknown"]
-    return json.dumps(shown, default=datetime.isoformat, indent=2, ensure_ascii=False)
+def status_fields(status: RunStatus) -> dict[str, Any]:
+    """Return every field but what only an application can tell."""
+    fields = dataclasses.asdict(status)
+    del fields["unknown"]
+    return fields
 
 
-def status_text(status: RunStatus) -> str:
+def status_text(status: RunStatus, clock: Clock) -> str:
     """Return what is set, a line each, then the history."""
-    lines = [
-        f"{name:<13} {one_line(str(value))}" for name, value in _facts(status) if value not in (None, "")
-    ]
-    moves = map(one_line, _history(status.history))
-    return "\n".join([*lines, *_error(status.last_error), "", "history", *moves])
+    facts = _facts(status, clock)
+    lines = [f"{name:<13} {one_line(str(value))}" for name, value in facts if value not in (None, "")]
+    return "\n".join([*lines, *_error(status.last_error), "", "history", *moves(status.history, clock)])
 
 
-def _facts(status: RunStatus) -> Iterator[tuple[str, Any]]:
+def moves(entries: tuple[HistoryEntry, ...], clock: Clock) -> list[str]:
+    """Return a line for each move: the event, the state, when, how long the run stayed there, and facts."""
+    return [one_line(line) for line in _moves(entries, clock)]
+
+
+def _facts(status: RunStatus, clock: Clock) -> Iterator[tuple[str, Any]]:
     yield "run", status.kumofire_job_run_id
     yield "job", f"{status.name}{' (paused)' if status.paused else ''}"
     yield "state", f"{status.state}{' (settled)' if status.settled else ''}"
     yield "step", status.step
     yield "attempt", f"{status.attempt} of {status.max_attempts}"
     yield "priority", "" if status.priority == "normal" else status.priority
-    yield "created", _when(status.created_at)
-    yield "to run at", _when(status.run_at)
-    yield "started", _when(status.started_at)
-    yield "finished", _when(status.finished_at)
-    yield "expires", _when(status.expires_at)
-    yield "scheduled for", _when(status.scheduled_for)
+    yield "created", clock(status.created_at)
+    yield "to run at", clock(status.run_at)
+    yield "started", clock(status.started_at)
+    yield "finished", clock(status.finished_at)
+    yield "expires", clock(status.expires_at)
+    yield "scheduled for", clock(status.scheduled_for)
     yield "schedule", status.schedule_id
     yield "dedupe key", status.dedupe_key
     yield "concurrency key", status.concurrency_key
@@ -59,17 +65,16 @@ def _error(text: str | None) -> list[str]:
     return [f"{'error':<13} {first}", *(f"{'':<13} {line}" for line in trace)] if first else []
 
 
-def _history(entries: tuple[HistoryEntry, ...]) -> Iterator[str]:
-    """Yield a line for each move: when it was first, and how long after that the others were."""
-    first = next((entry.at for entry in entries if entry.at is not None), None)
+def _moves(entries: tuple[HistoryEntry, ...], clock: Clock) -> Iterator[str]:
     for number, entry in enumerate(entries, 1):
-        at = "" if entry.at is None or first is None else f"+{brief(entry.at - first)}"
-        moved = f"{number:>4}  {entry.event:<12}{entry.state or '':<12}{at:>14}"
+        following = entries[number].at if number < len(entries) else None
+        stayed = _stayed(entry.at, following)
+        moved = f"{number:>4}  {entry.event:<12}{entry.state or '':<12}{clock(entry.at):<29}{stayed:>12}"
         yield f"{moved}  {_json(dict(entry.facts)) or ''}".rstrip()
 
 
-def _when(at: datetime | None) -> str | None:
-    return None if at is None else f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC"
+def _stayed(at: datetime | None, following: datetime | None) -> str:
+    return "" if at is None or following is None else f"+{brief(following - at)}"
 
 
 def _json(value: Any) -> str | None:

@@ -3,46 +3,98 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.children import SIGNALS, give_children_their_own
 from kumofire_fsm.cli.echo import PrintableFormatter
 from kumofire_fsm.embedded.opening import EmbeddedJobs
 
-__all__ = ["work"]
+__all__ = ["JsonFormatter", "work"]
+
+log = logging.getLogger("kumofire_fsm.worker")
+_OF_EVERY_RECORD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-async def work(app: Kumofire, db: Path, *, concurrency: int, lease: float, grace: float) -> None:
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON: time, level, logger, message, and its ``extra``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; what is no JSON of the extra is written as text."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+async def work(
+    app: Kumofire,
+    db: Path,
+    *,
+    concurrency: int,
+    lease: float,
+    grace: float,
+    jobs: Sequence[str] | None = None,
+    as_json: bool = False,
+) -> None:
     """Work on a file until SIGTERM or SIGINT; running handlers finish within ``grace`` seconds.
 
     A second signal cancels them at once; either way their runs are released.
     """
-    log = logging.StreamHandler()
-    log.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[log])
+    handler = logging.StreamHandler()
+    plain = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    handler.setFormatter(JsonFormatter() if as_json else PrintableFormatter(plain))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     signals = 0
     opened: list[EmbeddedJobs] = []
 
     def on_signal() -> None:
         nonlocal signals
         signals += 1
-        for jobs in opened:
-            jobs.stop(at_once=signals > 1)
+        for each in opened:
+            each.stop(at_once=signals > 1)
 
     loop = asyncio.get_running_loop()
     give_children_their_own()
     for number in SIGNALS:  # before the hooks: what they open is closed again
         loop.add_signal_handler(number, on_signal)
-    async with app.open(db, lease=lease) as jobs:
-        opened.append(jobs)
+    log.info(
+        "serving %s on %s: %d handlers at once, lease %g s, grace %g s, process %d",
+        _served(app, jobs),
+        *(db, concurrency, lease, grace, os.getpid()),
+    )
+    async with app.open(db, lease=lease) as open_jobs:
+        opened.append(open_jobs)
         if not signals:
-            await jobs.run(concurrency=concurrency, grace=grace)
+            await open_jobs.run(concurrency=concurrency, grace=grace, jobs=jobs)
     _leave_threads_behind()
+
+
+def _served(app: Kumofire, jobs: Sequence[str] | None) -> str:
+    """Return which jobs are served, and which are left to other workers.
+
+    Raises:
+        UnknownJob: one of them is not registered.
+    """
+    known = sorted(app.registry.jobs)
+    served = known if jobs is None else sorted({app.registry.get(name).name for name in jobs})
+    left = [name for name in known if name not in served]
+    beside = f" ({', '.join(left)} left to others)" if left else ""
+    return f"{', '.join(served) or 'no job'}{beside}"
 
 
 def _leave_threads_behind() -> None:

@@ -57,7 +57,7 @@ class Ahead:
 
         Who died while the clock was ahead would keep his runs until it is that late.
         """
-        binding, now, leases = self._binding, self._binding.now(), self._binding.leases()
+        binding, now, leases = self._binding, self._binding.now(), self._binding.leases()  # of what it serves
         statement = binding.runs.far_leases(after=now + AHEAD_MS, jobs=list(leases), limit=LIMIT)
         found = [FarLease(*row) for row in await binding.storage.execute(statement)]
         cut = [run for run in found if run.wake_at > now + leases[run.job][0] + AHEAD_MS]

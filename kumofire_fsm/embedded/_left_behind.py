@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from kumofire_fsm.engine.binding import log
+from kumofire_fsm.engine.binding import about, log
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.tasks import HandlerTasks
 
@@ -47,7 +47,11 @@ class LeftBehind:
         """
         self._left.add(attempt)
         told = attempt.run.id, attempt.definition.name, stuck + 1
-        log.error("run %s: the handler of %r ignores its cancellation; %d are left behind now", *told)
+        log.error(
+            "run %s: the handler of %r ignores its cancellation; %d are left behind now",
+            *told,
+            extra=about(attempt.run),
+        )
         self._handlers.allow(+1)
 
     def finished(self, attempt: Attempt) -> None:
@@ -59,4 +63,8 @@ class LeftBehind:
         if attempt in self._left:
             self._left.discard(attempt)
             self._handlers.allow(-1)
-            log.warning("run %s: its handler, which was left behind, has ended", attempt.run.id)
+            log.warning(
+                "run %s: its handler, which was left behind, has ended",
+                attempt.run.id,
+                extra=about(attempt.run),
+            )

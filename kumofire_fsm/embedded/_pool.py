@@ -16,7 +16,7 @@ from kumofire_fsm.embedded._room import Room
 from kumofire_fsm.embedded._settling import Settling
 from kumofire_fsm.embedded._threads import Threads
 from kumofire_fsm.embedded._upkeep import Upkeep
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding, about, log
 from kumofire_fsm.engine.due import Claimed, claim_due
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.values.jsontext import json_facts
@@ -75,8 +75,7 @@ class WorkerPool:
 
     async def run(self) -> None:
         """Work until `stop` or a cancellation."""
-        names = ", ".join(sorted(self._binding.registry.jobs)) or "none"
-        log.info("a worker starts: %d handlers at once; jobs: %s", self._concurrency, names)
+        log.info("a worker starts: %d handlers at once; %s", self._concurrency, _told(self._binding))
         self._binding.wake = on_loop(self._loop, self.wake)  # elsewhere the storage refuses what follows
         self._binding.owned = self._owned
         self._binding.full = lambda: len(self.in_flight) >= self._concurrency
@@ -123,7 +122,8 @@ class WorkerPool:
         while self.in_flight or self._settling.is_busy or self._is_claiming:
             if self._loop.time() > patience:
                 for attempt in list(self.in_flight.values()):
-                    log.error("run %s: its handler ignores its cancellation; left behind", attempt.run.id)
+                    said = "run %s: its handler ignores its cancellation; left behind"
+                    log.error(said, attempt.run.id, extra=about(attempt.run))
                     self._finish(attempt, attempt.released())
             self._turn()
             tasks = (*self._settling.tasks, self._claiming, *(a.task for a in self.in_flight.values()))
@@ -153,7 +153,8 @@ class WorkerPool:
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone; one that was stopped, and goes on, is left behind."""
         if attempt.stop_reason is None:
-            log.warning("run %s: its lease is gone; its handler is stopped", attempt.run.id)
+            said = "run %s: its lease is gone; its handler is stopped"
+            log.warning(said, attempt.run.id, extra=about(attempt.run))
         if attempt in self._handlers.ready:
             self._handlers.ready.remove(attempt)
             self._finish(attempt, None)
@@ -267,3 +268,11 @@ class WorkerPool:
             self._quiet.set()
             self._claim_wanted = self._room.leave() or self._claim_wanted
         self._set_turn()
+
+
+def _told(binding: Binding) -> str:
+    """Return which jobs a worker serves, and which it leaves to others."""
+    served = {job.name for job in binding.served().values()}
+    left = sorted(binding.registry.jobs.keys() - served)
+    beside = f"; left to others: {', '.join(left)}" if left else ""
+    return f"jobs: {', '.join(sorted(served)) or 'none'}{beside}"

@@ -13,9 +13,11 @@ from kumofire_fsm.embedded._trouble import Trouble
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.due import sweep
 from kumofire_fsm.engine.moves import fire
+from kumofire_fsm.engine.pruning import prune_kept, retains
 from kumofire_fsm.engine.unknown import warn_of_unknown
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
+from kumofire_fsm.values.limits import PRUNE_RUNS
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 
@@ -31,6 +33,9 @@ SWEEP_SECONDS: Final = 5.0
 """A sweep is due at the next deadline, and at the latest after this or a quarter of a lease."""
 OVERDUE_SECONDS: Final = 1.0
 """When to look again at due work that nobody here may take, such as a job that is not known."""
+PRUNE_SECONDS: Final = 60.0
+PRUNE_MORE_SECONDS: Final = 1.0
+"""How often a worker looks for runs whose retention is over, and how soon again where a look found many."""
 UNKNOWN_SECONDS: Final = 60.0
 """How often a worker looks for overdue work that nobody here knows."""
 DAY_SECONDS: Final = 86_400.0
@@ -74,7 +79,7 @@ class Upkeep:
         self._fire_alarm = Alarm(self._loop, self._attention.set)
         self._plans = self.trouble("the next deadline cannot be read")
         self._renew_after = self._pause = min(self._lease_ms / 3000, 5.0)
-        self._look_after = OVERDUE_SECONDS
+        self._look_after = self._prune_after = OVERDUE_SECONDS
         self._seen: int | None = None
         self._quiet_since = self._loop.time()
 
@@ -84,13 +89,16 @@ class Upkeep:
 
     def start(self) -> None:
         """Begin all duties."""
-        for what, duty in {
+        duties = {
             "leases cannot be renewed": self.keep_leases,
             "deadlines cannot be fired": self._keep_deadlines,
             "other processes cannot be watched": self._watch,
             "suspect runs cannot be looked for": self._make_room,
             "unknown work cannot be looked for": self._tell_of_unknown,
-        }.items():
+        }
+        if retains(self._binding):
+            duties["runs whose retention is over cannot be deleted"] = self._prune
+        for what, duty in duties.items():
             self._keep(_ever(duty, self.trouble(what)))
 
     def end(self) -> set[asyncio.Task[None]]:
@@ -165,7 +173,7 @@ class Upkeep:
         """See to it that suspect runs, which start alone, get their turn where work never ends."""
         await asyncio.sleep(OVERDUE_SECONDS)
         if self._pool.in_flight:
-            jobs = list(self._binding.registry.names)
+            jobs = list(self._binding.served())
             statement = self._binding.runs.due_suspect(now=self._binding.now(), jobs=jobs)
             if await self._binding.storage.execute(statement):
                 self._pool.make_room()
@@ -175,6 +183,13 @@ class Upkeep:
         await asyncio.sleep(self._look_after)
         self._look_after = UNKNOWN_SECONDS
         await warn_of_unknown(self._binding)
+
+    async def _prune(self) -> None:
+        """Delete runs whose retention is over, a bounded number at a time."""
+        await asyncio.sleep(self._prune_after)
+        self._prune_after = PRUNE_SECONDS
+        if await prune_kept(self._binding) >= PRUNE_RUNS:
+            self._prune_after = PRUNE_MORE_SECONDS
 
     # -- plans ----------------------------------------------------------------------------------
 
@@ -190,10 +205,11 @@ class Upkeep:
     async def _plan(self) -> None:
         self._planning = False  # what is stored from here on may make another plan necessary
         try:
-            known, binding = list(self._binding.registry.names), self._binding
+            binding = self._binding
+            known, served = list(binding.registry.names), list(binding.served())
             execute, limits, rates = binding.storage.execute, binding.limits(), binding.rates()
             runs = await execute(
-                binding.runs.next_wake(jobs=known, limits=limits, rates=rates, now=binding.now())
+                binding.runs.next_wake(jobs=served, limits=limits, rates=rates, now=binding.now())
             )
             jobs = await execute(binding.schedules.next_wake(jobs=known))
         except StoreError as exc:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -40,7 +40,13 @@ class EmbeddedJobs(BoundJobs):
         self._ended = asyncio.Event()
         self._ended.set()
 
-    async def run(self, *, concurrency: int = 100, grace: timedelta | float = 10.0) -> None:
+    async def run(
+        self,
+        *,
+        concurrency: int = 100,
+        grace: timedelta | float = 10.0,
+        jobs: Sequence[str] | None = None,
+    ) -> None:
         """Dispatch and work until cancelled; several processes on one file share the work.
 
         Args:
@@ -48,8 +54,11 @@ class EmbeddedJobs(BoundJobs):
             grace: how long running handlers may finish after `stop` or a cancellation; then they are
                 cancelled and their runs released (timedelta or seconds). A second cancellation
                 ends the grace period.
+            jobs: start runs of these alone; other processes are to serve the rest. Deadlines and schedules
+                of all jobs are looked after. None for all.
 
         Raises:
+            UnknownJob, InvalidArgument: no such jobs are registered.
             StoreError: the database is closed, or is in use elsewhere (`OpenedElsewhere`).
             FileReplaced: the file was moved, removed or replaced; also when that happens while it works.
         """
@@ -58,6 +67,7 @@ class EmbeddedJobs(BoundJobs):
         if self._pool is not None:
             raise InvalidArgument("this database's worker runs already in this process")
         seconds = duration_ms(grace, "grace") / 1000
+        self._binding.serves = None if jobs is None else self._served(jobs)
         name = f"{socket.gethostname()}:{os.getpid()}"
         pool = WorkerPool(self._binding, self._look, concurrency, name)
         self._pool, self._loop = pool, asyncio.get_running_loop()
@@ -71,6 +81,13 @@ class EmbeddedJobs(BoundJobs):
                 self._pool = None
                 self._ended.set()
         self._storage.check()
+
+    def _served(self, jobs: object) -> frozenset[str]:
+        """Return every name of the jobs that this worker is to serve."""
+        if isinstance(jobs, str) or not isinstance(jobs, Iterable) or not (names := list(jobs)):
+            raise InvalidArgument(f"jobs must be a list of the names of jobs; found {shown(jobs)}")
+        registry = self._binding.registry
+        return frozenset(each for name in names for each in registry.names_of(registry.get(name).name))
 
     def _look(self) -> int:
         """Return the storage's `data_version`; end the worker when its file is not in its place any more."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from kumofire_fsm.engine.definitions import Definition, Registry
 from kumofire_fsm.errors import InvalidArgument
@@ -17,11 +17,33 @@ from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.printable import shown
 
-__all__ = ["EMBEDDED", "HANDLED", "WORKERS", "Binding", "Timing", "log"]
+__all__ = ["EMBEDDED", "HANDLED", "WORKERS", "Binding", "Timing", "about", "log"]
 
 log = logging.getLogger("kumofire_fsm")
 HANDLED: Final[ContextVar[str | None]] = ContextVar("kumofire_handled", default=None)
 """The id of the run whose handler this code is called by; None outside of handlers."""
+
+
+class Attempted(Protocol):
+    """A run as an attempt has it."""
+
+    @property
+    def id(self) -> str:
+        """The run."""
+
+    @property
+    def job(self) -> str:
+        """Its job."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt it is."""
+
+
+def about(run: Attempted) -> dict[str, Any]:
+    """Return what a log record carries in its ``extra`` of a run: run_id, job, attempt."""
+    return {"run_id": run.id, "job": run.job, "attempt": run.attempt}
+
 
 OnMoved = Callable[[Sequence[Moved], int | Mapping[str, int], Container[str]], Awaitable[None]]
 
@@ -100,6 +122,8 @@ class Binding:
     """Called just before work is stored, so that a worker in this process asks for it in the same commit."""
     turns: dict[str, tuple[str, int]] = field(default_factory=dict)
     """For claims and sweeps, the (job, priority) served last: the next look begins with its successor."""
+    serves: frozenset[str] | None = None
+    """The names of the jobs whose runs this process starts; None for all that it knows."""
     full: Callable[[], bool] = lambda: False
     """Whether a worker in this process has no slot for another handler."""
     owned: Callable[[], Sequence[str]] = tuple
@@ -121,9 +145,14 @@ class Binding:
         at = self.now() if now is None else now
         return Move(run_id, event, now=at, **self._durations, **what)  # type: ignore[arg-type]
 
+    def served(self) -> dict[str, Definition]:
+        """Return the jobs whose runs this process starts, by every name that they answer to."""
+        names = self.registry.names
+        return {name: job for name, job in names.items() if self.serves is None or name in self.serves}
+
     def leases(self) -> dict[str, tuple[int, int]]:
-        """Return for each name of a job (how long an attempt may last, how long its lease is)."""
-        return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.registry.names.items()}
+        """Return for each served name of a job (how long an attempt may last, how long its lease is)."""
+        return {name: self.timing.lease_for(job.timeout_ms) for name, job in self.served().items()}
 
     def limits(self) -> dict[str, int]:
         """Return for each job that declares a limit how many of its runs may be leased at once."""

@@ -20,6 +20,7 @@ from kumofire_fsm.errors import (
 from kumofire_fsm.flows.spec import FlowSpec
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewSchedule
+from kumofire_fsm.retention import Retention
 from kumofire_fsm.retry import RetryPolicy
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.error_text import text_of
@@ -44,6 +45,7 @@ class Definition:
         limit: how many of its runs may be leased at once over all processes; None for any number.
         priority: the class of its runs, as it is stored.
         rate: how many of them may start in a time.
+        retention: how long they are kept once they are settled; None: as the application says.
         key_limit: how many with one concurrency key may be leased at once; None where they have no keys.
         takes_payload: whether the handler has a second parameter.
         payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
@@ -64,6 +66,7 @@ class Definition:
     rate: Rate | None = None
     key_limit: int | None = None
     aliases: tuple[str, ...] = ()
+    retention: Retention | None = None
 
     def is_made_of(self, given: object) -> bool:
         """Return whether the job is that of a handler, or of a flow's class."""
@@ -133,6 +136,8 @@ class Registry:
         """What is called after transitions; see `kumofire_fsm.engine.hooks.Hook`."""
         self.told: set[object] = set()
         """What the log was told once, and is not told again by this process."""
+        self.retention: Retention | None = None
+        """How long settled runs are kept of jobs that say nothing else; None is for ever."""
         self.looked_at: int | None = None
         """When a dispatcher last looked for work that is not known here."""
         self._schedules: list[tuple[Callable[..., Any], NewSchedule]] = []
@@ -236,6 +241,7 @@ def define(
     limit: int | None = None,
     priority: int = PRIORITIES["normal"],
     rate: Rate | None = None,
+    retention: Retention | None = None,
     key_limit: int | None = None,
     aliases: Sequence[str] = (),
 ) -> Definition:
@@ -274,6 +280,7 @@ def define(
         limit=limit,
         priority=priority,
         rate=rate,
+        retention=retention,
         key_limit=key_limit,
         takes_payload=payload is not None,
         payload=_adapter(plain, notes.get(payload, Any), name) if payload else None,

@@ -98,6 +98,7 @@ async def fire(
     moves: Sequence[Move],
     batch: Callable[[Sequence[Move]], Sequence[Statement]] | None = None,
     has_hint: Container[str] = (),
+    hint: WantsHint | None = None,
 ) -> Fired:
     """Fire events on runs, and do what follows.
 
@@ -110,6 +111,7 @@ async def fire(
         batch: the statements for some of the moves, the move first, where others belong in its transaction.
             Without it, the time of the moves is that of their writing.
         has_hint: of the held runs that these statements admit, those that need no hint.
+        hint: tells for which of the moved runs a hint is sent; where a person moves them.
     """
     at, refused, admitted = {move.id: move.now for move in moves}, set[str](), list[Moved]()
 
@@ -126,12 +128,16 @@ async def fire(
 
     def leave(move: Move, why: RowRefused) -> None:
         refused.add(move.id)
-        log.error("%s on run %s was refused, and is left as it was: %s", move.event, move.id, explained(why))
+        told = move.event, move.id, explained(why)
+        said = "%s on run %s was refused, and is left as it was: %s"
+        log.error(said, *told, extra={"run_id": move.id})
 
     rows = await in_halves(move, list(moves), leave) if moves else []
     moved = {row[0]: Moved(*row) for row in rows}
     if moved and _may_change_state(binding, moves):
-        await follow(binding, moved.values(), at)
+        await follow(binding, moved.values(), at, hint)
+        if hint is not None:
+            await give_way(binding, moved.values())
     await follow_admitted(binding, admitted, max(at.values(), default=0), has_hint)
     return Fired(moved, frozenset(refused))
 

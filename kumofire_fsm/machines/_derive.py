@@ -18,6 +18,7 @@ from kumofire_fsm.machines.expression import (
 from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.guards import parsed
 from kumofire_fsm.machines.spec import (
+    Actor,
     DeadlineSpec,
     EdgeSpec,
     EventSpec,
@@ -123,7 +124,8 @@ def _assignments(
     assigns = {column: _assigned(cls, types, where, column, text) for column, text in texts.items()}
     if moves:
         assigns["state"] = Literal(edge.target.id)
-    if moves or "step" in assigns:
+    # What keeps its state is noted where a person did it, so that the history says who, and why.
+    if moves or "step" in assigns or event.by is Actor.PERSON:
         facts: Expression = Name("facts")
         if "step" in assigns:  # of a flow: the entry says which one is entered
             facts = Call("noted", (facts, assigns["step"]))

@@ -12,6 +12,7 @@ from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.flow_jobs import FlowJob, signal_text
 from kumofire_fsm.engine.flow_versions import FlowPlan, migrate_flow, plan_flow
 from kumofire_fsm.engine.moves import enqueued, fire, fire_one, read_runs, send_hints, startable
+from kumofire_fsm.engine.pruning import prune
 from kumofire_fsm.errors import (
     GuardFailed,
     InvalidArgument,
@@ -28,9 +29,10 @@ from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.models import Created, DedupeScope, NewRun, Priority, RunStatus
 from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
 from kumofire_fsm.runs.lookup import RunLookup
+from kumofire_fsm.runs.matching import RunMatching
 from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.values.checks import check_key, facts, part_id, whole_number
-from kumofire_fsm.values.ids import check_id, first_id_at
+from kumofire_fsm.values.ids import check_id
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.limits import MAIL_LETTERS
 from kumofire_fsm.values.printable import shown
@@ -41,7 +43,7 @@ __all__ = ["RunClient"]
 _OPTIONS: Final = frozenset({each.name for each in fields(NewRun)} - {"name", "payload"})
 
 
-class RunClient(RunLookup):
+class RunClient(RunLookup, RunMatching):
     """What an application calls about runs."""
 
     def __init__(self, binding: Binding) -> None:
@@ -214,8 +216,16 @@ class RunClient(RunLookup):
         *,
         run_at: datetime | None = None,
         delay: timedelta | float | None = None,
+        by: str | None = None,
+        note: str | None = None,
     ) -> RunStatus:
         """Move a run that has not started to another time.
+
+        Args:
+            run_id: the run.
+            run_at: not before this aware datetime.
+            delay: not before this time from now (timedelta or seconds); instead of run_at.
+            by, note: who and why, kept in the history.
 
         Raises:
             UnknownRun: no run has this id.
@@ -224,7 +234,7 @@ class RunClient(RunLookup):
         if run_at is None and delay is None:
             raise InvalidArgument("reschedule needs run_at or delay")
         due = self._rows.due(run_at, delay, self._binding.now())
-        return await self._people(run_id, "reschedule", next_at=due)
+        return await self._people(run_id, "reschedule", by=by, note=note, next_at=due)
 
     async def fire(
         self, run_id: str, event: str, *, by: str | None = None, note: str | None = None
@@ -326,14 +336,7 @@ class RunClient(RunLookup):
         unsettled ones hide, more than 1,000 beside each other, may have to wait for a later call.
         """
         whole_number(limit, "limit", 10_000)
-        before = self._binding.now() - duration_ms(older_than, "older_than")
-        below = max(before, 0)
-        # Any age, from a second to all: so that whatever stands in the way hides nothing for ever.
-        also = first_id_at(below - int(min(1000 * 2 ** (32 * self._binding.entropy.random()), below)))
-        below_id = first_id_at(below)
-        statements = self._binding.runs.prune(below=below_id, also=also, before=before, limit=limit)
-        answers = await self._binding.storage.batch(statements)
-        return len(answers[1])
+        return await prune(self._binding, self._binding.now() - duration_ms(older_than, "older_than"), limit)
 
     # -- inside ---------------------------------------------------------------------------------
 

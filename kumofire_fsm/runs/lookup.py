@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, TypedDict, Unpack
 
 from kumofire_fsm.engine.binding import HANDLED, Binding, log
 from kumofire_fsm.engine.moves import is_settled, read_runs
@@ -32,7 +32,7 @@ from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 from kumofire_fsm.values.turns import in_turns
 
-__all__ = ["RunLookup", "run_status"]
+__all__ = ["RunFilter", "RunLookup", "run_filters", "run_status"]
 
 _LAST_ID: Final = "\U0010ffff"
 """Sorts after every id, also after one that is none of ours."""
@@ -58,6 +58,53 @@ def _position(cursor: str) -> str:
     return cursor.removeprefix(_FOREIGN)
 
 
+class RunFilter(TypedDict, total=False):
+    """What runs are filtered by; the arguments of `RunLookup.list_runs`."""
+
+    name: str | None
+    state: str | Sequence[str] | None
+    tag: str | None
+    schedule_id: str | None
+    concurrency_key: str | None
+    created_before: datetime | None
+    error: str | None
+
+
+def run_filters(binding: Binding, **given: Unpack[RunFilter]) -> dict[str, Any]:
+    """Return what runs are filtered by, checked, as the statements want it.
+
+    Raises:
+        InvalidArgument: a state that no machine has, or something that is no text.
+    """
+    name, state = given.get("name"), given.get("state")
+    texts: dict[str, Any] = {
+        what: given.get(what) for what in ("name", "tag", "schedule_id", "concurrency_key", "error")
+    }
+    for what, text in texts.items():
+        if text is not None:
+            storable(text, what)
+    states = [state] if isinstance(state, str) else None if state is None else _texts(state)
+    known = {s.id for spec in binding.runs.specs.values() for s in spec.states}
+    for each in states or ():
+        if not isinstance(each, str) or each not in known:
+            raise InvalidArgument(
+                f"no machine has a state {shown(each)}; states are {', '.join(sorted(known))}"
+            )
+    created_before = given.get("created_before")
+    before = _LAST_ID
+    if created_before is not None:
+        before = first_id_at(instant_ms(created_before, "created_before"))
+    return {
+        "before": before,
+        "names": None if name is None else binding.registry.names_of(name),
+        "states": states,
+        "tag": texts["tag"],
+        "schedule": texts["schedule_id"],
+        "key": texts["concurrency_key"],
+        "error": texts["error"],
+    }
+
+
 class RunLookup:
     """What an application asks about runs."""
 
@@ -79,6 +126,7 @@ class RunLookup:
         schedule_id: str | None = None,
         concurrency_key: str | None = None,
         created_before: datetime | None = None,
+        error: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
         results: bool = False,
@@ -93,6 +141,7 @@ class RunLookup:
         Args:
             name, state, tag, schedule_id, concurrency_key: what to filter by; several states may be given.
             created_before: an aware datetime.
+            error: a text that stands in their latest error, letter by letter.
             cursor: what the page before gave.
             limit: 1 to 500 runs.
             results: whether to read their results, which are left out otherwise.
@@ -104,29 +153,19 @@ class RunLookup:
         given: object = results
         if not isinstance(given, bool):
             raise InvalidArgument(f"results must be True or False; found {shown(results)}")
-        texts = {"name": name, "tag": tag, "schedule_id": schedule_id, "cursor": cursor}
-        for what, text in {**texts, "concurrency_key": concurrency_key}.items():
-            if text is not None:
-                storable(text, what)
-        states = [state] if isinstance(state, str) else None if state is None else _texts(state)
-        known = {s.id for spec in self._binding.runs.specs.values() for s in spec.states}
-        for each in states or ():
-            if not isinstance(each, str) or each not in known:
-                raise InvalidArgument(
-                    f"no machine has a state {shown(each)}; states are {', '.join(sorted(known))}"
-                )
-        before = _LAST_ID if cursor is None else _position(cursor)
-        if created_before is not None:
-            before = min(before, first_id_at(instant_ms(created_before, "created_before")))
-        filters = {
-            "before": before,
-            "names": None if name is None else self._binding.registry.names_of(name),
-            "states": states,
-            "tag": tag,
-            "schedule": schedule_id,
-            "key": concurrency_key,
-            "limit": limit + 1,
-        }
+        filters = run_filters(
+            self._binding,
+            name=name,
+            state=state,
+            tag=tag,
+            schedule_id=schedule_id,
+            concurrency_key=concurrency_key,
+            created_before=created_before,
+            error=error,
+        )
+        if cursor is not None:
+            filters["before"] = min(filters["before"], _position(storable(cursor, "cursor")))
+        filters["limit"] = limit + 1
         rows = await self._binding.storage.execute(self._binding.runs.find(filters, results=results))
         page = [RunRow(*row) for *row, _ in rows[:limit]]
         more = page[-1].id if len(rows) > limit else None

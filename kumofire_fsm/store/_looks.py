@@ -10,17 +10,23 @@ from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.store._due import ANY_PRIORITY, LIMIT
-from kumofire_fsm.store._layout import common, indented, lines, select, where
+from kumofire_fsm.store._layout import common, indented, lines, listed, select, where
 from kumofire_fsm.store._pages import Page
 from kumofire_fsm.store.rows import FAILED, RUNS
 from kumofire_fsm.values.limits import LOOK_ROWS
 
-__all__ = ["count_sql", "find_failed_sql", "find_sql", "prunable_sql"]
+__all__ = ["MATCH", "count_sql", "find_failed_sql", "find_sql", "find_waiting_sql", "prunable_sql"]
 
 _BEFORE: Final = "?1 ->> '$.before'"
 _MOST: Final = f"LIMIT {LOOK_ROWS}"
 _IN_THE_WAY: Final = 1_000
 """How many runs that stay a prune looks at, in each place, beside those that it may delete."""
+
+
+MATCH: Final = Page(["id", "state"], "0", ["f.id AS id", "f.state AS state", "NULL AS after"])
+"""What `find_sql` and `find_failed_sql` read of runs that are to be moved."""
+_WAKE: Final = ("state", "priority", "job", "machine", "wake_at", "id")
+"""The order of the index of deadlines."""
 
 
 def find_sql(page: Page) -> str:
@@ -75,18 +81,10 @@ def find_failed_sql(page: Page, *, named: bool) -> str:
 
 def _found(looked: str, page: Page, row: str) -> str:
     """Return the SELECT of the runs looked at that pass the filters, then of where the look ended."""
-    tagged = f"EXISTS (SELECT 1 FROM json_each({row}.tags) WHERE value = ?1 ->> '$.tag')"
-    fit = [
-        f"(?1 ->> '$.names' IS NULL OR {row}.job IN (SELECT value FROM json_each(?1, '$.names')))",
-        f"(?1 ->> '$.schedule' IS NULL OR {row}.schedule_id = ?1 ->> '$.schedule')",
-        f"(?1 ->> '$.key' IS NULL OR {row}.concurrency_key = ?1 ->> '$.key')",
-        f"(?1 ->> '$.states' IS NULL OR {row}.state IN (SELECT value FROM json_each(?1, '$.states')))",
-        f"(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid({row}.tags) THEN\n  {tagged}\nEND)",
-    ]
     passed = select(
         [f"r.{column}" for column in page.columns],
         f"FROM (\n  {indented(looked)}\n) AS q CROSS JOIN {RUNS} AS r ON r.id = q.id",
-        where(*fit),
+        where(*_fit(row)),
         LIMIT,
     )
     found = page.until_full(passed)
@@ -97,6 +95,50 @@ def _found(looked: str, page: Page, row: str) -> str:
         f"WHERE looked = {LOOK_ROWS}",
     )
     return lines(found, "UNION ALL", ended, LIMIT)
+
+
+def find_waiting_sql() -> str:
+    """Return the SQL that reads (id, state, after) of runs with a deadline, by that index, from ``after`` on.
+
+    Where the runs looked at were not enough, a last row tells in ``after`` where the next look begins.
+    """
+    order = ", ".join(f"d.{name}" for name in _WAKE)
+    after = listed(f"?1 ->> '$.after[{place}]'" for place in range(len(_WAKE)))
+    looked = select(
+        [f"d.{name}" for name in _WAKE],
+        f"FROM {RUNS} AS d",
+        where("d.wake_at IS NOT NULL", f"({order}) > (\n  {indented(after)}\n)"),
+        f"ORDER BY {order}\n{_MOST}",
+    )
+    passed = select(
+        ["r.id AS id", "r.state AS state", "NULL AS after"],
+        f"FROM q CROSS JOIN {RUNS} AS r ON r.id = q.id",
+        where(f"r.id < {_BEFORE}", *_fit("r")),
+    )
+    last = select(
+        [f"json_array({', '.join(_WAKE)}) AS after"],
+        "FROM q",
+        f"LIMIT 1 OFFSET {LOOK_ROWS - 1}",
+    )
+    ended = select(["NULL", "NULL", "after"], f"FROM (\n  {indented(last)}\n)")
+    return lines(common({"q": looked}), passed, "UNION ALL", ended)
+
+
+def _fit(row: str) -> list[str]:
+    """Return the conditions of what a list filters by, on a run ``r``.
+
+    Args:
+        row: ``r``, or another name under which all but the error is at hand already.
+    """
+    tagged = f"EXISTS (SELECT 1 FROM json_each({row}.tags) WHERE value = ?1 ->> '$.tag')"
+    return [
+        f"(?1 ->> '$.names' IS NULL OR {row}.job IN (SELECT value FROM json_each(?1, '$.names')))",
+        f"(?1 ->> '$.schedule' IS NULL OR {row}.schedule_id = ?1 ->> '$.schedule')",
+        f"(?1 ->> '$.key' IS NULL OR {row}.concurrency_key = ?1 ->> '$.key')",
+        f"(?1 ->> '$.states' IS NULL OR {row}.state IN (SELECT value FROM json_each(?1, '$.states')))",
+        f"(?1 ->> '$.tag' IS NULL OR CASE WHEN json_valid({row}.tags) THEN\n  {tagged}\nEND)",
+        "(?1 ->> '$.error' IS NULL OR instr(r.error, ?1 ->> '$.error') > 0)",
+    ]
 
 
 def count_sql(*, named: bool) -> str:
@@ -146,14 +188,24 @@ def _up_to(*conditions: str) -> str:
 def prunable_sql(settled: str, machines: str) -> str:
     """Return the SELECT of the ids of runs that may be pruned, the oldest first.
 
+    Which may is said by ``rules``: before when a run must have settled, by job and state, and of the jobs
+    that are not named there by state. Where nothing is said, a run stays.
+
     Unsettled runs may stand in the way, more than are looked at. So it looks at three places until it has
     enough: the oldest runs, the youngest that are old enough, and those below ``also``, drawn by the caller.
 
     Args:
         settled, machines: lists of the states and machines, as SQL.
     """
-    fit = where(f"o.state IN ({settled})", f"o.machine IN ({machines})", "o.finished_at < ?1 ->> '$.before'")
-    columns = ["id", "state", "machine", "finished_at"]
+    own = "FROM json_each(?1, '$.rules.jobs') AS j WHERE j.key = o.job"
+    before = lines(
+        f"CASE WHEN EXISTS (SELECT 1 {own})",
+        f"  THEN (SELECT j.value ->> o.state {own})",
+        "  ELSE ?1 -> '$.rules.states' ->> o.state",
+        "END",
+    )
+    fit = where(f"o.state IN ({settled})", f"o.machine IN ({machines})", f"o.finished_at < {before}")
+    columns = ["id", "state", "machine", "job", "finished_at"]
     places = [
         select(
             columns, f"FROM {RUNS}", f"WHERE id < {below}", f"ORDER BY {order}", f"{LIMIT} + {_IN_THE_WAY}"

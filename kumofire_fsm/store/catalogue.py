@@ -14,6 +14,15 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._selection import deadline_edges
 from kumofire_fsm.store.controls import pace, read_controls, read_paces, set_control
 from kumofire_fsm.store.moves import MOVED_ONE
+from kumofire_fsm.store.overview import (
+    count_failed,
+    latest_failed,
+    read_edges,
+    read_groups,
+    read_recent,
+    read_version,
+    suspended,
+)
 from kumofire_fsm.store.rows import FAILED, INSERT_COLUMNS, RUNS
 from kumofire_fsm.store.runs import RunStatements, count_rows
 from kumofire_fsm.store.schedules import ScheduleStatements
@@ -85,9 +94,9 @@ def _of_runs(specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     yield from _controls(specs)
     for spec in specs:
         yield _entry(count_rows(spec), "Counts the rows in each state: a diagram with counts.")
-    bodies, pruned = runs.prune(below="", also="", before=0, limit=0)
-    yield _entry(bodies, "Deletes what runs settled long ago stored apart: prune().")
-    yield _entry(pruned, "Deletes those runs: prune(), in the same batch.")
+    bodies, pruned = runs.prune(below="", also="", rules={}, limit=0)
+    yield _entry(bodies, "Deletes what runs settled long ago stored apart: prune(), and retention.")
+    yield _entry(pruned, "Deletes those runs: in the same batch.")
 
 
 def _creation(runs: RunStatements) -> Iterator[Entry]:
@@ -212,7 +221,21 @@ def _reading(runs: RunStatements) -> Iterator[Entry]:
     yield _entry(runs.find({}), "Reads runs, newest first: list_runs().")
     failed = {"states": [FAILED]}
     yield _entry(runs.find(failed), "Reads failed runs, newest first: list_runs() for these alone.")
-    yield _entry(runs.find({**failed, "name": ""}), "The same for one job.")
+    yield _entry(runs.find({**failed, "names": []}), "The same for one job.")
+    says = "Finds runs that are to be moved, of those that have a deadline: match_runs(), 10,000 at a time."
+    yield _entry(runs.match({}, "deadline"), says)
+    yield _entry(runs.match({}, "failed"), "The same of failed runs.")
+    yield _entry(runs.match({}, "id"), "The same of all others.")
+    for statement, says in (
+        (read_groups(0), "Counts what has a deadline, in groups: stats() and doctor()."),
+        (count_failed(), "Counts failed runs by job: stats()."),
+        (read_recent(), "Reads the newest runs, for throughput, lag and clocks: stats() and doctor()."),
+        (latest_failed(), "Reads the errors of the newest failed runs: stats()."),
+        (suspended([]), "Reads the schedules that are set aside: doctor()."),
+        (read_version(), "Reads the schema's version: doctor()."),
+        (read_edges([]), "Reads the edges that are known: doctor()."),
+    ):
+        yield _entry(statement, says)
     yield _entry(runs.count(None), "Counts runs by state, within a bound: count_runs().")
     yield _entry(runs.count(""), "The same for one job.")
 

@@ -9,14 +9,14 @@ from kumofire_fsm.errors import SchemaMismatch, StatementRefused, StoreError
 from kumofire_fsm.ports import Row, Statement, Storage
 from kumofire_fsm.store.rows import SCHEMA, VERSION
 
-__all__ = ["REGISTER", "DiagnosingStorage", "explained", "lacks_edge"]
+__all__ = ["MIGRATE", "REGISTER", "DiagnosingStorage", "explained", "lacks_edge"]
 
 _COMMAND: Final = (
     "kumofire migrate MODULE:APP --remote --database NAME (or --local; for an SQLite file --sqlite FILE, for "
     "wrangler's migrations --dir DIR)"
 )
 REGISTER: Final = f"register the application's machines: {_COMMAND}"
-_MIGRATE: Final = f"run: {_COMMAND}"
+MIGRATE: Final = f"run: {_COMMAND}"
 _SAYS: Final = ("kumofire: the machine has no such edge", "kumofire: a row may not be created in this state")
 
 _FIND: Final = Statement(
@@ -55,10 +55,10 @@ class DiagnosingStorage:
         try:
             version, serves = (await self._inner.execute(_FIND))[0]
         except SchemaMismatch:
-            return SchemaMismatch(f"the database has no schema of kumofire_fsm yet; {_MIGRATE} ({found})")
+            return SchemaMismatch(f"the database has no schema of kumofire_fsm yet; {MIGRATE} ({found})")
         if version is None or version < VERSION:
             return SchemaMismatch(
-                f"the database has schema {version}, and this code needs {VERSION}; {_MIGRATE} ({found})"
+                f"the database has schema {version}, and this code needs {VERSION}; {MIGRATE} ({found})"
             )
         if serves > VERSION:
             return SchemaMismatch(

@@ -13,7 +13,14 @@ from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
 from kumofire_fsm.store._due import FREE, LIMIT, alike_sql, places_of, present_sql, states_with
 from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
-from kumofire_fsm.store._looks import count_sql, find_failed_sql, find_sql, prunable_sql
+from kumofire_fsm.store._looks import (
+    MATCH,
+    count_sql,
+    find_failed_sql,
+    find_sql,
+    find_waiting_sql,
+    prunable_sql,
+)
 from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._slots import Rates, groups_sql
 from kumofire_fsm.store.moves import RunMoves
@@ -31,7 +38,7 @@ from kumofire_fsm.store.rows import (
     RunRow,
     dump,
 )
-from kumofire_fsm.values.limits import ANSWER_BYTES
+from kumofire_fsm.values.limits import ANSWER_BYTES, LOOK_ROWS
 from kumofire_fsm.values.times import LAST_MS
 
 __all__ = ["INSERT_COLUMNS", "ClaimedRun", "RunRow", "RunStatements", "count_rows", "dump"]
@@ -195,6 +202,26 @@ class RunStatements(RunMoves):
         columns = (*RunRow._fields, "total")
         return Statement("runs.find", sql, dump({**filters, **bounds}), columns, reads=True, scans=True)
 
+    def match(self, filters: Mapping[str, Any], by: str) -> Statement:
+        """Find runs that are to be moved: (id, state, after). One look reads `LOOK_ROWS` runs at most.
+
+        A last row without a state says where the next look begins.
+
+        Args:
+            filters: as for `find`, or where to look from: ``after``.
+            by: "deadline" for runs that have one, "failed" for failed ones, "id" for any.
+        """
+        named = by == "failed" and filters.get("names") is not None
+        made = {
+            "deadline": find_waiting_sql,
+            "failed": lambda: find_failed_sql(MATCH, named=named),
+            "id": lambda: find_sql(MATCH),
+        }
+        sql = self._compiled((f"match by {by}", named), made[by])
+        argument = dump({**filters, "limit": LOOK_ROWS + 1, "bytes": ANSWER_BYTES})
+        columns = ("id", "state", "after")
+        return Statement(f"runs.match_by_{by}", sql, argument, columns, reads=True, scans=True)
+
     def count(self, names: Sequence[str] | None) -> Statement:
         """Count runs of one job, by all its names, or of all; ``more``: there may be more than counted."""
         named = names is not None
@@ -305,14 +332,19 @@ class RunStatements(RunMoves):
         argument = dump({"ids": ids, "wake_at": wake_at})
         return Statement("runs.defer", sql, argument, idempotent=True)
 
-    def prune(self, *, below: str, also: str, before: int, limit: int) -> list[Statement]:
-        """Delete runs that settled before an instant and whose id lies below one, with their bodies.
+    def prune(self, *, below: str, also: str, rules: Mapping[str, Any], limit: int) -> list[Statement]:
+        """Delete settled runs that are old enough and whose id lies below one, with their bodies.
 
-        ``also`` is another id below that, to look from as well.
+        Args:
+            below: the id.
+            also: another id below that, to look from as well.
+            rules: before which instant they must have settled: ``states``, by state, and ``jobs``, by job and
+                state, of the jobs that have rules of their own.
+            limit: how many runs.
         """
         settled = quoted_list(states_with(self._list, Role.SETTLED))
         old = prunable_sql(settled, quoted_list(self.specs))
-        argument = dump({"below": below, "also": also, "before": before, "limit": limit})
+        argument = dump({"below": below, "also": also, "rules": rules, "limit": limit})
         bodies = f"DELETE FROM {BODIES} WHERE owner IN (\n  {indented(old)}\n)"
         runs = f"DELETE FROM {RUNS} WHERE id IN (\n  {indented(old)}\n)\nRETURNING id"
         return [

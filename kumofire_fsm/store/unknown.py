@@ -7,15 +7,13 @@ from typing import Final
 
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._due import ranks
+from kumofire_fsm.store._groups import group_key, groups_walk_sql
 from kumofire_fsm.store._layout import indented, lines, select, where
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, dump
 
 __all__ = ["find_unknown"]
 
 _COLUMNS: Final = ("kind", "job", "machine", "state", "number", "since")
-_MOST_GROUPS: Final = 2_000
-"""So many groups are stepped over at most."""
 _BEFORE: Final = "?1 ->> '$.before'"
 
 
@@ -42,32 +40,8 @@ def find_unknown(
 
 def _of(kind: str, table: str, unknown: str) -> str:
     """Return the SELECT of the overdue groups of a table that are not known, by its index of deadlines."""
-    key = ("state", *ranks(table), "job", "machine")
-    order, groups = ", ".join(f"d.{name}" for name in key), ", ".join(key)
-    first = lines(
-        f"SELECT d.id FROM {table} AS d",
-        f"WHERE d.wake_at IS NOT NULL{{also}}\nORDER BY {order}\nLIMIT 1",
-    )
-    # A step at a time: compared as one value, all rows of a group would be passed over one by one.
-    beyond = [
-        "\n  AND "
-        + " AND ".join([*(f"d.{name} = g.{name}" for name in key[:at]), f"d.{key[at]} > g.{key[at]}"])
-        for at in reversed(range(len(key)))
-    ]
-    steps = ",\n".join(f"(\n  {indented(first.format(also=also))}\n)" for also in beyond)
-    found = lines(
-        f"WITH RECURSIVE g({groups}) AS (",
-        f"  SELECT {order} FROM {table} AS d WHERE d.id = (",
-        f"    {indented(first.format(also=''), 4)}",
-        "  )",
-        "  UNION ALL",
-        f"  SELECT {order.replace('d.', 'n.')} FROM g CROSS JOIN {table} AS n ON n.id = coalesce(",
-        f"    {indented(steps, 4)}",
-        "  )",
-        f"  LIMIT {_MOST_GROUPS}",
-        ")",
-        f"SELECT {groups} FROM g\nWHERE {indented(unknown)}",
-    )
+    key = group_key(table)
+    found = lines(groups_walk_sql(table), f"SELECT {', '.join(key)} FROM g\nWHERE {indented(unknown)}")
     alike = " AND ".join(f"e.{name} = g.{name}" for name in key)
     due = where(alike, f"e.wake_at <= {_BEFORE}")
     rows = select(["1"], f"FROM {table} AS e", due, "LIMIT ?1 ->> '$.look'")

@@ -21,9 +21,12 @@ __all__ = [
     "LIMIT_MAX",
     "LOOK_ROWS",
     "MAIL_LETTERS",
+    "MATCH_RUNS",
+    "MOVE_RUNS",
     "PAYLOAD_BYTES",
     "PRIORITIES",
     "PROGRESS_BYTES",
+    "PRUNE_RUNS",
     "QUEUE_DELAY_S",
     "RESULT_BYTES",
     "SAFE_INTEGER",
@@ -58,6 +61,12 @@ HEAD_START_MS = 60_000
 """After how long a run that waits comes into the next higher class; so none waits for ever."""
 LOOK_ROWS = 10_000
 """Runs that one list or count looks at; what it leaves out, it says."""
+MATCH_RUNS = 100_000
+"""Runs that one look finds for `fire_all`."""
+MOVE_RUNS = 500
+"""Runs that one statement of `fire_all` moves."""
+PRUNE_RUNS = 500
+"""Runs that a tick of the dispatcher, or one look of a worker, deletes as their retention is over."""
 TAG_COUNT = 20
 TAG_LENGTH = 64
 JSON_DEPTH = 150

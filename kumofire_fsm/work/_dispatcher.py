@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import sweep
+from kumofire_fsm.engine.pruning import prune_kept, retains
 from kumofire_fsm.engine.unknown import look_is_due, warn_of_unknown
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.models import DispatchReport
@@ -22,6 +24,8 @@ LOOKED_AT: Final = 100
 """So many, the furthest ahead first; the statement that finds what is due gives them, too."""
 ROUND_STATEMENTS: Final = 8
 """What a round may send: five for schedules, one sweep, and a nudge for each when the queue refuses."""
+
+PRUNE_STATEMENTS: Final = 2
 
 
 async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) -> DispatchReport:
@@ -48,7 +52,18 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
             break
     if look_is_due(binding) and budget.affords(1):
         await _look(binding)
+    if retains(binding) and budget.affords(PRUNE_STATEMENTS):
+        report = replace(report, pruned=await _prune(binding))
     return report
+
+
+async def _prune(binding: Binding) -> int:
+    """Delete runs whose retention is over; that this fails undoes nothing."""
+    try:
+        return await prune_kept(binding)
+    except StoreError as exc:
+        log.warning("runs whose retention is over could not be deleted: %s", exc)
+        return 0
 
 
 async def _look(binding: Binding) -> None:

@@ -77,7 +77,7 @@ def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposit
 def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposition:
     """Return the disposition on a message whose run was not claimed."""
     if row is None:
-        log.warning("a message names run %s, which does not exist", run_id)
+        log.warning("a message names run %s, which does not exist", run_id, extra={"run_id": run_id})
         return Disposition(run_id, ack=True, reason="no such run")
     spec, now = binding.runs.specs.get(row.machine), binding.now()
     why = unknown_why(binding, row.job, row.machine, row.state)
@@ -85,7 +85,8 @@ def without_claim(binding: Binding, run_id: str, row: RunRow | None) -> Disposit
         told = run_id, row.job, row.machine, row.state, why
         if told[1:] not in binding.registry.told:
             binding.registry.told.add(told[1:])
-            log.warning("run %s of job %r (machine %r, state %r): this %s is not known here", *told)
+            said = "run %s of job %r (machine %r, state %r): this %s is not known here"
+            log.warning(said, *told, extra={"run_id": run_id, "job": row.job, "attempt": row.attempt})
         return Disposition(run_id, ack=False, delay_s=UNKNOWN_S, reason=f"unknown {why}")
     if spec.has_role(row.state, Role.SETTLED):
         return Disposition(run_id, ack=True, reason=f"{row.state} already")

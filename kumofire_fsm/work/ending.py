@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding, about, log
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.due import statements_of_claim
 from kumofire_fsm.engine.ends import ends_worker
@@ -177,7 +177,8 @@ class Claim:
         except BaseException as broken:
             if self.ends_worker(broken):
                 raise
-            log.error("the retry policy of job %r failed", self.run.job)  # what it raised is told below
+            # what it raised is told below
+            log.error("the retry policy of job %r failed", self.run.job, extra=about(self.run))
             return self.final(broken)
         if wait is None:
             return self.final(exc)
@@ -189,7 +190,7 @@ class Claim:
         failed = "failed" if settles is None else "failed, and is tried again"
         why = first_line(str(move.value), _NOTE_LENGTH)
         told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, failed, why
-        log.warning("run %s of job %r: attempt %d of %d %s: %s", *told)
+        log.warning("run %s of job %r: attempt %d of %d %s: %s", *told, extra=about(self.run))
         return ending
 
     def ends_worker(self, exc: BaseException) -> bool:
@@ -227,7 +228,8 @@ class Claim:
         try:
             return max(0, duration_ms(exc.after, "Retry(after=...)", least=-LAST_MS))
         except KumofireError as unusable:
-            log.error("run %s: %s; the job's own backoff counts", self.run.id, unusable)
+            said = "run %s: %s; the job's own backoff counts"
+            log.error(said, self.run.id, unusable, extra=about(self.run))
             return None
 
     def final(self, exc: BaseException) -> Ending:
@@ -236,7 +238,8 @@ class Claim:
 
     def _told_final(self, ending: Ending) -> Ending:
         why = printable(ending.move.value or "")
-        log.error("run %s of job %r failed for good: %s", self.run.id, self.run.job, why)
+        told = self.run.id, self.run.job, why
+        log.error("run %s of job %r failed for good: %s", *told, extra=about(self.run))
         return ending
 
     def ending(

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding, about, log
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.errors import InvalidArgument
@@ -78,7 +78,9 @@ class FlowAttempt(Attempt):
         step = self._step()
         if step is None:
             log.error(
-                "run %s of the flow %r is in %r, no step here", self.run.id, self.run.job, self.run.step
+                "run %s of the flow %r is in %r, no step here",
+                *(self.run.id, self.run.job, self.run.step),
+                extra=about(self.run),
             )
             return self.snoozed(Snooze(UNKNOWN_STEP_S))
         if step.kind is Kind.WAIT:

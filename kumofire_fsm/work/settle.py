@@ -205,4 +205,4 @@ def _is_theirs(error: StoreError) -> bool:
 
 
 def _warn_of_late(move: Move) -> None:
-    log.warning("run %s: %r came too late", move.id, move.event)
+    log.warning("run %s: %r came too late", move.id, move.event, extra={"run_id": move.id})

@@ -16,8 +16,8 @@ PUBLIC = {
         Kumofire Jobs BoundJobs EmbeddedJobs SyncJobs RunContext PlainContext Transition Disposition Timing
         RunMachine JobMachine diagram
         NewRun NewSchedule PreparedRun Created RunStatus RunCounts JobStatus RunPage HistoryEntry Schedule SyncReport DispatchReport
-        UnknownWork
-        Backoff NEVER RetryPolicy Cancel Fail Fire Go Retry Snooze StepContext PlainStepContext
+        UnknownWork Matched FiredAll Stats JobCounts Lag CommonError Health
+        Backoff NEVER RetryPolicy Retention Cancel Fail Fire Go Retry Snooze StepContext PlainStepContext
         KumofireError DefinitionError InvalidArgument TransitionNotAllowed UnknownRun
     """,
     "kumofire_fsm.machines": """

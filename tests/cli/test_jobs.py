@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -32,13 +33,24 @@ def file(tmp_path: Path) -> str:
 
 
 def test_a_job_is_paused_limited_listed_and_resumed(file: str) -> None:
-    (paused,) = call("pause", "mail", "--db", file, "--by", "ann", "--note", "no network")
-    assert re.fullmatch(r"mail  paused since [\d :-]{19}  running 0  waiting 1  by ann  no network", paused)
-    assert call("list", "--db", file) == [paused]
+    (paused,) = call("pause", "mail", "--db", file, "--by", "ann", "--note", "no network", "--utc")
+    assert re.fullmatch(
+        r"mail  paused since [\d :-]{19} UTC  running 0  waiting 1  by ann  no network", paused
+    )
+    assert call("list", "--db", file, "--utc") == [paused]
     (limited,) = call("limit", "mail", "--to", "2", "--db", file)
     assert "  running 0 of 2  waiting 1" in limited
     assert call("resume", "mail", "--db", file) == ["mail  open  running 0 of 2  waiting 1"]
     assert call("limit", "mail", "--db", file) == ["mail  open  running 0  waiting 1"]
+
+
+def test_a_list_and_what_is_said_are_json_too(file: str) -> None:
+    said = json.loads("\n".join(call("limit", "mail", "--to", "2", "--by", "ann", "--db", file, "--json")))
+    assert (said["name"], said["limit"], said["by"], said["waiting"], said["paused_at"]) == (
+        "mail", 2, "ann", 1, None,
+    )  # fmt: skip
+    assert json.loads("\n".join(call("list", "--db", file, "--json"))) == [said]
+    assert "registered" not in said, "only an application can tell"
 
 
 @pytest.mark.parametrize("arguments", [["pause", "mail"], ["list"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -44,9 +45,12 @@ def test_a_sync_stores_what_the_code_declares_and_a_list_shows_it(folder: Path) 
     sync = ("sync", "scheduled_shop:app", "--db", "jobs.db")
     assert call(*sync) == ["created    report", "created    yearly"]
     assert call(*sync) == ["unchanged  report", "unchanged  yearly"]
-    shown = sorted(call("list", "--db", "jobs.db"))
-    assert shown[1] == "active    2100-01-01 00:00:00  report  report  2100-01-01 00:00:00+00:00"
-    assert shown[0].endswith("-12-31 20:00:00  yearly  report  0 5 1 1 * Asia/Tokyo")
+    assert json.loads("".join(call(*sync, "--json")))["unchanged"] == ["report", "yearly"]
+    heads, *shown = call("list", "--db", "jobs.db", "--utc")
+    assert heads.split() == ["STATE", "NEXT", "SCHEDULE", "JOB", "RULE", "MADE", "SKIPPED"]
+    yearly, report = sorted(" ".join(line.split()) for line in shown)
+    assert report == "active 2100-01-01 00:00:00 UTC report report 2100-01-01 00:00:00 UTC 0 0"
+    assert yearly.endswith("-12-31 20:00:00 UTC yearly report 0 5 1 1 * Asia/Tokyo 0 0")
 
 
 def test_a_list_needs_a_database(folder: Path) -> None:

@@ -263,6 +263,9 @@ def test_every_limit_is_there() -> None:
         "D1_STATEMENTS": f"| {limits.D1_STATEMENTS}, or `max_statements`",
         "SIGNAL_BYTES": f"| what a signal to a flow carries | {limits.SIGNAL_BYTES // 1024} KB",
         "MAIL_LETTERS": f"| signals that an instance keeps | {limits.MAIL_LETTERS} |",
+        "MATCH_RUNS": f"| runs that one `match_runs` finds | {limits.MATCH_RUNS:,} |",
+        "PRUNE_RUNS": f"| settled runs that a tick deletes | {limits.PRUNE_RUNS} |",
+        "MOVE_RUNS": f"| runs that one statement of `fire_all` moves | {limits.MOVE_RUNS} |",
         "KEPT_KEYS": f"| the latest {limits.KEPT_KEYS} |",
         "QUEUE_DELAY_S": f"{limits.QUEUE_DELAY_S // 3600} h",
     }

@@ -185,7 +185,7 @@ def test_a_refusal_is_one_line_and_exit_code_2():
 
 
 def test_a_run_is_shown_for_people(call, stored):
-    shown = call("runs", "show", stored[0], "--db", "jobs.db")
+    shown = call("runs", "show", stored[0], "--db", "jobs.db", "--utc")
     facts, moves = shown.split("\n\nhistory\n")
     lines = dict(re.findall(r"^(\w[\w ]*?)  +(.*)$", facts, re.MULTILINE))
     assert {k: lines[k] for k in ("run", "job", "state", "attempt", "tags", "progress")} == {

@@ -24,6 +24,7 @@ RUN_ROW = dict.fromkeys(INSERT_COLUMNS) | {
     "history": "[]", "payload": "1",
 }  # fmt: skip
 JOB_ROW = JobMachine.fields | {"id": "1", "state": "active", "wake_at": 1, "next_at": 1, "job": "resize"}
+RULES = {"states": {"failed": 5}, "jobs": {"resize": {"succeeded": 5, "failed": None}}}
 FILTERS = {"before": "x", "names": ["a"], "schedule": "b", "states": ["ready"], "tag": "t", "limit": 3}
 
 
@@ -54,6 +55,10 @@ def calls() -> dict[str, list[Statement]]:
         "RunStatements.states": [RUNS.states(["1"])],
         "RunStatements.keys": [RUNS.keys("1")],
         "RunStatements.find": [RUNS.find(FILTERS, results=True), RUNS.find({"before": "x", "limit": 1})],
+        "RunStatements.match": [
+            RUNS.match({**FILTERS, "after": ["ready", 1, "a", "run", 1, "x"]}, by)
+            for by in ("deadline", "failed", "id")
+        ],
         "RunStatements.count": [RUNS.count(["resize"]), RUNS.count(None)],
         "RunStatements.due_ids": [RUNS.due_ids(now=1, limit=1, jobs=["resize"])],
         "RunStatements.due_suspect": [RUNS.due_suspect(now=1, jobs=["resize"])],
@@ -61,7 +66,7 @@ def calls() -> dict[str, list[Statement]]:
         "RunStatements.far_leases": [RUNS.far_leases(after=1, jobs=["resize"], limit=1)],
         "RunStatements.far_ids": [RUNS.far_ids(above="x", after=1, jobs=["resize"], limit=1)],
         "RunStatements.defer": [RUNS.defer(["1"], 5)],
-        "RunStatements.prune": RUNS.prune(below="x", also="x", before=1, limit=1),
+        "RunStatements.prune": RUNS.prune(below="x", also="x", rules=RULES, limit=1),
         "RunStatements.fire_for_tick": [RUNS.fire_for_tick("cancel", "t", [])],
         "ScheduleStatements.insert": [JOBS.insert([JOB_ROW])],
         "ScheduleStatements.read": [JOBS.read(column=c, value="1") for c in ("id", "schedule_key")],

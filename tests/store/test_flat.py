@@ -196,7 +196,7 @@ def test_a_list_that_matches_little_looks_within_its_bound(filters: dict[str, An
 def test_a_prune_looks_within_its_bound_and_behind_what_stands_in_the_way(store: Store):
     crowd(store, 2 * LOOK_ROWS, {"job": "mail", "state": "ready", "wake_at": LATER})
     settled = [store.put(RunMachine.spec, "canceled", finished_at=NOW - 5) for _ in range(3)]
-    _, runs = RUNS.prune(below="z", also="a", before=NOW, limit=100)
+    _, runs = RUNS.prune(below="z", also="a", rules={"states": {"canceled": NOW}, "jobs": {}}, limit=100)
     few = Steps(store)(runs)
     assert sorted(row[0] for row in store.run(runs)) == settled
     bigger = Store()

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from kumofire_fsm.machines import JobMachine, RunMachine
+from kumofire_fsm.store.overview import count_failed, latest_failed, read_groups, read_recent
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
@@ -50,11 +51,14 @@ def moving(runs):
 
 def looking(runs):
     """Return the statements that read, prune or set aside runs without counting them all."""
-    bodies, pruned = runs.prune(below="x", also="x", before=1, limit=1)
+    bodies, pruned = runs.prune(below="x", also="x", rules={}, limit=1)
     return {
         "read": runs.read([], results=True),
         "read payloads": runs.payloads([]),
         "find": runs.find({}),
+        "match by deadline": runs.match({}, "deadline"),
+        "match by id": runs.match({}, "id"),
+        "recent": read_recent(),
         "due ids": runs.due_ids(now=1, limit=1, jobs=[]),
         "due suspect": runs.due_suspect(now=1, jobs=[]),
         "next wake": runs.next_wake(jobs=[]),
@@ -115,6 +119,43 @@ def test_a_window_of_due_rows_steps_from_job_to_job_and_from_row_to_row(store, n
 
 
 SUSPECTS = "SEARCH d USING INDEX kumofire_runs_suspect (wake_at<?)"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_failed_runs_that_are_to_be_moved_are_found_by_the_index_of_failed_runs(store, named):
+    plan = store.plan(ONE.match({"names": ["a"]} if named else {}, "failed"))
+    found = [step for step in plan if " d " in step]
+    assert found
+    assert [step for step in found if "INDEX kumofire_runs_failed (" not in step] == []
+    assert [step for step in plan if step.startswith("SCAN kumofire")] == []
+
+
+def test_what_stats_and_doctor_read_of_waiting_and_failed_runs_is_read_from_their_indexes(store):
+    # The first group of all is the first entry of the index: that look has no bound, and reads one row.
+    groups = r"(SEARCH|SCAN) \w USING (COVERING )?INDEX kumofire_(runs|schedules)_wake\b|SEARCH [dn] USING PRIMARY KEY \(id=\?\)"
+    looks = {
+        groups: read_groups(1),
+        r"SEARCH d USING COVERING INDEX kumofire_runs_failed \(": count_failed(),
+    }
+    for allowed, statement in looks.items():
+        plan = store.plan(statement)
+        found = [step for step in plan if re.match(r"(SCAN|SEARCH) ([dn]|kumofire_\w+)\b", step)]
+        assert found
+        assert [step for step in found if not re.match(allowed, step)] == []
+        assert [step for step in plan if "TEMP B-TREE" in step] == []
+    scans = [step for step in store.plan(read_groups(1)) if step.startswith("SCAN d")]
+    assert scans == [f"SCAN d USING COVERING INDEX kumofire_{table}_wake" for table in ("runs", "schedules")]
+    (newest,) = [step for step in store.plan(read_recent()) if " d" in step]
+    assert newest == "SEARCH d USING PRIMARY KEY (id<?)"
+    plan = store.plan(latest_failed())
+    assert [step for step in plan if step.startswith("SCAN kumofire") or re.match(r"SCAN [dr]\b", step)] == []
+
+
+def test_runs_that_wait_are_found_from_where_the_last_look_ended(store):
+    (look,) = [step for step in store.plan(ONE.match({}, "deadline")) if " d " in step]
+    order = "state,priority,job,machine,wake_at,id"
+    index = "COVERING INDEX kumofire_runs_wake"
+    assert look == f"SEARCH d USING {index} (({order})>(?,?,?,?,?,?))"
 
 
 def test_a_suspect_run_is_found_by_the_index_of_such_runs(store):

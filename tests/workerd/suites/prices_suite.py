@@ -220,7 +220,8 @@ async def test_pruning(storage, meter):
     await shop.deliver("consume 100", await shop.create("create 100", 100))
     binding = shop.jobs._binding
     meter.label = "prune 100"
-    statements = binding.runs.prune(below="~", also="~", before=shop.clock.now() + 1, limit=100)
+    rules = {"states": {"succeeded": shop.clock.now() + 1}, "jobs": {}}
+    statements = binding.runs.prune(below="~", also="~", rules=rules, limit=100)
     bodies, runs = await storage.batch(statements)
     assert (len(bodies), len(runs)) == (0, 100)
 

@@ -64,7 +64,9 @@ def run_statements(jobs):
         "admit": [runs.admit([("echo", "k", 1)], timing={}, now=9, key_limits={"echo": 2})],
         "keys": [runs.keys(row["id"])],
         "defer": [runs.defer([row["id"]], row["wake_at"])],
-        "prune": runs.prune(below="~", also="~", before=1, limit=5),
+        "prune": runs.prune(
+            below="~", also="~", rules={"states": {"failed": 1}, "jobs": {"echo": {}}}, limit=5
+        ),
         "fire": [
             runs.fire(some, [[*move[:1], some[0], *move[2:]]], fenced=fenced)
             for some in (*([event] for event in events), events)

@@ -1,0 +1,54 @@
+"""The options that many commands share, each spelled once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = [
+    "NOUN",
+    "App",
+    "AsJson",
+    "By",
+    "Database",
+    "ErrorText",
+    "Every",
+    "Job",
+    "MaybeRunId",
+    "Note",
+    "OlderThan",
+    "RunId",
+    "States",
+    "Tag",
+    "Utc",
+    "Yes",
+]
+
+NOUN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
+"""How a group of commands is made; rich costs more to import than all else that a help needs."""
+Database = Annotated[Path, typer.Option("--db", help="The SQLite file; workers may go on.")]
+App = Annotated[
+    str | None,
+    typer.Option(
+        "--app",
+        metavar="MODULE:APP",
+        help="Where the Kumofire object is: for runs that follow a flow or a lifecycle of your own.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; its instants are UTC.")]
+Utc = Annotated[bool, typer.Option("--utc", help="Show times in UTC, and not in the local zone.")]
+By = Annotated[str | None, typer.Option(help="Who says so; kept in the history.")]
+Note = Annotated[str | None, typer.Option(help="Why; kept in the history.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without a question.")]
+RunId = Annotated[str, typer.Argument(metavar="ID", help="The kumofire_job_run_id.")]
+MaybeRunId = Annotated[
+    str | None, typer.Argument(metavar="[ID]", help="The kumofire_job_run_id; or a filter.")
+]
+Job = Annotated[str | None, typer.Option(help="Runs of this job.")]
+States = Annotated[list[str] | None, typer.Option("--state", help="In this state; may be given again.")]
+Tag = Annotated[str | None, typer.Option(help="With this tag.")]
+OlderThan = Annotated[str | None, typer.Option(help="Created longer ago than this: 90s, 15m, 2h, 7d, 1w.")]
+ErrorText = Annotated[str | None, typer.Option("--error", help="With this text in their latest error.")]
+Every = Annotated[bool, typer.Option("--all", help="All runs that it is allowed for, without a filter.")]

@@ -1,0 +1,176 @@
+"""Moves all runs that match a filter: they are found first, so that a person sees how many."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Unpack
+
+from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.moves import fire, startable
+from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.machines.spec import Actor, Role
+from kumofire_fsm.models import FiredAll, Matched
+from kumofire_fsm.runs.creation import RowMaker
+from kumofire_fsm.runs.lookup import RunFilter, run_filters
+from kumofire_fsm.store.rows import FAILED
+from kumofire_fsm.values.checks import facts, whole_number
+from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.limits import MATCH_RUNS, MOVE_RUNS
+from kumofire_fsm.values.printable import shown
+
+__all__ = ["RunMatching"]
+
+_FIRST: Final = ["", -1, "", "", -(2**53), ""]
+"""What comes before every row in the index of deadlines."""
+
+
+class RunMatching:
+    """What an application calls to move many runs by one event of people's, such as a cancel."""
+
+    _binding: Binding
+    _rows: RowMaker
+
+    async def match_runs(
+        self, event: str, *, limit: int = MATCH_RUNS, **filters: Unpack[RunFilter]
+    ) -> Matched:
+        """Find the runs that match a filter, and from whose state people may fire an event.
+
+        Nothing is changed; `fire_all` moves what was found. Runs that have a deadline, and failed ones, are
+        found by an index; for the others every run is looked at. Each statement looks at 10,000.
+
+        Args:
+            event: such as "cancel", "redrive" or "reschedule".
+            limit: how many to find, 1 to 100,000.
+            filters: those of `list_runs`, by name: name, state, tag, schedule_id, and so on.
+
+        Raises:
+            InvalidArgument: people cannot fire the event at all, or not from a state that was named.
+        """
+        whole_number(limit, "limit", MATCH_RUNS)
+        binding = self._binding
+        wanted = run_filters(binding, **filters)
+        sources = _sources(binding, event)
+        for state in wanted["states"] or ():
+            if state not in sources:
+                raise InvalidArgument(
+                    f"{event!r} is not allowed from {state!r}; it is from {', '.join(sorted(sources))}"
+                )
+        found: dict[str, str] = {}
+        for by, states in _places(binding, wanted["states"] or sorted(sources)):
+            await _look(binding, {**wanted, "states": states}, by, limit, found)
+        more = len(found) > limit
+        kept = dict(list(found.items())[:limit])
+        return Matched(event, tuple(kept), dict(sorted(Counter(kept.values()).items())), more)
+
+    async def fire_all(
+        self,
+        matched: Matched,
+        *,
+        run_at: datetime | None = None,
+        delay: timedelta | float | None = None,
+        by: str | None = None,
+        note: str | None = None,
+    ) -> FiredAll:
+        """Fire an event on the runs that `match_runs` found, 500 a statement.
+
+        Each chunk is stored by itself; a call that was interrupted is repeated from `match_runs` on. A run
+        that somebody has moved on meanwhile is left where it is, and counted.
+
+        Args:
+            matched: what `match_runs` gave.
+            run_at: for "reschedule": not before this aware datetime.
+            delay: for "reschedule": not before this time from now (timedelta or seconds).
+            by, note: who and why, kept in each history.
+
+        Raises:
+            InvalidArgument, TooLarge: nothing was changed.
+            StoreError: the database failed; the chunks before this one are stored.
+        """
+        given: object = matched
+        if not isinstance(given, Matched):
+            raise InvalidArgument(f"fire_all takes what match_runs gave; found {shown(given)}")
+        binding = self._binding
+        _sources(binding, matched.event)
+        what: dict[str, Any] = {
+            "facts": facts(by=by, note=note),
+            **_due(binding, self._rows, matched.event, run_at, delay),
+        }
+        moved = refused = 0
+        for ids in _chunks(matched.run_ids):
+            binding.wake()
+            fired = await _fire_chunk(binding, matched.event, ids, what)
+            moved += len(fired[0])
+            refused += len(fired[1])
+        return FiredAll(moved, len(matched.run_ids) - moved - refused, refused)
+
+
+def _sources(binding: Binding, event: object) -> set[str]:
+    """Return the states from which people may fire an event."""
+    specs = binding.runs.specs.values()
+    storable(event, "an event")
+    mine = {each for spec in specs for each in spec.events_by(Actor.PERSON)}
+    if event not in mine:
+        raise InvalidArgument(f"people cannot fire {shown(event)}; they may fire {', '.join(sorted(mine))}")
+    return {edge.source for spec in specs for edge in spec.edges_of(str(event))}
+
+
+def _places(binding: Binding, states: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield how to look for runs in these states: by deadline, by the index of failures, or by id."""
+    specs = binding.runs.specs.values()
+    known = [state for spec in specs for state in spec.states]
+    resting = {state.id for state in known if not state.wakes}
+    for by, these in (
+        ("deadline", [each for each in states if each not in resting]),
+        ("failed", [each for each in states if each == FAILED]),
+        ("id", [each for each in states if each in resting and each != FAILED]),
+    ):
+        if these:
+            yield by, these
+
+
+async def _look(
+    binding: Binding, filters: dict[str, Any], by: str, limit: int, found: dict[str, str]
+) -> None:
+    """Add the runs that match to what was found, until there is one more than the limit."""
+    at: dict[str, Any] = {"after": _FIRST}
+    while at and len(found) <= limit:
+        rows = await binding.storage.execute(binding.runs.match({**filters, **at}, by))
+        at = {}
+        for run_id, state, after in rows:
+            if state is not None:
+                found[run_id] = state
+            else:
+                at = {"after": json.loads(after)} if by == "deadline" else {"before": run_id}
+
+
+def _due(
+    binding: Binding, rows: RowMaker, event: str, run_at: datetime | None, delay: timedelta | float | None
+) -> dict[str, Any]:
+    specs = binding.runs.specs.values()
+    timed = any("next_at" in edge.names() for spec in specs for edge in spec.edges_of(event))
+    given = run_at is not None or delay is not None
+    if timed and not given:
+        raise InvalidArgument(f"{event!r} needs run_at or delay")
+    if given and not timed:
+        raise InvalidArgument(f"{event!r} takes neither run_at nor delay")
+    return {"next_at": rows.due(run_at, delay, binding.now())} if given else {}
+
+
+async def _fire_chunk(
+    binding: Binding, event: str, ids: Sequence[str], what: dict[str, Any]
+) -> tuple[Any, Any]:
+    renamed = binding.registry.renamed()
+    specs = binding.runs.specs.values()
+    if renamed and any(s.has_role(e.source, Role.SETTLED) for s in specs for e in s.edges_of(event)):
+        await binding.storage.execute(binding.runs.adopt(list(ids), renamed))
+    hint_ms = None if binding.queue is None else binding.timing.redeliver_ms
+    moves = [binding.move(run_id, event, hint_ms=hint_ms, **what) for run_id in ids]
+    return await fire(binding, moves, hint=startable)
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), MOVE_RUNS):
+        yield ids[start : start + MOVE_RUNS]
