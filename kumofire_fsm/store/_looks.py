@@ -204,7 +204,8 @@ def prunable_sql(settled: str, machines: str) -> str:
         "  ELSE ?1 -> '$.rules.states' ->> o.state",
         "END",
     )
-    fit = where(f"o.state IN ({settled})", f"o.machine IN ({machines})", f"o.finished_at < {before}")
+    old = f"o.finished_at < (\n  {indented(before)}\n)"
+    fit = where(f"o.state IN ({settled})", f"o.machine IN ({machines})", old)
     columns = ["id", "state", "machine", "job", "finished_at"]
     places = [
         select(
