@@ -9,7 +9,7 @@ from typing import Final
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.unknown import OVERDUE_MS, unknown_work
-from kumofire_fsm.errors import MigrationConflict, SchemaMismatch
+from kumofire_fsm.errors import InvalidArgument, MigrationConflict, SchemaMismatch
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Role, StateSpec
 from kumofire_fsm.models import Health
 from kumofire_fsm.store.controls import ControlRow, read_controls
@@ -27,7 +27,8 @@ from kumofire_fsm.store.overview import (
 from kumofire_fsm.store.rows import VERSION
 from kumofire_fsm.store.runs import count_rows
 from kumofire_fsm.values.limits import LOOK_ROWS
-from kumofire_fsm.values.times import brief, moment
+from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.times import LAST_MS, brief, moment
 
 __all__ = ["Doctor"]
 
@@ -49,6 +50,9 @@ class Doctor:
             full: whether to read every run to find states that no machine has any more; else those that have
                 a deadline are found, and of the others the newest 10,000.
         """
+        given: object = full
+        if not isinstance(given, bool):
+            raise InvalidArgument(f"full must be True or False; found {shown(full)}")
         schema = await _schema(self._binding)
         if not schema.fine:
             return [schema]
@@ -148,7 +152,7 @@ def _clocks(recent: Iterable[RecentRow], now: int) -> Health:
     )
     if ahead[0] <= now + SKEW_MS:
         return Health("clocks", True, ("nothing was written ahead of this clock",))
-    by = brief(timedelta(milliseconds=ahead[0] - now))
+    by = brief(timedelta(milliseconds=min(ahead[0], LAST_MS) - now))
     what = f"run {ahead[1]} was written {by} ahead of this clock"
     return Health("clocks", False, (what,), "set the clocks of these machines by one source (NTP)")
 
@@ -205,7 +209,7 @@ def _sweep(binding: Binding, groups: Iterable[GroupRow]) -> Health:
 
 
 def _utc(at: int) -> str:
-    return f"{moment(max(at, 0)):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{moment(min(max(at, 0), LAST_MS)):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _many(number: int) -> str:

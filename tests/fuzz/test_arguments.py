@@ -23,6 +23,7 @@ METHODS = sorted(
 )
 NEW_RUN = [parameter for parameter in inspect.signature(NewRun).parameters if parameter != "name"]
 KEYWORDS = {
+    "match_runs": ["name", "state", "tag", "schedule_id", "concurrency_key", "created_before", "error"],
     "update_schedule": [
         "payload",
         "cron",
@@ -102,6 +103,10 @@ async def scene(w: Bound) -> dict[str, Any]:
         "state": ["queued", ["succeeded", "failed"]],
         "tag": ["t"],
         "created_before": [START],
+        "error": ["no such"],
+        "matched": [await w.jobs.match_runs("cancel"), await w.jobs.match_runs("reschedule")],
+        "window": [60, timedelta(hours=1)],
+        "full": [True, False],
         "timeout": [0, 1.5],
     }
 

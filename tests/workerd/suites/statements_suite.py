@@ -10,11 +10,21 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.store.controls import read_controls, set_control
+from kumofire_fsm.store.overview import (
+    count_failed,
+    latest_failed,
+    read_edges,
+    read_groups,
+    read_recent,
+    read_version,
+    suspended,
+)
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
 SQL_BYTES_MAX = 100_000
 RUN, JOB = RunMachine.spec, JobMachine.spec
+WAYS = ("deadline", "failed", "id")
 FILTERS = {"before": "~", "names": ["echo"], "schedule": None, "states": ["ready"], "tag": "a", "limit": 5}
 
 
@@ -51,6 +61,10 @@ def run_statements(jobs):
         "find": [
             *(runs.find(FILTERS, results=each) for each in (True, False)),
             *(runs.find({**FILTERS, "states": ["failed"], "names": names}) for names in (["echo"], None)),
+        ],
+        "match": [
+            *(runs.match({**FILTERS, "after": ["ready", 1, "echo", "run", 1, "x"]}, by) for by in WAYS),
+            runs.match({**FILTERS, "names": None}, "failed"),
         ],
         "count": [runs.count(["echo"]), runs.count(None)],
         "due_ids": [
@@ -141,6 +155,15 @@ async def test_every_statement_on_recurring_jobs(storage):
     statements = schedule_statements(app_on(storage))
     assert set(statements) == methods(ScheduleStatements)
     await run_all(storage, statements)
+
+
+async def test_every_statement_that_tells_how_it_is_doing(storage):
+    app_on(storage)
+    statements = [
+        read_groups(9), count_failed(), read_recent(), latest_failed(), suspended(["suspended"]),
+        read_version(), read_edges(["run"]),
+    ]  # fmt: skip
+    await run_all(storage, {statement.name: [statement] for statement in statements})
 
 
 async def test_every_statement_on_controls(storage):
