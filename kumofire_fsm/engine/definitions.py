@@ -138,6 +138,8 @@ class Registry:
         """What the log was told once, and is not told again by this process."""
         self.retention: Retention | None = None
         """How long settled runs are kept of jobs that say nothing else; None is for ever."""
+        self.prunes_on = False
+        """Whether the last look for runs whose retention is over found as many as one may delete."""
         self.looked_at: int | None = None
         """When a dispatcher last looked for work that is not known here."""
         self._schedules: list[tuple[Callable[..., Any], NewSchedule]] = []

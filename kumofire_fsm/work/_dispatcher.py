@@ -12,6 +12,7 @@ from kumofire_fsm.engine.unknown import look_is_due, warn_of_unknown
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
+from kumofire_fsm.values.limits import PRUNE_RUNS
 from kumofire_fsm.work.budget import Budget
 
 __all__ = ["dispatch"]
@@ -26,6 +27,9 @@ ROUND_STATEMENTS: Final = 8
 """What a round may send: five for schedules, one sweep, and a nudge for each when the queue refuses."""
 
 PRUNE_STATEMENTS: Final = 2
+PRUNE_MINUTES: Final = 11
+"""How often a tick looks for runs whose retention is over, at whatever minutes ticks come. The next one
+looks, too, where that found as many as it may delete. A look reads thousands of rows, and D1 counts them."""
 
 
 async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) -> DispatchReport:
@@ -52,7 +56,7 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
             break
     if look_is_due(binding) and budget.affords(1):
         await _look(binding)
-    if retains(binding) and budget.affords(PRUNE_STATEMENTS):
+    if _prune_is_due(binding) and budget.affords(PRUNE_STATEMENTS):
         report = replace(report, pruned=await _prune(binding))
     return report
 
@@ -60,10 +64,17 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
 async def _prune(binding: Binding) -> int:
     """Delete runs whose retention is over; that this fails undoes nothing."""
     try:
-        return await prune_kept(binding)
+        pruned = await prune_kept(binding)
     except StoreError as exc:
         log.warning("runs whose retention is over could not be deleted: %s", exc)
         return 0
+    binding.registry.prunes_on = pruned >= PRUNE_RUNS
+    return pruned
+
+
+def _prune_is_due(binding: Binding) -> bool:
+    due = binding.registry.prunes_on or binding.now() // 60_000 % PRUNE_MINUTES == 0
+    return due and retains(binding)
 
 
 async def _look(binding: Binding) -> None:

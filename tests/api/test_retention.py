@@ -14,6 +14,7 @@ from kumofire_fsm import DefinitionError, Fail, InvalidArgument, Kumofire, Reten
 from kumofire_fsm.machines import Event, Outcome, Role, State
 from kumofire_fsm.testing import VirtualClock
 from kumofire_fsm.values.limits import PRUNE_RUNS
+from kumofire_fsm.work._dispatcher import PRUNE_MINUTES
 
 DAY = timedelta(days=1)
 
@@ -39,9 +40,15 @@ async def settled(b: Bound) -> dict[str, str]:
     return made
 
 
+def at_a_look(b: Bound) -> None:
+    """Let it be a minute in which a tick looks for what is to be deleted."""
+    b.clock.advance(minutes=PRUNE_MINUTES - b.clock.now() // 60_000 % PRUNE_MINUTES)
+
+
 async def left(b: Bound, runs: dict[str, str]) -> set[str]:
-    """Return which of these runs exist, after several ticks: each looks from another age."""
+    """Return which of these runs exist, after several looks: each begins at another age."""
     for _ in range(8):
+        at_a_look(b)
         await b.jobs.dispatch()
     return {name for name, run_id in runs.items() if await b.jobs.get_status(run_id)}
 
@@ -76,6 +83,7 @@ async def test_a_job_alone_may_have_a_retention_and_holds_it_under_its_earlier_n
         kit.clock.advance(days=2)
         jobs = renamed.bind(db=b.storage)
         for _ in range(8):
+            at_a_look(b)
             await jobs.dispatch()
         assert {name for name, run_id in runs.items() if await b.jobs.get_status(run_id)} == {
             "report", "pay", "canceled",
@@ -106,9 +114,14 @@ async def test_a_tick_deletes_as_many_as_is_said_with_what_they_stored_apart() -
         await large.create_many([NewRun("large", "x" * 1000, delay=3600)] * (PRUNE_RUNS + 7))
         await large.fire_all(await large.match_runs("cancel"))
         kit.clock.advance(days=2)
+        at_a_look(b)
         assert (await b.jobs.dispatch()).pruned == PRUNE_RUNS
+        kit.clock.advance(minutes=1)  # there is more, so the next tick goes on
         assert (await b.sizes())["kumofire_bodies"] == 7
         assert (await b.jobs.dispatch()).pruned == 7
+        b.storage.clear()
+        await b.jobs.dispatch()
+        assert "runs.prune" not in b.storage.names, "nothing more was found, so it waits"
         assert await b.sizes() == {"kumofire_runs": 0, "kumofire_bodies": 0, "kumofire_schedules": 0}
 
 
@@ -118,6 +131,7 @@ async def test_no_statement_more_is_sent_where_no_retention_is_set() -> None:
     for what, retention in {"without": None, "with": Retention(failed=DAY), "empty": Retention()}.items():
         async with kit.bound(app=shop(kit, retention)) as b:
             b.storage.clear()
+            at_a_look(b)
             await b.jobs.dispatch()
             names[what] = b.storage.names
     assert names["with"] == [*names["without"], "bodies.prune", "runs.prune"]
@@ -177,6 +191,7 @@ async def test_states_of_your_own_count_by_their_outcome() -> None:
 async def test_a_tick_whose_deletion_fails_has_done_all_else() -> None:
     kit = Kit()
     async with kit.bound(app=shop(kit, Retention(succeeded=DAY))) as b:
+        at_a_look(b)
         run_id = await b.create("mail", delay=100)
         kit.clock.advance(50)
         b.storage.fail_once("runs.prune", "before")
