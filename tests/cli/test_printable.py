@@ -90,11 +90,17 @@ def test_json_is_the_same_json(stored: tuple[Path, str]) -> None:
     assert status["progress"] == {EVIL: LINES}
 
 
-def test_schedules_and_the_status_are_shown_so_too(stored: tuple[Path, str]) -> None:
+def test_lists_stats_and_doctor_are_shown_so_too(stored: tuple[Path, str]) -> None:
     folder, _ = stored
     with closing(sqlite3.connect(folder / "jobs.db")) as db, db:
         db.execute("UPDATE kumofire_schedules SET wake_at = 1")
-    for arguments in (("schedules", "list"), ("jobs", "list"), ("status", "printable_shop:app")):
+    for arguments in (
+        ("schedules", "list"),
+        ("jobs", "list"),
+        ("runs", "list"),
+        ("stats",),
+        ("doctor", "--app", "printable_shop:app"),
+    ):
         done = kumofire(folder, *arguments, "--db", "jobs.db")
         assert not steers(done.out + done.err)
         assert "\\u001b[2J" in done.out or "\\x1b[2J" in done.out

@@ -66,7 +66,12 @@ def test_a_list_has_heads_and_a_line_for_each_run_the_newest_first(stored: Store
 
 
 def test_a_list_is_filtered_and_goes_on_where_a_page_ended(stored: Stored) -> None:
-    for option in (["--job", "mail"], ["--state", "failed"], ["--tag", "blue"]):
+    for option in (
+        ["--job", "mail"],
+        ["--state", "failed"],
+        ["--tag", "blue"],
+        ["--error", "no such mailbox"],
+    ):
         (run,) = json.loads(stored.call("list", *option, "--json").out)["runs"]
         assert run["kumofire_job_run_id"] == stored.failed
     first = stored.call("list", "--limit", "1").out.splitlines()

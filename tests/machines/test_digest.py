@@ -23,7 +23,7 @@ texts = [statements.fire(events, [], fenced=True).sql, str(edge_rows(Sub.spec))]
 for hints in ("all", "moves", "none"):
     texts.append(statements.sweep(timing={}, now=0, limit=1, hints=hints, jobs=[]).sql)
 texts += [statements.claim(None, now=0, token="", alone=True, jobs={}).sql, statements.next_wake(jobs=[]).sql]
-texts += [each.sql for each in statements.prune(below="", also="", before=0, limit=1)]
+texts += [each.sql for each in statements.prune(below="", also="", rules={}, limit=1)]
 print(RunMachine.spec.digest, JobMachine.spec.digest, Sub.spec.digest)
 print(*[hashlib.sha256(text.encode()).hexdigest()[:8] for text in texts])
 """

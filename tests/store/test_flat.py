@@ -11,6 +11,7 @@ import pytest
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.controls import pace
+from kumofire_fsm.store.overview import count_failed, latest_failed, read_groups, read_recent
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.limits import LOOK_ROWS
@@ -188,6 +189,40 @@ def test_a_list_that_matches_little_looks_within_its_bound(filters: dict[str, An
         statement = RUNS.find({"before": "g", "limit": 10, **filters})
         (row,) = store.run(statement)
         assert row[:2] == (f"a-{number - LOOK_ROWS + 1:08d}", None)
+        counted.append(Steps(store)(statement))
+        store.db.close()
+    assert counted[0] == counted[1]
+
+
+SETTLED, FAILED, WAITING = (
+    {"job": "mail", "state": state, "wake_at": wake_at, "finished_at": finished_at}
+    for state, wake_at, finished_at in (
+        ("succeeded", None, NOW),
+        ("failed", None, NOW),
+        ("queued", DUE, None),
+    )
+)
+OVER_ALL = {"before": "~", "after": ["", -1, "", "", -1, ""]}
+LOOKS = {
+    "groups": (read_groups(NOW), WAITING),
+    "groups beside settled runs": (read_groups(NOW), SETTLED),
+    "failed runs by job": (count_failed(), FAILED),
+    "errors": (latest_failed(), FAILED),
+    "newest runs": (read_recent(), SETTLED),
+    "runs to move that wait": (RUNS.match({**OVER_ALL, "states": ["queued"]}, "deadline"), WAITING),
+    "runs to move that wait, beside settled runs": (RUNS.match(OVER_ALL, "deadline"), SETTLED),
+    "failed runs to move": (RUNS.match({**OVER_ALL, "states": ["failed"]}, "failed"), FAILED),
+    "other runs to move": (RUNS.match({**OVER_ALL, "states": ["canceled"]}, "id"), SETTLED),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_stats_doctor_and_match_runs_read_ends_at_its_limit(name: str):
+    statement, columns = LOOKS[name]
+    counted = []
+    for number in (LOOK_ROWS + 2, LOOK_ROWS + 20_000):
+        store = Store()
+        crowd(store, number, columns)
         counted.append(Steps(store)(statement))
         store.db.close()
     assert counted[0] == counted[1]

@@ -20,6 +20,14 @@ from kumofire_fsm.machines import Actor, JobMachine, Role
 from kumofire_fsm.machines.spec import ADMIT, HOLD
 from kumofire_fsm.store.controls import read_controls, set_control
 from kumofire_fsm.store.moves import MOVED_ONE
+from kumofire_fsm.store.overview import (
+    count_failed,
+    latest_failed,
+    read_groups,
+    read_recent,
+    read_version,
+    suspended,
+)
 from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.store.unknown import find_unknown
@@ -102,13 +110,16 @@ def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
         runs.payloads([]),
         runs.find({}),
         *(runs.find({"states": ["failed"], "names": names}) for names in (None, ["a"])),
+        *(runs.match({}, by) for by in ("deadline", "failed", "id")),
+        runs.match({"names": ["a"]}, "failed"),
+        *(read_groups(1), count_failed(), read_recent(), latest_failed(), suspended([]), read_version()),
         *(runs.count(name) for name in (None, "a")),
         runs.due_ids(now=1, limit=1, jobs=[]),
         runs.due_ids(now=1, limit=1, jobs=[], roles=(Role.CLAIMABLE,)),
         runs.due_suspect(now=1, jobs=[]),
         runs.next_wake(jobs=[]),
         runs.defer([], 1),
-        *runs.prune(below="", also="", before=1, limit=1),
+        *runs.prune(below="", also="", rules={}, limit=1),
         jobs.insert([dict(JobMachine.spec.fields)]),
         *(jobs.read(column=column, value="") for column in ("id", "schedule_key")),
         jobs.find(after="", limit=1),
