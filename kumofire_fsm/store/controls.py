@@ -6,6 +6,7 @@ A job has at most one row of them. Claims and sweeps read it in their own statem
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.machines.expression import quoted
@@ -101,9 +102,16 @@ def pace(specs: Sequence[MachineSpec], *, now: int, token: str, rates: Mapping[s
 
     In the claim's batch, after it. A claim that took nothing writes nothing, as one that is repeated.
     """
+    sql = _pace_sql(tuple(states_with(specs, Role.LEASED)))
+    argument = dump({"now": now, "token": token, "rates": rates})
+    return Statement("controls.pace", sql, argument, idempotent=True)
+
+
+@cache
+def _pace_sql(leased: Sequence[str]) -> str:
     started = select(
         ["count(*)"],
-        f"FROM json_each({quoted(dump(states_with(specs, Role.LEASED)))}) AS s",
+        f"FROM json_each({quoted(dump(leased))}) AS s",
         f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND {ANY_PRIORITY}",
         where("d.job = j.key", "d.wake_at IS NOT NULL", "d.claim = ?1 ->> '$.token'"),
     )
@@ -120,7 +128,7 @@ def pace(specs: Sequence[MachineSpec], *, now: int, token: str, rates: Mapping[s
         f"1000 * (?1 ->> '$.now') + k.whole + {1000 * AHEAD_MS}"  # later ones said a clock that was ahead
     )
     believed = f"iif(\n  c.paced_to <= {latest},\n  c.paced_to,\n  0\n)"
-    sql = lines(
+    return lines(
         f"INSERT INTO {CONTROLS} (job, paced_to, paced_by)",
         select(
             [
@@ -133,8 +141,6 @@ def pace(specs: Sequence[MachineSpec], *, now: int, token: str, rates: Mapping[s
         ),
         "ON CONFLICT (job) DO UPDATE SET paced_to = excluded.paced_to, paced_by = excluded.paced_by",
     )
-    argument = dump({"now": now, "token": token, "rates": rates})
-    return Statement("controls.pace", sql, argument, idempotent=True)
 
 
 _RATES: Final = "FROM json_each(?1, '$.rates') AS j"
