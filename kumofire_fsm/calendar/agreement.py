@@ -6,15 +6,12 @@ It does where the clock was wrong when it was stored, and where the rules of its
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from kumofire_fsm.calendar.recurrence import Recurrence
+from kumofire_fsm.values.limits import MADE_AHEAD
 from kumofire_fsm.values.times import AHEAD_MS
 
-__all__ = ["MADE_AHEAD", "agreed", "latest_believed"]
-
-MADE_AHEAD: Final = 100
-"""How many of the occurrences are looked at that are runs already, although they are to come yet."""
+__all__ = ["agreed", "latest_believed"]
 
 
 def latest_believed(instants: Iterable[int | None], now: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from kumofire_fsm.calendar.agreement import MADE_AHEAD
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import bytes_sql
@@ -15,7 +14,7 @@ from kumofire_fsm.store._layout import Texts, common, indented, lines, listed, p
 from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._selection import event_edges
 from kumofire_fsm.store.rows import BODIES, FLOW_COLUMNS, INSERT_COLUMNS, RUNS, SCHEDULES, dump
-from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES
+from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES, MADE_AHEAD
 
 __all__ = ["ScheduleRow", "ScheduleStatements"]
 

@@ -90,3 +90,5 @@ MAIL_LETTERS = 50
 """Signals that came early and are kept, at most."""
 SIGNAL_BYTES = 4 * 1024
 """What one signal carries: it may stand in the instance's own row until a wait takes it."""
+MADE_AHEAD = 100
+"""Occurrences of a schedule that are looked at which are runs already, although they are to come yet."""

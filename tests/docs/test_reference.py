@@ -101,7 +101,8 @@ def signature(function: Callable[..., Any], name: str) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in "".join(p[0] for p in parts):
             parts.append("*")
         star = {parameter.VAR_KEYWORD: "**", parameter.VAR_POSITIONAL: "*"}.get(parameter.kind, "")
-        default = "" if parameter.default is parameter.empty else f"={shown(parameter.default)}"
+        needed = parameter.default in (parameter.empty, ...)
+        default = "" if needed else f"={shown(parameter.default)}"
         parts.append(f"{star}{parameter.name}{default}")
     return f"{name}({', '.join(parts)})"
 
