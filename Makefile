@@ -7,7 +7,7 @@ PROCESSES ?= 2
 BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-flow test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams sql truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo demo-flow test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams sql stubs truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-cron  what the next occurrence costs beside croniter and cronsim"
 	@echo "make diagrams    draw the lifecycles again, after a change of a declaration"
 	@echo "make sql         write docs/sql.md anew, after a change of a declaration or a statement"
+	@echo "make stubs       write the synchronous API's types anew, after a change of the asynchronous one"
 	@echo "make truth       write docs/cron-truth.md anew"
 	@echo "make simulate SEED=7  play one history of the simulator, and print it (STEPS=50: its beginning; SETTING=embedded)"
 	@echo "make soak     play 100,000 histories (HISTORIES=..., FIRST=the first seed, SETTING=embedded)"
@@ -77,6 +78,11 @@ diagrams: $(VENV)/.dev
 
 sql: $(VENV)/.dev
 	@$(BIN)/python tests/support/sql_page.py > docs/sql.md
+
+stubs: $(VENV)/.dev
+	@$(BIN)/python tests/support/sync_stub.py > kumofire_fsm/work/sync_jobs.pyi
+	@$(BIN)/ruff check --quiet --fix --exit-zero kumofire_fsm/work/sync_jobs.pyi
+	@$(BIN)/ruff format --quiet kumofire_fsm/work/sync_jobs.pyi
 
 bench-cron: $(VENV)/.dev
 	@$(BIN)/python benchmarks/cron_bench.py

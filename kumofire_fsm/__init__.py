@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from kumofire_fsm.work.context import PlainContext, RunContext
     from kumofire_fsm.work.disposition import Disposition
     from kumofire_fsm.work.step_context import PlainStepContext, StepContext
-    from kumofire_fsm.work.sync import SyncJobs
+    from kumofire_fsm.work.sync_jobs import SyncJobs
 
 __version__ = "0.1.0"
 
@@ -144,7 +144,7 @@ _HOMES: Final = {
     "work.context": ("PlainContext", "RunContext"),
     "work.disposition": ("Disposition",),
     "work.step_context": ("PlainStepContext", "StepContext"),
-    "work.sync": ("SyncJobs",),
+    "work.sync_jobs": ("SyncJobs",),
 }
 """Where each name is declared. It is imported when it is first asked for: a command that prints its help
 needs none of them, and a Worker no embedded runtime."""

@@ -31,6 +31,7 @@ __all__ = [
     "MailFull",
     "MigrationConflict",
     "MissingPackage",
+    "NoResult",
     "NotFound",
     "OpenedElsewhere",
     "QueueError",
@@ -128,13 +129,14 @@ class NotFound(KumofireError, LookupError):
 
 
 class UnknownJob(NotFound):
-    """No job of that name is registered in this application."""
+    """No job of that name, handler or flow is registered in this application."""
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
+    def __init__(self, name: str, known: Sequence[str], why: str | None = None) -> None:
         self.name = name
         more = f" and {len(known) - _NAMES} more" if len(known) > _NAMES else ""
         listed = ", ".join(known[:_NAMES]) or "none"
-        super().__init__(f"no job {_cut(name, 300)!r} is registered; registered are: {listed}{more}")
+        said = why or f"no job {_cut(name, 300)!r} is registered"
+        super().__init__(f"{said}; registered are: {listed}{more}")
 
 
 class UnknownRun(NotFound):
@@ -190,7 +192,7 @@ class LeaseLost(Conflict):
 
 
 class DedupeConflict(TransitionError):
-    """A redrive would take back a dedupe key that another run holds now."""
+    """Another run holds the dedupe key: one that a redrive would take back, or with another payload."""
 
 
 class InvalidMessage(KumofireError):
@@ -199,6 +201,18 @@ class InvalidMessage(KumofireError):
 
 class UnsupportedMessageVersion(InvalidMessage):
     """A queue message was written by another version of the package."""
+
+
+class NoResult(KumofireError):
+    """The run has failed or was canceled, so that no result comes.
+
+    Attributes:
+        status: the run, as a `RunStatus`.
+    """
+
+    def __init__(self, message: str, status: Any) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class WaitTimeout(KumofireError, TimeoutError):

@@ -114,7 +114,7 @@ async def call_hooks(
             rows = await read_runs(binding, [run.id for run in wanted], results=True)
             for run in wanted:
                 row = rows.pop(run.id, None)
-                if row is not None and row.result == LEFT_OUT:
+                if row is not None and LEFT_OUT in (row.payload, row.result):
                     row = (await read_runs(binding, [run.id], results=True)).get(run.id)
                 if row is not None:
                     when = moment(at if isinstance(at, int) else at[run.id])

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypedDict
 
 from kumofire_fsm.calendar.recurrence import Misfire, Overlap
 from kumofire_fsm.values.columns import BROKEN
 from kumofire_fsm.values.times import instant
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Result_co = TypeVar("Result_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    Result_co = TypeVar("Result_co", covariant=True)
+
 __all__ = [
     "UNREADABLE",
     "CommonError",
+    "CreateOptions",
     "Created",
     "DispatchReport",
     "FiredAll",
@@ -26,8 +36,10 @@ __all__ = [
     "Matched",
     "NewRun",
     "NewSchedule",
+    "OnConflict",
     "Priority",
     "RunCounts",
+    "RunOptions",
     "RunPage",
     "RunStatus",
     "Stats",
@@ -45,9 +57,12 @@ _NAMES: Final[dict[int, Priority]] = {0: "high", 1: "normal", 2: "low"}
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to create; the arguments of `create`, for `create_many`. Of a flow the name is its class."""
+    """A run to create; the arguments of `create`, for `create_many`.
 
-    name: str | type[Any]
+    The name may be the job's handler itself, and of a flow it is its class.
+    """
+
+    name: str | type[Any] | Callable[..., Any]
     payload: Any = None
     run_at: datetime | None = None
     delay: timedelta | float | None = None
@@ -60,11 +75,34 @@ class NewRun:
     concurrency_key: str | None = None
 
 
+OnConflict = Literal["return", "raise", "replace"]
+
+
+class RunOptions(TypedDict, total=False):
+    """What may be said of a run beside its job and payload."""
+
+    run_at: datetime | None
+    delay: timedelta | float | None
+    max_attempts: int | None
+    dedupe_key: str | None
+    dedupe: DedupeScope
+    expires_at: datetime | None
+    tags: Sequence[str] | None
+    priority: Priority | None
+    concurrency_key: str | None
+
+
+class CreateOptions(RunOptions, total=False):
+    """What may be said to `create`."""
+
+    on_conflict: OnConflict
+
+
 @dataclass(frozen=True, slots=True)
 class NewSchedule:
     """A recurring job to declare; the arguments of `create_schedule`, for `sync_schedules`."""
 
-    name: str
+    name: str | type[Any] | Callable[..., Any]
     payload: Any = None
     schedule_key: str | None = None
     cron: str | None = None
@@ -102,14 +140,18 @@ class SyncReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
+class Created(Generic[Result_co]):
     """What `create` gives: the id to store, and whether the run is new.
 
-    ``is_new`` is False when a run with the same dedupe key exists; the id is then that run's.
+    ``is_new`` is False when a run with the same dedupe key exists; the id is then that run's,
+    ``payload_differs`` whether it has another payload, and ``replaced`` whether it was given this one. To
+    type checkers it is a ``Created[str]``, say, where the job's handler was given and returns a str.
     """
 
     kumofire_job_run_id: str
     is_new: bool
+    payload_differs: bool = False
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +180,10 @@ class RunStatus:
             an instant is the nearest that can, a history one entry that says so, and all else is empty.
         result: what the handler returned; None also where there is none, or it was left out.
         result_left_out: whether there is a result that a list was not asked for; `get_status` reads it.
+        payload: what the handler is called with, as JSON; its secrets, and fields with ``repr=False``, are
+            ``"**********"``. Of a flow's instance its data.
+        payload_left_out: whether the payload is not shown: in lists, and where this application cannot tell
+            which of its fields are secret, as the job is unknown, or the payload no longer validates.
     """
 
     kumofire_job_run_id: str
@@ -169,6 +215,8 @@ class RunStatus:
     concurrency_key: str | None = None
     step: str | None = None
     """Of a flow's instance: where it is."""
+    payload: Any = None
+    payload_left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

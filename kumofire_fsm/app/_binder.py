@@ -7,14 +7,14 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
 from kumofire_fsm.engine.binding import EMBEDDED, WORKERS, Binding, Timing
-from kumofire_fsm.engine.definitions import Registry
 from kumofire_fsm.engine.flow_jobs import FlowJob
+from kumofire_fsm.engine.registry import Registry
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.hooks import call_hooks, check_hooks
 from kumofire_fsm.machines.job import JobMachine
@@ -29,7 +29,7 @@ from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.budget import MeteredStorage
-from kumofire_fsm.work.sync import SyncJobs
+from kumofire_fsm.work.sync_jobs import SyncJobs
 
 if TYPE_CHECKING:
     from kumofire_fsm.embedded.opening import EmbeddedJobs
@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 __all__ = ["Binder", "OpeningHook"]
 
 OpeningHook = Callable[[Any], Awaitable[None] | None]
+
+
+class OpenOptions(TypedDict, total=False):
+    """What may be said of a file that is opened."""
+
+    env: Any
+    lease: timedelta | float | None
+    synchronous: Literal["FULL", "NORMAL", "OFF"]
+    sync_schedules: bool
 
 
 class Binder:
@@ -144,7 +153,7 @@ class Binder:
         async with open_embedded(path, bound, synchronous, startup, self._shutdown) as jobs:
             yield jobs
 
-    def open_sync(self, path: str | Path, **options: Any) -> AbstractContextManager[SyncJobs]:
+    def open_sync(self, path: str | Path, **options: Unpack[OpenOptions]) -> AbstractContextManager[SyncJobs]:
         """Open an embedded file for a program without an event loop; the options of `open`.
 
         The same API runs on an event loop in a thread; its methods wait for their result. Called on that

@@ -19,7 +19,7 @@ from kumofire_fsm.models import Priority
 from kumofire_fsm.ports import Clock, Entropy
 from kumofire_fsm.retention import Retention, check_retention
 from kumofire_fsm.retry import Backoff, RetryPolicy
-from kumofire_fsm.schedules.changes import ScheduleOptions, declared
+from kumofire_fsm.schedules.changes import ScheduleOptions, check_declared, declared
 from kumofire_fsm.values.checks import attempts, whole_number
 from kumofire_fsm.values.checks import priority as check_priority
 from kumofire_fsm.values.limits import LIMIT_MAX
@@ -133,17 +133,19 @@ class Kumofire(Flows):
     ) -> Callable[[Handler], Handler]:
         """Declare a recurring job of the handler below, which `job` registers; or of a flow's class.
 
-        Nothing is stored before `sync_schedules` is called, at a deploy or a start; see docs/schedules.md.
+        `kumofire worker` stores it at its start; elsewhere `sync_schedules` does; see docs/schedules.md.
 
         Args:
             key: its schedule_key; default the job's name, which serves for one schedule a handler.
             payload: what each run is called with.
-            options: as for `create_schedule`; what they say is checked when it is stored.
+            options: as for `create_schedule`.
 
         Raises:
-            InvalidArgument: a schedule has no such option.
+            InvalidSchedule: a rule or zone can never fire as written.
+            InvalidArgument, TooLarge: a schedule has no such option, or it cannot be used.
         """
         new = declared("", payload, key, options)
+        check_declared(new)
 
         def declare(handler: Handler) -> Handler:
             self.registry.add_schedule(handler, new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,7 +78,7 @@ def _options(
 @cli.command("worker")
 def worker_command(
     application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
-    db: Annotated[Path, typer.Option(help="The SQLite file; made if it does not exist.")],
+    db: Annotated[Path, typer.Option(help="The SQLite file.")],
     concurrency: Annotated[int, typer.Option(help="Handlers under way at once.")] = 100,
     lease: Annotated[float, typer.Option(help="Seconds until a killed worker's runs are taken over.")] = 15.0,
     grace: Annotated[float, typer.Option(help="Seconds that running handlers may finish in.")] = 10.0,
@@ -86,6 +86,11 @@ def worker_command(
         str | None, typer.Option(metavar="A,B", help="Start runs of these jobs alone; all without it.")
     ] = None,
     log_format: Annotated[str, typer.Option(help="text, or json for a line of JSON each.")] = "text",
+    create: Annotated[bool, typer.Option("--create", help="Make the file if it does not exist.")] = False,
+    sync_schedules: Annotated[
+        bool,
+        typer.Option("--sync-schedules/--no-sync-schedules", help="Store what @app.schedule declares."),
+    ] = True,
 ) -> None:
     """Dispatch and work until SIGTERM or SIGINT; a second signal stops at once."""
     import asyncio
@@ -99,5 +104,11 @@ def worker_command(
     if named == []:
         raise InvalidArgument(f"--jobs must name jobs, with commas between them; found {jobs!r}")
     app = load_app(application)
+    if not create and not db.exists():
+        raise InvalidArgument(
+            f"there is no database {db.absolute()}; give the path of the file in which runs are created, or "
+            "make a new one with --create"
+        )
+    options: dict[str, Any] = {"concurrency": concurrency, "lease": lease, "grace": grace, "jobs": named}
     as_json = log_format == "json"
-    asyncio.run(work(app, db, concurrency=concurrency, lease=lease, grace=grace, jobs=named, as_json=as_json))
+    asyncio.run(work(app, db, **options, as_json=as_json, sync_schedules=sync_schedules))

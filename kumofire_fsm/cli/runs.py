@@ -77,9 +77,13 @@ def show_command(
     machine: Annotated[
         str, typer.Option(help="The lifecycle or flow of the run: RunMachine, or MODULE:CLASS.")
     ] = "RunMachine",
+    app: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:APP", help="Show the payload too; the application says what is secret."),
+    ] = None,
 ) -> None:
-    """Show one run: status, attempts, times, error with its traceback, history."""
-    status, follows = looking(db, None, lambda jobs: _read(jobs, run_id))
+    """Show one run: status, attempts, times, payload, error with its traceback, history."""
+    status, follows = looking(db, app, lambda jobs: _read(jobs, run_id))
     if picture is not None:
         from kumofire_fsm.cli.pictures import draw_path
 

@@ -55,6 +55,7 @@ def _facts(status: RunStatus, clock: Clock) -> Iterator[tuple[str, Any]]:
     yield "concurrency key", status.concurrency_key
     yield "unreadable", ", ".join(status.unreadable)
     yield "tags", ", ".join(status.tags)
+    yield "payload", _json(status.payload)
     yield "progress", _json(status.progress)
     yield "result", _json(status.result)
 

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.children import SIGNALS, give_children_their_own
 from kumofire_fsm.cli.echo import PrintableFormatter
 from kumofire_fsm.embedded.opening import EmbeddedJobs
+from kumofire_fsm.models import SyncReport
 
 __all__ = ["JsonFormatter", "work"]
 
@@ -50,10 +52,12 @@ async def work(
     grace: float,
     jobs: Sequence[str] | None = None,
     as_json: bool = False,
+    sync_schedules: bool = True,
 ) -> None:
     """Work on a file until SIGTERM or SIGINT; running handlers finish within ``grace`` seconds.
 
-    A second signal cancels them at once; either way their runs are released.
+    First it stores the schedules that the application declares; one that declares none touches none.
+    A second signal cancels the handlers at once; either way their runs are released.
     """
     handler = logging.StreamHandler()
     plain = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -79,6 +83,8 @@ async def work(
     )
     async with app.open(db, lease=lease) as open_jobs:
         opened.append(open_jobs)
+        if sync_schedules and app.registry.declared_schedules():
+            _tell(await open_jobs.sync_schedules())
         if not signals:
             await open_jobs.run(concurrency=concurrency, grace=grace, jobs=jobs)
     _leave_threads_behind()
@@ -95,6 +101,12 @@ def _served(app: Kumofire, jobs: Sequence[str] | None) -> str:
     left = [name for name in known if name not in served]
     beside = f" ({', '.join(left)} left to others)" if left else ""
     return f"{', '.join(served) or 'no job'}{beside}"
+
+
+def _tell(report: SyncReport) -> None:
+    """Log what a sync did."""
+    done = {name: keys for name, keys in asdict(report).items() if keys}
+    log.info("schedules: %s", "; ".join(f"{name} {', '.join(keys)}" for name, keys in done.items()))
 
 
 def _leave_threads_behind() -> None:

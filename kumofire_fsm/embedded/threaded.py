@@ -11,7 +11,8 @@ from typing import Any
 
 from kumofire_fsm.errors import InvalidArgument, KumofireError
 from kumofire_fsm.values.owner import forks
-from kumofire_fsm.work.sync import SyncJobs, wait_for
+from kumofire_fsm.work.sync import wait_for
+from kumofire_fsm.work.sync_jobs import SyncJobs
 
 __all__ = ["InThread"]
 

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Protocol
 
-from kumofire_fsm.engine.definitions import Definition, Registry
+from kumofire_fsm.engine.definitions import Definition
+from kumofire_fsm.engine.registry import Registry
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.store.rows import Move, Moved

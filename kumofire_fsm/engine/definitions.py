@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import typing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kumofire_fsm.engine.signatures import form_of, function_of, resolved
 from kumofire_fsm.errors import (
     DefinitionError,
     InvalidArgument,
     InvalidPayload,
     InvalidResult,
     TooLarge,
-    UnknownJob,
 )
-from kumofire_fsm.flows.spec import FlowSpec
 from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.retention import Retention
 from kumofire_fsm.retry import RetryPolicy
 from kumofire_fsm.values.checks import check_key
@@ -32,7 +28,7 @@ from kumofire_fsm.values.typed import encode_typed
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["Definition", "Registry", "define"]
+__all__ = ["Definition", "define"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class Definition:
         rate: how many of them may start in a time.
         retention: how long they are kept once they are settled; None: as the application says.
         key_limit: how many with one concurrency key may be leased at once; None where they have no keys.
-        takes_payload: whether the handler has a second parameter.
+        takes_context, takes_payload: what its handler is called with, the context first.
         payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
     """
 
@@ -67,10 +63,12 @@ class Definition:
     key_limit: int | None = None
     aliases: tuple[str, ...] = ()
     retention: Retention | None = None
+    takes_context: bool = True
 
-    def is_made_of(self, given: object) -> bool:
-        """Return whether the job is that of a handler, or of a flow's class."""
-        return self.handler is given
+    @property
+    def made_of(self) -> object:
+        """What registered it: its handler, or a flow's spec."""
+        return self.handler
 
     def encode_payload(self, value: Any) -> str:
         """Validate a payload and return it as JSON text.
@@ -124,112 +122,21 @@ class Definition:
         except ValueError as exc:  # ours and pydantic's
             raise InvalidResult(f"{what} cannot be stored: {text_of(exc)}") from exc
 
-
-class Registry:
-    """The jobs of one application, by name."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, Definition] = {}
-        self.names: dict[str, Definition] = {}
-        """The jobs by every name that they answer to."""
-        self.hooks: list[Any] = []
-        """What is called after transitions; see `kumofire_fsm.engine.hooks.Hook`."""
-        self.told: set[object] = set()
-        """What the log was told once, and is not told again by this process."""
-        self.retention: Retention | None = None
-        """How long settled runs are kept of jobs that say nothing else; None is for ever."""
-        self.prunes_on = False
-        """Whether the last look for runs whose retention is over found as many as one may delete."""
-        self.looked_at: int | None = None
-        """When a dispatcher last looked for work that is not known here."""
-        self._schedules: list[tuple[Callable[..., Any], NewSchedule]] = []
-
-    def add(self, definition: Definition) -> None:
-        """Register a job.
+    def decode_result(self, text: str | None) -> Any:
+        """Return a stored result as the type that the handler is annotated with.
 
         Raises:
-            DefinitionError: one of its names is taken.
+            InvalidResult: it does not fit the annotation any more.
         """
-        names = (definition.name, *definition.aliases)
-        for name in names:
-            if name in self.names or names.count(name) > 1:
-                raise DefinitionError(f"a job {name!r} is registered already; names and aliases are unique")
-        self.jobs[definition.name] = definition
-        self.names |= dict.fromkeys(names, definition)
+        try:
+            if self.result is None:
+                import json
 
-    def name_of(self, name: str) -> str:
-        """Return what the job of a name or alias is called now; an unknown name as it is."""
-        definition = self.names.get(name)
-        return name if definition is None else definition.name
-
-    def names_of(self, name: str) -> tuple[str, ...]:
-        """Return every name under which rows of a job may be stored."""
-        definition = self.names.get(name)
-        return (name,) if definition is None else (definition.name, *definition.aliases)
-
-    def key_limits(self) -> dict[str, int]:
-        """Return for each job that declares one, by all its names, the limit of a concurrency key."""
-        return {name: job.key_limit for name, job in self.names.items() if job.key_limit is not None}
-
-    def renamed(self) -> dict[str, str]:
-        """Return the alias and the name of each job that has one."""
-        return {name: job.name for name, job in self.names.items() if name != job.name}
-
-    def get(self, name: object) -> Definition:
-        """Return the job of that name or alias.
-
-        Raises:
-            UnknownJob: none is registered.
-        """
-        definition = self.names.get(name) if isinstance(name, str) else self._flow(name)
-        if definition is None:
-            raise UnknownJob(name if isinstance(name, str) else shown(name), sorted(self.jobs))
-        return definition
-
-    def _flow(self, given: object) -> Definition | None:
-        """Return the job of a flow's class."""
-        spec = getattr(given, "spec", None)
-        if not isinstance(spec, FlowSpec):
-            return None
-        found = self.jobs.get(spec.name)
-        if found is None or not found.is_made_of(given):
-            raise UnknownJob(f"the flow {spec.name}", sorted(self.jobs))
-        return found
-
-    def add_schedule(self, handler: Callable[..., Any], declared: NewSchedule) -> None:
-        """Declare a recurring job, still without a name, for a handler registered before or after."""
-        self._schedules.append((handler, declared))
-
-    def declared_schedules(self) -> list[NewSchedule]:
-        """Return the recurring jobs that are declared beside handlers.
-
-        The key is by default the job's first name, which stays when the job is renamed.
-
-        Raises:
-            DefinitionError: a handler is registered under no name, or under several.
-        """
-        found = []
-        for handler, declared in self._schedules:
-            names = [name for name, job in self.jobs.items() if job.is_made_of(handler)]
-            if len(names) != 1:
-                where = f"as {' and '.join(map(repr, names))}" if names else "as no job"
-                raise DefinitionError(
-                    f"@app.schedule stands on {shown(handler)}, which is registered {where}; put it beside "
-                    "one @app.job, or give it a flow that has its handlers"
-                )
-            first = (*self.jobs[names[0]].aliases, names[0])[0]
-            key = first if declared.schedule_key is None else declared.schedule_key
-            found.append(replace(declared, name=names[0], schedule_key=key))
-        return found
-
-    def machines(self) -> list[MachineSpec]:
-        """Return the distinct machines of the jobs."""
-        found: dict[str, MachineSpec] = {}
-        for definition in self.jobs.values():
-            spec = definition.machine
-            if found.setdefault(spec.name, spec).digest != spec.digest:
-                raise DefinitionError(f"two different machines are called {spec.name!r}; rename one")
-        return list(found.values())
+                return json.loads(text or "null")
+            return self.result.validate_json(text or "null")
+        except (ValueError, RecursionError) as exc:
+            why = f"the stored result of {self.name!r} does not validate: {text_of(exc)}"
+            raise InvalidResult(why) from None
 
 
 def define(
@@ -250,7 +157,7 @@ def define(
     """Return the definition of a handler, with adapters for its annotations.
 
     Raises:
-        DefinitionError: the handler's signature cannot be called as ``handler(ctx, payload)``, or the aliases
+        DefinitionError: the handler is neither ``handler(ctx, payload)`` nor ``handler(ctx)``, or the aliases
             are not a list of names.
     """
     check_key(name, "a job's name")
@@ -259,18 +166,9 @@ def define(
         raise DefinitionError(f"job {name!r}: the handler must be a function; found {shown(handler)}")
     if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
         raise DefinitionError(f"job {name!r}: a handler returns its result; found a generator")
-    parameters = [
-        p
-        for p in inspect.signature(plain).parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-    ]
-    if len(parameters) not in (1, 2):
-        raise DefinitionError(
-            f"job {name!r}: a handler is handler(ctx, payload) or handler(ctx); found "
-            f"{getattr(plain, '__name__', plain)}{inspect.signature(plain)}"
-        )
+    form = form_of(name, handler)
+    plain = function_of(handler)
     notes = inspect.get_annotations(plain)
-    payload = parameters[1].name if len(parameters) == 2 else None
     return Definition(
         name=name,
         handler=handler,
@@ -284,8 +182,9 @@ def define(
         rate=rate,
         retention=retention,
         key_limit=key_limit,
-        takes_payload=payload is not None,
-        payload=_adapter(plain, notes.get(payload, Any), name) if payload else None,
+        takes_context=form.takes_context,
+        takes_payload=form.payload is not None,
+        payload=_adapter(plain, notes.get(form.payload, Any), name) if form.payload else None,
         result=_adapter(plain, notes.get("return", Any), name),
         aliases=_aliases(name, aliases),
     )
@@ -302,7 +201,7 @@ def _aliases(name: str, given: object) -> tuple[str, ...]:
 
 def _adapter(function: Callable[..., Any], annotation: Any, job: str) -> TypeAdapter[Any] | None:
     """Return pydantic's adapter for one annotation; None where plain JSON is all it says."""
-    hint = _resolved(function, annotation, job)
+    hint = resolved(function, annotation, job)
     if hint is Any or hint is inspect.Parameter.empty:
         return None
     from pydantic import TypeAdapter
@@ -312,30 +211,3 @@ def _adapter(function: Callable[..., Any], annotation: Any, job: str) -> TypeAda
         return TypeAdapter(hint)
     except PydanticUserError as exc:
         raise DefinitionError(f"job {job!r}: pydantic cannot validate {hint!r}: {exc}") from exc
-
-
-def _resolved(function: Callable[..., Any], annotation: Any, job: str) -> Any:
-    """Resolve one annotation alone: the context's is often imported for type checkers only."""
-    if not isinstance(annotation, str):
-        return annotation
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    closure = {}
-    for name, cell in cells:
-        with contextlib.suppress(ValueError):  # empty: it is defined after the handler
-            closure[name] = cell.cell_contents
-    try:
-        return typing.get_type_hints(_Holder(annotation), function.__globals__, closure, include_extras=True)[
-            "value"
-        ]
-    except NameError as exc:
-        raise DefinitionError(
-            f"job {job!r}: the annotation {annotation!r} cannot be resolved ({exc}); define the type at "
-            "module level, outside TYPE_CHECKING"
-        ) from exc
-
-
-class _Holder:
-    """An object with one annotation, for `typing.get_type_hints`."""
-
-    def __init__(self, annotation: str) -> None:
-        self.__annotations__ = {"value": annotation}

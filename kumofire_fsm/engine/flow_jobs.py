@@ -45,9 +45,10 @@ class FlowJob(Definition):
     undos: dict[str, Definition] = field(kw_only=True, default_factory=dict)
     upgrades: dict[int, Callable[[dict[str, Any]], Any]] = field(kw_only=True, default_factory=dict)
 
-    def is_made_of(self, given: object) -> bool:
-        """Return whether the job is that of a flow's class."""
-        return getattr(given, "spec", None) is self.flow
+    @property
+    def made_of(self) -> object:
+        """What registered it: the flow."""
+        return self.flow
 
     def attempts_of(self, step: str) -> int:
         """Return how often a step is tried."""

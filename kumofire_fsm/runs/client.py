@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Unpack, overload
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.flow_jobs import FlowJob, signal_text
 from kumofire_fsm.engine.flow_versions import FlowPlan, migrate_flow, plan_flow
+from kumofire_fsm.engine.handlers import AsyncHandler, AsyncTick, JobOf, P, PlainHandler, PlainTick, R, Tick
 from kumofire_fsm.engine.moves import enqueued, fire, fire_one, read_runs, send_hints, startable
 from kumofire_fsm.engine.pruning import prune
 from kumofire_fsm.errors import (
@@ -26,7 +27,17 @@ from kumofire_fsm.flows.flow import Flow
 from kumofire_fsm.flows.steps import Signal, Step
 from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.spec import Actor, Role
-from kumofire_fsm.models import Created, DedupeScope, NewRun, Priority, RunStatus
+from kumofire_fsm.models import (
+    Created,
+    CreateOptions,
+    DedupeScope,
+    NewRun,
+    OnConflict,
+    Priority,
+    RunOptions,
+    RunStatus,
+)
+from kumofire_fsm.runs.conflicts import check_on_conflict, settle_conflict
 from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
 from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.runs.matching import RunMatching
@@ -51,9 +62,33 @@ class RunClient(RunLookup, RunMatching):
         self._rows = RowMaker(binding)
         self._new = RunStore(binding)
 
+    @overload
+    async def create(
+        self, name: AsyncHandler[P, R], payload: P, **options: Unpack[CreateOptions]
+    ) -> Created[R]: ...
+    @overload
+    async def create(
+        self, name: PlainHandler[P, R], payload: P, **options: Unpack[CreateOptions]
+    ) -> Created[R]: ...
+    @overload
+    async def create(
+        self, name: AsyncTick[R], payload: None = None, **options: Unpack[CreateOptions]
+    ) -> Created[R]: ...
+    @overload
+    async def create(
+        self, name: PlainTick[R], payload: None = None, **options: Unpack[CreateOptions]
+    ) -> Created[R]: ...
+    @overload
+    async def create(
+        self, name: type[Flow[P]], payload: P, **options: Unpack[CreateOptions]
+    ) -> Created[None]: ...
+    @overload
+    async def create(
+        self, name: str, payload: Any = None, **options: Unpack[CreateOptions]
+    ) -> Created[Any]: ...
     async def create(
         self,
-        name: str | type[Flow[Any]],
+        name: str | type[Flow[Any]] | Callable[..., Any],
         payload: Any = None,
         *,
         run_at: datetime | None = None,
@@ -65,16 +100,20 @@ class RunClient(RunLookup, RunMatching):
         tags: Sequence[str] | None = None,
         priority: Priority | None = None,
         concurrency_key: str | None = None,
-    ) -> Created:
+        on_conflict: OnConflict = "return",
+    ) -> Created[Any]:
         """Store a run of a registered job, and enqueue it when its time is near.
 
         Args:
-            name: the job; of a flow, its class.
+            name: the job: its name, its handler, with which payload and result are checked by type checkers,
+                or of a flow its class.
             payload: what its handler is called with, or the flow's data; validated before anything is stored.
             run_at: not before this aware datetime; default now.
             delay: not before this time from now (timedelta or seconds); instead of run_at.
             max_attempts: instead of the job's own.
             dedupe_key: at most one run of the job with this key; a second create gives the first's id.
+            on_conflict: when that run has another payload: "return" it, which ``payload_differs`` tells,
+                "raise" `DedupeConflict`, or "replace" its payload, if it has not started.
             dedupe: "forever", or "active" to free the key when the run settles.
             expires_at: cancel the run if it has not started by then.
             tags: up to 20 short texts, to list by.
@@ -83,6 +122,7 @@ class RunClient(RunLookup, RunMatching):
 
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: nothing was stored.
+            DedupeConflict: see on_conflict.
             StoreError: the database failed; a TransientStoreError may come after a commit, so repeat
                 such a call with a dedupe key.
         """
@@ -99,9 +139,14 @@ class RunClient(RunLookup, RunMatching):
             priority,
             concurrency_key,
         )
-        created = await self._new.store_soon(self._rows.make(new))
+        row = self._rows.make(new)
+        if on_conflict != "return":
+            check_on_conflict(on_conflict, row)
+        created = await self._new.store_soon(row)
         if created.is_new:
             self._binding.note_created(created.kumofire_job_run_id)
+        elif on_conflict != "return" and created.payload_differs:
+            return await settle_conflict(self._binding, row, created, on_conflict)
         return created
 
     async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:
@@ -126,14 +171,29 @@ class RunClient(RunLookup, RunMatching):
                 raise
         return await self._new.store_all(made)
 
-    def prepare_create(self, name: str | type[Flow[Any]], payload: Any = None, **options: Any) -> PreparedRun:
+    @overload
+    def prepare_create(self, name: JobOf[P], payload: P, **options: Unpack[RunOptions]) -> PreparedRun: ...
+    @overload
+    def prepare_create(
+        self, name: Tick, payload: None = None, **options: Unpack[RunOptions]
+    ) -> PreparedRun: ...
+    @overload
+    def prepare_create(
+        self, name: str, payload: Any = None, **options: Unpack[RunOptions]
+    ) -> PreparedRun: ...
+    def prepare_create(
+        self,
+        name: str | type[Flow[Any]] | Callable[..., Any],
+        payload: Any = None,
+        **options: Unpack[RunOptions],
+    ) -> PreparedRun:
         """Return the statements that create a run, to be committed with the application's own rows.
 
         Nothing is stored here. The dispatcher sends what was created so, at the latest at its next tick;
         `send_hint` is quicker.
 
         Args:
-            name: the job.
+            name: the job, as `create` takes it.
             payload: what its handler is called with.
             options: the other arguments of `create`. With a dedupe key the id is known after the commit
                 only: see `PreparedRun`.

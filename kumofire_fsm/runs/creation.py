@@ -65,6 +65,11 @@ class NewRow(NamedTuple):
         return None if key is None else (self.columns["job"], key)
 
     @property
+    def text(self) -> str:
+        """Its payload, as JSON text."""
+        return self.body or str(self.columns["payload"])
+
+    @property
     def size(self) -> int:
         """About how many bytes it adds to a statement's argument."""
         return _OVERHEAD + argument_bytes(self.body or self.columns["payload"])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, TypedDict, Unpack, overload
 
 from kumofire_fsm.engine.binding import HANDLED, Binding, log
+from kumofire_fsm.engine.handlers import R
 from kumofire_fsm.engine.moves import is_settled, read_runs
 from kumofire_fsm.engine.unknown import unknown_why, unknown_work
-from kumofire_fsm.errors import InvalidArgument, UnknownRun, WaitTimeout
-from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.errors import InvalidArgument, NoResult, UnknownRun, WaitTimeout
+from kumofire_fsm.machines.spec import Outcome, Role
 from kumofire_fsm.models import (
     UNREADABLE,
+    Created,
     HistoryEntry,
     RunCounts,
     RunPage,
@@ -25,9 +28,10 @@ from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import LEFT_OUT, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.columns import Columns
+from kumofire_fsm.values.hidden import without_hidden
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
-from kumofire_fsm.values.jsontext import first_line, storable
-from kumofire_fsm.values.limits import ANSWER_BYTES, KEY_LENGTH
+from kumofire_fsm.values.jsontext import decode, first_line, storable
+from kumofire_fsm.values.limits import ANSWER_BYTES, ERROR_LINE, KEY_LENGTH
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 from kumofire_fsm.values.turns import in_turns
@@ -191,6 +195,14 @@ class RunLookup:
             numbers[state] = numbers.get(state, 0) + number
         return RunCounts(numbers, frozenset(state for state, _, more in rows if more))
 
+    async def unknown_work(self) -> list[UnknownWork]:
+        """Return overdue runs and schedules that this application does not know, in groups.
+
+        Nothing here will go on with them: their job was renamed or removed, or their state or machine is
+        gone. Up to 200 of a group are counted; what is due for less than a minute is left out.
+        """
+        return await unknown_work(self._binding)
+
     async def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus:
         """Return the status of a run once it is settled.
 
@@ -202,6 +214,60 @@ class RunLookup:
             UnknownRun: no run has this id.
             WaitTimeout: it was not settled in time.
         """
+        return run_status(self._binding, await self._settled(run_id, timeout))
+
+    @overload
+    async def result(self, run: Created[R], *, timeout: timedelta | float | None = None) -> R: ...
+    @overload
+    async def result(
+        self, run: str, handler: Callable[..., Awaitable[R]], *, timeout: timedelta | float | None = None
+    ) -> R: ...
+    @overload
+    async def result(
+        self, run: str, handler: Callable[..., R], *, timeout: timedelta | float | None = None
+    ) -> R: ...
+    @overload
+    async def result(self, run: str, *, timeout: timedelta | float | None = None) -> Any: ...
+    async def result(
+        self,
+        run: Created[Any] | str,
+        handler: Callable[..., Any] | None = None,
+        *,
+        timeout: timedelta | float | None = None,
+    ) -> Any:
+        """Return what a run's handler returned, once it has succeeded, as the type it is annotated with.
+
+        Args:
+            run: what `create` gave, or the run's id.
+            handler: with an id: the handler of its job, so that type checkers know the result's type.
+            timeout: how long to wait at most (timedelta or seconds); None for ever.
+
+        Raises:
+            UnknownRun: no run has this id.
+            WaitTimeout: it was not settled in time.
+            NoResult: it has failed, or was canceled; ``exc.status`` is the run.
+            InvalidResult: the result does not fit the annotation, which has changed meanwhile.
+            UnknownJob, InvalidArgument: the handler is that of no job, or of another one than the run's.
+        """
+        registry = self._binding.registry
+        wanted = None if handler is None else registry.get(handler)
+        row = await self._settled(run.kumofire_job_run_id if isinstance(run, Created) else run, timeout)
+        job, spec = registry.names.get(row.job), self._binding.runs.specs.get(row.machine)
+        if wanted is not None and job is not wanted:
+            raise InvalidArgument(f"run {row.id} is of the job {row.job!r}, and not of {wanted.name!r}")
+        state = None if spec is None else spec.state(row.state)
+        if state is not None and state.outcome in (Outcome.FAILURE, Outcome.CANCELLATION):
+            status = run_status(self._binding, row)
+            why = "" if status.last_error is None else f": {first_line(status.last_error, ERROR_LINE)}"
+            raise NoResult(
+                f"run {row.id} of {status.name!r} is {row.state}, so it has no result{why}", status
+            )
+        return decode(row.result) if job is None else job.decode_result(row.result)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _settled(self, run_id: str, timeout: timedelta | float | None) -> RunRow:
+        """Return a run's row once it is settled; see `wait`."""
         check_id(run_id)
         limit = None if timeout is None else duration_ms(timeout, "timeout") / 1000
         clock, waits = self._binding.clock, self._waits
@@ -213,29 +279,19 @@ class RunLookup:
             told = waits.join(run_id, until)
             try:
                 if not known_open:
-                    status = await self._known(run_id)
-                    if status.settled:
-                        return status
+                    row = await self._row(run_id)
+                    if is_settled(self._binding, row.machine, row.state, row.wake_at):
+                        return row
                     if until is not None and until <= clock.monotonic():
-                        raise WaitTimeout(f"run {run_id} is still {status.state!r} after {limit:g} s")
-                    self._warn_of_a_handler(status)
+                        raise WaitTimeout(f"run {run_id} is still {row.state!r} after {limit:g} s")
+                    self._warn_of_a_handler(row)
                 known_open = False
                 waits.look()
                 await told
             finally:
                 waits.leave(told)
 
-    async def unknown_work(self) -> list[UnknownWork]:
-        """Return overdue runs and schedules that this application does not know, in groups.
-
-        Nothing here will go on with them: their job was renamed or removed, or their state or machine is
-        gone. Up to 200 of a group are counted; what is due for less than a minute is left out.
-        """
-        return await unknown_work(self._binding)
-
-    # -- inside ---------------------------------------------------------------------------------
-
-    def _warn_of_a_handler(self, awaited: RunStatus) -> None:
+    def _warn_of_a_handler(self, awaited: RunRow) -> None:
         """Say once in this process that a handler waits for a run for which its worker has no slot."""
         specs, told = self._binding.runs.specs.values(), self._binding.registry.told
         waits, key = HANDLED.get(), "a handler waits for a run"
@@ -243,24 +299,27 @@ class RunLookup:
             return
         if not any(spec.has_role(awaited.state, Role.LEASED) for spec in specs):
             told.add(key)
-            run_id = awaited.kumofire_job_run_id
             log.warning(
                 "the handler of run %s waits for run %s, and its worker has no free slot for it: where all "
                 "handlers wait so, only their timeouts end that; see docs/jobs.md, Runs that wait for runs",
                 waits,
-                run_id,
+                awaited.id,
             )
 
-    async def _known(self, run_id: str) -> RunStatus:
-        status = await self.get_status(run_id)
-        if status is None:
+    async def _row(self, run_id: str) -> RunRow:
+        row = (await read_runs(self._binding, [check_id(run_id)], results=True)).get(run_id)
+        if row is None:
             raise UnknownRun(run_id)
-        return status
+        return row
+
+    async def _known(self, run_id: str) -> RunStatus:
+        return run_status(self._binding, await self._row(run_id))
 
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:
     """Return a run as the API shows it; what of its row cannot be shown is named in ``unreadable``."""
     columns, left_out = Columns(row), row.result == LEFT_OUT
+    payload, payload_left_out = _payload(binding, row)
     history = columns.read("history", entries, UNREADABLE)
     settled = is_settled(binding, row.machine, row.state, row.wake_at)
     status = RunStatus(
@@ -291,10 +350,24 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         priority=priority_of(row.priority),
         concurrency_key=row.concurrency_key,
         step=row.step,
+        payload=payload,
+        payload_left_out=payload_left_out,
     )
     if status.unreadable:
         log.error("run %s cannot be read in: %s; it is shown without", row.id, ", ".join(status.unreadable))
     return status
+
+
+def _payload(binding: Binding, row: RunRow) -> tuple[Any, bool]:
+    """Return the payload as it may be shown, and whether it is left out."""
+    job = binding.registry.names.get(row.job)
+    if not row.payload or job is None:
+        return None, True
+    try:
+        text = json.loads(row.payload)
+        return (text if job.payload is None else without_hidden(job.decode_payload(row.payload), text)), False
+    except Exception:  # an application's own types may raise anything
+        return None, True
 
 
 def _is_claimable(binding: Binding, row: RunRow) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
@@ -97,24 +98,33 @@ class RunStore:
         binding = self._binding
         binding.wake()
         statements = [binding.runs.insert([row.columns for row in rows])]
-        keyed = {key for row in rows if (key := row.dedupe) is not None}
+        keyed = {(*key, row.text) for row in rows if (key := row.dedupe) is not None}
         bodies = [(row.id, row.body, None) for row in rows if row.body is not None]
         if bodies:
             statements.append(binding.runs.insert_bodies("payload", bodies))
         if keyed:
-            statements.append(binding.runs.find_holders(sorted(keyed)))
-        statements[:0] = adoption(binding, keyed)
+            statements.append(binding.runs.find_holders(places := sorted(keyed)))
+        statements[:0] = adoption(binding, {(job, key) for job, key, _ in keyed})
         answers = await binding.storage.batch(statements)
-        holders = {(job, key): run_id for job, key, run_id in answers[-1]} if keyed else {}
+        holders = {places[place]: (held, other) for *_, held, other, place in answers[-1]} if keyed else {}
         created = []
         for row in rows:
-            held = row.id if row.dedupe is None else holders.get(row.dedupe, row.id)
-            created.append(Created(held, held == row.id))
+            held, other = row.id, None
+            if row.dedupe is not None:
+                held, other = holders.get((*row.dedupe, row.text), (row.id, None))
+            is_new = held == row.id
+            differs = not is_new and other is not None and (other == "" or not _same(other, row.text))
+            created.append(Created(held, is_new, differs))
         fresh = {each.kumofire_job_run_id for each in created if each.is_new}
         made = [row for row in rows if row.id in fresh]
         at = {row.id: row.columns["created_at"] for row in made}
         await follow(binding, (row.created for row in made), at, enqueued, created=at)
         return created
+
+
+def _same(one: str, other: str) -> bool:
+    """Return whether two JSON texts are the same value."""
+    return bool(json.loads(one) == json.loads(other))
 
 
 def _refusal(rows: Sequence[NewRow], cause: RowRefused) -> Exception:

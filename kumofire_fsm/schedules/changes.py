@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
@@ -30,8 +30,10 @@ from kumofire_fsm.values.ids import new_id
 from kumofire_fsm.values.printable import shown
 
 __all__ = [
+    "ScheduleChanges",
     "ScheduleOptions",
     "change",
+    "check_declared",
     "declare",
     "declared",
     "is_enabled",
@@ -52,6 +54,13 @@ class ScheduleOptions(RecurrenceOptions, total=False):
     enabled: bool | None
 
 
+class ScheduleChanges(ScheduleOptions, total=False):
+    """What may be changed of a recurring job."""
+
+    name: str | type[Any] | Callable[..., Any]
+    payload: Any
+
+
 class _Wanted(NamedTuple):
     """What a row is to hold."""
 
@@ -62,7 +71,12 @@ class _Wanted(NamedTuple):
     origin: str | None
 
 
-def declared(name: str, payload: Any, schedule_key: str | None, options: Mapping[str, Any]) -> NewSchedule:
+def declared(
+    name: str | type[Any] | Callable[..., Any],
+    payload: Any,
+    schedule_key: str | None,
+    options: Mapping[str, Any],
+) -> NewSchedule:
     """Return what a call declares.
 
     Raises:
@@ -82,6 +96,19 @@ def check_options(given: Iterable[str]) -> None:
         near = did_you_mean(unknown[0], _CHANGES)
         known = ", ".join(sorted(_CHANGES))
         raise InvalidArgument(f"a schedule has no option {unknown[0]!r}{near}; it has {known}")
+
+
+def check_declared(new: NewSchedule) -> None:
+    """Refuse what can be known to be wrong before there is a database or a clock; at import, say.
+
+    Raises:
+        InvalidSchedule, InvalidArgument, TooLarge: a rule, zone, bound, policy or option cannot be used.
+    """
+    recurrence_from_options(_options(new), 0)
+    template(new.max_attempts, new.tags, new.priority)
+    is_enabled(new.enabled)
+    if new.schedule_key is not None:
+        check_key(new.schedule_key, "schedule_key")
 
 
 def new_row(binding: Binding, new: NewSchedule, *, origin: str | None = None) -> dict[str, Any]:

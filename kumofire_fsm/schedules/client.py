@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from kumofire_fsm.calendar.recurrence import Misfire, recurrence_from_json
 from kumofire_fsm.calendar.rules import preview
 from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.handlers import JobOf, P, Tick
 from kumofire_fsm.errors import InvalidArgument, InvalidSchedule, UnknownSchedule
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import Created, NewSchedule, SyncReport
@@ -17,7 +18,14 @@ from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.schedules._corrections import right_occurrence
 from kumofire_fsm.schedules._moves import Place, fire_person, place_of, read_row, revise, store
 from kumofire_fsm.schedules._sync import sync
-from kumofire_fsm.schedules.changes import ScheduleOptions, change, declare, declared, new_row
+from kumofire_fsm.schedules.changes import (
+    ScheduleChanges,
+    ScheduleOptions,
+    change,
+    declare,
+    declared,
+    new_row,
+)
 from kumofire_fsm.schedules.rows import Schedule, run_row, schedule, stored_object
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key, whole_number
@@ -34,9 +42,36 @@ class ScheduleClient:
 
     _binding: Binding
 
+    @overload
+    async def create_schedule(
+        self,
+        name: JobOf[P],
+        payload: P,
+        *,
+        schedule_key: str | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Schedule: ...
+    @overload
+    async def create_schedule(
+        self,
+        name: Tick,
+        payload: None = None,
+        *,
+        schedule_key: str | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Schedule: ...
+    @overload
     async def create_schedule(
         self,
         name: str,
+        payload: Any = None,
+        *,
+        schedule_key: str | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Schedule: ...
+    async def create_schedule(
+        self,
+        name: str | type[Any] | Callable[..., Any],
         payload: Any = None,
         *,
         schedule_key: str | None = None,
@@ -97,7 +132,11 @@ class ScheduleClient:
         return await in_turns(rows, lambda row: schedule(ScheduleRow(*row)))
 
     async def update_schedule(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None, **changes: Any
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        **changes: Unpack[ScheduleChanges],
     ) -> Schedule:
         """Change what is given of name, payload and the options of `create_schedule`.
 
@@ -115,8 +154,25 @@ class ScheduleClient:
         row = await revise(binding, place, lambda row: change(binding, row, changes), enabled=enabled)
         return schedule(row)
 
+    @overload
+    async def upsert_schedule(
+        self, name: JobOf[P], payload: P, *, schedule_key: str, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    @overload
+    async def upsert_schedule(
+        self, name: Tick, payload: None = None, *, schedule_key: str, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    @overload
     async def upsert_schedule(
         self, name: str, payload: Any = None, *, schedule_key: str, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    async def upsert_schedule(
+        self,
+        name: str | type[Any] | Callable[..., Any],
+        payload: Any = None,
+        *,
+        schedule_key: str,
+        **options: Unpack[ScheduleOptions],
     ) -> Schedule:
         """Create the recurring job of this key, or make it what is said here.
 
@@ -177,7 +233,7 @@ class ScheduleClient:
 
     async def trigger_now(
         self, schedule_id: str | None = None, *, schedule_key: str | None = None
-    ) -> Created:
+    ) -> Created[Any]:
         """Create a run of a recurring job at once, outside its recurrence and whatever its state.
 
         The run has the schedule's id and no ``scheduled_for``: no occurrence is used up, and neither the

@@ -11,7 +11,7 @@ from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.store._layout import indented, lines, select
 from kumofire_fsm.store.rows import BODIES
 
-__all__ = ["MOST", "body_sql", "bytes_sql", "payload_sql", "result_sql"]
+__all__ = ["MOST", "asked_sql", "body_sql", "bytes_sql", "payload_sql"]
 
 MOST: Final = "?1 ->> '$.most'"
 """How many bytes a body in an answer may have; NULL for none at all."""
@@ -27,11 +27,11 @@ def payload_sql(owner: str, name: str) -> str:
     return _case("payload", [_fitting("payload", owner, "payload")], name)
 
 
-def result_sql(row: str, name: str) -> str:
-    """Return the SQL for a run's result; an empty text for one that is too large, or was not asked for."""
-    result = f"{row}.result"
-    unread = f"WHEN {MOST} IS NULL THEN iif({result} IS NULL, NULL, '')"
-    return _case(result, [unread, _fitting(result, f"{row}.id", "result")], name)
+def asked_sql(row: str, kind: str) -> str:
+    """Return the SQL for a run's payload or result; an empty text if it is too large or not asked for."""
+    column = f"{row}.{kind}"
+    unread = f"WHEN {MOST} IS NULL THEN iif({column} IS NULL, NULL, '')"
+    return _case(column, [unread, _fitting(column, f"{row}.id", kind)], kind)
 
 
 def body_sql(what: str, owner: str, kind: str) -> str:

@@ -122,7 +122,7 @@ class FarLease(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run as it is read: its columns but for the payload; the result may be `LEFT_OUT`."""
+    """A run as it is read; payload and result may be `LEFT_OUT`."""
 
     id: str
     job: str
@@ -151,6 +151,8 @@ class RunRow(NamedTuple):
     history: str
     step: str | None
     concurrency_key: str | None
+    payload: str | None
+    """None where the row that holds it is gone."""
     slots: int | None
     """How many of its job people let run at once; 0 where it is paused."""
 

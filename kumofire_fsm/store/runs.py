@@ -7,9 +7,10 @@ from operator import itemgetter
 from typing import Any, Final
 
 from kumofire_fsm.machines.expression import quoted
+from kumofire_fsm.machines.operators import OPERATORS
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._bodies import MOST, body_sql, bytes_sql, result_sql
+from kumofire_fsm.store._bodies import MOST, asked_sql, body_sql, bytes_sql
 from kumofire_fsm.store._due import FREE, LIMIT, alike_sql, places_of, present_sql, states_with
 from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
@@ -31,6 +32,7 @@ from kumofire_fsm.store.rows import (
     FLOW_COLUMNS,
     INSERT_COLUMNS,
     KIND_COLUMNS,
+    LEFT_OUT,
     OWN_COLUMNS,
     RUNS,
     ClaimedRun,
@@ -38,7 +40,7 @@ from kumofire_fsm.store.rows import (
     RunRow,
     dump,
 )
-from kumofire_fsm.values.limits import ANSWER_BYTES, LOOK_ROWS
+from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES, LOOK_ROWS
 from kumofire_fsm.values.times import LAST_MS
 
 __all__ = ["INSERT_COLUMNS", "ClaimedRun", "RunRow", "RunStatements", "count_rows", "dump"]
@@ -69,21 +71,25 @@ _INSERT: Final = _insert_sql(KIND_COLUMNS)
 _INSERT_FLOWS: Final = _insert_sql((*KIND_COLUMNS, *FLOW_COLUMNS))
 
 
-def _shown(row: str) -> list[str]:
+def _shown(row: str, payload: str) -> list[str]:
     """Return the columns of a `RunRow`: the result wherever it is stored, and what is said of its job."""
     slots = f"SELECT iif(c.paused_at IS NULL, c.slots, 0) FROM {CONTROLS} AS c WHERE c.job = {row}.job"
-    special = {"result": result_sql(row, "result"), "slots": f"(\n  {slots}\n) AS slots"}
+    special = {
+        "result": asked_sql(row, "result"),
+        "payload": payload,
+        "slots": f"(\n  {slots}\n) AS slots",
+    }
     return [special.get(name, f"{row}.{name}") for name in RunRow._fields]
 
 
-_COLUMNS: Final = [name for name in RunRow._fields if name != "slots"]
+_COLUMNS: Final = [name for name in RunRow._fields if name not in ("slots", "payload")]
 _SIZE: Final = size_sql(
     ("error", "progress", "tags", "history"),
     f"CASE WHEN {MOST} IS NULL THEN 0 ELSE coalesce({bytes_sql('r.result')}, 0) + coalesce((\n"
     f"  {indented(body_sql('b.bytes', 'r.id', 'result'))}\n"
     "), 0) END",
 )
-_PAGE: Final = Page(_COLUMNS, _SIZE, [*_shown("f"), "f.total"])
+_PAGE: Final = Page(_COLUMNS, _SIZE, [*_shown("f", f"{quoted(LEFT_OUT)} AS payload"), "f.total"])
 _EARLIEST: Final = (
     f"(\n  SELECT min(d.wake_at) FROM {RUNS} AS d\n"
     "  WHERE d.state = {row}.state AND d.priority = {row}.priority AND d.job = {row}.job\n"
@@ -120,15 +126,58 @@ class RunStatements(RunMoves):
         )
         return Statement(f"bodies.{kind}", sql, dump(bodies), idempotent=True)
 
-    def find_holders(self, keys: Sequence[tuple[str, str]]) -> Statement:
-        """Find which runs hold the slots of (job, dedupe key)."""
+    def find_holders(self, keys: Sequence[tuple[str, ...]]) -> Statement:
+        """Find which runs hold the slots of (job, dedupe key), or of (job, dedupe key, payload).
+
+        ``other`` is the payload of a run where that differs, or an empty text where it has a row of its own;
+        ``place`` is the key's. The data of a flow's instance changes, and so differs from nothing.
+        """
+        body = body_sql("b.body", "r.id", "payload")
+        other = lines(
+            "CASE",
+            "  WHEN k.value ->> 2 IS NULL OR r.step IS NOT NULL THEN NULL",
+            f"  WHEN r.payload = '' THEN iif((\n  {indented(body)}\n) IS k.value ->> 2, NULL, '')",
+            "  ELSE nullif(r.payload, k.value ->> 2)",
+            "END AS other",
+        )
         sql = select(
-            ["r.job AS job", "r.dedupe_slot AS dedupe_key", "r.id AS id"],
+            ["r.job AS job", "r.dedupe_slot AS dedupe_key", "r.id AS id", other, "k.key AS place"],
             "FROM json_each(?1) AS k",
             f"JOIN {RUNS} AS r ON r.job = k.value ->> 0 AND r.dedupe_slot = k.value ->> 1",
         )
-        columns = ("job", "dedupe_key", "id")
+        columns = ("job", "dedupe_key", "id", "other", "place")
         return Statement("runs.find_holders", sql, dump(list(keys)), columns, reads=True)
+
+    def replace(self, run_id: str, state: str, payload: str, facts: str, now: int) -> list[Statement]:
+        """Give a run that has not started, and is in this state, another payload; the first answer tells."""
+        large = len(payload) > INLINE_BYTES
+        entry = OPERATORS["record"].sql(
+            "r.history", "'replace'", "r.state", "?1 ->> '$.now'", "?1 ->> '$.facts'"
+        )
+        sql = lines(
+            f"UPDATE {RUNS} AS r",
+            f"SET payload = ?1 ->> '$.payload', history = {entry}",
+            where("r.id = ?1 ->> '$.id'", "r.state = ?1 ->> '$.state'", "r.starts = 0"),
+            "RETURNING id",
+        )
+        given = {"id": run_id, "state": state, "now": now, "facts": facts}
+        one = Statement("runs.replace", sql, dump(given | {"payload": "" if large else payload}), ("id",))
+        stored = lines(
+            f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
+            select(
+                ["r.id", "'payload'", bytes_sql("?1 ->> '$.body'"), "?1 ->> '$.body'"], f"FROM {RUNS} AS r"
+            ),
+            where(
+                "r.id = ?1 ->> '$.id'",
+                "r.starts = 0",
+                "r.payload = ''",
+                "r.history ->> '$[#-1][0]' = 'replace'",
+                "r.history ->> '$[#-1][2]' = ?1 ->> '$.now'",
+            ),
+            "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
+        )
+        body = Statement("bodies.replace", stored, dump({"id": run_id, "now": now, "body": payload}))
+        return [one, body] if large else [one]
 
     def adopt_keys(self, keys: Sequence[tuple[str, str, str]]) -> Statement:
         """Rename the job of the runs that hold slots under a job's earlier name: (earlier name, name, key).
@@ -158,9 +207,12 @@ class RunStatements(RunMoves):
     # -- look -----------------------------------------------------------------------------------
 
     def read(self, ids: Sequence[str], *, results: bool) -> Statement:
-        """Read rows, and results if these are wanted; of many runs those that fit into an answer together."""
-        most = ANSWER_BYTES // max(1, len(ids)) if results else None
-        sql = select(_shown("r"), f"FROM json_each(?1, '$.ids') AS i JOIN {RUNS} AS r ON r.id = i.value")
+        """Read rows; with ``results`` payloads and results too, of many those that fit into an answer."""
+        most = ANSWER_BYTES // max(1, 2 * len(ids)) if results else None
+        sql = select(
+            _shown("r", asked_sql("r", "payload")),
+            f"FROM json_each(?1, '$.ids') AS i JOIN {RUNS} AS r ON r.id = i.value",
+        )
         argument = dump({"ids": list(ids), "most": most})
         return Statement("runs.read", sql, argument, RunRow._fields, reads=True)
 

@@ -202,6 +202,8 @@ class Attempt(Claim):
     async def _call(self, payload: Any, executor: Executor | None) -> Any:
         definition = self.definition
         arguments = (self.context, payload) if definition.takes_payload else (self.context,)
+        if not definition.takes_context:
+            arguments = (payload,)
         if definition.is_async:
             return await definition.handler(*arguments)
         if executor is None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from kumofire_fsm.engine.binding import log
+from kumofire_fsm.engine.signatures import HandlerContext
 from kumofire_fsm.errors import InvalidArgument, RowUnreadable
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Statement
@@ -20,7 +21,8 @@ from kumofire_fsm.values.jsontext import decode
 from kumofire_fsm.values.owner import forks
 from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.calls import Call, not_awaited
-from kumofire_fsm.work.sync import FarJobs, NotedJobs, SyncJobs, far, running_loop, wait_for
+from kumofire_fsm.work.sync import FarJobs, NotedJobs, far, running_loop, wait_for
+from kumofire_fsm.work.sync_jobs import SyncJobs
 
 __all__ = ["PlainContext", "RunContext", "RunFacts"]
 
@@ -39,7 +41,7 @@ class RunFacts:
     tags: tuple[str, ...]
 
 
-class RunContext:
+class RunContext(HandlerContext):
     """The first argument of every handler.
 
     Where `jobs` and `heartbeat` have to wait, they do so as the place needs: on the worker's event loop, and
@@ -50,6 +52,7 @@ class RunContext:
         env: what the application was opened or bound with (bindings, secrets, clients).
     """
 
+    _run: ClaimedRun
     _advice = "await every call of ctx.jobs, and ctx.heartbeat"
     __slots__ = (
         "_beat",

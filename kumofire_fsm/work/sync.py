@@ -16,7 +16,7 @@ from kumofire_fsm.errors import OpenedElsewhere, StoreError
 from kumofire_fsm.values.owner import forks, same_process
 from kumofire_fsm.work.calls import Call
 
-__all__ = ["FarJobs", "NotedJobs", "SyncJobs", "far", "noted", "on_loop", "running_loop", "wait_for"]
+__all__ = ["Elsewhere", "FarJobs", "NotedJobs", "far", "noted", "on_loop", "running_loop", "wait_for"]
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ def _check_place(work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
         )
 
 
-class _Elsewhere:
+class Elsewhere:
     """Every method of the jobs API, handed to the loop that serves it.
 
     Args:
@@ -134,21 +134,14 @@ class _Elsewhere:
         raise NotImplementedError
 
 
-class SyncJobs(_Elsewhere):
-    """Every method of the jobs API, without ``await``, for any thread but that of its event loop."""
-
-    def _hand_over(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:  # noqa: ARG002
-        return wait_for(begin(), self._loop, self._born)
-
-
-class FarJobs(_Elsewhere):
+class FarJobs(Elsewhere):
     """Every method of the jobs API, to be awaited on another event loop than its own."""
 
     def _hand_over(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         return Call(name, lambda: far(begin(), self._loop, self._born), self._forgotten)
 
 
-class NotedJobs(_Elsewhere):
+class NotedJobs(Elsewhere):
     """Every method of the jobs API, to be awaited on its own loop."""
 
     def _hand_over(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

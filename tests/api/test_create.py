@@ -48,6 +48,7 @@ async def test_a_fresh_run_shows_everything_about_itself(kit: Kit) -> None:
             progress=None,
             tags=("x", "y"),
             history=(HistoryEntry("create", "ready", START), HistoryEntry("enqueue", "queued", START)),
+            payload=1,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ async def test_a_list_leaves_results_out_and_says_so(kit: Kit, result: str | Non
         status = await w.status(run_id)
         assert (listed.result, listed.result_left_out) == (None, result is not None)
         assert (whole.result, whole.result_left_out) == (result, False)
-        assert status == whole
+        assert whole == replace(status, payload=None, payload_left_out=True)
 
 
 async def test_a_run_without_a_result_has_none_left_out(kit: Kit) -> None:

@@ -136,8 +136,8 @@ async def test_a_dedupe_key_tells_which_run_holds_it(kit: Kit) -> None:
     async with kit.bound() as w:
         first = w.jobs.prepare_create("echo", 1, dedupe_key="k")
         second = w.jobs.prepare_create("echo", "y" * 2000, dedupe_key="k")
-        assert (await commit(w, first))[-1] == [("echo", "k", first.new_id)]
-        assert (await commit(w, second))[-1] == [("echo", "k", first.new_id)]
+        assert (await commit(w, first))[-1] == [("echo", "k", first.new_id, None, 0)]
+        assert (await commit(w, second))[-1] == [("echo", "k", first.new_id, None, 0)]
         for run in (first, second):
             with pytest.raises(InvalidArgument, match="known after the commit"):
                 _ = run.kumofire_job_run_id

@@ -36,7 +36,7 @@ PUBLIC = {
         InvalidArgument InvalidPayload InvalidResult InvalidSchedule TooLarge
         NotFound UnknownJob UnknownRun UnknownSchedule UnknownSignal MailFull
         TransitionError TransitionNotAllowed GuardFailed Conflict LeaseLost DedupeConflict
-        InvalidMessage UnsupportedMessageVersion QueueError WaitTimeout
+        InvalidMessage UnsupportedMessageVersion QueueError WaitTimeout NoResult
         StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused RowUnreadable
         StatementRefused UnknownStoreError
         CommitRefused SchemaMismatch MigrationConflict WranglerError

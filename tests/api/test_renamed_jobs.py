@@ -96,7 +96,9 @@ async def test_a_dedupe_key_that_is_held_under_the_earlier_name_is_held(
         if settled:
             await w.deliver(first)
         jobs = after(kit).bind(db=w.storage, queue=w.queue)
-        assert await jobs.create(name, 2, dedupe_key="k") == Created(first, is_new=False)
+        assert await jobs.create(name, 2, dedupe_key="k") == Created(
+            first, is_new=False, payload_differs=True
+        )
         assert (await jobs.create(name, 2, dedupe_key="other")).is_new
         prepared = jobs.prepare_create(name, 3, dedupe_key="k")
         holders = []
@@ -118,7 +120,9 @@ async def test_a_redrive_does_not_take_a_key_that_a_run_of_the_new_name_holds(ki
             await jobs.redrive(first)
         await jobs.cancel(second.kumofire_job_run_id)
         assert (await jobs.redrive(first)).state == "ready"
-        assert await jobs.create("mail.send", 3, dedupe_key="k") == Created(first, is_new=False)
+        assert await jobs.create("mail.send", 3, dedupe_key="k") == Created(
+            first, is_new=False, payload_differs=True
+        )
 
 
 async def test_keys_of_jobs_without_aliases_cost_no_statement_more(kit: Kit) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,31 @@ async def test_a_schedule_beside_a_handler_is_stored_by_a_sync_and_not_before(ki
 def test_a_misspelt_option_is_an_error_where_it_is_declared(kit: Kit) -> None:
     with pytest.raises(InvalidArgument, match=r"no option .corn. .did you mean .cron.\?"):
         kit.app.schedule(corn="* * * * *")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"cron": "61 * * * *"}, "61"),
+        ({"cron": "0 5 31 2 *"}, "31"),
+        ({"cron": "0 5 * * *", "timezone": "Europe/Berln"}, "Europe/Berlin"),
+        ({"every": 0.5}, "every"),
+        ({}, "give one of cron"),
+        ({"every": 60, "cron": "0 5 * * *"}, "only one"),
+        ({"every": 60, "overlap": "never"}, "overlap must be one of"),
+        ({"every": 60, "priority": "urgent"}, "priority must be"),
+        ({"every": 60, "enabled": "yes"}, "enabled must be True or False"),
+        ({"every": 60, "tags": "a"}, "tags must be a list"),
+        ({"every": 60, "key": ""}, "schedule_key must be a text"),
+        ({"every": 60, "start_at": datetime(2026, 1, 1)}, "start_at"),  # noqa: DTZ001
+    ],
+)  # fmt: skip
+def test_a_rule_a_zone_or_an_option_that_cannot_be_is_an_error_where_it_is_declared(
+    kit: Kit, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        kit.app.schedule(**options)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("names", [(), ("one", "two")], ids=["no job", "two jobs"])

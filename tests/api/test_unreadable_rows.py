@@ -6,6 +6,7 @@ import json
 import logging
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ async def test_an_instant_beyond_the_calendar_is_marked_in_its_run_alone(
             f"run {ids[1]} cannot be read in: {column}; it is shown without"
         ]
         page = (await w.jobs.list_runs()).runs
-        assert page == (before[2], status, before[0])
+        listed = [
+            replace(each, payload=None, payload_left_out=True) for each in (before[2], status, before[0])
+        ]
+        assert list(page) == listed
         assert [run.unreadable for run in page] == [(), (column,), ()]
 
 

@@ -93,6 +93,6 @@ def test_a_record_is_one_line_of_json_whatever_it_carries() -> None:
     ],
 )
 def test_bad_options_are_refused_before_the_file_is_made(folder: Path, options: list[str], said: str) -> None:
-    done = kumofire(folder, "worker", "worker_shop:app", "--db", "new.db", *options)
+    done = kumofire(folder, "worker", "worker_shop:app", "--db", "new.db", "--create", *options)
     assert (done.code, said in done.err) == (2, True), done.err
     assert not (folder / "new.db").exists()

@@ -12,8 +12,11 @@ PAGE = page("jobs.md")
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    assert list(files(PAGE)) == ["confirm.py", "mails.py", "test_mails.py"]
-    assert sessions(PAGE) == [("python confirm.py", "[('a kite', 1)]\nthank you for buying a kite\n")]
+    assert list(files(PAGE)) == ["typed.py", "confirm.py", "mails.py", "test_mails.py"]
+    assert sessions(PAGE) == [
+        ("python typed.py", "Hello, Ada!\nHello, Ada!\n"),
+        ("python confirm.py", "[('a kite', 1)]\nthank you for buying a kite\n"),
+    ]
     assert played(PAGE, tmp_path) == sessions(PAGE)
     assert played(PAGE, tmp_path) == sessions(PAGE)  # and once more, on the same file
 

@@ -18,7 +18,9 @@ from pages import ROOT, page, sections
 
 import kumofire_fsm
 from kumofire_fsm import errors, flows, machines, testing
-from kumofire_fsm.cli.commands import cli
+from kumofire_fsm.calendar.options import recurrence_from_options
+from kumofire_fsm.cli.commands import cli, worker_command
+from kumofire_fsm.engine.binding import EMBEDDED, WORKERS
 from kumofire_fsm.schedules.changes import ScheduleOptions
 from kumofire_fsm.values import limits
 
@@ -237,6 +239,60 @@ def test_every_command_is_there_with_its_options_and_defaults(name: str, command
         if each.default is not None and not isinstance(each.default, bool):
             number = f"{each.default:g}" if isinstance(each.default, float) else each.default
             assert re.search(rf"`{each.opts[0]}` \(`?{number}\b", rows[0][1]), each.opts
+
+
+def default(function: Any, name: str) -> Any:
+    """Return the default of a parameter."""
+    return inspect.signature(function).parameters[name].default
+
+
+def test_every_default_that_matters_is_there() -> None:
+    told = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", SECTIONS["Defaults"], re.MULTILINE))
+    backoff, workers, open_ = kumofire_fsm.Backoff(), WORKERS, kumofire_fsm.Kumofire.open
+    jobs = kumofire_fsm.EmbeddedJobs
+    rule = recurrence_from_options({"cron": "0 5 * * *"}, 0)
+    known = {
+        "attempts of a run": default(kumofire_fsm.Kumofire, "max_attempts"),
+        "one call of a handler may take": f"{default(kumofire_fsm.Kumofire, 'timeout'):g} s",
+        "the wait before the second attempt": f"a random part of {backoff.first.total_seconds():g} s",
+        "the wait before each further one": (
+            f"up to {backoff.factor:g} times as long, at most {backoff.cap.total_seconds() / 3600:g} h"
+        ),
+        "settled runs are deleted": "never: nothing is pruned",
+        "a run expires": {None: "never"}[default(jobs.create, "expires_at")],
+        "a dedupe key is held": f"`{shown(default(jobs.create, 'dedupe'))}`",
+        "a handler that is told to stop may go on for": f"{EMBEDDED.grace_ms // 1000} s",
+        "when a worker ends, handlers may go on for": f"{default(jobs.run, 'grace'):g} s",
+        "a worker's lease lasts, unless it is renewed": f"{EMBEDDED.lease_ms / 1000:g} s on a file",
+        "a lease on Workers lasts": (
+            f"the timeout and {workers.slack_ms // 1000} s; in a batch {workers.batch_wait_ms // 1000} s more"
+        ),
+        "a run whose worker died waits, at first": f"{workers.lost_ms // 1000} s, doubling",
+        "a lost message is sent again after": f"{workers.redeliver_ms // 1000} s, doubling",
+        "handlers of one worker at once": (
+            f"{default(jobs.run, 'concurrency')}; of a batch {default(jobs.consume_batch, 'concurrency')}"
+        ),
+        "runs of a job at once, and starts in a time": {None: "any number"}[
+            default(kumofire_fsm.Kumofire.job, "limit")
+            or default(kumofire_fsm.Kumofire.job, "rate")
+            or default(kumofire_fsm.Kumofire.job, "key_limit")
+        ],
+        "priority": f"`{shown(default(kumofire_fsm.Kumofire.job, 'priority'))}`",
+        "`wait` and `result` wait": {None: "for ever"}[
+            default(jobs.wait, "timeout") or default(jobs.result, "timeout")
+        ],
+        "a commit on a file waits for the disk": f"`{shown(default(open_, 'synchronous'))}`",
+        "a schedule's zone": rule.rule.timezone,
+        "an occurrence counts as missed after": f"{rule.grace_ms // 1000} s",
+        "of missed occurrences run": f"`{shown(rule.misfire)}`",
+        "an occurrence while the previous run goes on": f"`{shown(rule.overlap)}`",
+        "declared schedules are stored": (
+            {True: "by `kumofire worker`"}[default(worker_command, "sync_schedules")]
+            + {False: "; by `open` not"}[default(open_, "sync_schedules")]
+        ),
+    }
+    del told["what"]
+    assert told == {what: str(value) for what, value in known.items()}
 
 
 def test_every_limit_is_there() -> None:

@@ -42,7 +42,7 @@ KEYWORDS = {
 }
 
 
-async def scene(w: Bound) -> dict[str, Any]:
+async def scene(w: Bound, method: str) -> dict[str, Any]:
     """Store a run in a few states and two schedules; return what each parameter may well be."""
     echo = await w.create("echo", 1, tags=["t"])
     settled = await w.create("echo", "x" * 1000, dedupe_key="k")
@@ -59,6 +59,7 @@ async def scene(w: Bound) -> dict[str, Any]:
         "max_attempts": [2],
         "dedupe_key": ["k", "other"],
         "dedupe": ["active", "forever"],
+        "on_conflict": ["return", "raise", "replace"],
         "expires_at": [START + timedelta(hours=2)],
         "tags": [["a", "b"]],
         "enabled": [True, False],
@@ -70,7 +71,8 @@ async def scene(w: Bound) -> dict[str, Any]:
         "key": ["again"],
         "results": [True, False],
         "runs": [[new, new]],
-        "run": [w.jobs.prepare_create("echo", 1)],
+        "run": [w.jobs.prepare_create("echo", 1)] if method != "result" else [settled],
+        "handler": [w.jobs._binding.registry.jobs["echo"].handler],
         "run_id": [echo, settled],
         "schedule_id": [schedule.id, paused.id],
         "schedule_key": ["s", "p", "new"],
@@ -136,10 +138,12 @@ def test_every_public_method_is_drawn() -> None:
 def test_a_method_does_its_work_or_refuses_it_whole(method: str, data: st.DataObject) -> None:
     async def scenario() -> None:
         async with watched() as w:
-            good = await scene(w)
+            good = await scene(w, method)
             chosen = arguments(data, method, good)
             if method == "wait":
                 chosen["run_id"] = chosen["run_id"] if "timeout" not in chosen else good["run_id"][1]
+                chosen.setdefault("timeout", 1)
+            if method == "result":
                 chosen.setdefault("timeout", 1)
 
             async def call() -> Any:
@@ -163,7 +167,7 @@ def parameters_of(method: str) -> list[str]:
 @pytest.mark.parametrize("method", METHODS)
 async def test_what_is_huge_or_cannot_be_printed_is_taken_or_refused_in_few_words(method: str) -> None:
     async with watched() as w:
-        good = await scene(w)
+        good = await scene(w, method)
         needed = {
             name
             for name, p in inspect.signature(getattr(BoundJobs, method)).parameters.items()
@@ -172,7 +176,7 @@ async def test_what_is_huge_or_cannot_be_printed_is_taken_or_refused_in_few_word
         for name in parameters_of(method):
             for value in HUGE:
                 chosen = {each: good[each][-1] for each in needed} | {name: value}
-                if method == "wait":
+                if method in ("wait", "result"):
                     chosen.setdefault("timeout", 1)
 
                 async def call(chosen: dict[str, Any] = chosen) -> Any:

@@ -74,3 +74,18 @@ def test_importing_the_package_does_not_import_pydantic():
 def test_importing_the_machines_imports_no_database_no_loop_and_no_third_package():
     modules = {name.split(".")[0] for name in loaded("import kumofire_fsm.machines.spec")}
     assert not modules & {"pydantic", "croniter", "typer", "rich", "graphviz"}
+
+
+def test_a_schedule_is_checked_at_import_without_a_clock() -> None:
+    declared = """
+from kumofire_fsm import Kumofire
+from kumofire_fsm.errors import InvalidSchedule
+app = Kumofire()
+app.schedule(cron="0 5 29 2 *", timezone="Europe/Berlin", jitter=5)
+app.schedule(every=60)
+try:
+    app.schedule(cron="0 5 31 2 *")
+except InvalidSchedule:
+    print("refused")
+"""
+    assert run(FORBID.format(first="logging") + declared) == "refused\n"

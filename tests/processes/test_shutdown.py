@@ -101,11 +101,12 @@ def test_what_the_command_cannot_use_is_one_line_and_exit_code_2(tmp_path):
         "MODULE:APP": ["crew", "--db", db],
         "has no 'absent'; it has app": ["crew:absent", "--db", db],
         "not a Kumofire": ["crew:NOT_AN_APP", "--db", db],
-        "directory": [good, "--db", tmp_path / "nowhere" / "jobs.db"],
+        "directory": [good, "--db", tmp_path / "nowhere" / "jobs.db", "--create"],
+        f"there is no database {tmp_path / 'typo.db'}; give the path": [good, "--db", tmp_path / "typo.db"],
         "not a SQLite database": [good, "--db", tmp_path / "notes.txt"],
-        "concurrency": [good, "--db", db, "--concurrency", "0"],
-        "lease": [good, "--db", db, "--lease", "0"],
-        "grace": [good, "--db", db, "--grace", "-1"],
+        "concurrency": [good, "--db", db, "--create", "--concurrency", "0"],
+        "lease": [good, "--db", db, "--create", "--lease", "0"],
+        "grace": [good, "--db", db, "--create", "--grace", "-1"],
     }
     for says, arguments in cases.items():
         done = kumofire(HERE, "worker", *arguments)
@@ -113,6 +114,7 @@ def test_what_the_command_cannot_use_is_one_line_and_exit_code_2(tmp_path):
         assert (done.code, len(lines)) == (2, 1), (says, done)
         assert lines[0].startswith("kumofire: "), done
         assert says in lines[0]
+    assert not (tmp_path / "typo.db").exists()
 
 
 def test_a_signal_while_the_hooks_still_start_lets_them_finish_and_ends(tmp_path):
@@ -124,6 +126,7 @@ def test_a_signal_while_the_hooks_still_start_lets_them_finish_and_ends(tmp_path
         "slow_start:app",
         "--db",
         str(tmp_path / "j.db"),
+        "--create",
     ]
     with subprocess.Popen(
         command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

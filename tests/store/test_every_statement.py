@@ -37,6 +37,7 @@ def calls() -> dict[str, list[Statement]]:
             RUNS.insert_bodies(k, [("1", "2", None)]) for k in ("payload", "result")
         ],
         "RunStatements.find_holders": [RUNS.find_holders([("resize", "key")])],
+        "RunStatements.replace": RUNS.replace("1", "ready", "x" * 5000, "{}", 1),
         "RunStatements.adopt_keys": [RUNS.adopt_keys([("old", "resize", "key")])],
         "RunStatements.adopt": [RUNS.adopt(["1"], {"old": "resize"})],
         "RunStatements.fire": fired,

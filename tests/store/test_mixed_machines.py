@@ -170,7 +170,7 @@ def test_who_knows_one_machine_prunes_its_runs_alone(store, number):
 def test_an_application_of_one_machine_leaves_the_other_alone(store, move, filled):
     alone = RunStatements([RunMachine.spec])
     others = [row_id for (machine, _), row_id in filled.items() if machine == "reviewed"]
-    before = [store.get(row_id) for row_id in others]
+    as_it_was = [store.get(row_id) for row_id in others]
     jobs = {"resize": (60_000, 15_000)}
     store.run(alone.fire(["cancel"], [move(row_id, "cancel") for row_id in others], fenced=False))
     store.run(alone.claim(others, now=NOW, token="t", alone=False, jobs=jobs))
@@ -178,4 +178,4 @@ def test_an_application_of_one_machine_leaves_the_other_alone(store, move, fille
     store.run(alone.sweep(timing=TIMING, now=NOW, limit=99, hints="all", jobs=["resize"]))
     for statement in alone.prune(below="x", also="x", rules=before(NOW * 2), limit=99):
         store.run(statement)
-    assert [store.get(row_id) for row_id in others] == before
+    assert [store.get(row_id) for row_id in others] == as_it_was

@@ -66,6 +66,8 @@ def looking(runs):
         "far ids": runs.far_ids(above="x", after=1, jobs=["resize"], limit=1),
         "defer": runs.defer([], 1),
         "find holders": runs.find_holders([]),
+        "replace": runs.replace("x", "ready", "1", "{}", 1)[0],
+        "replace bodies": runs.replace("x", "ready", "x" * 5000, "{}", 1)[1],
         "adopt keys": runs.adopt_keys([]),
         "adopt": runs.adopt([], {}),
         "prune bodies": bodies,

@@ -126,15 +126,15 @@ def test_holders_are_found_by_job_and_key(store, insert):
         row("e"),
     )
     statement = RUNS.find_holders([("resize", "k"), ("resize", "l"), ("crop", "l"), ("resize", "none")])
-    assert statement.columns == ("job", "dedupe_key", "id")
-    assert sorted(store.run(statement)) == [("resize", "k", "a"), ("resize", "l", "b")]
+    assert statement.columns == ("job", "dedupe_key", "id", "other", "place")
+    assert sorted(store.run(statement)) == [("resize", "k", "a", None, 0), ("resize", "l", "b", None, 1)]
 
 
 def test_a_run_that_gave_its_key_up_is_no_holder(store, insert, fire):
     insert(row("a", "active", "k"), row("b", "forever", "l"))
     for row_id in ("a", "b"):
         fire("cancel", row_id)
-    assert store.run(RUNS.find_holders([("resize", "k"), ("resize", "l")])) == [("resize", "l", "b")]
+    assert store.run(RUNS.find_holders([("resize", "k"), ("resize", "l")])) == [("resize", "l", "b", None, 1)]
 
 
 # -- moves --------------------------------------------------------------------------------------

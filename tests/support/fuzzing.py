@@ -100,6 +100,7 @@ def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
         runs.insert([row]),
         *(runs.insert_bodies(kind, []) for kind in ("payload", "result")),
         runs.find_holders([]),
+        *runs.replace("", "", "x" * 5000, "{}", 1),
         find_unknown([RunMachine.spec], JobMachine.spec, before=1, look=1, jobs=[]),
         runs.adopt_keys([]),
         runs.adopt([], {}),

@@ -53,6 +53,7 @@ def run_statements(jobs):
             runs.insert_bodies(kind, [(row["id"], "1", None)]) for kind in ("payload", "result")
         ],
         "find_holders": [runs.find_holders([("echo", "k")])],
+        "replace": runs.replace(row["id"], "ready", "x" * 5000, "{}", 1),
         "adopt_keys": [runs.adopt_keys([("old", "echo", "k")])],
         "adopt": [runs.adopt([row["id"]], {"old": "echo"})],
         "read": [runs.read([row["id"]], results=each) for each in (True, False)],
