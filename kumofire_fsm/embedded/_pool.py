@@ -222,7 +222,7 @@ class WorkerPool:
             return
         if to is None or not attempt.go_on(ending, to):
             self._finish(attempt, None)
-        elif self._stopped.is_set():
+        elif self._stopped.is_set() or attempt.lease_is_over:
             self._finish(attempt, attempt.released())
         else:
             self._handlers.add([attempt])

@@ -36,11 +36,13 @@ class FlowJob(Definition):
 
     Attributes:
         flow: its spec.
+        tries: how often a step is tried that does not say so itself.
         tasks, undos: for each task its handler, as a definition of its own.
         upgrades: by version, what gives the data of the next one.
     """
 
     flow: FlowSpec = field(kw_only=True)
+    tries: int = field(kw_only=True)
     tasks: dict[str, Definition] = field(kw_only=True, default_factory=dict)
     undos: dict[str, Definition] = field(kw_only=True, default_factory=dict)
     upgrades: dict[int, Callable[[dict[str, Any]], Any]] = field(kw_only=True, default_factory=dict)
@@ -51,9 +53,9 @@ class FlowJob(Definition):
         return self.flow
 
     def attempts_of(self, step: str) -> int:
-        """Return how often a step is tried."""
-        found = self.tasks.get(step)
-        return self.max_attempts if found is None else found.max_attempts
+        """Return how often a step is tried; one that undoes as often as the application says."""
+        found = self.flow.step(step)
+        return self.tries if found is None else found.max_attempts or self.tries
 
     def check(self) -> None:
         """Refuse a flow with a step that nobody serves.
@@ -88,7 +90,7 @@ def flow_job(spec: FlowSpec, defaults: Defaults) -> FlowJob:
         name=spec.name,
         handler=_no_handler,
         is_async=True,
-        machine=machine_of(spec),
+        machine=machine_of(spec, defaults.max_attempts),
         max_attempts=first.max_attempts or defaults.max_attempts,
         timeout_ms=max(timeouts, default=defaults.timeout_ms),
         retry=defaults.retry,
@@ -96,6 +98,7 @@ def flow_job(spec: FlowSpec, defaults: Defaults) -> FlowJob:
         payload=_adapter(spec.data),
         result=None,
         flow=spec,
+        tries=defaults.max_attempts,
     )
 
 

@@ -1,7 +1,7 @@
 """Brings a flow's instances to the version that this code declares: a plan first, and then the move.
 
 A plan only reads. A move takes a bounded set of instances a statement, each only if it is still as it was
-read; what is leased is left until it rests.
+read; what is leased is left until it rests, or its lease is over.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from typing import Any, Final
 from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.errors import KumofireError, MigrationConflict
 from kumofire_fsm.ports import Storage
-from kumofire_fsm.store.versions import OLD_COLUMNS, count_steps, move_versions, old_instances, store_payloads
+from kumofire_fsm.store.versions import (
+    OLD_COLUMNS,
+    count_steps,
+    drop_payloads,
+    move_versions,
+    old_instances,
+    store_payloads,
+)
 from kumofire_fsm.values.limits import INLINE_BYTES, PAYLOAD_BYTES
 from kumofire_fsm.values.typed import encode_typed
 
@@ -90,10 +97,17 @@ class _Row:
     def values(self, facts: str, now: int) -> tuple[Any, ...]:
         """Return what `move_versions` takes of it."""
         inline = "" if len(self.data) > INLINE_BYTES else self.data
-        return (*self.read[:6], self.step, self.undo, inline, facts, now)
+        return (*self.read[:-2], self.step, self.undo, inline, facts, now)
+
+    def body(self) -> tuple[str, str, int, int]:
+        """Return what `store_payloads` takes of it."""
+        read = dict(zip(OLD_COLUMNS, self.read, strict=True))
+        return read["id"], self.data, read["starts"], read["visit"]
 
 
-async def plan_flow(storage: Storage, job: FlowJob, upgrades: Mapping[int, Upgrade]) -> FlowPlan:
+async def plan_flow(
+    storage: Storage, job: FlowJob, upgrades: Mapping[int, Upgrade], now: Callable[[], int]
+) -> FlowPlan:
     """Return what a migration of a flow's instances would do; nothing is changed."""
     flow = job.flow
     if not flow.former:
@@ -101,10 +115,10 @@ async def plan_flow(storage: Storage, job: FlowJob, upgrades: Mapping[int, Upgra
     steps: dict[tuple[str, str], tuple[int, str | None]] = {}
     for machine, step, number in await storage.execute(count_steps(flow.former)):
         steps[machine, step] = number, _renamed(job, step)
-    rows = await storage.execute(old_instances(job.machine, after="", limit=SAMPLE, leased=False))
+    rows = await storage.execute(old_instances(job.machine, after="", limit=SAMPLE, now=now(), leased=False))
     made = [_made(job, row, upgrades) for row in rows]
     bad = [each for each in made if each.error]
-    left = await storage.execute(old_instances(job.machine, after="", limit=1000, leased=True))
+    left = await storage.execute(old_instances(job.machine, after="", limit=1000, now=now(), leased=True))
     return FlowPlan(job, steps, len(made), len(bad), bad[0].error if bad else "", len(left))
 
 
@@ -117,7 +131,7 @@ async def migrate_flow(
         MigrationConflict: one has nowhere to go, or data that does not fit; those before it are moved.
     """
     moved = 0
-    async for rows in _old(storage, job):
+    async for rows in _old(storage, job, now):
         made = [_made(job, row, upgrades) for row in rows]
         for each in made:
             if each.error or each.step is None:
@@ -127,18 +141,25 @@ async def migrate_flow(
                     "before it"
                 )
         facts = json.dumps({"version": job.flow.version}, separators=(",", ":"))
-        large = [(each.read[0], each.data) for each in made if len(each.data) > INLINE_BYTES]
+        large = [each.body() for each in made if len(each.data) > INLINE_BYTES]
+        small = [each.read[0] for each in made if len(each.data) <= INLINE_BYTES < len(each.read[-1] or "")]
         statements = [move_versions(job.machine, [each.values(facts, now()) for each in made])]
         if large:
-            statements.append(store_payloads(large))
+            statements.append(store_payloads(job.machine, large))
+        if small:
+            statements.append(drop_payloads(small))
         moved += len((await storage.batch(statements))[0])
     return moved
 
 
-async def _old(storage: Storage, job: FlowJob) -> AsyncIterator[list[tuple[Any, ...]]]:
+async def _old(
+    storage: Storage, job: FlowJob, now: Callable[[], int]
+) -> AsyncIterator[list[tuple[Any, ...]]]:
     after = ""
     while job.flow.former:
-        rows = await storage.execute(old_instances(job.machine, after=after, limit=AT_ONCE, leased=False))
+        rows = await storage.execute(
+            old_instances(job.machine, after=after, limit=AT_ONCE, now=now(), leased=False)
+        )
         if not rows:
             return
         yield rows

@@ -21,6 +21,8 @@ from kumofire_fsm.values.limits import MAIL_LETTERS
 
 __all__ = ["FlowMachine", "machine_of"]
 
+TRIES: Final = 3
+"""How often a step is tried where neither it nor the application says so."""
 _ENTERED: Final = {
     "step": "to_step",
     "payload": "data",
@@ -36,6 +38,8 @@ _ENTERED: Final = {
 """What a consumer's move to another step assigns."""
 _AGAIN: Final = {"attempt": "0", "run_at": "now", "deliveries": "0"}
 """What a row assigns that a consumer is to take up anew, for a step that is entered."""
+_ONCE: Final = "visit == was_visit"
+"""The state stays as it is, so that the visit has to tell a move from the same one that was stored before."""
 _FRESH: Final = "(signal_key is None or contains(keys, signal_key) == 0)"
 _KNOWN: Final = {"keys": "when(signal_key is None, keys, added(keys, signal_key))"}
 _KEPT: Final = {**_KNOWN, "mail": "posted(mail, letters + 1, {signal}, value)", "letters": "letters + 1"}
@@ -52,7 +56,7 @@ class FlowMachine(RunMachine, machine="flow"):
     parked = State("A step waits for a signal, or for a person.", role=Role.WAITING, waits=True)
 
     advance = Event(
-        RunMachine.running.to.itself(sets={"attempt": "1", "timeout_at": "now + step_ms"})
+        RunMachine.running.to.itself(cond=_ONCE, sets={"attempt": "1", "timeout_at": "now + step_ms"})
         | RunMachine.canceling.to(RunMachine.canceled),
         by=Actor.CONSUMER,
         sets=_ENTERED,
@@ -70,7 +74,7 @@ class FlowMachine(RunMachine, machine="flow"):
         | RunMachine.running.to(parked, sets={"attempt": "0"})
         | RunMachine.canceling.to(RunMachine.canceled),
         by=Actor.CONSUMER,
-        sets=_ENTERED,
+        sets={**_ENTERED, "visit": "when(step == to_step, visit, visit + 1)"},  # a look at a wait enters none
         doc="A step is done, and the next one waits; unless a signal came meanwhile.",
     )
     succeed = Event(
@@ -111,11 +115,16 @@ class FlowMachine(RunMachine, machine="flow"):
     )
 
 
-def machine_of(spec: FlowSpec) -> MachineSpec:
-    """Return the lifecycle of a flow's instances, from which their statements and triggers derive."""
+def machine_of(spec: FlowSpec, tries: int = TRIES) -> MachineSpec:
+    """Return the lifecycle of a flow's instances, from which their statements and triggers derive.
+
+    Args:
+        spec: the flow.
+        tries: how often a step is tried that does not say so itself.
+    """
     empty: dict[str, Scalar] = {"visit": 0, "letters": 0, "mail": "[]", "keys": "[]", "undo": "[]"}
     begins = {"step": spec.first.id, **empty}
-    return replace(_Edges(spec).lifecycle().spec, steps=spec.moves, former=spec.former, begins=begins)
+    return replace(_Edges(spec, tries).lifecycle().spec, steps=spec.moves, former=spec.former, begins=begins)
 
 
 _SETTLED: Final = {
@@ -127,17 +136,19 @@ _CLAIMABLE: Final = (FlowMachine.ready, FlowMachine.queued, FlowMachine.retrying
 _HELD: Final = (FlowMachine.held,)
 _RESTING: Final = (FlowMachine.waiting, FlowMachine.parked)
 _LEASED: Final = (FlowMachine.running, FlowMachine.canceling)
-_FAILURES: Final = ("retry", "fail", "lose")
-"""Events that end a step in failure; a flow's `fail` says where that leads."""
-_STOPPED: Final = ("advance", "hand_on", "rest", "retry", "fail", "stop", "snooze", "release", "lose")
+_GIVES_UP: Final = {"retry": FAIL, "fail": FAIL, "lose": FAIL, "stop": CANCEL}
+"""Events by which a running step gives up; a flow's `fail`, or its `cancel`, says where that leads."""
+_DONE: Final = ("advance", "hand_on", "rest")
+"""Events by which a step that is done is left for another that is no end."""
+_STOPPED: Final = (*_DONE, "retry", "fail", "stop", "snooze", "release", "lose")
 """Events by which a run leaves `canceling`; a flow's `cancel` says where that leads."""
 
 
 class _Edges:
     """The edges that one flow adds to `FlowMachine`."""
 
-    def __init__(self, spec: FlowSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: FlowSpec, tries: int) -> None:
+        self._spec, self._tries = spec, tries
         waits = spec.of_kind(Kind.WAIT)
         self._timed = [step for step in waits if step.deadline]
         self._untimed = [step for step in waits if not step.deadline]
@@ -159,7 +170,7 @@ class _Edges:
         for signal in self._spec.signals:
             body[signal.id] = Event(self._signal(signal.id), doc=signal.doc or f"The signal {signal.id!r}.")
         ends = " and ".join(f"step != '{step.id}'" for step in self._spec.of_kind(Kind.END))
-        body |= self._changed() | {"redrive": _with("redrive", (), f"to_step != '' or ({ends})")}
+        body |= self._changed() | {"redrive": self._redrive(f"to_step != '' or ({ends})")}
         meta: Any = type(FlowMachine)
         made: type[Lifecycle] = meta(self._spec.name, (FlowMachine,), body, machine=self._spec.machine)
         return made
@@ -184,17 +195,24 @@ class _Edges:
                 for target, cond, more in self._entering(edge):
                     tests = [_at(edge.source), *([f"({edge.guard_text})"] if edge.guard else [])]
                     tests += [each for each in (also, cond) if each]
-                    edges += state.to(target, cond=" and ".join(tests), sets={**(sets or {}), **more})
+                    edges += state.to(target, cond=" and ".join(tests), sets={**more, **(sets or {})})
         return edges
 
-    def _entering(self, edge: StepEdge) -> Iterator[tuple[State, str, dict[str, str]]]:
-        """Yield (state, condition, assignments): how a row enters a step when no consumer holds it."""
+    def _entering(self, edge: StepEdge, left: str = "undo") -> Iterator[tuple[State, str, dict[str, str]]]:
+        """Yield (state, condition, assignments): how a row enters a step when no consumer goes on with it.
+
+        Args:
+            edge: the edge.
+            left: where it stands what is to be undone.
+        """
         step = self._spec.step(edge.enters)
         assert step is not None
-        sets = {"step": f"'{step.id}'", "visit": "visit + 1"}
+        sets = {"step": f"'{step.id}'", "visit": "visit + 1", "attempt": "0", "letter": "None"}
         again = {**sets, **_AGAIN, "progress": "None", "suspect": "0", "expires_at": "None"}
+        again["max_attempts"] = str(step.max_attempts or self._tries)
         if step.kind is Kind.END:
-            yield _SETTLED[step.outcome or Outcome.SUCCESS], "", sets
+            ended = {"step": f"'{step.id}'", "visit": "visit + 1"}
+            yield _SETTLED[step.outcome or Outcome.SUCCESS], "", ended
         elif step.kind is Kind.WAIT:
             # A letter that has come already is read by a consumer.
             yield FlowMachine.parked if step.waits else FlowMachine.waiting, "size(mail) == 0", sets
@@ -203,9 +221,23 @@ class _Edges:
             if edge.undo:  # nothing to undo: it is at its end
                 end = self._spec.step(edge.target)
                 assert end is not None
-                told = {"step": f"'{end.id}'", "visit": "visit + 1"}
-                yield _SETTLED[end.outcome or Outcome.SUCCESS], "size(undo) == 0", told
+                ended = {"step": f"'{end.id}'", "visit": "visit + 1"}
+                yield _SETTLED[end.outcome or Outcome.SUCCESS], f"size({left}) == 0", ended
             yield FlowMachine.ready, "", again
+
+    def _redrive(self, cond: str) -> Event:
+        """Return the event by which it begins again: at another step, as often as that is tried."""
+        tries = str(self._tries)
+        for step in self._spec.of_kind(Kind.TASK):
+            if step.max_attempts is not None:
+                tries = f"when(to_step == '{step.id}', {step.max_attempts}, {tries})"
+        event = _with("redrive", (), cond)
+        event.sets = {
+            **event.sets,
+            "letter": "when(to_step == '', letter, None)",
+            "max_attempts": f"when(to_step == '', max_attempts, {tries})",
+        }
+        return event
 
     def _signal(self, signal: str) -> list[Edge]:
         """Return the edges of a signal: it moves a wait that accepts it, and is kept everywhere else."""
@@ -221,12 +253,13 @@ class _Edges:
         """Return the events that every run has, with the edges that this flow's `fail` and `cancel` add."""
         more: dict[str, list[Any]] = {}
         undoing = [step.id for step in self._spec.of_kind(Kind.UNDO)]
-        for name in _FAILURES:
+        for name, event in _GIVES_UP.items():
             for step in undoing:  # it needs a person, who tries it again or skips it
                 more.setdefault(name, []).extend(FlowMachine.running.to(FlowMachine.parked, cond=_at(step)))
-            more.setdefault(name, []).extend(self._led(FlowMachine.running, FAIL))
+            more.setdefault(name, []).extend(self._led(FlowMachine.running, event))
         for name in _STOPPED:
-            more.setdefault(name, []).extend(self._led(FlowMachine.canceling, CANCEL))
+            left = "to_undo" if name in _DONE else "undo"  # the step that is done is to be undone as well
+            more.setdefault(name, []).extend(self._led(FlowMachine.canceling, CANCEL, left))
         for state in (*_CLAIMABLE, *_HELD, *_RESTING):
             more.setdefault("cancel", []).extend(self._led(state, CANCEL))
         events = {name: _with(name, edges) for name, edges in more.items() if edges}
@@ -254,7 +287,7 @@ class _Edges:
             ),
         }
 
-    def _led(self, state: State, event: str) -> list[Edge]:
+    def _led(self, state: State, event: str, left: str = "undo") -> list[Edge]:
         """Return the edges out of a state of the run to where a step's failure or cancellation leads."""
         sources: dict[tuple[str, bool], list[StepEdge]] = {}
         for edge in self._spec.edges:
@@ -262,7 +295,8 @@ class _Edges:
                 sources.setdefault((edge.target, edge.undo), []).append(edge)
         edges: list[Edge] = []
         for alike in sources.values():
-            for target, cond, sets in self._entering(alike[0]):
+            for target, cond, sets in self._entering(alike[0], left):
+                sets |= {"mail": "mail"}  # no signal leads there
                 there = " or ".join(_at(edge.source) for edge in alike)
                 edges += state.to(target, cond=f"({there}) and {cond}" if cond else there, sets=sets)
         return edges

@@ -37,7 +37,7 @@ def after_task(spec: FlowSpec, step: str, data: Any, done: Sequence[str], event:
     edges = spec.edges_from(step, event)
     edge = next((each for each in edges if each.guard is None or holds(each.guard, data)), None)
     if edge is None:
-        may = ", ".join(spec.events_from(step))
+        may = ", ".join(spec.events_from(step)) or "none"
         why = "has guards that all fail" if edges else "is no edge from there"
         raise InvalidArgument(f"{spec.name}: {event!r} out of {step!r} {why}; there are: {may}")
     kept = () if task.pivot else (*done, step) if task.undo else tuple(done)

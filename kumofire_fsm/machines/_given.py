@@ -5,7 +5,7 @@ What is given where is in `kumofire_fsm.store`; a test holds the two together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from kumofire_fsm.machines.finding import Broken
@@ -22,6 +22,7 @@ SWEPT: Final = _TIMES | {"full"}
 """What a deadline gives."""
 FIRED: Final = _TIMES | {"lease_ms", "next_at", "value"} | {
     "step_ms", "to_step", "data", "to_undo", "tries", "seen", "taken", "told", "signal_key", "rests",
+    "was_visit",
 }  # fmt: skip
 """What whoever else fires an event gives."""
 _TABLE: Final = "kumofire_runs"
@@ -29,8 +30,9 @@ _TABLE: Final = "kumofire_runs"
 
 def parameters_given(spec: MachineSpec) -> Iterator[Broken]:
     """Yield each edge that reads a parameter which does not come with its event."""
+    starts = {edge.event for edge in spec.edges if _is_start(spec, edge)}
     for edge in spec.edges if spec.table == _TABLE else ():
-        for way, given in _ways(spec, edge):
+        for way, given in _ways(spec, edge, starts):
             if missing := sorted(edge.names() & spec.parameters.keys() - given):
                 ends = f"{edge.event!r} from {edge.source!r} to {edge.target!r}"
                 what = f"{ends} reads {', '.join(missing)}, which {way} does not give"
@@ -38,11 +40,10 @@ def parameters_given(spec: MachineSpec) -> Iterator[Broken]:
                 yield "parameter", what, mend, {"state": edge.source, "event": edge.event}
 
 
-def _ways(spec: MachineSpec, edge: EdgeSpec) -> Iterator[tuple[str, frozenset[str]]]:
+def _ways(spec: MachineSpec, edge: EdgeSpec, starts: Collection[str]) -> Iterator[tuple[str, frozenset[str]]]:
     """Yield how an edge may be taken, and what is given then; a person gives all that a deadline does."""
     state = spec.state(edge.source)
     fires = state.deadline.fires if state is not None and state.deadline is not None else ()
-    starts = {each.event for each in spec.edges if _is_start(spec, each)}
     if edge.event in starts or edge.event == HOLD:
         yield "a claim", CLAIMED
     elif edge.event == ADMIT:

@@ -108,6 +108,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "told": None,
         "signal_key": None,
         "rests": 0,
+        "was_visit": None,
         "full": 0,
     }
     texts = {

@@ -363,7 +363,7 @@ class RunClient(RunLookup, RunMatching):
     async def plan_flows(self) -> list[FlowPlan]:
         """Return what `migrate_flows` would do with instances of versions before; nothing is changed."""
         storage = self._binding.storage
-        return [await plan_flow(storage, job, job.upgrades) for job in self._flow_jobs()]
+        return [await plan_flow(storage, job, job.upgrades, self._binding.now) for job in self._flow_jobs()]
 
     async def migrate_flows(self) -> int:
         """Bring the instances of versions before that rest to the versions of this code; return how many.

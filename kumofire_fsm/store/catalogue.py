@@ -27,6 +27,7 @@ from kumofire_fsm.store.rows import FAILED, INSERT_COLUMNS, RUNS
 from kumofire_fsm.store.runs import RunStatements, count_rows
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.store.unknown import find_unknown
+from kumofire_fsm.store.versions import drop_payloads
 from kumofire_fsm.values.limits import INLINE_BYTES
 
 __all__ = ["Entry", "catalogue", "entries_of"]
@@ -190,6 +191,9 @@ def _settling(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Ent
         runs.insert_bodies("result", []),
         "Stores results too large for a run's row: after the settle, in the same batch.",
     )
+    if any(spec.steps for spec in specs):
+        says = "Deletes what stood apart of a flow's data that fits into its row now: in the same batch."
+        yield _entry(drop_payloads([]), says)
     if any(spec.held for spec in specs):
         says = "Lets held runs start in the place of those that ended: after the settle, in the same batch."
         yield _entry(runs.admit([], timing={}, now=0), says, (ADMIT,))

@@ -70,6 +70,7 @@ class Move(NamedTuple):
         hint_ms: after how long the hint that goes along with the move counts as lost; None where none does.
         facts: what the history's entry says beside event, state and time, as JSON.
         ends_at: when the attempt must have ended, where its holder says it anew.
+        was_visit: the visit of the step that is left, where the state does not tell that it is.
     """
 
     id: str
@@ -97,6 +98,7 @@ class Move(NamedTuple):
     told: str | None = None
     rests: int = 0
     signal_key: str | None = None
+    was_visit: int | None = None
 
 
 class Moved(NamedTuple):
@@ -150,6 +152,7 @@ class RunRow(NamedTuple):
     tags: str | None
     history: str
     step: str | None
+    visit: int | None
     concurrency_key: str | None
     payload: str | None
     """None where the row that holds it is gone."""

@@ -15,12 +15,14 @@ __all__ = [
     "OLD_COLUMNS",
     "count_all_steps",
     "count_steps",
+    "drop_payloads",
     "move_versions",
     "old_instances",
     "store_payloads",
 ]
 
-OLD_COLUMNS = ("id", "machine", "state", "step", "starts", "visit", "undo", "body")
+OLD_COLUMNS = ("id", "machine", "state", "step", "starts", "visit", "wake_at", "undo", "body")
+"""What is read of an instance; it is moved only if all but the last two are still as they were read."""
 _MOVED = ("step", "undo", "payload", "facts", "now")
 
 
@@ -47,9 +49,13 @@ def count_all_steps(machine: str) -> Statement:
     return Statement("flows.count_all", sql, dump(machine), ("step", "number"), reads=True, scans=True)
 
 
-def old_instances(spec: MachineSpec, *, after: str, limit: int, leased: bool) -> Statement:
-    """Read live instances of the versions before, by id; those that are leased, or those that rest."""
+def old_instances(spec: MachineSpec, *, after: str, limit: int, now: int, leased: bool) -> Statement:
+    """Read live instances of the versions before, by id; those that are leased, or those that rest.
+
+    A lease that is over is none: its holder has died or stalled, and code of its version may be gone.
+    """
     states = quoted_list(spec.with_role(Role.LEASED))
+    held = f"(r.state IN ({states}) AND r.wake_at > ?1 ->> '$.now')"
     sql = select(
         [_payload() if name == "body" else f"r.{name}" for name in OLD_COLUMNS],
         f"FROM {RUNS} AS r",
@@ -57,12 +63,12 @@ def old_instances(spec: MachineSpec, *, after: str, limit: int, leased: bool) ->
             "r.id > ?1 ->> '$.after'",
             f"r.machine IN ({quoted_list(spec.former)})",
             "r.finished_at IS NULL",
-            f"r.state {'' if leased else 'NOT '}IN ({states})",
+            held if leased else f"NOT {held}",
         ),
         "ORDER BY r.id",
         "LIMIT ?1 ->> '$.limit'",
     )
-    argument = dump({"after": after, "limit": limit})
+    argument = dump({"after": after, "limit": limit, "now": now})
     return Statement("flows.old_instances", sql, argument, OLD_COLUMNS, reads=True)
 
 
@@ -71,32 +77,52 @@ def move_versions(spec: MachineSpec, rows: Sequence[Sequence[object]]) -> Statem
 
     Args:
         spec: the machine of the version.
-        rows: (id, machine, state, step, starts, visit) as read, then (step, undo, payload, facts, now).
+        rows: what was read but for its last two columns, then (step, undo, payload, facts, now).
     """
-    read = OLD_COLUMNS[:6]
+    read = OLD_COLUMNS[:-2]
     given = [f"to_{name}" if name in ("step", "undo", "payload") else name for name in _MOVED]
     entry = OPERATORS["record"].sql("r.history", "'migrate'", "r.state", "a.now", "a.facts")
     sql = lines(
         common({"a": select(picked([*(f"was_{name}" for name in read), *given]), "FROM json_each(?1)")}),
         f"UPDATE {RUNS} AS r",
-        f"SET machine = '{spec.name}', step = a.to_step, undo = a.to_undo, payload = a.to_payload,",
+        f"SET machine = '{spec.name}', claim = NULL,",  # so that nothing late is stored by who had it before
+        "  step = a.to_step, undo = a.to_undo, payload = a.to_payload,",
         f"  history = {entry}",
         "FROM a",
-        where(*(f"r.{name} = a.was_{name}" for name in read)),
+        where(*(f"r.{name} IS a.was_{name}" for name in read)),
         "RETURNING id",
     )
     return Statement("flows.migrate", sql, dump(list(rows)), ("id",))
 
 
-def store_payloads(bodies: Sequence[tuple[str, str]]) -> Statement:
-    """Store the data that is too large for its row, in the transaction of `move_versions`."""
+def store_payloads(spec: MachineSpec, bodies: Sequence[tuple[str, str, int, int]]) -> Statement:
+    """Store the data that is too large for its row, of what `move_versions` moved in the same transaction.
+
+    Args:
+        spec: the machine of the version.
+        bodies: (id, data, starts, visit), the last two as they were read.
+    """
+    moved = ("id = value ->> 0", f"machine = '{spec.name}'", "starts = value ->> 2", "visit = value ->> 3")
     sql = lines(
         f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
         select(["value ->> 0", "'payload'", bytes_sql("value ->> 1"), "value ->> 1"], "FROM json_each(?1)"),
-        f"WHERE EXISTS (SELECT 1 FROM {RUNS} WHERE id = value ->> 0)",
+        f"WHERE EXISTS (SELECT 1 FROM {RUNS} WHERE {' AND '.join(moved)} AND payload = '')",
         "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
     )
     return Statement("flows.payloads", sql, dump(list(bodies)), idempotent=True)
+
+
+def drop_payloads(run_ids: Sequence[str]) -> Statement:
+    """Delete the payloads with a row of their own of runs that say that they have none there."""
+    sql = lines(
+        f"DELETE FROM {BODIES}",
+        where(
+            "kind = 'payload'",
+            "owner IN (SELECT value FROM json_each(?1))",
+            f"EXISTS (SELECT 1 FROM {RUNS} WHERE id = owner AND payload <> '')",
+        ),
+    )
+    return Statement("bodies.drop", sql, dump(list(run_ids)), idempotent=True)
 
 
 def _payload() -> str:

@@ -51,6 +51,7 @@ class Ending(NamedTuple):
         kind: what the body is: a "result", or of a flow its data, the "payload".
         goes_on: whether its claim goes on with another step of a flow once it is stored.
         text: the data of a flow, wherever it is stored.
+        drops: whether the data of a flow had a row of its own, and has none from now on.
     """
 
     move: Move
@@ -61,12 +62,13 @@ class Ending(NamedTuple):
     kind: str = "result"
     goes_on: bool = False
     text: str = ""
+    drops: bool = False
 
     @property
     def statements(self) -> int:
-        """How many statements it adds to the one that settles a set: its own, a large body, an admission."""
+        """How many it adds to the one that settles a set: its own, a large body or its end, an admission."""
         frees = self.run.concurrency_key is not None and not self.goes_on
-        return len(self.effects) + (self.body is not None) + frees
+        return len(self.effects) + (self.body is not None) + self.drops + frees
 
     @property
     def size(self) -> int:

@@ -43,6 +43,8 @@ class FlowAttempt(Attempt):
 
     job: FlowJob = field(init=False)
     _text: str = field(init=False, default="")
+    _moves_ms: float = field(init=False, default=0.0)
+    """When the move was made that is to be stored, by the clock that nobody sets."""
 
     def __post_init__(self) -> None:
         assert isinstance(self.definition, FlowJob)
@@ -118,7 +120,7 @@ class FlowAttempt(Attempt):
         try:
             text = self.definition.encode_result(value)
             text = self._text if text is None else text
-            if step.kind is Kind.UNDO:
+            if step.kind is Kind.UNDO and event == DONE:
                 return self._go(after_undo(flow, step.id, self._done), text, effects)
             data = self.definition.decode_payload(text)
             return self._go(after_task(flow, step.id, data, self._done, event), text, effects)
@@ -144,11 +146,16 @@ class FlowAttempt(Attempt):
         event, what = entering(self.job.flow, to, self._row(), tries=tries, **how)
         large = len(text) > INLINE_BYTES
         timing, timeout = self.binding.timing, self.job.timeout_ms
+        if event == ADVANCE:
+            what["was_visit"] = self.run.visit
         what |= {"step_ms": timeout + timing.slack_ms, "lease_ms": timing.lease_for(timeout)[1]}
-        move = self.move(event, data="" if large else text, **what)
+        move, self._moves_ms = self.move(event, data="" if large else text, **what), self._steady_ms()
+        was_large = len(self._text) > INLINE_BYTES
         body = text if large and text != self._text else None
         goes_on = event == ADVANCE
-        return Ending(move, self.run, body, effects, self.failed, kind="payload", goes_on=goes_on, text=text)
+        drops = was_large and not large
+        how = {"kind": "payload", "goes_on": goes_on, "text": text, "drops": drops}
+        return Ending(move, self.run, body, effects, self.failed, **how)
 
     def go_on(self, ending: Ending, moved: Moved) -> bool:
         """Enter the step that an ending led to, once it is stored; return whether this claim goes on."""
@@ -156,7 +163,7 @@ class FlowAttempt(Attempt):
         if not ending.goes_on or moved.state != run.state:
             return False
         left = [letter for letter in json.loads(run.mail or "[]") if letter[0] != move.taken]
-        self._text, self.set_ms = ending.text, move.now - self._steady_ms()
+        self._text, self.set_ms = ending.text, move.now - self._moves_ms
         self.run = run._replace(
             step=move.to_step,
             visit=(run.visit or 0) + 1,

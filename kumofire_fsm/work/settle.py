@@ -34,6 +34,7 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.diagnosis import lacks_edge
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.rows import Move, Moved, RunRow
+from kumofire_fsm.store.versions import drop_payloads
 from kumofire_fsm.values.jsontext import chunks
 from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.ending import Ending
@@ -145,7 +146,8 @@ async def _commit(binding: Binding, ending: Ending, has_hint: Container[str]) ->
             await follow_admitted(binding, admitted_by(batch, answers), move.now, has_hint)
             return Settled({moved.id: moved}, [])
         rows = await read_runs(binding, [move.id])
-        if not _is_under_way(binding, move, rows.get(move.id)):
+        row = rows.get(move.id)
+        if row is None or _reached(move, row) or not _is_under_way(binding, move, row):
             return Settled(await _made_before(binding, [move], rows), [])
         if ending.refused is not None and _is_theirs(error):
             refusal = CommitRefused(f"the database refused the handler's own statements: {error}")
@@ -173,23 +175,27 @@ def _statements(binding: Binding, endings: Sequence[Ending]) -> list[Statement]:
         bodies = [(o.move.id, o.body, o.move.claim) for o in endings if o.body is not None and o.kind == kind]
         if bodies:
             statements.append(binding.runs.insert_bodies(kind, bodies))
+    if dropped := [ending.move.id for ending in endings if ending.drops]:
+        statements.append(drop_payloads(dropped))
     return statements
 
 
 def _reached(move: Move, row: RunRow) -> Moved | None:
     """Return the run if this very attempt's move has been made, whose answer was lost."""
-    made = {(entry.event, entry.at) for entry in history_entries(row.history)}
-    if not _owns(move, row) or (move.event, moment(move.now)) not in made:
+    if not _owns(move, row):
+        return None
+    if move.was_visit is not None:
+        made = (row.visit or 0) > move.was_visit  # nobody else enters a step under this claim
+    else:
+        entries = history_entries(row.history)
+        made = (move.event, moment(move.now)) in {(entry.event, entry.at) for entry in entries}
+    if not made:
         return None
     return Moved(*(getattr(row, name) for name in Moved._fields))
 
 
-def _is_under_way(binding: Binding, move: Move, row: RunRow | None) -> bool:
-    return (
-        row is not None
-        and _owns(move, row)
-        and binding.runs.specs[row.machine].has_role(row.state, Role.LEASED)
-    )
+def _is_under_way(binding: Binding, move: Move, row: RunRow) -> bool:
+    return _owns(move, row) and binding.runs.specs[row.machine].has_role(row.state, Role.LEASED)
 
 
 def _owns(move: Move, row: RunRow) -> bool:

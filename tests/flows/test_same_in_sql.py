@@ -93,6 +93,7 @@ def fired(draw, flow, machine):
         "taken": draw(st.none() | st.integers(1, 3)),
         "told": draw(st.none() | st.just('[[2,"ship",null]]')),
         "rests": draw(st.integers(0, 1)),
+        "was_visit": row["visit"] + draw(st.sampled_from([0, 0, 0, -1])),
         "signal_key": draw(st.none() | st.sampled_from(["a", "ü", 'q"\\', "new"])),
     }
     return row, event, given_

@@ -29,7 +29,19 @@ TEXTS |= {"origin", "new_origin", "catch_up", "new_catch_up", "skipped_why", "pa
 NOT_NULL = {"run_at", "now", "next_at", "created_at", "new_schedule", "new_template", "new_job", "updated_at"}
 COUNTS = {"attempt", "max_attempts", "starts", "deliveries", "revision", "made", "skipped", "runs", "passed"}
 OF_FLOWS = {"step", "visit", "letters", "mail", "letter", "keys", "undo"}
-OF_FLOWS |= {"step_ms", "to_step", "data", "to_undo", "tries", "seen", "taken", "told", "signal_key", "rests"}
+OF_FLOWS |= {
+    "step_ms",
+    "to_step",
+    "data",
+    "to_undo",
+    "tries",
+    "seen",
+    "taken",
+    "told",
+    "signal_key",
+    "rests",
+    "was_visit",
+}
 """What other runs never have; tests/flows draws it."""
 HISTORIES = st.sampled_from(["[]", '[["create","ready",1]]', '[["a","b",2,{"c":[1,null,"é"]}]]'])
 

@@ -8,6 +8,7 @@ import sys
 import time
 
 from simulation.explore import WORLDS, explore
+from simulation.flows.mutants import MUTANTS as OF_FLOWS
 from simulation.history import SETTINGS, play
 from simulation.mutants import MUTANTS, SEEDS, catch
 from simulation.shrink import report, shrink
@@ -44,7 +45,7 @@ def mutants() -> int:
     """Print which invariant catches each mutant, and after how many seeds."""
     survivors = 0
     print(f"| {'mutant':<44} | {'caught by':<31} | seeds |\n|{'-' * 46}|{'-' * 33}|{'-' * 7}|")
-    for mutant in MUTANTS:
+    for mutant in (*MUTANTS, *OF_FLOWS):
         caught = catch(mutant)
         by = "(it survives)" if caught is None or caught.violation is None else caught.violation.invariant
         survivors += caught is None

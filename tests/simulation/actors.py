@@ -31,6 +31,7 @@ class Actor:
         limit: how many rows one statement of it may move; None where its input bounds it.
         saw: for each run the row that a statement last gave it.
         sent: the runs for which the queue took a hint of it.
+        knows: the machines of flows that its code knows.
         position: what it has been told so far; equal positions behave alike.
     """
 
@@ -45,6 +46,7 @@ class Actor:
         self.deliveries: list[Any] = []
         self.saw: dict[str, Any] = {}
         self.sent: set[str] = set()
+        self.knows: set[str] = set()
         self.position = 0
         self.entropy = random.Random(key)
 

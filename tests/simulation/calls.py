@@ -218,8 +218,10 @@ class Calls:
             call.answered.set_exception(error)
 
 
-_OUTCOMES: Final = RunMachine.spec.events_by(Firing.CONSUMER)
-"""What settles an attempt, or renews its lease: here a failure hurts most, so there are more of them."""
+_OUTCOMES: Final = (
+    *RunMachine.spec.events_by(Firing.CONSUMER), "runs.advance", "runs.rest", "runs.end_", "flows.migrate",
+)  # fmt: skip
+"""What settles an attempt, renews its lease, or moves what was read before: here a failure hurts most, so there are more of them."""
 _BEFORE: Final = (Fault.ERROR_BEFORE, Fault.UNRENEWED, Fault.REFUSED)
 
 

@@ -63,7 +63,7 @@ def explore(
     Which of a point's choices is tried first depends on ``turn``: so of a world that is explored in part, other
     states are met.
     """
-    database, applications = parts or shared_parts()
+    database, applications = parts or shared_parts("workers")
     explored, seen = Explored(), set[bytes]()
     stack: list[Sequence[int]] = [()]
     log = logging.getLogger("kumofire_fsm")

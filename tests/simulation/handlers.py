@@ -29,6 +29,7 @@ __all__ = [
     "RATES",
     "TIMINGS",
     "Applications",
+    "application",
 ]
 
 TIMINGS = (
@@ -161,6 +162,12 @@ def plain(ctx: Any, payload: Any) -> Any:
     return "plain"
 
 
+def application(**options: Any) -> Kumofire:
+    """Return an application without jobs, on the clock and the randomness of whoever acts."""
+    retry = Backoff(first=timedelta(seconds=2), cap=timedelta(seconds=20))
+    return Kumofire(clock=ActorClock(), entropy=ActorEntropy(), retry=retry, **options)
+
+
 class Applications:
     """The code of today, and the code before the last deploy, which knows one job less."""
 
@@ -170,18 +177,18 @@ class Applications:
 
     def bind(self, actor: Actor, *, old: bool) -> Jobs:
         """Return the API for one invocation."""
-        app, world = self._old if old else self._new, actor.world
+        app, world = self.code(actor, old=old), actor.world
         queue = None if world.queue is None else ActorQueue(actor)
         return app.bind(
             db=ActorStorage(actor), queue=queue, env=actor, timing=world.timing, **world.binding_options
         )
 
+    def code(self, actor: Actor, *, old: bool) -> Kumofire:
+        """Return the code that an actor runs."""
+        return self._old if old else self._new
+
     def _application(self, jobs: tuple[str, ...]) -> Kumofire:
-        app = Kumofire(
-            clock=ActorClock(),
-            entropy=ActorEntropy(),
-            retry=Backoff(first=timedelta(seconds=2), cap=timedelta(seconds=20)),
-        )
+        app = application()
         for name in jobs:
             limits: dict[str, Any] = {"limit": LIMITS.get(name), "key_limit": KEY_LIMITS.get(name)}
             app.job(name, timeout=TIMEOUTS_S[name], rate=RATES.get(name), **limits)(

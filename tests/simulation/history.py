@@ -10,16 +10,22 @@ from typing import Final
 
 from simulation.embedded import EmbeddedWorld
 from simulation.faults import Dice, Faults, Key
+from simulation.flows.worlds import FlowsAtWorkers, FlowsEmbedded
 from simulation.handlers import Applications
 from simulation.invariants import Violation
 from simulation.queued import QueuedWorld
-from simulation.script import Action, script
+from simulation.script import Action
 from simulation.storage import Database
 from simulation.world import START, World
 
 __all__ = ["SETTINGS", "Result", "play", "shared_parts"]
 
-SETTINGS: Final[dict[str, type[World]]] = {"workers": QueuedWorld, "embedded": EmbeddedWorld}
+SETTINGS: Final[dict[str, type[World]]] = {
+    "workers": QueuedWorld,
+    "embedded": EmbeddedWorld,
+    "flows": FlowsAtWorkers,
+    "flows-embedded": FlowsEmbedded,
+}
 """Where histories play."""
 
 
@@ -39,9 +45,9 @@ class Result:
 
 
 @cache
-def shared_parts() -> tuple[Database, Applications]:
-    """Return the database and the applications that all histories of this process use."""
-    return Database(), Applications()
+def shared_parts(setting: str) -> tuple[Database, Applications]:
+    """Return the database and the applications that all histories of a setting use in this process."""
+    return SETTINGS[setting].parts()
 
 
 def play(
@@ -62,11 +68,11 @@ def play(
         steps: stop after so many, whatever is unsettled then; None to go on to the end.
         parts: another database and other applications than those that all histories share.
     """
-    database, applications = parts or shared_parts()
+    database, applications = parts or shared_parts(setting)
     database.clear()
     dice = Dice(seed)
     world = SETTINGS[setting](Faults(dice, without_faults), database, applications)
-    actions = script(dice, world.length_ms, without_actions)
+    actions = world.script(dice, world.length_ms, without_actions)
     violation = None
     log = logging.getLogger("kumofire_fsm")
     log.disabled = True  # what fails on purpose is told by the trace

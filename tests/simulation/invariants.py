@@ -50,13 +50,15 @@ class Monitor:
         walked: the (event, source, target) of every move so far; the event is None for a self-loop.
     """
 
+    living: type[Lives] = Lives
+
     def __init__(self, world: World) -> None:
         self._world = world
         self.runs: dict[str, Any] = {}
         self.jobs: dict[str, Any] = {}
         self.pruned: set[str] = set()
         self.moved_by_hand: set[str] = set()
-        self.lives = Lives(self.found)
+        self.lives = self.living(self.found)
         self.controls = Controls(self.found)
         self.schedules = Schedules(world, self.runs, self.found)
         self.walked: set[tuple[str | None, str | None, str]] = set()
@@ -67,6 +69,10 @@ class Monitor:
         self._moved_before: dict[str, int] = {}
         self._next_wake: tuple[int, int | None] = -1, None
         """When runs were moved last, and when before that."""
+
+    def check(self, move: Move) -> str | None:
+        """Check how one run changed; return the event of its history, if that grew."""
+        return check_move(move, self.lives, self.found)
 
     def found(self, invariant: str, text: str) -> None:
         """Note a violation; the first one ends the history after the step."""
@@ -93,7 +99,7 @@ class Monitor:
         for run_id, (before, after) in runs.items():
             self._moved_before[run_id], self._moved[run_id] = self._moved.get(run_id, 0), self._world.now
             self._world.trace.name(run_id)
-            event = check_move(Move(run_id, before, after, actor), self.lives, self.found)
+            event = self.check(Move(run_id, before, after, actor))
             if after is None:
                 self.pruned.add(run_id)
             else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from kumofire_fsm.machines.run import RunMachine
+from kumofire_fsm.flows.instance import FlowMachine
 from kumofire_fsm.machines.spec import Actor as Firing
 
 if TYPE_CHECKING:
@@ -19,14 +19,17 @@ __all__ = ["HandlerCall", "Lives"]
 
 Found = Callable[[str, str], None]
 
-_OUTCOMES = frozenset(RunMachine.spec.events_by(Firing.CONSUMER)) - {"start", "hold_back", "heartbeat"}
+_OUTCOMES = frozenset(FlowMachine.spec.events_by(Firing.CONSUMER)) - {"start", "hold_back", "heartbeat"}
 _SETTLES = {"returned": ("succeed",), "Snooze": ("snooze",), "Cancel": ("stop",), "Fail": ("fail",)}
 """What else a handler raises is a failure: whether it is tried again, the machine says."""
 
 
 @dataclass(eq=False, slots=True)
 class HandlerCall:
-    """One call of a handler. ``number`` counts the calls for its run, from 1; times are the world's."""
+    """One call of a handler. ``number`` counts the calls for its run, from 1; times are the world's.
+
+    Of a flow's step, ``name`` tells which handler it is, and ``visit`` which visit of the step.
+    """
 
     actor: Actor
     run_id: str
@@ -38,6 +41,8 @@ class HandlerCall:
     value: str | None = None
     overdue: bool = False
     deaf: bool = False
+    name: str = ""
+    visit: int = 0
 
     def end(self, outcome: str, value: str | None = None) -> None:
         """Note how it ended: "returned" and with what, or the name of what it raised."""
@@ -134,18 +139,23 @@ class Lives:
             )
 
     def _under(self, run_id: str, claim: str | None) -> HandlerCall | None:
-        """Return the call of a handler under a claim, if there was one."""
-        return next((call for call in self.calls.get(run_id, ()) if call.claim == claim), None)
+        """Return the last call of a handler under a claim, if there was one."""
+        calls = reversed(self.calls.get(run_id, ()))
+        return next((call for call in calls if call.claim == claim), None)
 
-    def called(self, actor: Actor, run_id: str, timeout_ms: int) -> HandlerCall:
+    def called(
+        self, actor: Actor, run_id: str, timeout_ms: int, name: str = "", visit: int = 0
+    ) -> HandlerCall:
         """Note that a handler is called."""
         calls = self.calls.setdefault(run_id, [])
         claim = self.held.get((run_id, actor))
         call = HandlerCall(actor, run_id, len(calls) + 1, claim, actor.world.now, timeout_ms)
-        actor.world.note(actor, f"calls the handler of {run_id}", f"for the {call.number}. time")
+        call.name, call.visit = name, visit
+        told = f"{name} of {run_id}" if name else f"the handler of {run_id}"
+        actor.world.note(actor, f"calls {told}", f"for the {call.number}. time")
         if claim is None:
             self._found("claimed before called", f"{actor.name} never claimed {run_id}")
-        elif any(other.claim == claim for other in calls):
+        elif any((other.claim, other.visit) == (claim, visit) for other in calls):
             self._found("one call a claim", f"the handler of {run_id} is called again under one claim")
         elif (late := actor.world.now - self.lease[run_id, claim]) >= 0:
             self._found("called under a lease", f"{actor.name} calls {run_id} {late} ms after its lease")
@@ -178,19 +188,22 @@ class Lives:
             )
             return None
         call = self._under(run_id, claim)
-        if call is None:
-            legal: tuple[str, ...] = ("release",)
-        elif call.outcome is None:  # it ignores its cancellation, and its worker ends without it
-            legal = ("release",) if actor.stopping else ()
-            self.gone.add((run_id, claim))
-        elif call.outcome == "CancelledError":  # stopped at its timeout, or because its worker ends
-            legal = ("retry", "release") if call.overdue else ("release",)
-        else:
-            legal = _SETTLES.get(call.outcome, ("retry",))
+        legal = self._legal(call, actor)
         if event not in legal:
             said = "was not called" if call is None else f"ended with {call.outcome!r}"
             self._found("the handler's word", f"{run_id}: {event} was fired, but the handler {said}")
         return call
+
+    def _legal(self, call: HandlerCall | None, actor: Actor) -> tuple[str, ...]:
+        """Return the events by which an attempt may end whose handler was called, or not."""
+        if call is None:
+            return ("release",)
+        if call.outcome is None:  # it ignores its cancellation, and its worker ends without it
+            self.gone.add((call.run_id, call.claim))
+            return ("release",) if actor.stopping else ()
+        if call.outcome == "CancelledError":  # stopped at its timeout, or because its worker ends
+            return ("retry", "release") if call.overdue else ("release",)
+        return _SETTLES.get(call.outcome, ("retry",))
 
     def settling(self, statements: Sequence[Statement]) -> bool:
         """Note for which claims an outcome is sent, whatever becomes of it; return whether there is one."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kumofire_fsm.embedded._ahead import LEAST_LEASE_MS
 from kumofire_fsm.machines.run import SUSPECT
 from kumofire_fsm.machines.spec import Actor as Firing
-from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.machines.spec import MachineSpec, Role
 from simulation.attempts import FAILED, SPEC, STOPPING, check_attempts
 from simulation.handlers import KEPT_MS, MAX_LEASE_MS, TIMINGS, WAITS_MS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from simulation.actors import Actor
     from simulation.lives import Lives
 
-__all__ = ["SPEC", "STOPPING", "Move", "check_move"]
+__all__ = ["RULES", "SPEC", "STOPPING", "TOLERANCE_MS", "Move", "check_move", "check_pruned", "walk"]
 
 FRESH_MS: Final = 10
 """By how much the time of a write may lie before it."""
@@ -56,12 +56,7 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
     """Check one change of one run, and return the event of its history, if that grew."""
     before, after = move.before, move.after
     if after is None:
-        if not SPEC.has_role(before.state, Role.SETTLED):
-            found("only settled runs are pruned", str(move))
-        elif (
-            age := move.actor.latest() - before.finished_at
-        ) <= KEPT_MS:  # by the clock it had when it asked
-            found("only old runs are pruned", f"{move}: it settled {age} ms ago")
+        check_pruned(move, found)
         return None
     if SPEC.has_role(after.state, Role.SETTLED) != (after.wake_at is None):
         found("a deadline until settled", f"{move}: wake_at is {after.wake_at}")
@@ -71,7 +66,7 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
         found("a deadline within reach", f"{move}: it wakes {after.wake_at - latest} ms too late")
     if not 0 <= after.attempt <= after.max_attempts:
         found("attempts within the maximum", f"{move}: {after.attempt} of {after.max_attempts}")
-    event, at = _walk(move, found)
+    event, at, _ = walk(move, SPEC, found)
     if event is None:
         _check_loop(move, lives, found)
         return None
@@ -89,13 +84,22 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
             found("started when due", f"{move}: due {after.run_at - at} ms after {event}, not {wait}")
         if event == "succeed" and after.error is not None:
             found("a success shows no error", f"{move}: {after.error!r:.99}")
-    elif event in _RULES:
-        _RULES[event](move, at, lives, found)
+    elif event in RULES:
+        RULES[event](move, at, lives, found)
     return event
 
 
-def _walk(move: Move, found: Found) -> tuple[str | None, int]:
-    """Follow the new entries of the history along the machine's edges; return the last event and time."""
+def check_pruned(move: Move, found: Found) -> None:
+    """Check that a run which was deleted had settled, and long ago."""
+    age = 0 if move.before.finished_at is None else move.actor.latest() - move.before.finished_at
+    if not SPEC.has_role(move.before.state, Role.SETTLED):
+        found("only settled runs are pruned", str(move))
+    elif age <= KEPT_MS:  # by the clock it had when it asked
+        found("only old runs are pruned", f"{move}: it settled {age} ms ago")
+
+
+def walk(move: Move, spec: MachineSpec, found: Found) -> tuple[str | None, int, dict[str, Any]]:
+    """Follow the new entries of the history along a machine's edges; return the last event, time and facts."""
     state, new = move.before and move.before.state, move.after.history
     old = "[]" if move.before is None else move.before.history
     if old == new:
@@ -107,13 +111,16 @@ def _walk(move: Move, found: Found) -> tuple[str | None, int]:
     if move.before is not None and len(added) > 1:
         found("one move a commit", f"{move}: {added}")
     for event, target, _, *_facts in added:
-        created = state is None and event == "create" and target == SPEC.initial.id
-        if not created and not any(edge.target == target for edge in SPEC.edges_from(state or "", event)):
+        created = state is None and event == "create" and target == spec.initial.id
+        if not created and not any(edge.target == target for edge in spec.edges_from(state or "", event)):
             found("legal edges", f"{move}: {event} from {state} to {target}")
         state = target
     if state != move.after.state:
         found("history is contiguous", f"{move}: it ends in {state}")
-    return (added[-1][0], added[-1][2]) if added else (None, 0)
+    if not added:
+        return None, 0, {}
+    event, _, at, *more = added[-1]
+    return event, at, more[0] if more else {}
 
 
 def _check_loop(move: Move, lives: Lives, found: Found) -> None:
@@ -179,7 +186,8 @@ def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
             found("nobody takes his own run", str(move))
     if before.wake_at > at:
         found("leases hold", f"{move}: lost {before.wake_at - at} ms before its lease ran out")
-    if after.state in FAILED and before.attempt < before.max_attempts:
+    stopping = before.state in STOPPING
+    if after.state in FAILED and before.attempt < before.max_attempts and not stopping:
         found("attempts are counted", f"{move}: given up at {before.attempt} of {before.max_attempts}")
 
 
@@ -212,7 +220,7 @@ def _cancel(move: Move, _at: int, lives: Lives, found: Found) -> None:
     lives.shortened[move.run_id, move.after.claim] = lives.real(move.actor, move.after.wake_at)
 
 
-_RULES: Final = {
+RULES: Final = {
     "cancel": _cancel,
     "enqueue": _enqueue,
     "expire": _expire,

@@ -58,7 +58,7 @@ from simulation.defects import (
     without_drain,
 )
 from simulation.handlers import Applications
-from simulation.history import Result, play
+from simulation.history import SETTINGS, Result, play
 from simulation.queue import Delivery
 from simulation.storage import ActorStorage, Database
 
@@ -81,6 +81,7 @@ class Mutant:
         schema: SQL that weakens the database first.
         setting: where it is looked for; see `simulation.history.SETTINGS`.
         first: the seed to begin with: one that caught it when its search had become long.
+        invariant: which one is to catch it; any where none is named.
     """
 
     name: str
@@ -90,11 +91,12 @@ class Mutant:
     schema: str = ""
     setting: str = "workers"
     first: int = 0
+    invariant: str = ""
 
     @contextmanager
-    def applied(self) -> Iterator[Database]:
+    def applied(self) -> Iterator[tuple[Database, Applications]]:
         """Give a database in which the statements are changed, and put the patches in place."""
-        database = Database()
+        database, applications = SETTINGS[self.setting].parts()
         if self.schema:
             database.db.executescript(self.schema)
         if self.changes:
@@ -103,7 +105,7 @@ class Mutant:
         for where, name, change in self.patches:
             setattr(where, name, change(getattr(where, name)))
         try:
-            yield database
+            yield database, applications
         finally:
             for where, name, original in originals:
                 setattr(where, name, original)
@@ -120,11 +122,10 @@ class Mutant:
 
 def catch(mutant: Mutant, seeds: int = SEEDS) -> Result | None:
     """Return the first history in which an invariant catches a mutant; None when it survives all."""
-    applications = Applications()
-    with mutant.applied() as database:
+    with mutant.applied() as parts:
         for step in range(seeds):
             seed = (mutant.first + step) % seeds
-            result = play(seed, setting=mutant.setting, parts=(database, applications))
+            result = play(seed, setting=mutant.setting, parts=parts)
             if result.violation is not None:
                 return result
     return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import RowRefused
+from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.rows import BODIES, CONTROLS, RUNS, SCHEDULES
 from kumofire_fsm.store.schema import migrate
@@ -30,15 +31,18 @@ class Database:
     Deleting a few rows is quicker than copying a template back: the schema stays as it is, and with it
     every prepared statement.
 
+    Args:
+        specs: machines of its own.
+
     Attributes:
         run_row, job_row: make a row with named columns.
         rewrite: changes the SQL of a statement; for mutants.
         refused: statements that a constraint or trigger refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, specs: Sequence[MachineSpec] = ()) -> None:
         self.db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
-        migrate(self.db)
+        migrate(self.db, specs)
         self.db.execute("CREATE TABLE effects (run_id TEXT NOT NULL, call TEXT NOT NULL)")
         self.run_row = self._row_type("Run", RUNS)
         self.job_row = self._row_type("Job", SCHEDULES)
@@ -85,6 +89,15 @@ class Database:
         """Return whether each job is paused, and how many of its runs may be leased at once."""
         rows = self.db.execute(f"SELECT job, paused_at IS NOT NULL, slots FROM {CONTROLS}")
         return {job: (bool(paused), slots) for job, paused, slots in rows}
+
+    def payload(self, run: Any) -> str | None:
+        """Return the payload of a run, wherever it is stored."""
+        if run.payload != "":
+            text: str | None = run.payload
+            return text
+        sql = f"SELECT body FROM {BODIES} WHERE owner = ? AND kind = 'payload'"
+        found = self.db.execute(sql, (run.id,)).fetchone()
+        return None if found is None else str(found[0])
 
     def bodies(self) -> list[Row]:
         """Return every (owner, kind, body)."""

@@ -14,7 +14,7 @@ from simulation.history import SETTINGS, play
 from simulation.moves import SPEC
 from simulation.shrink import report, shrink
 
-SEEDS_A_TEST = {"workers": 100, "embedded": 10}
+SEEDS_A_TEST = {"workers": 100, "embedded": 10, "flows": 10, "flows-embedded": 1}
 SLICE = int(os.environ.get("KUMOFIRE_SLICE", "0")) % 10_000
 """Which slice of all histories is played; `make test` takes that of the commit, so that it can be repeated."""
 ROOT = Path(__file__).parents[2]

@@ -7,21 +7,24 @@ import functools
 import pytest
 
 from simulation.explore import WORLDS, explore
-from simulation.handlers import Applications
+from simulation.flows.mutants import MUTANTS as OF_FLOWS
 from simulation.history import play
 from simulation.invariants import Monitor
 from simulation.mutants import MUTANTS, SEEDS, Mutant, catch
 from simulation.shrink import report, shrink
 
-BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
+ALL = (*MUTANTS, *OF_FLOWS)
+BY_NAME = {mutant.name: mutant for mutant in ALL}
 # Histories of the embedded worker are the longest.
-LONGEST_FIRST = sorted(MUTANTS, key=lambda mutant: mutant.setting != "embedded")
+LONGEST_FIRST = sorted(ALL, key=lambda mutant: "embedded" not in mutant.setting)
 
 
 @pytest.mark.parametrize("mutant", LONGEST_FIRST, ids=lambda mutant: mutant.name)
 def test_an_invariant_catches(mutant: Mutant):
     caught = catch(mutant)
     assert caught is not None, f"it survives {SEEDS} seeds"
+    assert caught.violation is not None
+    assert mutant.invariant in ("", caught.violation.invariant)
 
 
 def test_the_bound_on_calls_catches_by_itself_a_run_whose_losses_never_count(monkeypatch):
@@ -40,8 +43,8 @@ def test_a_failing_history_is_shrunk_to_a_short_trace():
     mutant = BY_NAME["a settle is not fenced"]
     failing = catch(mutant)
     assert failing is not None
-    with mutant.applied() as database:
-        shrunk = shrink(failing, functools.partial(play, parts=(database, Applications())))
+    with mutant.applied() as parts:
+        shrunk = shrink(failing, functools.partial(play, parts=parts))
     result = shrunk.result
     assert result.violation is not None
     assert result.violation.invariant == "the fence"
@@ -58,14 +61,14 @@ def test_a_failing_history_is_shrunk_to_a_short_trace():
     [("a key has a place too many", "within the key's limit"), ("an ending admits nobody", "a key goes on")],
 )
 def test_exploration_of_two_keys_finds_what_breaks_them(name: str, invariant: str):
-    with BY_NAME[name].applied() as database:
-        found = explore(WORLDS["two keys"], parts=(database, Applications()))
+    with BY_NAME[name].applied() as parts:
+        found = explore(WORLDS["two keys"], parts=parts)
     assert found.violation is not None
     assert found.violation.invariant == invariant
 
 
 def test_exploration_finds_the_one_order_in_which_a_missing_fence_matters():
-    with BY_NAME["a settle is not fenced"].applied() as database:
-        found = explore(WORLDS["a late worker"], parts=(database, Applications()))
+    with BY_NAME["a settle is not fenced"].applied() as parts:
+        found = explore(WORLDS["a late worker"], parts=parts)
     assert found.violation is not None
     assert found.violation.invariant == "the fence"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from datetime import datetime
@@ -23,13 +23,13 @@ from kumofire_fsm.values.times import moment
 from kumofire_fsm.work import payloads
 from simulation.actors import CURRENT, Actor
 from simulation.calls import Calls, Event
-from simulation.faults import ACTOR, Fault, Faults
+from simulation.faults import ACTOR, Dice, Fault, Faults
 from simulation.handlers import Applications
 from simulation.invariants import Monitor
 from simulation.loop import Loop
 from simulation.pace import Pace
 from simulation.queue import Queue
-from simulation.script import EXPECTED, Action, perform
+from simulation.script import EXPECTED, Action, perform, script
 from simulation.storage import Database
 from simulation.trace import Trace
 
@@ -52,6 +52,8 @@ class World(Calls):
 
     Attributes:
         timings, bindings: each history has one of these.
+        monitors: what looks on.
+        expected: what a caller may be told in a world that fails; anything else is a defect.
         length_ms: how long faults strike.
         deaf_ms: for how long a handler goes on that ignores its cancellation.
         set_ms: how far somebody has set the clock of all actors ahead.
@@ -62,6 +64,8 @@ class World(Calls):
 
     timings: Sequence[Timing]
     bindings: Sequence[dict[str, Any]] = ({},)
+    monitors: type[Monitor] = Monitor
+    expected: tuple[type[Exception], ...] = EXPECTED
     length_ms: int
     deaf_ms = 100_000
     set_ms = latest = sets = 0
@@ -77,7 +81,7 @@ class World(Calls):
         self.queue: Queue | None = None
         self.timing: Timing = self.one_of(self.timings, 601)
         self.binding_options: dict[str, Any] = self.one_of(self.bindings, 608)
-        self.monitor = Monitor(self)
+        self.monitor = self.monitors(self)
         self.actors: list[Actor] = []
         self.made: dict[int, str] = {}
         self.steps = 0
@@ -86,6 +90,22 @@ class World(Calls):
     def one_of(self, values: Sequence[Any], place: int) -> Any:
         """Return one of some values, by the seed."""
         return values[self.faults.dice.below(len(values), place)]
+
+    # -- what it is about -----------------------------------------------------------------------
+
+    @classmethod
+    def parts(cls) -> tuple[Database, Applications]:
+        """Return a database and the applications on it, for one history after another."""
+        return Database(), Applications()
+
+    @staticmethod
+    def script(dice: Dice, length_ms: int, dropped: Collection[int] = ()) -> list[Action]:
+        """Return what clients do."""
+        return script(dice, length_ms, dropped)
+
+    async def perform(self, jobs: Any, action: Action) -> None:
+        """Do what one action of a client says."""
+        await perform(self, jobs, action)
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -151,7 +171,7 @@ class World(Calls):
     async def _live(self, actor: Actor, work: Awaitable[Any]) -> None:
         try:
             await work
-        except EXPECTED as exc:
+        except self.expected as exc:
             self.note(actor, "is told", type(exc).__name__)
             kind = actor.name.split()[0]
             failed = kind == "dispatcher" and isinstance(exc, TransientStoreError)
@@ -200,7 +220,7 @@ class World(Calls):
 
     def client(self, action: Action) -> None:
         """Begin a client's call."""
-        actor = self.spawn("client", self.actor_key(1, action.number), lambda j, _: perform(self, j, action))
+        actor = self.spawn("client", self.actor_key(1, action.number), lambda j, _: self.perform(j, action))
         self.note(actor, str(action))
 
     def end_schedules(self) -> None:

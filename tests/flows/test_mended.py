@@ -1,0 +1,210 @@
+"""Faults that the simulation found: each stays as a test of its own, as small as it can be said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flows import Data, Handlers, Order, Trial, Verdict
+from harness import Kit
+from pydantic import BaseModel
+
+from kumofire_fsm import Cancel, Fail
+from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
+from kumofire_fsm.machines import Outcome
+from kumofire_fsm.signals import Go
+
+
+class Text(BaseModel):
+    text: str = ""
+
+
+class Tried(Flow[Text]):
+    """Steps that are tried less and more often than the application says."""
+
+    look = Task("Somebody looks.", initial=True, max_attempts=1, undo=True)
+    asked = Wait("Somebody answers.", waits=True)
+    work = Task("It takes many tries.", max_attempts=5)
+    good = End("Done.")
+    bad = End("Given up.", Outcome.FAILURE)
+
+    done = look >> asked | work >> good
+    go = Signal(asked.to(work), takes=None)
+    fail = Flow.any.undo(bad)
+
+
+@pytest.fixture
+def shop(kit: Kit) -> Handlers:
+    return Handlers(kit.app, Order, Trial, Tried)
+
+
+def handled_by(kit: Kit, flow: str, step: str, handler: Any) -> None:
+    """Let a step be done by another handler."""
+    tasks = kit.app.registry.jobs[flow].tasks
+    tasks[step] = replace(tasks[step], handler=handler)
+
+
+async def test_a_step_that_a_signal_leads_to_is_tried_as_often_as_it_says(kit: Kit, shop: Handlers) -> None:
+    async with kit.bound() as w:
+        run_id = await w.create(Tried, Text())
+        await w.deliver(run_id)
+        await w.jobs.signal(run_id, Tried.go)
+        assert (await w.row(run_id))["max_attempts"] == 5
+
+
+async def test_an_undo_has_the_applications_attempts_whatever_failed(kit: Kit, shop: Handlers) -> None:
+    shop.fails["work"] = Fail("no")
+    async with kit.bound() as w:
+        run_id = await w.create(Tried, Text())
+        await w.deliver(run_id)
+        await w.jobs.signal(run_id, Tried.go)
+        await w.deliver(run_id)
+        row = await w.row(run_id)
+        assert (row["step"], row["max_attempts"]) == ("undo_to_bad", 3)
+
+
+async def test_a_redrive_to_another_step_has_the_attempts_of_that_step(kit: Kit, shop: Handlers) -> None:
+    shop.fails["work"] = Fail("no")
+    async with kit.bound() as w:
+        run_id = await w.create(Tried, Text())
+        await w.deliver(run_id)
+        await w.jobs.signal(run_id, Tried.go)
+        await w.deliver(run_id)
+        await w.deliver(run_id)
+        for step, tries in (("look", 1), ("work", 5), ("asked", 3)):
+            await w.jobs.redrive(run_id, step=step)
+            assert (await w.row(run_id))["max_attempts"] == tries
+            await w.jobs.cancel(run_id)
+
+
+async def test_a_step_whose_answer_was_lost_is_not_stored_twice_with_its_effects(
+    kit: Kit, shop: Handlers
+) -> None:
+    async def pack(ctx: Any, _order: Data) -> None:
+        ctx.commit([("INSERT INTO parcels VALUES (?)", (ctx.key,))])
+
+    handled_by(kit, "order", "pack", pack)
+    async with kit.bound() as w:
+        await w.sql("CREATE TABLE parcels (key TEXT)")
+        run_id = await w.create(Order, Data())
+        w.storage.fail_once("moved_one", "after")
+        assert await w.deliver(run_id) == ["ack"]
+        assert await w.sql("SELECT key FROM parcels") == [(f"{run_id}:2",)]
+        status = await w.status(run_id)
+        assert (status.step, (await w.row(run_id))["visit"]) == ("shipped", 4)
+        assert [name for name, _ in shop.calls] == ["reserve", "charge", "ship"]
+
+
+async def test_a_cancellation_while_the_first_step_is_done_undoes_that_step(kit: Kit, shop: Handlers) -> None:
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data())
+
+        async def reserve(*_: Any) -> None:
+            await w.jobs.cancel(run_id)
+
+        handled_by(kit, "order", "reserve", reserve)
+        await w.deliver(run_id)
+        assert (await w.status(run_id)).step == "undo_to_undone"
+        await w.deliver(run_id)
+        assert [name for name, _ in shop.calls] == ["undo reserve"]
+
+
+async def test_a_handler_that_cancels_goes_where_a_cancellation_goes(kit: Kit, shop: Handlers) -> None:
+    shop.fails["charge"] = Cancel("nobody wants it")
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data())
+        await w.deliver(run_id)
+        assert (await w.status(run_id)).step == "undo_to_undone"
+        await w.deliver(run_id)
+        status = await w.status(run_id)
+        assert (status.state, status.step) == ("failed", "undone")
+        assert [name for name, _ in shop.calls] == ["reserve", "charge", "undo reserve"]
+
+
+@pytest.mark.parametrize("said", [Go("somewhere"), Cancel("no")])
+async def test_an_undo_that_says_something_else_waits_for_a_person(
+    kit: Kit, shop: Handlers, said: BaseException
+) -> None:
+    shop.fails |= {"pack": Fail("no"), "undo charge": said}
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data())
+        await w.deliver(run_id)
+        await w.deliver(run_id)
+        status = await w.status(run_id)
+        assert (status.state, status.step) == ("parked", "undo_to_undone")
+
+
+async def test_no_step_is_told_of_a_signal_that_led_to_another(kit: Kit, shop: Handlers) -> None:
+    shop.fails["pack"] = Fail("no")
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data(total=200_000))
+        await w.deliver(run_id)
+        await w.jobs.signal(run_id, Order.approve, Verdict(by="ana"))
+        await w.deliver(run_id)
+        await w.deliver(run_id)
+        told = [(step, signal and signal.name) for step, _, _, signal, _ in shop.seen]
+        assert told[2:] == [("pack", "approve"), ("undo_to_undone", None), ("undo_to_undone", None)]
+
+
+async def test_a_redrive_where_it_failed_tells_of_the_signal_once_more(kit: Kit, shop: Handlers) -> None:
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data(total=200_000))
+        await w.deliver(run_id)
+        await w.jobs.signal(run_id, Order.approve, Verdict(by="ana"))
+        await w.jobs.cancel(run_id)
+        await w.deliver(run_id)
+        await w.jobs.redrive(run_id, step=Order.pack)
+        await w.deliver(run_id)
+        assert [signal for step, _, _, signal, _ in shop.seen if step == "pack"] == [None]
+
+
+async def test_a_look_at_a_wait_is_no_visit(kit: Kit, shop: Handlers) -> None:
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data(total=200_000))
+
+        async def charge(*_: Any) -> None:
+            await w.jobs.signal(run_id, Order.approve, Verdict(by="ana"))
+
+        handled_by(kit, "order", "charge", charge)
+        await w.deliver(run_id)
+        row = await w.row(run_id)
+        assert (row["state"], row["step"], row["visit"]) == ("ready", "approval", 2)
+        await w.sql("UPDATE kumofire_runs SET mail = '[]'")
+        await w.deliver(run_id)
+        row = await w.row(run_id)
+        assert (row["state"], row["step"], row["visit"]) == ("waiting", "approval", 2)
+
+
+async def test_data_that_fits_into_its_row_again_leaves_nothing_apart(kit: Kit, shop: Handlers) -> None:
+    async def look(_ctx: Any, _data: Text) -> Text:
+        return Text(text="short")
+
+    handled_by(kit, "tried", "look", look)
+    async with kit.bound() as w:
+        run_id = await w.create(Tried, Text(text="x" * 1_000))
+        assert await w.sql("SELECT count(*) FROM kumofire_bodies") == [(1,)]
+        await w.deliver(run_id)
+        assert json.loads((await w.row(run_id))["payload"]) == {"text": "short"}
+        assert await w.sql("SELECT count(*) FROM kumofire_bodies") == [(0,)]
+
+
+async def test_no_step_begins_when_the_one_before_took_longer_to_store_than_its_lease(
+    kit: Kit, shop: Handlers
+) -> None:
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data())
+        send = w.storage._pass
+
+        async def slowly(statements: Any, act: Any) -> Any:
+            answers = await send(statements, act)
+            if statements[0].name == "runs.advance":
+                kit.clock.advance(minutes=10)
+            return answers
+
+        w.storage._pass = slowly  # type: ignore[method-assign]
+        await w.deliver(run_id)
+        status = await w.status(run_id)
+        assert (status.state, status.step) == ("queued", "charge")
+        assert shop.calls == [("reserve", 1)]
