@@ -81,7 +81,7 @@ sql: $(VENV)/.dev
 
 stubs: $(VENV)/.dev
 	@$(BIN)/python tests/support/sync_stub.py > kumofire_fsm/work/sync_jobs.pyi
-	@$(BIN)/ruff check --quiet --fix --exit-zero kumofire_fsm/work/sync_jobs.pyi
+	@$(BIN)/ruff check --quiet --fix-only kumofire_fsm/work/sync_jobs.pyi
 	@$(BIN)/ruff format --quiet kumofire_fsm/work/sync_jobs.pyi
 
 bench-cron: $(VENV)/.dev

@@ -231,6 +231,7 @@ class JobStatus:
         waiting: how many runs wait for their start or their time; counted up to 10,000, as `leased`.
         held: how many more are held, as their concurrency keys are full.
         key_limit: how many runs of one concurrency key may be under way at once, as the code here says.
+        key_rate: how many runs of one concurrency key may start in a time, as the code here says.
         priority: that of its runs, where `create` says no other; None where the job is not registered here.
         rate: how many of its runs may start in a time, as the code here says; None for any number.
         paced_until: of a job with a rate, when its allowance is whole again; None where none of it was taken.
@@ -253,6 +254,7 @@ class JobStatus:
     paced_until: datetime | None = None
     held: int = 0
     key_limit: int | None = None
+    key_rate: tuple[int, timedelta] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

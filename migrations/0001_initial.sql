@@ -77,18 +77,28 @@ CREATE TABLE kumofire_bodies (
 ) STRICT, WITHOUT ROWID;
 
 -- What people say of a job by its name, whichever processes know it: whether it is paused (and since when), and
--- how many of its runs may be leased at once (NULL: as the code says). And of a job with a rate up to which
--- instant, in microseconds, its starts are spoken for, and which claim said so last.
+-- how many of its runs may be leased at once (NULL: as the code says).
 CREATE TABLE kumofire_controls (
   job TEXT PRIMARY KEY NOT NULL,
   paused_at INTEGER,
   slots INTEGER,
   said_by TEXT,
   note TEXT,
-  updated_at INTEGER,
-  paced_to INTEGER,
-  paced_by TEXT
+  updated_at INTEGER
 ) STRICT, WITHOUT ROWID;
+
+-- Of jobs with a rate (the key is empty), and of concurrency keys with one: up to which instant, in microseconds,
+-- starts are spoken for, and which claim said so last. No row says that nothing is.
+CREATE TABLE kumofire_paces (
+  job TEXT NOT NULL,
+  key TEXT NOT NULL,
+  paced_to INTEGER NOT NULL,
+  paced_by TEXT NOT NULL,
+  PRIMARY KEY (job, key)
+) STRICT, WITHOUT ROWID;
+
+-- Keys whose allowance is whole again are found by this, and pruned.
+CREATE INDEX kumofire_paces_whole ON kumofire_paces (paced_to) WHERE key <> '';
 
 -- Schedules: recurring jobs. made and skipped count occurrences, origin says who declared it, if code did.
 CREATE TABLE kumofire_schedules (

@@ -72,6 +72,7 @@ class Kumofire(Flows):
         priority: Priority = "normal",
         rate: tuple[int, timedelta | float] | None = None,
         key_limit: int | None = None,
+        key_rate: tuple[int, timedelta | float] | None = None,
         aliases: Sequence[str] = (),
         retention: Retention | None = None,
     ) -> Callable[[Handler], Handler]:
@@ -92,7 +93,9 @@ class Kumofire(Flows):
                 docs/control.md.
             rate: how many of them may start in a time, over all processes: (100, timedelta(minutes=1)).
             key_limit: how many of its runs with one `concurrency_key` may be under way at once, over all
-                processes; None where its runs have no keys.
+                processes; None for any number.
+            key_rate: how many of its runs with one `concurrency_key` may start in a time, as for `rate`. Runs
+                of a job with neither have no keys.
             aliases: names that the job had before, the first one first: what is stored under them is its own.
             retention: how long its settled runs are kept, instead of what the application says.
 
@@ -104,7 +107,7 @@ class Kumofire(Flows):
         _check_retry(retry, f"job {shown(name)}")
         check_retention(retention, f"job {shown(name)}")
         _check_machine(name, machine)
-        if key_limit is not None:
+        if key_limit is not None or key_rate is not None:
             _check_holds(name, machine.spec)
 
         def register(handler: Handler) -> Handler:
@@ -120,6 +123,7 @@ class Kumofire(Flows):
                     priority=check_priority(priority),
                     rate=rate_of(rate),
                     key_limit=None if key_limit is None else whole_number(key_limit, "key_limit", LIMIT_MAX),
+                    key_rate=rate_of(key_rate, "key_rate"),
                     aliases=aliases,
                     retention=retention,
                 )
@@ -227,7 +231,7 @@ def _check_machine(job: str, machine: object) -> None:
 
 def _check_holds(job: str, spec: MachineSpec) -> None:
     """Refuse a lifecycle in which a run whose key is full has nowhere to wait."""
-    said = f"job {shown(job)} has a key_limit, but no edge of"
+    said = f"job {shown(job)} has a key_limit or a key_rate, but no edge of"
     for state in spec.with_role(Role.CLAIMABLE):
         if not spec.edges_from(state, HOLD):
             raise DefinitionError(

@@ -57,7 +57,7 @@ class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
     ) -> None:
         super().__init_subclass__(**options)
         check_options(concurrency, settle)
-        app.statements()[0].compile_usual(app.registry.key_limits())
+        app.statements()[0].compile_usual(app.registry.key_limits, app.registry.key_rates)
         cls.app, cls.db_name, cls.queue_name = app, db, queue
         cls.consuming, cls.max_statements = {"concurrency": concurrency, "settle": settle}, max_statements
 

@@ -157,17 +157,19 @@ class Binding:
 
     def limits(self) -> dict[str, int]:
         """Return for each job that declares a limit how many of its runs may be leased at once."""
-        names = self.registry.names.items()
-        return {name: job.limit for name, job in names if job.limit is not None}
+        return self.registry.limits
 
     def key_limits(self) -> dict[str, int]:
         """Return for each job that declares one how many runs of a concurrency key may be leased at once."""
-        return self.registry.key_limits()
+        return self.registry.key_limits
 
     def rates(self) -> dict[str, tuple[int, int]]:
         """Return the rate of each job that declares one, as the statements want it."""
-        names = self.registry.names.items()
-        return {name: job.rate.columns() for name, job in names if job.rate is not None}
+        return self.registry.rates
+
+    def key_rates(self) -> dict[str, tuple[int, int]]:
+        """Return the rate of each concurrency key for each job that declares one."""
+        return self.registry.key_rates
 
     def definition(self, name: str) -> Definition | None:
         """Return the job of that name, or None where it is not known here."""

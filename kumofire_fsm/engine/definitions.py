@@ -42,7 +42,8 @@ class Definition:
         priority: the class of its runs, as it is stored.
         rate: how many of them may start in a time.
         retention: how long they are kept once they are settled; None: as the application says.
-        key_limit: how many with one concurrency key may be leased at once; None where they have no keys.
+        key_limit: how many with one concurrency key may be leased at once; None for any number.
+        key_rate: how many with one concurrency key may start in a time. A job with neither has no keys.
         takes_context, takes_payload: what its handler is called with, the context first.
         payload, result: pydantic's adapters for the handler's annotations; None for plain JSON.
     """
@@ -61,9 +62,15 @@ class Definition:
     priority: int = PRIORITIES["normal"]
     rate: Rate | None = None
     key_limit: int | None = None
+    key_rate: Rate | None = None
     aliases: tuple[str, ...] = ()
     retention: Retention | None = None
     takes_context: bool = True
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether its runs may have concurrency keys."""
+        return self.key_limit is not None or self.key_rate is not None
 
     @property
     def made_of(self) -> object:
@@ -152,6 +159,7 @@ def define(
     rate: Rate | None = None,
     retention: Retention | None = None,
     key_limit: int | None = None,
+    key_rate: Rate | None = None,
     aliases: Sequence[str] = (),
 ) -> Definition:
     """Return the definition of a handler, with adapters for its annotations.
@@ -182,6 +190,7 @@ def define(
         rate=rate,
         retention=retention,
         key_limit=key_limit,
+        key_rate=key_rate,
         takes_context=form.takes_context,
         takes_payload=form.payload is not None,
         payload=_adapter(plain, notes.get(form.payload, Any), name) if form.payload else None,

@@ -14,7 +14,7 @@ from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Row, Statement
-from kumofire_fsm.store.controls import pace
+from kumofire_fsm.store.paces import take
 from kumofire_fsm.store.rows import ClaimedRun, Moved
 from kumofire_fsm.values.ids import new_token
 from kumofire_fsm.values.limits import PRIORITIES
@@ -59,12 +59,7 @@ async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> 
     leases = {name: (whole + wait, whole + wait) for name, (whole, _) in binding.leases().items()}
 
     def statement(part: Sequence[str], now: int) -> Statement:
-        window: dict[str, Any] = {
-            "limits": binding.limits(),
-            "rates": binding.rates(),
-            "key_limits": binding.key_limits(),
-        }
-        return binding.runs.claim(part, now=now, token=token, alone=alone, jobs=leases, **window)
+        return binding.runs.claim(part, now=now, token=token, alone=alone, jobs=leases, **_bounds(binding))
 
     execute = partial(_started, binding, token)
     try:
@@ -84,19 +79,11 @@ async def claim_due(binding: Binding, limit: int, *, alone: bool, facts: str) ->
         facts: JSON for the history: who claims.
     """
     timed, token, leases = Timed(binding.clock), new_token(binding.entropy), binding.leases()
-    limits, rates, turn = binding.limits(), binding.rates(), binding.turns.get("claim", FIRST)
-    found: list[str] = []
+    turn, found = binding.turns.get("claim", FIRST), list[str]()
 
     def statement(ids: Sequence[str] | None, now: int) -> Statement:
         only = alone and (ids is None or len(found) == 1)  # only then is a claim by ids for one run
-        window: dict[str, Any] = {
-            "jobs": leases,
-            "limits": limits,
-            "rates": rates,
-            "key_limits": binding.key_limits(),
-            "limit": limit,
-            "turn": turn,
-        }
+        window: dict[str, Any] = {"jobs": leases, "limit": limit, "turn": turn, **_bounds(binding)}
         return binding.runs.claim(ids, now=now, token=token, alone=only, facts=facts, **window)
 
     execute = partial(_started, binding, token)
@@ -167,6 +154,17 @@ async def _claimed(binding: Binding, rows: Iterable[Row], timed: Timed) -> Claim
     return Claimed(started, len(runs), at - timed.steady_ms)
 
 
+def _bounds(binding: Binding) -> dict[str, Any]:
+    """Return what a claim has to know of how many runs may start."""
+    return {
+        "limits": binding.limits(),
+        "rates": binding.rates(),
+        "key_limits": binding.key_limits(),
+        "key_rates": binding.key_rates(),
+        "horizon_ms": binding.timing.horizon_ms,
+    }
+
+
 async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = tuple(Role)) -> list[str]:
     """Return the ids of due runs, to move them one by one."""
     found = binding.runs.due_ids(now=now, limit=limit, jobs=list(binding.registry.names), roles=roles)
@@ -174,17 +172,17 @@ async def _due(binding: Binding, now: int, limit: int, roles: Iterable[Role] = t
 
 
 def statements_of_claim(binding: Binding) -> int:
-    """Return how many statements a claim sends: one more where a job has a rate."""
-    return 1 + any(job.rate is not None for job in binding.registry.jobs.values())
+    """Return how many statements a claim sends: one more where a job has a rate, or its keys have."""
+    return 1 + bool(binding.rates() or binding.key_rates())
 
 
 async def _started(binding: Binding, token: str, claim: Statement) -> list[Row]:
-    """Execute a claim, and in its commit take what it started from the allowances of jobs with a rate."""
-    if not (rates := binding.rates()):
+    """Execute a claim, and in its commit take what it started from the allowances of jobs and keys."""
+    rates = {"rates": binding.rates(), "key_rates": binding.key_rates()}
+    if not any(rates.values()):
         return await binding.storage.execute(claim)
     specs = list(binding.runs.specs.values())
-    paced = Timed(binding.clock)(lambda now: pace(specs, now=now, token=token, rates=rates))
-    return (await binding.storage.batch([claim, paced]))[0]
+    return (await binding.storage.batch([claim, take(specs, token=token, **rates)]))[0]
 
 
 async def _without_refused(

@@ -42,6 +42,7 @@ __all__ = [
     "fire_one",
     "follow",
     "follow_admitted",
+    "freed_keys",
     "give_way",
     "is_settled",
     "move_statement",
@@ -235,6 +236,17 @@ async def follow(
     return hints
 
 
+def freed_keys(binding: Binding, ended: Iterable[tuple[str, str | None]]) -> list[tuple[str, str]]:
+    """Return the keys of runs that ended, where that makes room for others: not where there is a rate alone.
+
+    Args:
+        binding: the application on its database.
+        ended: their jobs and keys.
+    """
+    rates, limits = binding.registry.key_rates, binding.registry.key_limits
+    return [(job, key) for job, key in ended if key is not None and (job in limits or job not in rates)]
+
+
 def admission(binding: Binding, keys: Iterable[tuple[str, str]], now: int) -> Statement:
     """Return the statement that admits a held run for each place that a run of a (job, key) gave up."""
     freed = [(job, key, number) for (job, key), number in Counter(keys).items()]
@@ -247,7 +259,8 @@ async def give_way(binding: Binding, moved: Iterable[Moved]) -> None:
 
     Whatever fails is left to the deadlines of the held runs. Settles and sweeps do it by themselves.
     """
-    keys = [(run.job, run.concurrency_key) for run in moved if run.concurrency_key and _rests(binding, run)]
+    rest = [run for run in moved if run.concurrency_key and _rests(binding, run)]
+    keys = freed_keys(binding, [(run.job, run.concurrency_key) for run in rest]) if rest else []
     if not keys:
         return
     timed = Timed(binding.clock)

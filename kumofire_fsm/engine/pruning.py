@@ -7,6 +7,7 @@ from typing import Any
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.store.paces import prune_paces
 from kumofire_fsm.values.ids import first_id_at
 from kumofire_fsm.values.limits import PRUNE_RUNS
 
@@ -49,6 +50,8 @@ async def _prune(binding: Binding, rules: Mapping[str, Any], young: int, limit: 
     # Any age, from a second to all: so that whatever stands in the way hides nothing for ever.
     also = first_id_at(below - int(min(1000 * 2 ** (32 * binding.entropy.random()), below)))
     statements = binding.runs.prune(below=first_id_at(below), also=also, rules=rules, limit=limit)
+    if binding.key_rates():
+        statements.append(prune_paces(now=binding.now(), limit=limit))
     answers = await binding.storage.batch(statements)
     return len(answers[1])
 

@@ -25,6 +25,14 @@ class Registry:
         self._made_of: dict[object, list[Definition]] = {}
         self.names: dict[str, Definition] = {}
         """The jobs by every name that they answer to."""
+        self.limits: dict[str, int] = {}
+        """For jobs that declare one, by every name, how many of their runs may be leased at once."""
+        self.rates: dict[str, tuple[int, int]] = {}
+        """For jobs that declare one, by every name, their rate, as the statements want it."""
+        self.key_limits: dict[str, int] = {}
+        """The limit of each concurrency key, likewise."""
+        self.key_rates: dict[str, tuple[int, int]] = {}
+        """The rate of each concurrency key, likewise."""
         self.hooks: list[Any] = []
         """What is called after transitions; see `kumofire_fsm.engine.hooks.Hook`."""
         self.told: set[object] = set()
@@ -50,6 +58,10 @@ class Registry:
         self.jobs[definition.name] = definition
         self._made_of.setdefault(_key(definition.made_of), []).append(definition)
         self.names |= dict.fromkeys(names, definition)
+        for bounds, limit in ((self.limits, definition.limit), (self.key_limits, definition.key_limit)):
+            bounds.update({} if limit is None else dict.fromkeys(names, limit))
+        for rates, rate in ((self.rates, definition.rate), (self.key_rates, definition.key_rate)):
+            rates.update({} if rate is None else dict.fromkeys(names, rate.columns()))
 
     def name_of(self, name: str) -> str:
         """Return what the job of a name or alias is called now; an unknown name as it is."""
@@ -60,10 +72,6 @@ class Registry:
         """Return every name under which rows of a job may be stored."""
         definition = self.names.get(name)
         return (name,) if definition is None else (definition.name, *definition.aliases)
-
-    def key_limits(self) -> dict[str, int]:
-        """Return for each job that declares one, by all its names, the limit of a concurrency key."""
-        return {name: job.key_limit for name, job in self.names.items() if job.key_limit is not None}
 
     def renamed(self) -> dict[str, str]:
         """Return the alias and the name of each job that has one."""

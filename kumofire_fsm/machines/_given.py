@@ -13,9 +13,9 @@ from kumofire_fsm.machines.spec import ADMIT, HOLD, EdgeSpec, MachineSpec, Role
 
 __all__ = ["CLAIMED", "FIRED", "SWEPT", "parameters_given"]
 
-_ALWAYS: Final = frozenset({"now", "facts", "hint_ms", "ends_at"})
+_ALWAYS: Final = frozenset({"now", "facts", "hint_ms", "ends_at", "turn_at"})
 """The time; and what is empty where it is not given."""
-CLAIMED: Final = _ALWAYS | {"token", "alone", "timeout_ms", "lease_ms", "full"}
+CLAIMED: Final = _ALWAYS | {"token", "alone", "timeout_ms", "lease_ms", "horizon_ms", "full"}
 """What a claim gives: to what starts or holds a run, and to what a deadline tries before its hint."""
 _TIMES: Final = _ALWAYS | {"horizon_ms", "redeliver_ms", "lost_ms", "grace_ms"}
 SWEPT: Final = _TIMES | {"full"}

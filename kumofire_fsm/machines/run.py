@@ -33,6 +33,7 @@ _HINT = "when(hint_ms is None or now + horizon_ms < run_at, 0 - horizon_ms, hint
 _NEXT_TRY = f"least(greatest(now, run_at) + {_HINT}, expires_at)"
 """A dispatcher sends a hint shortly before the time; where one goes along with the move, only once that
 seems lost. So there is one hint at a time."""
+_TURN = f"when(turn_at is None, now + {LOOK_MS}, greatest(now, turn_at - horizon_ms))"
 _NEXT_TRY_DOC = "shortly before its time, or once the hint that went along seems lost"
 
 
@@ -110,6 +111,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         "rests": 0,
         "was_visit": None,
         "full": 0,
+        "turn_at": None,
     }
     texts = {
         "id", "job", "machine", "state", "claim", "dedupe", "dedupe_key", "dedupe_slot", "concurrency_key",
@@ -150,10 +152,10 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         deadline=Deadline(_NEXT_TRY, "expire", "enqueue", doc=_NEXT_TRY_DOC),
     )
     held = State(
-        "Its concurrency key has as many runs under way as it may; when one of them ends, it may start.",
+        "Its concurrency key has as many runs under way as it may until one ends, or has used up its rate.",
         role=Role.WAITING,
         deadline=Deadline(
-            f"least(now + {LOOK_MS}, expires_at)", "expire", "admit", doc="it looks for room by itself"
+            f"least({_TURN}, expires_at)", "expire", "admit", doc="its turn, or it looks for room by itself"
         ),
     )
     canceling = State(
@@ -222,8 +224,8 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
     hold_back = Event(
         ready.to(held, cond=_FULL) | queued.to(held, cond=_FULL) | retrying.to(held, cond=_FULL),
         by=Actor.CONSUMER,
-        sets={"deliveries": "0"},
-        doc="A consumer finds its concurrency key full, and spends no attempt of it.",
+        sets={"deliveries": "0", "run_at": "when(turn_at is None, run_at, turn_at)"},
+        doc="A consumer finds its concurrency key full, or its rate used up, and spends no attempt of it.",
     )
     admit = Event(
         held.to(queued, cond="full == 0", sets={"deliveries": "0"})
@@ -234,7 +236,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
             }
         ),
         by=Actor.DEADLINE,
-        doc="Another run of its key has ended: it may start. Or it looks by itself, each time later.",
+        doc="Another run of its key has ended, or its turn has come. Or it looks by itself, each time later.",
     )
     heartbeat = Event(
         running.to.itself(sets={"timeout_at": _ENDS, "wake_at": f"least(now + lease_ms, {_ENDS})"})

@@ -393,7 +393,8 @@ class RunClient(RunLookup, RunMatching):
         """Delete runs that settled longer ago than that; return how many, at most ``limit``.
 
         The oldest go first. A pruned run's dedupe key is free again. A run that many
-        unsettled ones hide, more than 1,000 beside each other, may have to wait for a later call.
+        unsettled ones hide, more than 1,000 beside each other, may have to wait for a later call. Of jobs
+        with a `key_rate` it also forgets keys whose allowances are whole again.
         """
         whole_number(limit, "limit", 10_000)
         return await prune(self._binding, self._binding.now() - duration_ms(older_than, "older_than"), limit)

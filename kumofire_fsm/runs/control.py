@@ -95,6 +95,7 @@ def _status(binding: Binding, row: ControlRow) -> JobStatus:
         waiting=row.waiting,
         held=row.held,
         key_limit=job.key_limit if job else None,
+        key_rate=job.key_rate.told() if job and job.key_rate else None,
         by=row.said_by,
         note=row.note,
         changed_at=columns.instant("updated_at"),

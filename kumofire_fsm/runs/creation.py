@@ -157,10 +157,10 @@ class RowMaker:
 
 
 def _concurrency_key(definition: Definition, key: str) -> str:
-    if definition.key_limit is None:
+    if not definition.takes_keys:
         raise InvalidArgument(
-            f"the job {definition.name!r} has no key_limit, so a concurrency_key limits nothing; say "
-            f"@app.job({definition.name!r}, key_limit=1)"
+            f"the job {definition.name!r} has no key_limit and no key_rate, so a concurrency_key limits "
+            f"nothing; say @app.job({definition.name!r}, key_limit=1)"
         )
     return check_key(key, "concurrency_key")
 

@@ -12,7 +12,7 @@ from kumofire_fsm.store._layout import WIDTH, quoted_list
 
 __all__ = ["Branch", "apart", "branches_of"]
 
-OPTIONAL = frozenset({"ends_at", "facts", "hint_ms"})
+OPTIONAL = frozenset({"ends_at", "facts", "hint_ms", "turn_at"})
 """Parameters that a statement may leave out; they are NULL then."""
 
 

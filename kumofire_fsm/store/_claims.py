@@ -1,7 +1,8 @@
 """The SQL of a claim: it starts due runs, by the hints for them or by looking for them.
 
 Either leaves paused jobs alone, and keeps the limits of others: see `kumofire_fsm.store._slots`. Where a job
-limits its concurrency keys, what finds its key full is held: see `kumofire_fsm.store._keys`.
+limits its concurrency keys, or has a rate by key, what finds its key full is held: see
+`kumofire_fsm.store._keys`.
 """
 
 from __future__ import annotations
@@ -24,19 +25,20 @@ from kumofire_fsm.store._due import (
     starting_key,
     states_with,
 )
-from kumofire_fsm.store._keys import FULL, ROOM, full_sql
+from kumofire_fsm.store._keys import REFUSED, ROOM, refused_sql
 from kumofire_fsm.store._layout import indented, listed, quoted_list, select, where
+from kumofire_fsm.store._pacing import paced_sql
 from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
-from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql, paced_sql
+from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql
 from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun
 
 __all__ = ["OF_FLOWS", "claim_by_hint", "claim_by_scan"]
 
-_GIVEN: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms")
+_GIVEN: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms", "horizon_ms")
 OF_FLOWS: Final = ("step", "visit", "letters", "mail", "letter", "undo")
 _RETURNING: Final = (*ClaimedRun._fields[: -1 - len(OF_FLOWS)], payload_sql("id", "body"))
 _OF_KEYS: Final = ("job", "key", "level", "since")
-"""What `full_sql` asks of each run beside its id."""
+"""What `refused_sql` asks of each run beside its id."""
 _ALONE: Final = "?1 ->> '$.alone'"
 
 
@@ -47,7 +49,7 @@ def claim_by_hint(specs: Sequence[MachineSpec], *, keyed: bool) -> str:
 
     Args:
         specs: the machines.
-        keyed: whether a job limits its concurrency keys.
+        keyed: whether a job limits its concurrency keys, or has a rate by key.
     """
     started = event_edges(specs, start_events(specs))
     held = {spec.name: spec.edges_of(HOLD) if keyed else () for spec in specs}
@@ -59,7 +61,7 @@ def claim_by_hint(specs: Sequence[MachineSpec], *, keyed: bool) -> str:
         source={
             "a": _hinted_jobs(specs),
             "h": _hinted_slots(specs),
-            **(full_sql(specs, _hinted_keys(specs)) if keyed else {}),
+            **(refused_sql(specs, _hinted_keys(specs)) if keyed else {}),
         },
         match=[
             "r.job = a.job",
@@ -68,7 +70,7 @@ def claim_by_hint(specs: Sequence[MachineSpec], *, keyed: bool) -> str:
         ],
         done=Branch("", leased, Call("Eq", (Name("r.claim"), Name("a.token"))), {}),
         returning=_returning(specs),
-        known={"full": FULL if keyed else ROOM},
+        known=REFUSED if keyed else {"full": ROOM},
     )
 
 
@@ -82,7 +84,7 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str], *, keyed: 
     Args:
         specs: the machines.
         hints: the events that send hints.
-        keyed: whether a job limits its concurrency keys.
+        keyed: whether a job limits its concurrency keys, or has a rate by key.
     """
     edges = deadline_edges(specs, skip=hints, then=(*([HOLD] if keyed else []), *start_events(specs)))
     places = places_of(specs, {edge.source for each in edges.values() for edge in each})
@@ -98,12 +100,12 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str], *, keyed: 
             "u": _suspect(keyed=keyed),
             **merged_sql(RUNS, [unlike], order=BY_LEVEL, most=most, begin=begin, limited=True, key=key),
             "w": _window(keyed=keyed),
-            **(full_sql(specs, f"SELECT id, {listed(_OF_KEYS)} FROM w") if keyed else {}),
+            **(refused_sql(specs, f"SELECT id, {listed(_OF_KEYS)} FROM w") if keyed else {}),
             "a": _jobs(f"{_ALONE} AND (?1 ->> '$.limit' = 1 OR EXISTS (SELECT 1 FROM u))"),
         },
         match=["r.job = a.job", "r.id IN (SELECT id FROM w)"],
         returning=_returning(specs),
-        known={"full": FULL if keyed else ROOM},
+        known=REFUSED if keyed else {"full": ROOM},
     )
 
 
@@ -204,4 +206,5 @@ def _jobs(alone: str) -> str:
 
 
 def _shared(alone: str) -> list[str]:
-    return [*(f"?1 ->> '$.{name}' AS {name}" for name in ("now", "token", "facts")), f"{alone} AS alone"]
+    given = (f"?1 ->> '$.{name}' AS {name}" for name in ("now", "token", "facts", "horizon_ms"))
+    return [*given, f"{alone} AS alone"]

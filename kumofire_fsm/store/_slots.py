@@ -2,13 +2,12 @@
 
 A paused job has no slots, and a limited one has as many as its limit leaves beside the runs that are leased.
 They are counted where they stand, in the index of deadlines, so that no counter can be wrong. A job with a
-rate has as many as its allowance holds: one instant, up to which its starts are spoken for. Each start moves
-it on; see `kumofire_fsm.store.controls.pace`.
+rate has as many as its allowance holds; see `kumofire_fsm.store._pacing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
@@ -16,10 +15,10 @@ from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._due import ANY_PRIORITY, Places, present_sql, states_with
 from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import indented, lines, quoted_list, select, where
+from kumofire_fsm.store._pacing import OPENS, least_sql, paced_sql
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
-from kumofire_fsm.values.times import AHEAD_MS
 
-__all__ = ["Rates", "free_sql", "groups_sql", "most_sql", "paced_sql", "rates_at", "swept_sql"]
+__all__ = ["free_sql", "groups_sql", "most_sql", "swept_sql"]
 
 SOON: Final = 20
 """For how many runs a slot of a limited job one sweep sends hints: as many as one invocation may get to."""
@@ -29,41 +28,6 @@ _MOST: Final = (
     "  THEN coalesce(c.slots, (SELECT value FROM json_each(?1 -> '$.limits') WHERE key = {job}))\n"
     "  ELSE 0\nEND"
 )
-
-
-_ANY: Final = 2**53 - 1
-"""Stands for any number where the least of several is looked for."""
-_PACED: Final = f"iif(c.paced_to <= value ->> 2 + {1000 * AHEAD_MS}, c.paced_to, {{}})"
-"""SQL for up to when starts are spoken for, or something else where a clock that was ahead has said so."""
-_STARTS: Final = f"max(0, (\n  value ->> 2\n  - max({_PACED.format(0)}, value ->> 1)\n) / (value ->> 0))"
-"""SQL for how many runs a rate lets start now; see `rates_at`."""
-_OPENS: Final = f"(\n  {_PACED.format('NULL')}\n  - value ->> 1 + value ->> 0 + 999\n) / 1000"
-"""SQL for when a rate lets the next run start, in milliseconds; NULL: at any time."""
-Rates = Mapping[str, tuple[int, int]]
-"""For jobs with a rate: how long a start takes to come back, and all that start at once, in microseconds."""
-
-
-def rates_at(now: int, rates: Rates | None, *, ahead: int = 0) -> dict[str, tuple[int, int, int]] | None:
-    """Return for jobs with a rate (microseconds a start, now, until when starts may be spoken for).
-
-    Args:
-        now: milliseconds.
-        rates: the jobs' rates.
-        ahead: for how many milliseconds more.
-    """
-    at, top = 1000 * now, 1000 * (now + ahead)
-    return {job: (each, at, top + whole) for job, (each, whole) in (rates or {}).items()} or None
-
-
-def paced_sql(job: str, value: str = _STARTS, rates: str = "rates") -> str:
-    """Return the SQL for what a job's rate says, by its controls ``c``; NULL where it has none."""
-    return f"(\n  SELECT {indented(value)}\n  FROM json_each(?1 -> '$.{rates}')\n  WHERE key = {job}\n)"
-
-
-def least_sql(first: str, second: str) -> str:
-    """Return the SQL for the least of two numbers of runs; NULL is any number."""
-    each = ",\n  ".join(f"coalesce({indented(indented(text))}, {_ANY})" for text in (first, second))
-    return f"nullif(min(\n  {each}\n), {_ANY})"
 
 
 def most_sql(job: str) -> str:
@@ -99,7 +63,7 @@ def groups_sql(
     values = {
         "most": most_sql("p.job"),
         "paced": paced_sql("p.job"),
-        "opens_at": paced_sql("p.job", _OPENS, "paces"),
+        "opens_at": paced_sql("p.job", OPENS, "paces"),
     }
     limited = _limited(
         [f"{values[name]} AS {name}" for name in dict.fromkeys(("most", "paced", *columns))], known

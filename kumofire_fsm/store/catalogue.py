@@ -12,7 +12,7 @@ from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines.spec import ADMIT, HOLD, Actor, EventSpec, MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._selection import deadline_edges
-from kumofire_fsm.store.controls import pace, read_controls, read_paces, set_control
+from kumofire_fsm.store.controls import read_controls, set_control
 from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.overview import (
     count_failed,
@@ -23,6 +23,7 @@ from kumofire_fsm.store.overview import (
     read_version,
     suspended,
 )
+from kumofire_fsm.store.paces import prune_paces, read_paces, take
 from kumofire_fsm.store.rows import FAILED, INSERT_COLUMNS, RUNS
 from kumofire_fsm.store.runs import RunStatements, count_rows
 from kumofire_fsm.store.schedules import ScheduleStatements
@@ -149,11 +150,9 @@ def _claims(runs: RunStatements) -> Iterator[Entry]:
         yield _entry(by_hint, "Starts the due runs that hints name: the consumer.", runs.start_events)
         yield _entry(by_scan, "Starts the oldest due runs: an embedded worker.", runs.start_events)
         by_hint, by_scan = runs.claim([], **_CLAIM, **_KEYED), runs.claim(None, **_CLAIM, **_KEYED)
-        says = (
-            "Starts the due runs that hints name where a job limits its concurrency keys, and holds others."
-        )
+        says = "Starts the due runs that hints name where a job has concurrency keys, and holds others."
         yield _entry(by_hint, says, (*runs.start_events, HOLD))
-        says = "Starts the oldest due runs where a job limits its concurrency keys, and holds others."
+        says = "Starts the oldest due runs where a job has concurrency keys, and holds others."
         yield _entry(by_scan, says, (*runs.start_events, HOLD))
         yield _entry(
             runs.payloads([]), "Reads payloads that were too large together for a claim: after that."
@@ -253,13 +252,14 @@ def _reading(runs: RunStatements) -> Iterator[Entry]:
 def _controls(specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     for what in ("pause", "resume", "limit"):
         yield _entry(set_control(what, {}), f"Says something of a job by its name: {what}_job().")
-    rated = pace(specs, now=0, token="", rates={})
+    rated = take(specs, token="", rates={})
     yield _entry(
-        rated, "Takes what a claim started from the allowances of jobs with a rate: after it, in its batch."
+        rated, "Takes what a claim started from the allowances of jobs and keys: after it, in its batch."
     )
     yield _entry(
         read_paces([]), "Reads when the runs of jobs with a rate may start, for messages that came too soon."
     )
+    yield _entry(prune_paces(now=0, limit=0), "Forgets keys whose allowances are whole again: prune().")
     yield _entry(read_controls(specs, [], others=False), "Reads what is said of a job: after each of these.")
     yield _entry(read_controls(specs, [], others=True), "Reads what is said of all jobs: list_jobs().")
 

@@ -1,4 +1,4 @@
-"""The statements on a job by its name: whether people pause it, how many may run at once, and its rate.
+"""The statements on a job by its name: whether people pause it, and how many may run at once.
 
 A job has at most one row of them. Claims and sweeps read it in their own statements.
 """
@@ -6,7 +6,6 @@ A job has at most one row of them. Claims and sweeps read it in their own statem
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.machines.expression import quoted
@@ -15,11 +14,11 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._due import ANY_PRIORITY, places_of, present_sql, states_with
 from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import common, indented, lines, listed, select, where
-from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
+from kumofire_fsm.store._pacing import BY_JOB
+from kumofire_fsm.store.rows import CONTROLS, PACES, RUNS, dump
 from kumofire_fsm.values.limits import LOOK_ROWS
-from kumofire_fsm.values.times import AHEAD_MS
 
-__all__ = ["ControlRow", "pace", "read_controls", "read_paces", "set_control"]
+__all__ = ["ControlRow", "read_controls", "set_control"]
 
 _SETS: Final = {
     "pause": "paused_at = coalesce(paused_at, excluded.paused_at)",
@@ -79,71 +78,18 @@ def read_controls(specs: Sequence[MachineSpec], jobs: Sequence[str], *, others: 
         select(
             [
                 "j.job",
-                *(f"c.{column}" for column in (*_COLUMNS[1:], "paced_to")),
+                *(f"c.{column}" for column in _COLUMNS[1:]),
+                "x.paced_to",
                 f"{leased} AS leased",
                 f"{waiting} AS waiting",
                 f"{held} AS held",
             ],
             f"FROM j LEFT JOIN {CONTROLS} AS c ON c.job = j.job",
+            f"LEFT JOIN {PACES} AS x ON x.job = j.job AND x.key = '{BY_JOB}'",
             "ORDER BY j.job",
         ),
     )
     return Statement("controls.read", sql, dump(list(jobs)), ControlRow._fields, reads=True)
-
-
-def read_paces(jobs: Sequence[str]) -> Statement:
-    """Read up to which instant, in microseconds, the starts of these jobs are spoken for."""
-    sql = select(["job", "paced_to"], f"FROM {CONTROLS}", "WHERE job IN (SELECT value FROM json_each(?1))")
-    return Statement("controls.read_paces", sql, dump(list(jobs)), ("job", "paced_to"), reads=True)
-
-
-def pace(specs: Sequence[MachineSpec], *, now: int, token: str, rates: Mapping[str, Any]) -> Statement:
-    """Take what a claim started, by its token, from the allowances of the jobs with a rate.
-
-    In the claim's batch, after it. A claim that took nothing writes nothing, as one that is repeated.
-    """
-    sql = _pace_sql(tuple(states_with(specs, Role.LEASED)))
-    argument = dump({"now": now, "token": token, "rates": rates})
-    return Statement("controls.pace", sql, argument, idempotent=True)
-
-
-@cache
-def _pace_sql(leased: Sequence[str]) -> str:
-    started = select(
-        ["count(*)"],
-        f"FROM json_each({quoted(dump(leased))}) AS s",
-        f"CROSS JOIN {RUNS} AS d ON d.state = s.value AND {ANY_PRIORITY}",
-        where("d.job = j.key", "d.wake_at IS NOT NULL", "d.claim = ?1 ->> '$.token'"),
-    )
-    counted = select(
-        [
-            "j.key",
-            "j.value ->> 0 AS every",
-            "j.value ->> 1 AS whole",
-            f"(\n  {indented(started)}\n) AS started",
-        ],
-        _RATES,
-    )
-    latest = (
-        f"1000 * (?1 ->> '$.now') + k.whole + {1000 * AHEAD_MS}"  # later ones said a clock that was ahead
-    )
-    believed = f"iif(\n  c.paced_to <= {latest},\n  c.paced_to,\n  0\n)"
-    return lines(
-        f"INSERT INTO {CONTROLS} (job, paced_to, paced_by)",
-        select(
-            [
-                "k.key",
-                f"max(\n  {indented(believed)},\n  1000 * (?1 ->> '$.now')\n) + k.started * k.every",
-                "?1 ->> '$.token'",
-            ],
-            f"FROM (\n  {indented(counted)}\n) AS k LEFT JOIN {CONTROLS} AS c ON c.job = k.key",
-            where("k.started > 0", "c.paced_by IS NOT ?1 ->> '$.token'"),
-        ),
-        "ON CONFLICT (job) DO UPDATE SET paced_to = excluded.paced_to, paced_by = excluded.paced_by",
-    )
-
-
-_RATES: Final = "FROM json_each(?1, '$.rates') AS j"
 
 
 def _count(states: Sequence[str]) -> str:

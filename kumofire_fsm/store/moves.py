@@ -18,8 +18,9 @@ from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import due_sql, open_sql, places_of, states_with, window
 from kumofire_fsm.store._keys import admit_sql
 from kumofire_fsm.store._layout import Texts, common, lines, picked, quoted_list, select, where
+from kumofire_fsm.store._pacing import Rates, rates_at
 from kumofire_fsm.store._selection import event_edges, hinted_states, start_events
-from kumofire_fsm.store._slots import Rates, rates_at, swept_sql
+from kumofire_fsm.store._slots import swept_sql
 from kumofire_fsm.store._sweeps import sweep_sql
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
 from kumofire_fsm.values.limits import ANSWER_BYTES
@@ -58,9 +59,9 @@ class RunMoves:
         self.start_events = start_events(specs)
         self._hinted = {spec.name: frozenset(hinted_states(spec)) for spec in specs}
 
-    def compile_usual(self, key_limits: Mapping[str, int]) -> None:
+    def compile_usual(self, key_limits: Mapping[str, int], key_rates: Rates | None = None) -> None:
         """Compile what nearly every event of a Worker sends, so that a deploy does it and no event."""
-        self.claim([], now=0, token="", alone=True, jobs={}, key_limits=key_limits)
+        self.claim([], now=0, token="", alone=True, jobs={}, key_limits=key_limits, key_rates=key_rates)
         self.sweep(None, timing={}, now=0, limit=0, hints="all", jobs=(), key_limits=key_limits)
         for event in {event for spec in self._list for event in spec.endings}:
             self.fire([event], [], fenced=True)
@@ -126,6 +127,8 @@ class RunMoves:
         limits: Mapping[str, int] | None = None,
         rates: Rates | None = None,
         key_limits: Mapping[str, int] | None = None,
+        key_rates: Rates | None = None,
+        horizon_ms: int = 0,
         limit: int = 0,
         turn: tuple[str, int] = ("", 0),
         facts: str | None = None,
@@ -142,13 +145,15 @@ class RunMoves:
                 is under way here, so that a suspect run at the head may be started alone.
             jobs: for each job known here (timeout, lease) in milliseconds.
             limits: for jobs that declare one, how many of their runs may be leased at once.
-            rates: for jobs that declare one; `store.controls.pace` stands in the same batch then.
+            rates: for jobs that declare one; `store.paces.take` stands in the same batch then.
             key_limits: for jobs that declare one, how many runs of a concurrency key may be leased at once.
+            key_rates: for jobs that declare one, the rate of each key; `store.paces.take` as before.
+            horizon_ms: how long before its turn a held run is to be looked at.
             limit: how many a scan may start.
             turn: the (job, priority) that was served last: a scan goes on with the one that follows.
             facts: JSON for the history, such as who claims.
         """
-        keyed = bool(key_limits)
+        keyed = bool(key_limits or key_rates)
         if ids is None:
             make = partial(claim_by_scan, self._list, self._hints, keyed=keyed)
         else:
@@ -163,6 +168,8 @@ class RunMoves:
                 "limits": limits or None,
                 "rates": rates_at(now, rates),
                 "key_limits": key_limits or None,
+                "key_rates": rates_at(now, key_rates),
+                "horizon_ms": horizon_ms,
                 "limit": limit,
                 "turn": turn,
                 "facts": facts,

@@ -18,6 +18,7 @@ __all__ = [
     "KIND_COLUMNS",
     "LEFT_OUT",
     "OWN_COLUMNS",
+    "PACES",
     "RUNS",
     "SCHEDULES",
     "SCHEMA",
@@ -35,6 +36,7 @@ RUNS: Final = "kumofire_runs"
 BODIES: Final = "kumofire_bodies"
 SCHEDULES: Final = "kumofire_schedules"
 CONTROLS: Final = "kumofire_controls"
+PACES: Final = "kumofire_paces"
 EDGES: Final = "kumofire_edges"
 SCHEMA: Final = "kumofire_schema"
 VERSION: Final = 1

@@ -22,8 +22,9 @@ from kumofire_fsm.store._looks import (
     find_waiting_sql,
     prunable_sql,
 )
+from kumofire_fsm.store._pacing import Rates
 from kumofire_fsm.store._pages import Page, size_sql
-from kumofire_fsm.store._slots import Rates, groups_sql
+from kumofire_fsm.store._slots import groups_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import (
     BODIES,

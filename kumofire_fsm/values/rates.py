@@ -57,8 +57,12 @@ class Rate:
         return self.starts, timedelta(milliseconds=self.per_ms)
 
 
-def rate_of(given: Any) -> Rate | None:
+def rate_of(given: Any, what: str = "rate") -> Rate | None:
     """Return a rate that is given as (starts, time); None where none is.
+
+    Args:
+        given: the rate.
+        what: what it is called.
 
     Raises:
         InvalidArgument: it is something else.
@@ -67,10 +71,10 @@ def rate_of(given: Any) -> Rate | None:
         return None
     if isinstance(given, (str, bytes)) or not isinstance(given, Sequence) or len(given) != 2:
         raise InvalidArgument(
-            f"rate must be (starts, time), such as (100, timedelta(minutes=1)); found {shown(given)}"
+            f"{what} must be (starts, time), such as (100, timedelta(minutes=1)); found {shown(given)}"
         )
-    starts = whole_number(given[0], "the starts of a rate", LIMIT_MAX)
-    per_ms = duration_ms(given[1], "the time of a rate", least=1)
+    starts = whole_number(given[0], f"the starts of a {what}", LIMIT_MAX)
+    per_ms = duration_ms(given[1], f"the time of a {what}", least=1)
     if per_ms > LONGEST_MS:
-        raise InvalidArgument(f"the time of a rate must be 366 days at most; found {shown(given[1])}")
+        raise InvalidArgument(f"the time of a {what} must be 366 days at most; found {shown(given[1])}")
     return Rate(starts, per_ms)

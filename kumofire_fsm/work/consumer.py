@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import claim_hinted, statements_of_claim
-from kumofire_fsm.engine.moves import read_runs
+from kumofire_fsm.engine.moves import freed_keys, read_runs
 from kumofire_fsm.errors import InvalidArgument, InvalidMessage, StoreError
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.store.controls import read_paces
+from kumofire_fsm.store.paces import read_paces
 from kumofire_fsm.store.rows import ClaimedRun, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.message import read_message
@@ -88,7 +88,7 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     await batch.work(claimed)
     rest = _without(ids, claimed.runs)
     rows = await read_runs(binding, rest) if rest else {}
-    keys = {(run.job, run.concurrency_key) for run in claimed.runs if run.concurrency_key is not None}
+    keys = set(freed_keys(binding, [(run.job, run.concurrency_key) for run in claimed.runs]))
     waiting = [each for each in rest if _waits(binding, rows.get(each), keys)]
     while claimed.runs and waiting and batch.affords_more(claiming):
         # Runs of their jobs or keys have ended here, and made room for others.

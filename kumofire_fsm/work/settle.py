@@ -17,6 +17,7 @@ from kumofire_fsm.engine.moves import (
     fire,
     follow,
     follow_admitted,
+    freed_keys,
     move_statement,
     read_runs,
 )
@@ -164,11 +165,12 @@ async def _commit(binding: Binding, ending: Ending, has_hint: Container[str]) ->
 def _statements(binding: Binding, endings: Sequence[Ending]) -> list[Statement]:
     """Return what moves the runs, what admits others in their place, and what stores large results."""
     statements = [move_statement(binding, [ending.move for ending in endings])]
-    keys = [
-        (ending.run.job, ending.run.concurrency_key)
-        for ending in endings
-        if ending.run.concurrency_key is not None and not ending.goes_on
+    ended = [
+        (each.run.job, each.run.concurrency_key)
+        for each in endings
+        if each.run.concurrency_key is not None and not each.goes_on
     ]
+    keys = freed_keys(binding, ended) if ended else []
     if keys:
         statements.append(admission(binding, keys, max(ending.move.now for ending in endings)))
     for kind in ("result", "payload"):

@@ -211,7 +211,9 @@ async def test_a_key_needs_a_job_that_limits_it_and_a_text(kit: Kit) -> None:
     register(kit)
     kit.job("echo")(echo)
     async with kit.bound() as w:
-        with pytest.raises(InvalidArgument, match=r"^the job 'echo' has no key_limit, so .* key_limit=1\)$"):
+        with pytest.raises(
+            InvalidArgument, match=r"^the job 'echo' has no key_limit and no key_rate, so .* key_limit=1\)$"
+        ):
             await w.create("echo", 1, concurrency_key="a")
         for key in ("", 5, "x" * 1000):
             with pytest.raises(InvalidArgument, match="concurrency_key"):

@@ -20,8 +20,8 @@ async def test_a_job_with_a_rate_costs_one_statement_and_one_row_a_claim_and_oth
     kit.job("mail", rate=(100, MINUTE))(echo)
     async with kit.bound() as w:
         await w.deliver(await w.create("mail", 1))
-        assert w.storage.names == ["runs.insert", "runs.claim", "controls.pace", "runs.succeed"]
-        assert len(await w.sql("SELECT * FROM kumofire_controls")) == 1
+        assert w.storage.names == ["runs.insert", "runs.claim", "paces.take", "runs.succeed"]
+        assert len(await w.sql("SELECT * FROM kumofire_paces")) == 1
     plain = kit.another_app()
     plain.job("echo")(echo)
     async with kit.bound() as w:
@@ -29,7 +29,7 @@ async def test_a_job_with_a_rate_costs_one_statement_and_one_row_a_claim_and_oth
         run = await bound.create("echo", 1)
         w.storage.clear()
         await bound.consume_batch([{"kumofire_job_run_id": run.kumofire_job_run_id}])
-        assert "controls.pace" not in w.storage.names
+        assert "paces.take" not in w.storage.names
 
 
 async def test_messages_that_find_the_rate_used_up_come_back_when_their_turn_comes(kit: Kit) -> None:

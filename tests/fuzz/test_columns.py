@@ -27,7 +27,7 @@ ALL = columns()
 OF_ROWS = [each for each in ALL if each.table not in ("kumofire_edges", "kumofire_schema")]
 OF_ALL_ROWS = [each for each in ALL if each not in OF_ROWS]
 EDGES = "kumofire_edges"
-KEYS = {"kumofire_bodies": "owner", "kumofire_controls": "job"}
+KEYS = {"kumofire_bodies": "owner", "kumofire_controls": "job", "kumofire_paces": "job"}
 AT_ONCE = 12
 """Values that stand in one database; each breaks a row of every state."""
 TICKS = 60
@@ -86,6 +86,19 @@ async def controlled(w: Bound, number: int) -> str:
     await w.create(name)
     await w.jobs.limit_job(name, 3, by="ana", note="because")
     return name
+
+
+async def at_a_pace(w: Bound, number: int) -> str:
+    """Start runs of a job with a rate, one of them with a key, and return its name."""
+    name = paced(number)
+    await w.deliver(await w.create(name), await w.create(name, concurrency_key="k"))
+    await w.create(name)
+    w.queue.clear()
+    return name
+
+
+def paced(number: int) -> str:
+    return f"paced {number}"
 
 
 def held(number: int) -> str:
@@ -190,6 +203,8 @@ async def scenario(kit: Kit, broken: Sequence[tuple[Column, Any]], *, moves_firs
             tag = f"bad {number}" if number else "bad"
             if column.table == "kumofire_controls":
                 ids = [await controlled(w, number)]
+            elif column.table == "kumofire_paces":
+                ids = [await at_a_pace(w, number)]
             elif column.table == "kumofire_schedules":
                 ids = await schedules_of(w, tag)
             else:
@@ -231,6 +246,7 @@ def played(broken: Sequence[tuple[Column, Any]], *, moves_first: bool) -> None:
     register(kit)
     for number in range(len(broken)):
         kit.job(held(number))(nothing)
+        kit.job(paced(number), rate=(5, 60), key_rate=(5, 60))(nothing)
     asyncio.run(scenario(kit, broken, moves_first=moves_first))
 
 
@@ -332,7 +348,7 @@ def test_a_worker_goes_on_beside_rows_that_are_broken_in_every_column(turn: int,
             kit.clock.advance(time.time() - kit.clock.now() / 1000)
             for number, column in enumerate(OF_ROWS):
                 listed, tag = values(column), f"bad {number}"
-                if column.table == "kumofire_controls":
+                if column.table in ("kumofire_controls", "kumofire_paces"):
                     continue  # it holds up its own job alone, as is seen above
                 if column.table == "kumofire_schedules":
                     ids = [

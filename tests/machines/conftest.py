@@ -128,6 +128,7 @@ def run_cases(state: str) -> list[Case]:
             "timeout_ms": (300_007, 9_001)[i % 2], "token": f"fresh-{i}", "alone": alone,
             "next_at": NOW + (5_003, 9_007)[i // 4 % 2], "hint_ms": (None, 45_011)[i // 2 % 2], "value": (None, '{"v":1}')[i % 3 > 0],
             "ends_at": (None, NOW + 8_009, NOW + 700_001)[i // 3 % 3], "full": i // 5 % 2,
+            "turn_at": (None, NOW + 3_001, NOW + 90_001)[i % 3],
         }  # fmt: skip
         cases.append(({**RunMachine.spec.fields, **row}, {**RunMachine.spec.parameters, **given}))
     return cases

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.values.limits import HEAD_START_MS
-from kumofire_fsm.values.rates import rate_of
+from kumofire_fsm.values.rates import Rate, rate_of
 from kumofire_fsm.values.times import AHEAD_MS
-from simulation.handlers import KEY_LIMITS, LIMITS, RATES
+from simulation.handlers import KEY_LIMITS, KEY_RATES, LIMITS, RATES
 from simulation.moves import SPEC, TOLERANCE_MS
 
 __all__ = ["Controls"]
@@ -27,7 +28,8 @@ class Controls:
         self._found = found
         self.paused: set[str] = set()
         self.limited: set[str] = set(LIMITS)
-        self._spoken_for: dict[str, int] = {}
+        self._spoken_for: dict[tuple[str, str | None], int] = {}
+        """For each job with a rate, and each key with one, up to when starts are spoken for."""
 
     def check(
         self,
@@ -60,43 +62,55 @@ class Controls:
         """
         keys = {(new.job, new.concurrency_key) for _, new in changed.values() if new and new.concurrency_key}
         for job, key in keys:
+            most = KEY_LIMITS.get(job, len(runs) + 1)
             mine = [run for run in runs.values() if (run.job, run.concurrency_key) == (job, key)]
             leased = sum(SPEC.has_role(run.state, Role.LEASED) for run in mine)
-            if leased > KEY_LIMITS[job]:
+            if leased > most:
                 self._found("within the key's limit", f"{leased} runs of {key!r} are leased at once")
             moves = [each for each in changed.values() if each[0] and each[1] in mine]
-            if leased < KEY_LIMITS[job] and any(
-                new.state in SPEC.held and old.state not in SPEC.held for old, new in moves
-            ):
-                self._found("held for a reason", f"a run is held, and {leased} runs of {key!r} are leased")
+            for old, new in moves:
+                entered = new.state in SPEC.held and old.state not in SPEC.held
+                if entered and leased < most and self.turn(job, key, at := _entered_at(new)) <= at:
+                    self._found(
+                        "held for a reason", f"a run is held, and {leased} runs of {key!r} are leased"
+                    )
             left = any(
                 SPEC.has_role(old.state, Role.LEASED) and not SPEC.has_role(new.state, Role.LEASED)
                 for old, new in moves
             )
             held = any(run.state in SPEC.held for run in mine)
             goes_on = leased or any(SPEC.has_role(run.state, Role.CLAIMABLE) for run in mine)
-            if left and held and not goes_on:
+            if left and held and not goes_on and job not in KEY_RATES:
                 self._found("a key goes on", f"a run of {key!r} has ended, and all others are held")
 
     def check_rates(self, changed: Mapping[str, tuple[Any, Any]]) -> None:
-        """Check that no more runs of a job start than its rate lets, by the times at which they say they did."""
+        """Check that no more runs start than the rates of jobs and keys let, by when they say that they did."""
         for _, new in _started(changed):
-            rate = rate_of(RATES.get(new.job))
-            if rate is None:
-                continue
-            at = 1000 * new.started_at
-            before = self._spoken_for.get(new.job, 0)
-            if before > at + rate.every_us * rate.starts + 1000 * AHEAD_MS:
-                before = at  # a clock that was ahead has said so
-            until = max(before, at) + rate.every_us
-            self._spoken_for[new.job] = until
-            if until > at + rate.every_us * rate.starts:
+            if self._starts_too_early(new, None):
                 self._found("within the job's rate", f"a run of {new.job!r} starts before its turn")
+            if new.concurrency_key is not None and self._starts_too_early(new, new.concurrency_key):
+                told = f"a run of {new.concurrency_key!r} of {new.job!r} starts before its turn"
+                self._found("within the key's rate", told)
+
+    def _starts_too_early(self, run: Any, key: str | None) -> bool:
+        """Note a start, and return whether the job, or the key, had no allowance left for it."""
+        rate = _rate(run.job, key)
+        if rate is None:
+            return False
+        at, before = 1000 * run.started_at, self._spoken_for.get((run.job, key), 0)
+        if before > at + rate.every_us * rate.starts + 1000 * AHEAD_MS:
+            before = at  # a clock that was ahead has said so
+        until = self._spoken_for[run.job, key] = max(before, at) + rate.every_us
+        return until > at + rate.every_us * rate.starts
+
+    def turn(self, job: str, key: str | None, now: int) -> int:
+        """Return from when on a job, or a key of it, lets the next run start by its rate."""
+        rate = _rate(job, key)
+        return 0 if rate is None else rate.turn_ms(self._spoken_for.get((job, key), 0), now)
 
     def used_up(self, job: str, now: int) -> bool:
         """Return whether a job's rate lets none start now: a message returns in time, or another is sent."""
-        rate = rate_of(RATES.get(job))
-        return rate is not None and rate.turn_ms(self._spoken_for.get(job, 0), now) > now - TOLERANCE_MS
+        return self.turn(job, None, now) > now - TOLERANCE_MS
 
     def check_order(self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any]) -> None:
         """Check that what a worker left of a job is of no higher priority than what it started of it.
@@ -116,6 +130,16 @@ class Controls:
                 self._found(
                     "the higher priority is first", f"a run of {job!r} was left for one of class {last}"
                 )
+
+
+def _rate(job: str, key: str | None) -> Rate | None:
+    return rate_of((RATES if key is None else KEY_RATES).get(job))
+
+
+def _entered_at(run: Any) -> int:
+    """Return when a run came into its state, as it says."""
+    at: int = json.loads(run.history)[-1][2]
+    return at
 
 
 def _started(changed: Mapping[str, tuple[Any, Any]]) -> list[tuple[Any, Any]]:

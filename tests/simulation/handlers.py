@@ -24,6 +24,7 @@ __all__ = [
     "JOBS",
     "KEPT_MS",
     "KEY_LIMITS",
+    "KEY_RATES",
     "LIMITS",
     "MAX_LEASE_MS",
     "RATES",
@@ -48,6 +49,8 @@ LIMITS = {"plain": 2}
 """For jobs that declare one, how many of their runs may be under way at once."""
 KEY_LIMITS = {"work": 1}
 """For jobs that declare one, how many of their runs with one concurrency key may be under way at once."""
+KEY_RATES = {"late": (1, 20)}
+"""For jobs that declare one, how many of their runs with one concurrency key may start in how many seconds."""
 RATES = {"plain": (3, 15)}
 """For jobs that declare one, how many of their runs may start in how many seconds."""
 KEPT_MS = 30_000
@@ -191,7 +194,6 @@ class Applications:
         app = application()
         for name in jobs:
             limits: dict[str, Any] = {"limit": LIMITS.get(name), "key_limit": KEY_LIMITS.get(name)}
-            app.job(name, timeout=TIMEOUTS_S[name], rate=RATES.get(name), **limits)(
-                plain if name == "plain" else work
-            )
+            rates: dict[str, Any] = {"rate": RATES.get(name), "key_rate": KEY_RATES.get(name)}
+            app.job(name, timeout=TIMEOUTS_S[name], **rates, **limits)(plain if name == "plain" else work)
         return app

@@ -13,6 +13,7 @@ from simulation.controls import Controls
 from simulation.lives import Lives
 from simulation.moves import SPEC, TOLERANCE_MS, Move, check_move
 from simulation.schedules import Schedules
+from simulation.waits import Waits
 
 if TYPE_CHECKING:
     from kumofire_fsm.models import Created
@@ -61,10 +62,13 @@ class Monitor:
         self.lives = self.living(self.found)
         self.controls = Controls(self.found)
         self.schedules = Schedules(world, self.runs, self.found)
+        self.waits = Waits(world)
         self.walked: set[tuple[str | None, str | None, str]] = set()
         self._changes = world.database.db.total_changes
         self._violation: Violation | None = None
         self._payloads: dict[str, Any] = {}
+        self._said: dict[str, tuple[bool, int | None]] = {}
+        """Which jobs are paused, and their limits, as they were said last."""
         self._moved: dict[str, int] = {}
         self._moved_before: dict[str, int] = {}
         self._next_wake: tuple[int, int | None] = -1, None
@@ -94,6 +98,7 @@ class Monitor:
         if database.db.total_changes == self._changes and not database.refused:
             return
         self._changes = database.db.total_changes
+        self.waits.check(self.runs.values(), self._said)
         runs = self._changed(database.rows(RUNS), self.runs, database.run_row)
         jobs = self._changed(database.rows(SCHEDULES), self.jobs, database.job_row)
         for run_id, (before, after) in runs.items():
@@ -106,9 +111,10 @@ class Monitor:
                 self.walked.add((event, before and before.state, after.state))
         for before, after in jobs.values():
             self.schedules.check_job(actor, before, after, runs)
-        self.controls.check(database.controls(), runs, self.runs)
-        self.controls.check_keys(runs, self.runs)
+        self._said = database.controls()
+        self.controls.check(self._said, runs, self.runs)
         self.controls.check_rates(runs)
+        self.controls.check_keys(runs, self.runs)
         if actor.world.queue is None and "runs.claim" in what:
             self.controls.check_order(runs, self.runs)
         beside = sum(bool(old and new) and old.state in SPEC.held for old, new in runs.values())
@@ -289,7 +295,8 @@ class Monitor:
         return [
             r.id
             for r in self.unsettled()
-            if SPEC.has_role(r.state, Role.CLAIMABLE) and max(r.run_at, r.wake_at) > latest
+            if (SPEC.has_role(r.state, Role.CLAIMABLE) or r.state in SPEC.held)
+            and max(r.run_at, r.wake_at) > latest
         ]
 
     def next_wake(self) -> int | None:

@@ -306,7 +306,7 @@ MUTANTS = (
     ),
     Mutant("an ending admits nobody", r"runs\.admit", ((r"WHERE places > 0", "WHERE 0"),)),
     Mutant("a lost lease admits nobody", r"runs\.sweep", ((r"places > 0 AND id IS NOT NULL", "0"),)),
-    Mutant("a start takes nothing of its allowance", r"controls\.pace", ((r"k\.started > 0", "0"),)),
+    Mutant("a start takes nothing of its allowance", r"paces\.take", ((r"\+ k\.number \*", "+ 0 *"),)),
     Mutant(
         "a worker asks for no rate",
         r"runs\.claim",
@@ -314,6 +314,18 @@ MUTANTS = (
         setting="embedded",
     ),
     Mutant("a batch asks for no rate", r"runs\.claim", ((r"coalesce\(paced, ", "coalesce(NULL, "),)),
+    Mutant(
+        "a start takes nothing of its key's allowance",
+        r"paces\.take",
+        ((r"\(NOT j\.value ->> 1 OR d\.concurrency_key IS NOT NULL\)", "NOT j.value ->> 1"),),
+    ),
+    Mutant("a claim asks for no rate of a key", r"runs\.claim", ((r"y\.key IS NOT NULL", "0"),)),
+    Mutant(
+        "a run is held while its key has an allowance",
+        r"runs\.claim",
+        ((r"t\.nth > s\.room", "(t.nth > s.room OR s.every > 0)"),),
+    ),
+    Mutant("a held run is told no turn", r"runs\.claim", ((r"END AS turn_at", "END * NULL AS turn_at"),)),
     Mutant(
         "a shutdown costs an attempt", patches=((Attempt, "_stopped", charged),), setting="embedded", first=7
     ),

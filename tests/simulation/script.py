@@ -21,7 +21,7 @@ from kumofire_fsm.errors import (
     UnknownSchedule,
 )
 from simulation.faults import Dice
-from simulation.handlers import ACTS, JOBS, KEPT_MS, KEY_LIMITS
+from simulation.handlers import ACTS, JOBS, KEPT_MS, KEY_LIMITS, KEY_RATES
 
 if TYPE_CHECKING:
     from kumofire_fsm.jobs import Jobs
@@ -99,7 +99,7 @@ def _options(dice: Dice, n: int) -> dict[str, Any]:
         options["expires_in"] = pick((2, 30, 160), 3) + options.get("delay", 0)
     if one_in(5, 3):
         options["max_attempts"] = pick((1, 2, 5), 4)
-    if options["name"] in KEY_LIMITS and one_in(2, 6):
+    if options["name"] in KEY_RATES or (options["name"] in KEY_LIMITS and one_in(2, 6)):
         options["concurrency_key"] = pick(("x", "x", "y"), 6)
     if one_in(3, 5):
         options["priority"] = pick(("high", "low"), 5)

@@ -14,7 +14,7 @@ from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Row, Statement
-from kumofire_fsm.store.rows import BODIES, CONTROLS, RUNS, SCHEDULES
+from kumofire_fsm.store.rows import BODIES, CONTROLS, PACES, RUNS, SCHEDULES
 from kumofire_fsm.store.schema import migrate
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ActorStorage", "Database"]
 
-_TABLES = (RUNS, BODIES, SCHEDULES, CONTROLS)
+_TABLES = (RUNS, BODIES, SCHEDULES, CONTROLS, PACES)
 
 
 class Database:

@@ -39,6 +39,22 @@ def test_the_bound_on_calls_catches_by_itself_a_run_whose_losses_never_count(mon
     assert catch(BY_NAME["every loss is in company"]) is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "invariant"),
+    [
+        ("a start takes nothing of its key's allowance", "within the key's rate"),
+        ("a claim asks for no rate of a key", "within the key's rate"),
+        ("a run is held while its key has an allowance", "held for a reason"),
+        ("a held run is told no turn", "a bounded wait"),
+    ],
+)
+def test_what_breaks_a_rate_by_key_is_caught_by_the_invariant_for_it(name: str, invariant: str):
+    caught = catch(BY_NAME[name])
+    assert caught is not None
+    assert caught.violation is not None
+    assert caught.violation.invariant == invariant
+
+
 def test_a_failing_history_is_shrunk_to_a_short_trace():
     mutant = BY_NAME["a settle is not fenced"]
     failing = catch(mutant)

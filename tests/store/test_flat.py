@@ -10,8 +10,8 @@ import pytest
 
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.controls import pace
 from kumofire_fsm.store.overview import count_failed, latest_failed, read_groups, read_recent
+from kumofire_fsm.store.paces import take
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.limits import LOOK_ROWS
@@ -52,7 +52,7 @@ def statements() -> dict[str, Statement]:
         "claim of one": RUNS.claim(None, limit=1, **claim),
         "claim within limits": RUNS.claim(None, limit=10, limits={"news": 3}, **claim),
         "claim within rates": RUNS.claim(None, limit=10, rates={"news": (1000, 3000)}, **claim),
-        "allowances": pace([RunMachine.spec], now=NOW, token="t", rates={"news": (1000, 3000)}),
+        "allowances": take([RunMachine.spec], token="t", rates={"news": (1000, 3000)}),
         "claim by hints": RUNS.claim(["id-0001", "id-0002"], limits={"news": 3}, **claim),
         "sweep of a dispatcher": RUNS.sweep(None, hints="all", **sweep),
         "sweep of a worker": RUNS.sweep(None, hints="none", **sweep),

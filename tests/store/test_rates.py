@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from kumofire_fsm.machines import RunMachine
-from kumofire_fsm.store.controls import pace, set_control
+from kumofire_fsm.store.controls import set_control
+from kumofire_fsm.store.paces import take
 from kumofire_fsm.store.runs import ClaimedRun, RunStatements
 from kumofire_fsm.values.rates import Rate, rate_of
 
@@ -32,7 +33,7 @@ def claim(store):
         found = []
         for _ in range(repeat):
             found = [ClaimedRun(*row) for row in store.run(RUNS.claim(ids, rates=rates, **options))]
-            store.run(pace([RUN], now=now, token=token, rates=rates))
+            store.run(take([RUN], token=token, rates=rates))
         return [run.id for run in found]
 
     return run
@@ -47,7 +48,7 @@ def due(store, job, number, **columns):
 
 
 def paced_to(store):
-    return store.db.execute("SELECT job, paced_to FROM kumofire_controls").fetchall()
+    return store.db.execute("SELECT job, paced_to FROM kumofire_paces").fetchall()
 
 
 @SCAN
@@ -115,7 +116,7 @@ def test_a_paused_or_full_job_takes_nothing_of_its_allowance(store, claim):
     store.run(set_control("resume", {"job": "mail", "updated_at": NOW}))
     store.put(RUN, "running", job="mail", wake_at=NOW + 15_000, claim="c", starts=1)
     assert claim(limits={"mail": 1}) == []
-    assert paced_to(store) == [("mail", None)]
+    assert paced_to(store) == []
 
 
 def test_the_higher_priority_has_the_allowance_first(store, claim):
@@ -146,10 +147,10 @@ def test_a_sweep_sends_hints_for_what_may_start_until_the_next_tick(store, claim
 
 
 def test_what_a_claim_took_is_counted_among_the_leases_of_its_job(store):
-    plan = store.plan(pace([RUN], now=NOW, token="t", rates=RATES))
-    found = [step.replace("COVERING ", "") for step in plan if " d " in step or " c " in step]
+    plan = store.plan(take([RUN], token="t", rates=RATES))
+    found = [step.replace("COVERING ", "") for step in plan if " d " in step or " x " in step]
     leases = "SEARCH d USING INDEX kumofire_runs_wake (state=? AND priority=? AND job=?)"
-    assert set(found) == {"SEARCH c USING PRIMARY KEY (job=?) LEFT-JOIN", leases}
+    assert set(found) == {"SEARCH x USING PRIMARY KEY (job=? AND key=?) LEFT-JOIN", leases}
 
 
 def test_a_clock_that_goes_back_gives_nothing_away(store, claim):

@@ -17,7 +17,7 @@ from kumofire_fsm.values.times import LAST_MS
 
 NOW = int(START.timestamp() * 1000)
 TABLES = (
-    "kumofire_runs", "kumofire_bodies", "kumofire_schedules", "kumofire_controls", "kumofire_edges", "kumofire_schema",
+    "kumofire_runs", "kumofire_bodies", "kumofire_schedules", "kumofire_controls", "kumofire_paces", "kumofire_edges", "kumofire_schema",
 )  # fmt: skip
 
 
@@ -128,6 +128,7 @@ async def put(w: Bound, column: Column, value: Any, where: str = "true", *argume
             "kumofire_edges": "machine, source, target",
             "kumofire_schema": "version",
             "kumofire_controls": "job",
+            "kumofire_paces": "job, key",
         }
         key = keys.get(column.table, "id")
         db.text_factory = bytes

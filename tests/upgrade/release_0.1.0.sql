@@ -16,9 +16,7 @@ CREATE TABLE kumofire_controls (
   slots INTEGER,
   said_by TEXT,
   note TEXT,
-  updated_at INTEGER,
-  paced_to INTEGER,
-  paced_by TEXT
+  updated_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE kumofire_edges (
   machine TEXT NOT NULL,
@@ -107,6 +105,13 @@ INSERT INTO "kumofire_edges" VALUES('run','running','ready',1);
 INSERT INTO "kumofire_edges" VALUES('run','running','retrying',1);
 INSERT INTO "kumofire_edges" VALUES('run','running','running',1);
 INSERT INTO "kumofire_edges" VALUES('run','running','succeeded',0);
+CREATE TABLE kumofire_paces (
+  job TEXT NOT NULL,
+  key TEXT NOT NULL,
+  paced_to INTEGER NOT NULL,
+  paced_by TEXT NOT NULL,
+  PRIMARY KEY (job, key)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE kumofire_runs (
   id TEXT PRIMARY KEY NOT NULL,
   machine TEXT NOT NULL,
@@ -225,6 +230,7 @@ CREATE INDEX kumofire_runs_suspect ON kumofire_runs (wake_at) WHERE suspect >= 2
 CREATE INDEX kumofire_runs_keys ON kumofire_runs (job, concurrency_key, state) WHERE concurrency_key IS NOT NULL AND wake_at IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_dedupe ON kumofire_runs (job, dedupe_slot) WHERE dedupe_slot IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_runs_occurrence ON kumofire_runs (schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
+CREATE INDEX kumofire_paces_whole ON kumofire_paces (paced_to) WHERE key <> '';
 CREATE INDEX kumofire_schedules_wake ON kumofire_schedules (state, job, machine, wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX kumofire_schedules_key ON kumofire_schedules (schedule_key) WHERE schedule_key IS NOT NULL;
 CREATE INDEX kumofire_schedules_origin ON kumofire_schedules (origin) WHERE origin IS NOT NULL;
