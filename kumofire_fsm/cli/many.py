@@ -13,7 +13,7 @@ from kumofire_fsm.cli.texts import duration_of, json_of
 from kumofire_fsm.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from kumofire_fsm.models import FiredAll, Matched
+    from kumofire_fsm.reports import FiredAll, Matched
 
 __all__ = ["act_on_all", "filters_of"]
 

@@ -15,7 +15,7 @@ from kumofire_fsm.values.printable import one_line
 from kumofire_fsm.values.times import brief
 
 if TYPE_CHECKING:
-    from kumofire_fsm.models import Health, Stats
+    from kumofire_fsm.reports import Health, Stats
 
 __all__ = ["doctor_command", "stats_command"]
 

@@ -18,7 +18,7 @@ from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.children import SIGNALS, give_children_their_own
 from kumofire_fsm.cli.echo import PrintableFormatter
 from kumofire_fsm.embedded.opening import EmbeddedJobs
-from kumofire_fsm.models import SyncReport
+from kumofire_fsm.reports import SyncReport
 
 __all__ = ["JsonFormatter", "work"]
 

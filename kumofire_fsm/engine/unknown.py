@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.models import UnknownWork
+from kumofire_fsm.reports import UnknownWork
 from kumofire_fsm.store.unknown import find_unknown
 from kumofire_fsm.values.printable import one_line
 from kumofire_fsm.values.times import moment

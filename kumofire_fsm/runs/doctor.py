@@ -11,7 +11,7 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.unknown import OVERDUE_MS, unknown_work
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict, SchemaMismatch
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Role, StateSpec
-from kumofire_fsm.models import Health
+from kumofire_fsm.reports import Health
 from kumofire_fsm.store.controls import ControlRow, read_controls
 from kumofire_fsm.store.diagnosis import MIGRATE
 from kumofire_fsm.store.edges import EdgeRow, listed, missing_edges, own_machines

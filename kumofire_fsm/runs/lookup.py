@@ -20,10 +20,10 @@ from kumofire_fsm.models import (
     RunCounts,
     RunPage,
     RunStatus,
-    UnknownWork,
     entries,
     priority_of,
 )
+from kumofire_fsm.reports import UnknownWork
 from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import LEFT_OUT, RunRow
 from kumofire_fsm.values.checks import whole_number

@@ -12,7 +12,7 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import fire, startable
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines.spec import Actor, Role
-from kumofire_fsm.models import FiredAll, Matched
+from kumofire_fsm.reports import FiredAll, Matched
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.runs.lookup import RunFilter, run_filters
 from kumofire_fsm.store.rows import FAILED

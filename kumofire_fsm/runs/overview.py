@@ -10,7 +10,7 @@ from typing import Final
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.models import CommonError, JobCounts, Lag, Stats
+from kumofire_fsm.reports import CommonError, JobCounts, Lag, Stats
 from kumofire_fsm.store.overview import (
     FailedRow,
     GroupRow,

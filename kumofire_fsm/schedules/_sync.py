@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import Conflict, InvalidArgument, InvalidSchedule
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.models import NewSchedule, SyncReport
+from kumofire_fsm.models import NewSchedule
+from kumofire_fsm.reports import SyncReport
 from kumofire_fsm.schedules._moves import RETRIES, fenced, store, switched
 from kumofire_fsm.schedules.changes import declare, is_enabled, new_row, over
 from kumofire_fsm.store.schedules import ScheduleRow

@@ -12,7 +12,8 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.handlers import JobOf, P, Tick
 from kumofire_fsm.errors import InvalidArgument, InvalidSchedule, UnknownSchedule
 from kumofire_fsm.machines.spec import Role
-from kumofire_fsm.models import Created, NewSchedule, SyncReport
+from kumofire_fsm.models import Created, NewSchedule
+from kumofire_fsm.reports import SyncReport
 from kumofire_fsm.runs.creation import NewRow, RowMaker
 from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.schedules._corrections import right_occurrence

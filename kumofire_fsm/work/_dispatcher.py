@@ -10,7 +10,7 @@ from kumofire_fsm.engine.due import sweep
 from kumofire_fsm.engine.pruning import prune_kept, retains
 from kumofire_fsm.engine.unknown import look_is_due, warn_of_unknown
 from kumofire_fsm.errors import StoreError
-from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.reports import DispatchReport
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
 from kumofire_fsm.values.limits import PRUNE_RUNS
 from kumofire_fsm.work.budget import Budget

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kumofire_fsm.jobs import Jobs
-from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.reports import DispatchReport
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.work import _dispatcher as dispatcher
 from kumofire_fsm.work import consumer

@@ -14,21 +14,15 @@ from kumofire_fsm.flows.steps import Signal, Step
 from kumofire_fsm.models import (
     Created,
     CreateOptions,
-    DispatchReport,
-    FiredAll,
-    Health,
     JobStatus,
-    Matched,
     NewRun,
     NewSchedule,
     RunCounts,
     RunOptions,
     RunPage,
     RunStatus,
-    Stats,
-    SyncReport,
-    UnknownWork,
 )
+from kumofire_fsm.reports import DispatchReport, FiredAll, Health, Matched, Stats, SyncReport, UnknownWork
 from kumofire_fsm.runs.creation import PreparedRun
 from kumofire_fsm.runs.lookup import RunFilter
 from kumofire_fsm.schedules.changes import ScheduleChanges, ScheduleOptions

@@ -14,8 +14,8 @@ from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.engine.halving import or_defer
 from kumofire_fsm.errors import RowRefused
-from kumofire_fsm.models import DispatchReport
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.reports import DispatchReport
 from kumofire_fsm.schedules import occurrences
 from kumofire_fsm.values.limits import ERROR_BYTES
 

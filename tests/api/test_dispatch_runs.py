@@ -10,7 +10,7 @@ from fakes import FakeMessage
 from harness import Kit, echo, nothing
 
 from kumofire_fsm import InvalidArgument
-from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.reports import DispatchReport
 
 
 @pytest.mark.parametrize(

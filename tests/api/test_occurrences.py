@@ -13,7 +13,7 @@ from fakes import START
 from harness import Kit, echo
 
 from kumofire_fsm.errors import TransientStoreError
-from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.reports import DispatchReport
 
 
 async def test_an_occurrence_is_a_run_of_its_own_and_the_schedule_moves_on(kit: Kit) -> None:

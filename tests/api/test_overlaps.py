@@ -11,7 +11,7 @@ from fakes import START
 from harness import Bound, Kit, nothing
 
 from kumofire_fsm import RunStatus
-from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.reports import DispatchReport
 
 
 def minute(number: float) -> datetime:

@@ -7,7 +7,7 @@ from typing import Any
 from harness import Kit, echo
 
 from kumofire_fsm import Cancel, Fail, NewRun, Snooze
-from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.reports import DispatchReport
 
 
 def register(kit: Kit) -> None:

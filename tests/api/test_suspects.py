@@ -12,7 +12,7 @@ from harness import Bound, Kit
 
 from kumofire_fsm import Fail, Snooze
 from kumofire_fsm.machines.run import SUSPECT
-from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.reports import DispatchReport
 
 
 class WorkerKilled(BaseException):

@@ -18,7 +18,7 @@ from kumofire_fsm.calendar import rules
 from kumofire_fsm.embedded._ahead import Ahead
 from kumofire_fsm.embedded._lease_trust import LeaseTrust
 from kumofire_fsm.errors import InvalidSchedule, TransitionNotAllowed
-from kumofire_fsm.models import DispatchReport
+from kumofire_fsm.reports import DispatchReport
 from kumofire_fsm.work._dispatcher import LOOK_MINUTES
 
 YEAR = timedelta(days=365)
