@@ -175,8 +175,10 @@ async def tend(world: FlowWorld, jobs: Jobs) -> None:
     for run in world.monitor.in_need():
         try:
             world.monitor.moved_by_hand.add(run.id)
-            if run.step == "undo_to_undone":
+            if run.step == "undo_to_undone" and run.state == "parked":
                 await jobs.fire(run.id, "skip_undo")
+            elif run.step == "undo_to_undone":
+                await jobs.reschedule(run.id, delay=0)  # a clock that was ahead gave it its time
             else:
                 await jobs.cancel(run.id)
         except EXPECTED:
