@@ -162,6 +162,7 @@ MUTANTS = (
     Mutant(
         "a dedupe key is not enforced",
         schema="DROP INDEX kumofire_runs_dedupe; DROP TRIGGER kumofire_runs_repeat; DROP TRIGGER kumofire_runs_slot;",
+        first=36,
     ),
     Mutant(
         "a lost attempt is not counted",
@@ -189,12 +190,12 @@ MUTANTS = (
         first=305,
     ),
     Mutant("a message does not wait", patches=((Delivery, "retry", at_once),), first=170),
-    Mutant("a worn message is sent twice", patches=((consumer, "renewed", sent_twice),)),
-    Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),)),
+    Mutant("a worn message is sent twice", patches=((consumer, "renewed", sent_twice),), first=105),
+    Mutant("a retry waits for a day", r"runs\.retry", ((r"a\.next_at", "(a.next_at + 86400000)"),), first=23),
     Mutant("a last attempt is not the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "1"),)),
     Mutant("a failure is the last", r"runs\.retry", ((r"r\.attempt < r\.max_attempts", "0"),)),
     Mutant("a release counts as an attempt", r"runs\.release", ((r"r\.attempt - 1", "r.attempt"),)),
-    Mutant("a suspect starts beside others", r"runs\.claim", ((r"r\.suspect (= 0|< \d+)", "1"),)),
+    Mutant("a suspect starts beside others", r"runs\.claim", ((r"r\.suspect (= 0|< \d+)", "1"),), first=28),
     Mutant(
         "a prune takes what is not settled",
         r"(runs|bodies)\.prune",
@@ -204,7 +205,12 @@ MUTANTS = (
     Mutant("a refusing queue fails the create", patches=((moves, "send_hints", refusing),)),
     Mutant("a handler is called twice", patches=((Attempt, "perform", twice),)),
     Mutant("a consumer does not watch its lease", patches=((ActorStorage, "batch", endless_lease),)),
-    Mutant("a settled run can be canceled", r"runs\.cancel", ((r"r\.state = 'ready'", "r.state <> ''"),)),
+    Mutant(
+        "a settled run can be canceled",
+        r"runs\.cancel",
+        ((r"r\.state = 'ready'", "r.state <> ''"),),
+        first=33,
+    ),
     Mutant("a prune forgets the bodies", r"bodies\.prune", ((r"WHERE owner", "WHERE 0 AND owner"),)),
     Mutant("a stale attempt stores its result", r"bodies\.result", ((r" AND claim IS value ->> 2", ""),)),
     Mutant(
@@ -274,7 +280,12 @@ MUTANTS = (
         ((r"most - \(", "most - 0 * ("),),
         setting="embedded",
     ),
-    Mutant("a batch starts all where one slot is free", r"runs\.claim", ((r"place <= free", "free > 0"),)),
+    Mutant(
+        "a batch starts all where one slot is free",
+        r"runs\.claim",
+        ((r"place <= free", "free > 0"),),
+        first=40,
+    ),
     Mutant(
         "each state of a job has slots of its own",
         r"runs\.claim",
@@ -300,12 +311,15 @@ MUTANTS = (
         r"runs\.claim",
         ((r"key = t\.job\) - \(", "key = t.job) - 0 * ("),),
         setting="embedded",
+        first=10,
     ),
     Mutant(
         "a run is held while its key has room", r"runs\.claim", ((r"t\.nth > s\.room", "t.nth >= s.room"),)
     ),
     Mutant("an ending admits nobody", r"runs\.admit", ((r"WHERE places > 0", "WHERE 0"),)),
-    Mutant("a lost lease admits nobody", r"runs\.sweep", ((r"places > 0 AND id IS NOT NULL", "0"),)),
+    Mutant(
+        "a lost lease admits nobody", r"runs\.sweep", ((r"places > 0 AND id IS NOT NULL", "0"),), first=29
+    ),
     Mutant("a start takes nothing of its allowance", r"paces\.take", ((r"\+ k\.number \*", "+ 0 *"),)),
     Mutant(
         "a worker asks for no rate",
@@ -313,7 +327,9 @@ MUTANTS = (
         ((r"coalesce\(p\.paced, ", "coalesce(NULL, "),),
         setting="embedded",
     ),
-    Mutant("a batch asks for no rate", r"runs\.claim", ((r"coalesce\(paced, ", "coalesce(NULL, "),)),
+    Mutant(
+        "a batch asks for no rate", r"runs\.claim", ((r"coalesce\(paced, ", "coalesce(NULL, "),), first=40
+    ),
     Mutant(
         "a start takes nothing of its key's allowance",
         r"paces\.take",
@@ -343,7 +359,11 @@ MUTANTS = (
         "a payload that is read later is taken for lost", r"runs\.claim", ((r"b\.body, ''", "b.body, NULL"),)
     ),
     Mutant("all that was missed runs", patches=((occurrences, "decide", always_caught_up),)),
-    Mutant("a change moves what is due", patches=((schedule_changes, "_keeps_its_recurrence", moved_away),)),
+    Mutant(
+        "a change moves what is due",
+        patches=((schedule_changes, "_keeps_its_recurrence", moved_away),),
+        first=24,
+    ),
     Mutant(
         "a sweep after a standstill takes every lease",
         patches=((LeaseTrust, "__call__", trusting),),
@@ -381,6 +401,7 @@ MUTANTS = (
         "an attempt's end stays where the clock was",
         patches=((Attempt, "renewal", unsaid),),
         setting="embedded",
+        first=58,
     ),
     Mutant(
         "a request to cancel reaches the next handler",

@@ -118,6 +118,7 @@ MUTANTS = (
         ((r"json_array_length\(m?a?\.?to_undo\) = 0", "json_array_length(r.undo) = 0"),),
         setting=_FLOWS,
         invariant=_UNDONE,
+        first=161,
     ),
     Mutant(
         "a step is passed over",
@@ -198,6 +199,7 @@ MUTANTS = (
         r"runs\.[a-z_+]*advance[a-z_+]*",
         ((r"r\.visit = a\.was_visit", "1"),),
         setting="flows-embedded",
+        first=6,
     ),
     Mutant(
         "a step has another's attempts",
