@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from harness import Bound, Kit, echo
 
-from kumofire_fsm import DefinitionError, InvalidArgument, Kumofire, NewRun
-from kumofire_fsm.machines import Actor, Event, Role, RunMachine, State
+from kumofire_fsm import InvalidArgument, Kumofire, NewRun
 from kumofire_fsm.values.limits import LIMIT_MAX
 
 MINUTE = timedelta(minutes=1)
@@ -125,24 +124,6 @@ async def test_a_list_of_jobs_shows_rates_by_key(kit: Kit) -> None:
 def test_a_rate_by_key_that_is_none_is_refused(kit: Kit, rate: Any) -> None:
     with pytest.raises(InvalidArgument, match="key_rate"):
         kit.job("mail", key_rate=rate)(echo)
-
-
-def test_a_lifecycle_in_which_a_run_cannot_be_held_is_refused(kit: Kit) -> None:
-    class Checked(RunMachine, machine="checked"):
-        checked = State("Was looked at.", role=Role.CLAIMABLE, deadline=RunMachine.ready.deadline)
-        check = Event(RunMachine.ready.to(checked))
-        start = Event(
-            RunMachine.start | checked.to(RunMachine.running, cond="run_at <= now"),
-            by=Actor.CONSUMER,
-            sets=RunMachine.start.sets,
-        )
-        enqueue = Event(RunMachine.enqueue | checked.to(RunMachine.queued), by=Actor.DISPATCHER, hints=True)
-        expire = Event(
-            RunMachine.expire | checked.to(RunMachine.canceled, cond="expires_at <= now"), by=Actor.DEADLINE
-        )
-
-    with pytest.raises(DefinitionError, match="no edge of 'hold_back' leads from 'checked' of the machine"):
-        kit.job("mail", machine=Checked, key_rate=(1, 1))(echo)
 
 
 async def test_a_rate_by_key_is_kept_over_two_workers_on_one_file_and_nobody_polls(tmp_path: Path) -> None:

@@ -227,7 +227,8 @@ def test_a_limit_of_keys_that_is_none_is_refused(kit: Kit, limit: Any) -> None:
         kit.job("mail", key_limit=limit)(echo)
 
 
-def test_a_lifecycle_in_which_a_run_cannot_be_held_is_refused(kit: Kit) -> None:
+@pytest.mark.parametrize("bound", [{"key_limit": 1}, {"key_rate": (1, 1)}], ids=str)
+def test_a_lifecycle_in_which_a_run_cannot_be_held_is_refused(kit: Kit, bound: dict[str, Any]) -> None:
     class Checked(RunMachine, machine="checked"):
         checked = State("Was looked at.", role=Role.CLAIMABLE, deadline=RunMachine.ready.deadline)
         check = Event(RunMachine.ready.to(checked))
@@ -243,7 +244,7 @@ def test_a_lifecycle_in_which_a_run_cannot_be_held_is_refused(kit: Kit) -> None:
 
     kit.job("free", machine=Checked)(echo)
     with pytest.raises(DefinitionError, match="no edge of 'hold_back' leads from 'checked' of the machine"):
-        kit.job("mail", machine=Checked, key_limit=1)(echo)
+        kit.job("mail", machine=Checked, **bound)(echo)
 
 
 # -- price --------------------------------------------------------------------------------------
