@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.flows import _rules as rules
-from kumofire_fsm.flows._guards import data_guard, row_guard
+from kumofire_fsm.flows.guards import data_guard, row_guard
 from kumofire_fsm.flows.instance import machine_of
 from kumofire_fsm.flows.spec import FAIL, FlowSpec, Kind, SignalSpec, StepEdge, StepSpec, undo_step
 from kumofire_fsm.flows.steps import AnyStep, End, Signal, Step, Task, Wait, Way, Ways

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from kumofire_fsm.flows._guards import fields_read
 from kumofire_fsm.flows._reach import reachable, taken
+from kumofire_fsm.flows.guards import fields_read
 from kumofire_fsm.flows.instance import FlowMachine
 from kumofire_fsm.flows.spec import CANCEL, DONE, FAIL, FlowSpec, Kind, StepSpec
 from kumofire_fsm.machines.finding import Broken, did_you_mean

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from kumofire_fsm.flows._guards import holds_row
+from kumofire_fsm.flows.guards import holds_row
 from kumofire_fsm.flows.spec import FlowSpec, Kind, StepSpec
 from kumofire_fsm.flows.walk import Next
 from kumofire_fsm.machines.spec import Outcome

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.flows._guards import holds
+from kumofire_fsm.flows.guards import holds
 from kumofire_fsm.flows.spec import DONE, FAIL, FlowSpec, Kind, StepEdge, StepSpec
 
 __all__ = ["Next", "after_failure", "after_task", "after_undo", "undone_by"]

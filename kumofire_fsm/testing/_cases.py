@@ -1,4 +1,4 @@
-"""Test cases from a lifecycle: every event in every state, with the values that open each edge."""
+"""Test cases from a lifecycle or a flow: every event in every state or step, with what opens each edge."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from kumofire_fsm.errors import InvalidArgument, MissingPackage
-from kumofire_fsm.machines import EdgeSpec, Lifecycle, MachineSpec
-from kumofire_fsm.machines.expression import Scalar
-from kumofire_fsm.machines.lifecycle import spec_of
-from kumofire_fsm.machines.lint.grid import Grid, first_open
-from kumofire_fsm.testing._rows import parts
+from kumofire_fsm.machines import EdgeSpec
+from kumofire_fsm.machines.lint.grid import first_open
+from kumofire_fsm.testing._scenes import Declared, Scene, scene_of
 
 __all__ = ["TransitionCase", "Way", "transition_cases"]
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One edge that an event may take from a state.
+    """One edge that an event may take from a state or step.
 
     Attributes:
         target: where it leads.
         guard: the guard's text; empty without one.
-        opens: the columns and parameters that make the event take it; None when none were found.
+        opens: the columns and parameters that make the event take it, and of a flow the ``data``; None when
+            none were found.
     """
 
     target: str
     guard: str
-    opens: Mapping[str, Scalar] | None
+    opens: Mapping[str, Any] | None
 
     @property
-    def facts(self) -> Mapping[str, Scalar]:
+    def facts(self) -> Mapping[str, Any]:
         """Return what makes the event take this edge, to be given to `assert_transition`.
 
         Raises:
@@ -50,16 +49,16 @@ class TransitionCase:
     """One event in one state.
 
     Attributes:
-        machine, state, event: what is tested.
+        machine, state, event: what is tested; of a flow the state is a step.
         ways: the edges, in the order that their guards are tried; none where the event is illegal.
-        shut: columns and parameters with which every guard refuses; None when none were found.
+        shut: what makes every guard refuse; None when nothing was found.
     """
 
-    machine: type[Lifecycle]
+    machine: Declared
     state: str
     event: str
     ways: tuple[Way, ...]
-    shut: Mapping[str, Scalar] | None
+    shut: Mapping[str, Any] | None
 
     @property
     def legal(self) -> bool:
@@ -72,11 +71,11 @@ class TransitionCase:
         return tuple(dict.fromkeys(way.target for way in self.ways))
 
 
-def transition_cases(machine: type[Lifecycle]) -> list[Any]:
-    """Return a `pytest.param` of one `TransitionCase` for each pair of a state and an event.
+def transition_cases(machine: Declared) -> list[Any]:
+    """Return a `pytest.param` of one `TransitionCase` for each event in each state, or step of a flow.
 
-    The ids read ``run-ready-start``, and ``run-ready-retry-illegal`` where there is no edge. The values
-    that open an edge are searched among small ones that are no less than 0.
+    The ids read ``run-ready-start``, and ``run-ready-retry-illegal`` where there is no edge. What opens an
+    edge is searched among small values that are no less than 0.
 
     Raises:
         MissingPackage: pytest is not installed.
@@ -85,33 +84,30 @@ def transition_cases(machine: type[Lifecycle]) -> list[Any]:
         import pytest
     except ImportError as exc:
         raise MissingPackage("transition_cases needs pytest; run: pip install pytest") from exc
-    spec = spec_of(machine)
-    cases = [_case(machine, spec, state.id, event.id) for state in spec.states for event in spec.events]
+    scene = scene_of(machine)
+    table = scene.table
+    cases = [_case(machine, scene, state.id, event.id) for state in table.states for event in table.events]
     return [
-        pytest.param(each, id=f"{spec.name}-{each.state}-{each.event}" + ("" if each.legal else "-illegal"))
+        pytest.param(each, id=f"{table.name}-{each.state}-{each.event}" + ("" if each.legal else "-illegal"))
         for each in cases
     ]
 
 
-def _case(machine: type[Lifecycle], spec: MachineSpec, state: str, event: str) -> TransitionCase:
-    edges = spec.edges_from(state, event)
-    opens, shut = _search(spec, edges, state)
+def _case(machine: Declared, scene: Scene, state: str, event: str) -> TransitionCase:
+    edges = scene.table.edges_from(state, event)
+    opens, shut = _search(scene, edges, state)
     ways = tuple(Way(edge.target, edge.guard_text, opens.get(n)) for n, edge in enumerate(edges))
     return TransitionCase(machine, state, event, ways, shut if edges else None)
 
 
 def _search(
-    spec: MachineSpec, edges: tuple[EdgeSpec, ...], state: str
-) -> tuple[dict[int, dict[str, Scalar]], dict[str, Scalar] | None]:
+    scene: Scene, edges: tuple[EdgeSpec, ...], state: str
+) -> tuple[dict[int, dict[str, Any]], dict[str, Any] | None]:
     """Return what opens each edge, by its number, and what shuts all; the fewest changes win."""
-    row, parameters = parts(spec, state, {}, {})
-    before = {**row, **parameters}
-    guards = [edge.guard for edge in edges]
-    grid = Grid(guards, before, texts=spec.texts, fixed=("state", "machine"), natural=True)
-    opens: dict[int, dict[str, Scalar]] = {}
-    shut: dict[str, Scalar] | None = None
-    for facts in grid.rows():
-        taken = first_open(edges, {**before, **facts})
+    opens: dict[int, dict[str, Any]] = {}
+    shut: dict[str, Any] | None = None
+    for facts, seen in scene.trials(state, edges):
+        taken = first_open(edges, seen)
         if taken is not None:
             opens.setdefault(edges.index(taken), facts)
         elif shut is None:

@@ -1,17 +1,15 @@
-"""The shortest ways from the creation of a row to a state, with the values that open them."""
+"""The shortest ways from the creation of a row to a state or step, with the values that open them."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from kumofire_fsm.errors import TransitionError
-from kumofire_fsm.machines import EdgeSpec, Lifecycle, MachineSpec
-from kumofire_fsm.machines.expression import Scalar
-from kumofire_fsm.machines.lifecycle import spec_of
-from kumofire_fsm.machines.lint.grid import Grid
-from kumofire_fsm.testing._rows import check_state, parts
+from kumofire_fsm.machines import EdgeSpec, MachineSpec
+from kumofire_fsm.testing._rows import check_state
+from kumofire_fsm.testing._scenes import Declared, Scene, scene_of
 
 __all__ = ["Path", "paths_to"]
 
@@ -26,12 +24,14 @@ class Path:
     """The moves of one row, from its creation on.
 
     Attributes:
-        moves: pairs of an event and the state it leads to.
+        moves: pairs of an event and the state or step it leads to.
         facts: what the row is created with, and the parameters that each of the events is given.
+        data: of a flow: for each move the fields of the data that its guards need, as a handler returns it.
     """
 
     moves: tuple[tuple[str, str], ...]
-    facts: Mapping[str, Scalar]
+    facts: Mapping[str, Any]
+    data: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -39,25 +39,26 @@ class Path:
         return tuple(event for event, _ in self.moves)
 
 
-def paths_to(machine: type[Lifecycle], state: str) -> list[Path]:
-    """Return the shortest paths from the creation of a row to a state, in declaration order.
+def paths_to(machine: Declared, state: str) -> list[Path]:
+    """Return the shortest paths from the creation of a row to a state or step, in declaration order.
 
     One row goes the whole path, with every guard satisfied: each path carries the facts for it,
-    searched among small values. The path to the initial state is empty. The list is empty when no
-    values were found for any path.
+    searched among small values. The path to the initial state or first step is empty. The list is
+    empty when no values were found for any path.
 
     Raises:
-        InvalidArgument: the machine has no such state.
+        InvalidArgument: the machine has no such state or step.
     """
-    spec = spec_of(machine)
+    scene = scene_of(machine)
+    spec = scene.table
     check_state(spec, state)
     for length in range(len(spec.states)):
         found: dict[tuple[tuple[str, str], ...], Path] = {}
         for edges in itertools.islice(_ways(spec, state, length), _WAYS):
             moves = tuple((edge.event, edge.target) for edge in edges)
-            facts = None if moves in found else _facts(spec, edges)
-            if facts is not None:
-                found[moves] = Path(moves, facts)
+            path = None if moves in found else _path(scene, edges, moves)
+            if path is not None:
+                found[moves] = path
         if found:
             return list(found.values())
     return []
@@ -89,29 +90,10 @@ def _distances(spec: MachineSpec, state: str) -> dict[str, int]:
     return away
 
 
-def _facts(spec: MachineSpec, edges: tuple[EdgeSpec, ...]) -> dict[str, Scalar] | None:
-    """Return values with which one row goes this way; None when none were found."""
-    row, parameters = parts(spec, spec.initial.id, {}, {})
-    tried = [each for edge in edges for each in spec.edges_from(edge.source, edge.event)]
-    grid = Grid(
-        [each.guard for each in tried],
-        {**row, **parameters},
-        texts=spec.texts,
-        fixed=("state", "machine"),
-        reach=len(edges),
-        natural=True,
-    )
-    rows = itertools.islice(grid.rows(), _ROWS)
-    return next((facts for facts in rows if _goes(spec, edges, facts)), None)
-
-
-def _goes(spec: MachineSpec, edges: tuple[EdgeSpec, ...], facts: dict[str, Scalar]) -> bool:
-    row, parameters = parts(spec, spec.initial.id, {}, facts)
-    try:
-        for edge in edges:
-            row = spec.step(row, edge.event, **parameters)
-            if row["state"] != edge.target:
-                return False
-    except TransitionError:
-        return False
-    return True
+def _path(scene: Scene, edges: tuple[EdgeSpec, ...], moves: tuple[tuple[str, str], ...]) -> Path | None:
+    """Return these moves with values with which one row makes them; None when none were found."""
+    for facts in itertools.islice(scene.beginnings(edges), _ROWS):
+        data = scene.goes(edges, facts)
+        if data is not None:
+            return Path(moves, facts, data)
+    return None

@@ -15,7 +15,7 @@ KUMOFIRE = ("-m", "kumofire_fsm.cli")
 
 
 def test_these_are_the_files_of_the_page() -> None:
-    assert list(FILES) == ["trial.py", "test_trial.py", "later.py", "mended.py"]
+    assert list(FILES) == ["trial.py", "test_trial.py", "test_edges.py", "later.py", "mended.py"]
 
 
 def test_the_page_s_commands_print_what_it_says_in_their_order(tmp_path: Path) -> None:

@@ -142,6 +142,6 @@ def test_a_name_or_value_that_cannot_be_is_never_taken_for_a_refusal(ask, state,
 
 
 def test_something_that_is_no_lifecycle_is_refused():
-    message = "^<class 'int'> is not a lifecycle: give a class such as RunMachine$"
+    message = "^<class 'int'> is not a lifecycle or a flow: give a class such as RunMachine, or your Flow$"
     with pytest.raises(InvalidArgument, match=message):
         assert_transition(int, "ready", "start")

@@ -10,7 +10,7 @@ from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import Expression
 from kumofire_fsm.machines.guards import guard_text, parsed
 
-__all__ = ["data_guard", "fields_read", "holds", "holds_row", "row_guard"]
+__all__ = ["data_guard", "data_name", "fields_read", "holds", "holds_row", "row_guard", "written"]
 
 _FIELD: Final = re.compile(r"\bdata\.([A-Za-z_][A-Za-z0-9_]*)")
 _MARK: Final = "data__"
@@ -50,14 +50,24 @@ def row_guard(text: object, where: str) -> Expression:
     return parsed(guard_text(text, where), where)
 
 
+def data_name(field: str) -> str:
+    """Return the name by which a guard's expression reads a field of the data."""
+    return f"{_MARK}{field}"
+
+
 def fields_read(guard: Expression) -> set[str]:
     """Return the fields of the data that a guard reads."""
     return {name.removeprefix(_MARK) for name in guard.names() if name.startswith(_MARK)}
 
 
+def written(name: str) -> str:
+    """Return a name of a guard's expression as it is written: ``data.total``, or a column."""
+    return f"data.{name.removeprefix(_MARK)}" if name.startswith(_MARK) else name
+
+
 def holds(guard: Expression, data: Any) -> bool:
     """Return whether a guard on the data lets it through; a value that is missing does not."""
-    row: Mapping[str, Any] = {f"{_MARK}{name}": getattr(data, name) for name in fields_read(guard)}
+    row: Mapping[str, Any] = {data_name(name): getattr(data, name) for name in fields_read(guard)}
     return bool(guard.evaluate(row))
 
 
