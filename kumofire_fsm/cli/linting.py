@@ -1,4 +1,4 @@
-"""What lint finds in a lifecycle or an application; a module that cannot be imported is itself a finding."""
+"""What lint finds in a lifecycle, a flow or an application; a module that fails is itself a finding."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import kumofire_fsm
 from kumofire_fsm import machines as machines_package
 from kumofire_fsm.cli.loading import load_machines
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
+from kumofire_fsm.flows.lint import lint
 from kumofire_fsm.machines.finding import Finding, Severity
-from kumofire_fsm.machines.lint import lint
 
 __all__ = ["findings_json", "found_in", "is_refused", "readable"]
 

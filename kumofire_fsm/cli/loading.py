@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from kumofire_fsm.app import Kumofire
+from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.flows import Flow, FlowSpec
 from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
@@ -52,41 +53,42 @@ def load_machine(where: str) -> Declared:
     return machine
 
 
-def load_machines(where: str) -> list[type[Lifecycle]]:
-    """Return the lifecycle at ``module:Class``, or all of the application at ``module:app``.
+def load_machines(where: str) -> list[Declared]:
+    """Return the lifecycle or flow at ``module:Class``, or all of the application at ``module:app``.
 
     Raises:
-        InvalidArgument: there is neither; the text says what was found instead.
+        InvalidArgument: there is none of them; the text says what was found instead.
     """
     found = load_target(where)
     if not isinstance(found, Kumofire):
         return [found]
-    specs = found.registry.machines()
+    flows = [job.flow for job in found.registry.jobs.values() if isinstance(job, FlowJob)]
+    specs = {id(spec) for spec in (*found.registry.machines(), *flows)}
     # Jobs hold specs only, and lint looks at a class's methods too.
-    declared = dict.fromkeys(_declared(Lifecycle))
-    return [each for each in declared if any(each.spec is spec for spec in specs)]
+    declared = dict.fromkeys((*_declared(Lifecycle), *_declared(Flow)))
+    return [each for each in declared if id(getattr(each, "spec", None)) in specs]
 
 
-def load_target(where: str) -> Kumofire | type[Lifecycle]:
-    """Return the lifecycle at ``module:Class``, or the application at ``module:app``.
+def load_target(where: str) -> Kumofire | Declared:
+    """Return the lifecycle or flow at ``module:Class``, or the application at ``module:app``.
 
     Raises:
-        InvalidArgument: there is neither; the text says what was found instead.
+        InvalidArgument: there is none of them; the text says what was found instead.
     """
     if where in _BUILT_IN:
         return _BUILT_IN[where]
     form = f"{' or '.join(_BUILT_IN)} or MODULE:CLASS, such as shop.lifecycles:ApprovedRun, or MODULE:APP"
-    found: Kumofire | type[Lifecycle] = _load(
+    found: Kumofire | Declared = _load(
         where,
         form,
-        "a lifecycle or a Kumofire object",
-        lambda value: isinstance(value, Kumofire) or _is_machine(value),
+        "a lifecycle, a flow or a Kumofire object",
+        lambda value: isinstance(value, Kumofire) or _is_machine(value) or _is_flow(value),
     )
     return found
 
 
-def _declared(base: type[Lifecycle]) -> Iterator[type[Lifecycle]]:
-    """Yield the lifecycles that derive from a class, bases first."""
+def _declared(base: Any) -> Iterator[Declared]:
+    """Yield the lifecycles or flows that derive from a class, bases first."""
     for each in base.__subclasses__():
         yield each
         yield from _declared(each)

@@ -22,12 +22,13 @@ def _group() -> None:
 @machine.command("lint")
 def lint_command(
     target: Annotated[
-        str, typer.Argument(metavar="MODULE:NAME", help="A lifecycle, or an application with all of its.")
+        str,
+        typer.Argument(metavar="MODULE:NAME", help="A lifecycle, a flow, or an application with all."),
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON list.")] = False,
 ) -> None:
-    """Check a lifecycle, or those of an application: exit code 1 for errors, 0 for none."""
+    """Check a lifecycle or a flow, or those of an application: exit code 1 for errors, 0 for none."""
     from kumofire_fsm.cli.linting import findings_json, found_in, is_refused, readable
 
     found = found_in(target)

@@ -26,7 +26,7 @@ def data_guard(text: object, where: str) -> Expression:
     try:
         guard = parsed(_FIELD.sub(rf"{_MARK}\1", given), where)
     except DefinitionError as exc:
-        raise DefinitionError(str(exc).replace(_MARK, "data.")) from None
+        raise DefinitionError(written(str(exc))) from None
     for name in guard.names():
         if not name.startswith(_MARK):
             raise DefinitionError(
@@ -60,9 +60,9 @@ def fields_read(guard: Expression) -> set[str]:
     return {name.removeprefix(_MARK) for name in guard.names() if name.startswith(_MARK)}
 
 
-def written(name: str) -> str:
-    """Return a name of a guard's expression as it is written: ``data.total``, or a column."""
-    return f"data.{name.removeprefix(_MARK)}" if name.startswith(_MARK) else name
+def written(text: str) -> str:
+    """Return a text with the names of a guard's expression as they are written: ``data.total``."""
+    return text.replace(_MARK, "data.")
 
 
 def holds(guard: Expression, data: Any) -> bool:

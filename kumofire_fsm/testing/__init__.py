@@ -5,7 +5,7 @@ The doubles are real: SQLite in memory, and a queue that delivers. No other room
 `_asserts`, then `_queue`.
 """
 
-from kumofire_fsm.machines.lint import lint
+from kumofire_fsm.flows.lint import lint
 from kumofire_fsm.testing._asserts import Moved, Refused, assert_refused, assert_transition
 from kumofire_fsm.testing._cases import TransitionCase, Way, transition_cases
 from kumofire_fsm.testing._clock import VirtualClock

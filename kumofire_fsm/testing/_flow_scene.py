@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from kumofire_fsm.errors import InvalidArgument, TransitionError
+from kumofire_fsm.flows.fields import FlowData
 from kumofire_fsm.flows.guards import data_name, fields_read
 from kumofire_fsm.flows.instance import TRIES, machine_of
 from kumofire_fsm.flows.moves import entering
@@ -21,7 +22,6 @@ from kumofire_fsm.machines import EdgeSpec
 from kumofire_fsm.machines.expression import Call, Scalar, parse
 from kumofire_fsm.machines.lint.grid import Grid
 from kumofire_fsm.machines.spec import Outcome, Role
-from kumofire_fsm.testing._flow_data import FlowData
 from kumofire_fsm.testing._rows import parts
 
 __all__ = ["FlowScene", "Returned", "Row"]

@@ -132,7 +132,7 @@ def test_json_is_an_empty_list_when_there_is_nothing_to_mend():
             "must be RunMachine or JobMachine or MODULE:CLASS, such as shop.lifecycles:ApprovedRun",
         ),
         ("kumofire_fsm.machines:RunMachin", "has no 'RunMachin'; it has JobMachine, RunMachine"),
-        ("kumofire_fsm:Kumofire", "and not a lifecycle or a Kumofire object"),
+        ("kumofire_fsm:Kumofire", "and not a lifecycle, a flow or a Kumofire object"),
         ("kumofire_fsm.machines:Lifecycle", "and not a lifecycle"),
         ("no_such_module:Machine", "cannot be imported"),
     ],
@@ -186,3 +186,53 @@ def test_of_an_application_the_lifecycles_of_its_jobs_are_checked_each_once(lint
 def test_an_application_with_nothing_to_mend_says_so(lint):
     source = "from kumofire_fsm import Kumofire\napp = Kumofire()\n"
     assert lint(source, target="app") == (0, "shop:app: nothing to mend\n")
+
+
+FLOW = """
+from kumofire_fsm import Kumofire
+from kumofire_fsm.flows import End, Flow, Signal, Wait
+from pydantic import BaseModel
+
+class Data(BaseModel):
+    number: int = 1
+
+class Order(Flow[Data]):
+    placed = Wait("It waits.", initial=True, waits=True)
+    over = End()
+    pay = Signal(placed.to(over), takes=None)
+    close = placed.to(over)
+
+app = Kumofire()
+app.flow(Order)
+"""
+
+
+@pytest.mark.parametrize("target", ["Order", "app"])
+def test_a_flow_is_checked_by_itself_and_with_its_application(lint, target):
+    code, printed = lint(FLOW, "--strict", target=target)
+    assert (code, printed) == (
+        1,
+        (
+            "warning unfired-event: order: nobody fires 'close' out of the wait 'placed': it is no signal, and no deadline's\n"
+            "  say close = Signal(..., takes=...), name it in the deadline, or drop the edge\n"
+            "warning undocumented-step: order: the step 'over' says nothing about itself\n"
+            '  begin its declaration with a sentence: Task("The card is charged.", ...)\n'
+            "0 errors, 2 warnings\n"
+        ),
+    )
+    found = json.loads(lint(FLOW, "--json", target=target)[1])
+    assert [(each["rule"], each["state"], each["event"]) for each in found] == [
+        ("unfired-event", "placed", "close"),
+        ("undocumented-step", "over", None),
+    ]
+
+
+def test_a_flow_that_cannot_exist_is_told_with_its_error_and_the_line(lint):
+    code, printed = lint(FLOW.replace(", waits=True", ""), target="Order")
+    assert (code, printed) == (
+        1,
+        (
+            "error no-deadline: Order: the wait 'placed' has no deadline, so an instance could stay in it for ever\n"
+            "  at /shop.py:9\n  give it deadline=Deadline(...), or say waits=True\n1 error, 0 warnings\n"
+        ),
+    )

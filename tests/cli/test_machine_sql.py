@@ -134,3 +134,12 @@ def test_an_unknown_event_is_refused_with_those_that_exist():
         printed("JobMachine", "fly")
     events = ", ".join(sorted(event.id for event in JobMachine.spec.events))
     assert str(refused.value) == f"no statement fires 'fly'; the events are {events}"
+
+
+def test_of_a_flow_it_prints_what_moves_its_instances():
+    (pay,) = printed("flows:Entity", "pay")
+    assert pay[0] == "runs.pay"
+    assert "r.step = 'placed'" in pay[2]
+    assert {"runs.advance", "runs.rest", "runs.pay", "runs.ship"} <= {
+        name for name, _, _ in printed("flows:Entity")
+    }

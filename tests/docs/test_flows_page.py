@@ -19,7 +19,7 @@ def test_these_are_the_files_of_the_page() -> None:
 
 
 def test_the_page_s_commands_print_what_it_says_in_their_order(tmp_path: Path) -> None:
-    assert len(sessions(PAGE)) == 6
+    assert len(sessions(PAGE)) == 7
     assert played(PAGE, tmp_path) == sessions(PAGE)
     assert "<svg" in (tmp_path / "trial.svg").read_text()
 

@@ -1,4 +1,4 @@
-"""The data that a flow is tested with: a whole model, or the fields alone that its guards read."""
+"""The fields of the data that guards read, with plain values: what tests and lint try guards with."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ class FlowData:
         flow: the flow's name.
         model: the model of its data.
         read: the fields that its guards read.
+
+    Attributes:
+        plain: what each of these fields holds unless it is given.
     """
 
     def __init__(self, flow: str, model: Any, read: Sequence[str]) -> None:
         self._flow, self._model, self.read = flow, model, read
-        self._plain = {name: self._plainest(name) for name in read}
+        self.plain = {name: self._plainest(name) for name in read}
 
     @property
     def texts(self) -> list[str]:
@@ -72,7 +75,7 @@ class FlowData:
         try:
             return self._model.model_validate_json(text)
         except ValidationError:
-            return self._model.model_construct(**{**self._plain, **json.loads(str(text))})
+            return self._model.model_construct(**{**self.plain, **json.loads(str(text))})
 
     def _plainest(self, name: str) -> Scalar:
         """Return what a field holds unless it is given: its default, or a plain value that fits."""
