@@ -65,7 +65,7 @@ def test_every_statement_prepares_and_has_a_name_and_a_sentence(target):
     for name, says, sql in found:
         db.execute(f"EXPLAIN {sql}", {"1": "[]"} if "?1" in sql else ())
         noun, _, verb = name.partition(".")
-        assert noun in ("runs", "bodies", "controls", "overview", "schedules", "run", "job")
+        assert noun in ("runs", "bodies", "controls", "paces", "overview", "schedules", "run", "job")
         assert verb
         assert re.fullmatch(r"[A-Z].*[.)]", says)
     db.close()
