@@ -98,6 +98,8 @@ def test_a_request_becomes_a_run_that_the_queue_works_on(example: Server) -> Non
         "schedule_id": None,
         "dedupe_key": None,
         "last_error": None,
+        "payload": {"to": "ana@example.com", "subject": "Hi", "text": ""},
+        "payload_left_out": False,
         "result": {"to": "ana@example.com", "sent": False},
         "progress": None,
         "tags": [],
