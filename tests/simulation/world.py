@@ -60,7 +60,10 @@ class World(Calls):
         latest: the latest time that it had shown when it was set last.
         sets: how often it was set.
         creations: how many events are to come that may create a run.
+        rolls_out: whether code of two versions runs in this history.
     """
+
+    rolls_out = False
 
     timings: Sequence[Timing]
     bindings: Sequence[dict[str, Any]] = ({},)

@@ -79,7 +79,7 @@ def test_the_migrations_apply(fresh: Server) -> None:
     tables = fresh.sql(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'kumofire_%' ORDER BY name"
     )
-    expected = ["bodies", "controls", "edges", "runs", "schedules", "schema"]
+    expected = ["bodies", "controls", "edges", "paces", "runs", "schedules", "schema"]
     assert [row["name"] for row in tables] == [f"kumofire_{name}" for name in expected]
 
 

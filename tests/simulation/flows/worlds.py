@@ -45,6 +45,7 @@ class FlowWorld(World):
         dice = self.faults.dice
         half = self.length_ms // 2
         self.deployed = START + 1_000 + dice.below(half, 801) if dice.below(2, 800) else None
+        self.rolls_out = self.deployed is not None
         self._later: set[int] = set()
         """The keys of actors that run the new code whatever the clock says."""
 
