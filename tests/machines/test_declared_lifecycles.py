@@ -214,6 +214,6 @@ def test_a_deadline_says_when_it_is_in_a_few_words():
         "queued": "the hint seems lost",
         "running": "the lease ends",
         "retrying": "shortly before its time, or once the hint that went along seems lost",
-        "held": "it looks for room by itself",
+        "held": "its turn, or it looks for room by itself",
         "canceling": "the lease ends",
     }
