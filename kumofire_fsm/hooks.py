@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.ends import ends_worker
-from kumofire_fsm.engine.moves import read_runs
+from kumofire_fsm.engine.reading import read_runs
 from kumofire_fsm.errors import DefinitionError, StoreError
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines.spec import MachineSpec

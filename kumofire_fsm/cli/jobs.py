@@ -11,7 +11,7 @@ import typer
 
 from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import acting, looking
-from kumofire_fsm.cli.options import AsJson, By, Database, Note, Utc
+from kumofire_fsm.cli.options import NOUN, AsJson, By, Database, Note, Utc
 from kumofire_fsm.cli.texts import Clock, json_of, zoned
 from kumofire_fsm.values.limits import LOOK_ROWS
 from kumofire_fsm.values.printable import one_line
@@ -24,9 +24,7 @@ __all__ = ["jobs"]
 
 _OF_CODE: Final = ("registered", "key_limit", "priority", "rate")
 Name = Annotated[str, typer.Argument(metavar="JOB", help="The job's name.")]
-jobs = typer.Typer(
-    help="Pause, resume and limit jobs by their names.", no_args_is_help=True, rich_markup_mode=None
-)
+jobs = typer.Typer(help="Pause, resume and limit jobs by their names.", **NOUN)
 
 
 @jobs.command("pause")

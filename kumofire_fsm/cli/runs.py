@@ -12,6 +12,7 @@ from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import acting, looking
 from kumofire_fsm.cli.many import act_on_all, filters_of
 from kumofire_fsm.cli.options import (
+    NOUN,
     App,
     AsJson,
     By,
@@ -30,7 +31,7 @@ from kumofire_fsm.cli.options import (
 )
 from kumofire_fsm.cli.status import moves, status_fields, status_text
 from kumofire_fsm.cli.texts import duration_of, instant_of, json_of, table, zoned
-from kumofire_fsm.errors import InvalidArgument, UnknownRun
+from kumofire_fsm.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from kumofire_fsm.jobs import Jobs
@@ -40,9 +41,7 @@ __all__ = ["runs"]
 
 ERROR_SHOWN = 60
 """Characters of an error in a table."""
-runs = typer.Typer(
-    help="Look at runs, cancel them, run them again.", no_args_is_help=True, rich_markup_mode=None
-)
+runs = typer.Typer(help="Look at runs, cancel them, run them again.", **NOUN)
 
 
 @runs.command("list")
@@ -233,13 +232,11 @@ def _only(run_id: str | None, filters: dict[str, Any], *, every: bool) -> str | 
 
 async def _read(jobs: Jobs, run_id: str) -> tuple[RunStatus, str]:
     """Return the status of a run, and the name of its machine."""
-    from kumofire_fsm.engine.moves import read_runs
+    from kumofire_fsm.engine.reading import read_run
     from kumofire_fsm.runs.lookup import run_status
     from kumofire_fsm.values.ids import check_id
 
-    row = (await read_runs(jobs._binding, [check_id(run_id)], results=True)).get(run_id)
-    if row is None:
-        raise UnknownRun(run_id)
+    row = await read_run(jobs._binding, check_id(run_id), results=True)
     return run_status(jobs._binding, row), row.machine
 
 

@@ -11,7 +11,7 @@ import typer
 
 from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import acting, looking
-from kumofire_fsm.cli.options import AsJson, Database, Utc
+from kumofire_fsm.cli.options import NOUN, AsJson, Database, Utc
 from kumofire_fsm.cli.texts import Clock, json_of, table, zoned
 from kumofire_fsm.values.ids import is_id
 from kumofire_fsm.values.printable import one_line
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["schedules"]
 
 Which = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Its schedule_key, or its id.")]
-schedules = typer.Typer(
-    help="Look at recurring jobs, pause and end them.", no_args_is_help=True, rich_markup_mode=None
-)
+schedules = typer.Typer(help="Look at recurring jobs, pause and end them.", **NOUN)
 
 
 @schedules.command("list")

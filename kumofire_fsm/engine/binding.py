@@ -137,6 +137,11 @@ class Binding:
     def __post_init__(self) -> None:
         self._durations = self.timing.columns()
 
+    @property
+    def hint_ms(self) -> int | None:
+        """After how long a hint counts as lost of what people move; None without a queue."""
+        return None if self.queue is None else self.timing.redeliver_ms
+
     def now(self) -> int:
         """Return the time in milliseconds since 1970."""
         return self.clock.now()

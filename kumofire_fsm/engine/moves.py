@@ -8,28 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.halving import in_halves
+from kumofire_fsm.engine.reading import is_settled
+from kumofire_fsm.engine.refusals import refusal
 from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import (
-    Conflict,
-    DedupeConflict,
-    GuardFailed,
-    LeaseLost,
     QueueError,
     RowRefused,
-    SchemaMismatch,
     StoreError,
-    TransitionError,
-    TransitionNotAllowed,
-    UnknownRun,
 )
-from kumofire_fsm.machines.spec import Actor, Role
+from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Hint, Row, Statement
-from kumofire_fsm.store.diagnosis import REGISTER, explained, lacks_edge
-from kumofire_fsm.store.rows import Move, Moved, RunRow
+from kumofire_fsm.store.diagnosis import explained
+from kumofire_fsm.store.rows import Move, Moved
 
 __all__ = [
     "Fired",
@@ -44,9 +38,7 @@ __all__ = [
     "follow_admitted",
     "freed_keys",
     "give_way",
-    "is_settled",
     "move_statement",
-    "read_runs",
     "send_hints",
     "startable",
 ]
@@ -187,9 +179,9 @@ async def fire_one(binding: Binding, move: Move, hint: WantsHint | None = None) 
     try:
         rows = await binding.storage.execute(statement)
     except RowRefused as exc:
-        raise await _refusal(binding, move, exc) from exc
+        raise await refusal(binding, move, exc) from exc
     if not rows:
-        raise await _refusal(binding, move)
+        raise await refusal(binding, move)
     moved = Moved(*rows[0])
     if _may_change_state(binding, [move]):
         await follow(binding, [moved], timed.now, hint)
@@ -299,63 +291,3 @@ async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> Hints
             log.warning("their deadlines could not be pulled forward: %s", again)
         return Hints(refused=len(hints))
     return Hints(sent=len(hints))
-
-
-async def read_runs(binding: Binding, ids: Sequence[str], *, results: bool = False) -> dict[str, RunRow]:
-    """Return the runs that exist, by id; of several with results, those that are not too large together."""
-    rows = await binding.storage.execute(binding.runs.read(ids, results=results))
-    return {row[0]: RunRow(*row) for row in rows}
-
-
-def is_settled(binding: Binding, machine: str, state: str, wake_at: int | None) -> bool:
-    """Return whether a run is settled; one of a machine unknown here is if no deadline is to come."""
-    spec = binding.runs.specs.get(machine)
-    return wake_at is None if spec is None else spec.has_role(state, Role.SETTLED)
-
-
-# -- why a run did not move --------------------------------------------------------------------------
-
-
-async def _refusal(binding: Binding, move: Move, cause: Exception | None = None) -> Exception:
-    """Return why a run did not move, by reading its row once."""
-    row = (await read_runs(binding, [move.id])).get(move.id)
-    if row is None:
-        return UnknownRun(move.id)
-    spec = binding.runs.specs.get(row.machine)
-    if spec is None:
-        return SchemaMismatch(
-            f"run {row.id} follows the machine {row.machine!r}, which this application does not know"
-        )
-    legal = spec.legal(row.state, Actor.PERSON)
-    facts: dict[str, Any] = {"row_id": row.id, "event": move.event, "state": row.state, "legal": legal}
-    edges = spec.edges_from(row.state, move.event)
-    said = f"run {row.id}: {move.event!r}"
-    if move.claim is not None and (move.starts, move.claim) != (row.starts, row.claim):
-        return LeaseLost(f"{said} came from an attempt that no longer owns it", **facts)
-    if spec.state(row.state) is None:
-        what = (
-            f"the machine {row.machine!r} of this code has no such state; declare it, until no run is in it"
-        )
-        return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}: {what}", **facts)
-    if not edges:
-        text = ", ".join(legal) or "nothing"
-        return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}; legal now: {text}", **facts)
-    if cause is not None:
-        return _refused_by_database(said, row, facts, cause)
-    guards = [edge.guard_text for edge in edges if edge.guard is not None]
-    if len(guards) == len(edges):
-        return GuardFailed(f"{said} from {row.state!r} needs {' or '.join(guards)}", **facts)
-    return Conflict(f"{said}: somebody else moved it meanwhile; it is {row.state!r} now", **facts)
-
-
-def _refused_by_database(said: str, row: RunRow, facts: dict[str, Any], cause: Exception) -> Exception:
-    if "_slot" in str(cause):
-        return DedupeConflict(
-            f"{said}: another run holds the dedupe key {row.dedupe_key!r} of job {row.job!r} now", **facts
-        )
-    if lacks_edge(cause):
-        return SchemaMismatch(
-            f"{said} from {row.state!r} is an edge of this code's machine {row.machine!r}, but the "
-            f"database does not know it; {REGISTER}"
-        )
-    return TransitionError(f"{said} was refused by the database: {cause}", **facts)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from kumofire_fsm.flows.spec import CANCEL, FAIL, FlowSpec, Kind, StepEdge
+from kumofire_fsm.flows.spec import CANCEL, FAIL, FlowSpec, Kind, StepEdge, StepSpec
 from kumofire_fsm.machines import Deadline, Edge, Event, State
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.lifecycle import Lifecycle
@@ -19,7 +19,7 @@ from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Outcome, Role
 from kumofire_fsm.values.limits import MAIL_LETTERS
 
-__all__ = ["FlowMachine", "machine_of"]
+__all__ = ["TRIES", "FlowMachine", "machine_of", "rests_in"]
 
 TRIES: Final = 3
 """How often a step is tried where neither it nor the application says so."""
@@ -144,6 +144,13 @@ _STOPPED: Final = (*_DONE, "retry", "fail", "stop", "snooze", "release", "lose")
 """Events by which a run leaves `canceling`; a flow's `cancel` says where that leads."""
 
 
+def rests_in(step: StepSpec) -> State:
+    """Return the state of an instance that has come to an end, or rests in a wait."""
+    if step.kind is Kind.END:
+        return _SETTLED[step.outcome or Outcome.SUCCESS]
+    return FlowMachine.parked if step.waits else FlowMachine.waiting
+
+
 class _Edges:
     """The edges that one flow adds to `FlowMachine`."""
 
@@ -191,7 +198,7 @@ class _Edges:
         for edge in (e for e in self._spec.edges if e.event == event):
             source = self._spec.step(edge.source)
             if source is not None and source.kind is Kind.WAIT:
-                state = FlowMachine.parked if source.waits else FlowMachine.waiting
+                state = rests_in(source)
                 for target, cond, more in self._entering(edge):
                     tests = [_at(edge.source), *([f"({edge.guard_text})"] if edge.guard else [])]
                     tests += [each for each in (also, cond) if each]
@@ -212,17 +219,17 @@ class _Edges:
         again["max_attempts"] = str(step.max_attempts or self._tries)
         if step.kind is Kind.END:
             ended = {"step": f"'{step.id}'", "visit": "visit + 1"}
-            yield _SETTLED[step.outcome or Outcome.SUCCESS], "", ended
+            yield rests_in(step), "", ended
         elif step.kind is Kind.WAIT:
             # A letter that has come already is read by a consumer.
-            yield FlowMachine.parked if step.waits else FlowMachine.waiting, "size(mail) == 0", sets
+            yield rests_in(step), "size(mail) == 0", sets
             yield FlowMachine.ready, "", again
         else:
             if edge.undo:  # nothing to undo: it is at its end
                 end = self._spec.step(edge.target)
                 assert end is not None
                 ended = {"step": f"'{end.id}'", "visit": "visit + 1"}
-                yield _SETTLED[end.outcome or Outcome.SUCCESS], f"size({left}) == 0", ended
+                yield rests_in(end), f"size({left}) == 0", ended
             yield FlowMachine.ready, "", again
 
     def _redrive(self, cond: str) -> Event:

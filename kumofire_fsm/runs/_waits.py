@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.moves import is_settled
+from kumofire_fsm.engine.reading import is_settled
 from kumofire_fsm.errors import StoreError
 
 __all__ = ["Waits"]

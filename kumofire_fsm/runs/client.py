@@ -1,32 +1,23 @@
-"""Creates runs, and fires the events that belong to people."""
+"""Creates runs, and deletes old ones."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Unpack, overload
 
 from kumofire_fsm.engine.binding import Binding, log
-from kumofire_fsm.engine.flow_jobs import FlowJob, signal_text
-from kumofire_fsm.engine.flow_versions import FlowPlan, migrate_flow, plan_flow
 from kumofire_fsm.engine.handlers import AsyncHandler, AsyncTick, JobOf, P, PlainHandler, PlainTick, R, Tick
-from kumofire_fsm.engine.moves import enqueued, fire, fire_one, read_runs, send_hints, startable
+from kumofire_fsm.engine.moves import enqueued, fire, send_hints
 from kumofire_fsm.engine.pruning import prune
 from kumofire_fsm.errors import (
-    GuardFailed,
     InvalidArgument,
     KumofireError,
-    MailFull,
     StoreError,
-    TransitionNotAllowed,
-    UnknownRun,
 )
 from kumofire_fsm.flows.flow import Flow
-from kumofire_fsm.flows.steps import Signal, Step
 from kumofire_fsm.machines.finding import did_you_mean
-from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.models import (
     Created,
     CreateOptions,
@@ -35,17 +26,14 @@ from kumofire_fsm.models import (
     OnConflict,
     Priority,
     RunOptions,
-    RunStatus,
 )
 from kumofire_fsm.runs.conflicts import check_on_conflict, settle_conflict
 from kumofire_fsm.runs.creation import PreparedRun, RowMaker, prepare
-from kumofire_fsm.runs.lookup import RunLookup
+from kumofire_fsm.runs.instances import RunInstances
 from kumofire_fsm.runs.matching import RunMatching
+from kumofire_fsm.runs.people import RunPeople
 from kumofire_fsm.runs.storing import RunStore
-from kumofire_fsm.values.checks import check_key, facts, part_id, whole_number
-from kumofire_fsm.values.ids import check_id
-from kumofire_fsm.values.jsontext import storable
-from kumofire_fsm.values.limits import MAIL_LETTERS
+from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
@@ -54,7 +42,7 @@ __all__ = ["RunClient"]
 _OPTIONS: Final = frozenset({each.name for each in fields(NewRun)} - {"name", "payload"})
 
 
-class RunClient(RunLookup, RunMatching):
+class RunClient(RunPeople, RunInstances, RunMatching):
     """What an application calls about runs."""
 
     def __init__(self, binding: Binding) -> None:
@@ -230,165 +218,6 @@ class RunClient(RunLookup, RunMatching):
             binding, [(each.id, each.run_at) for each in moved.values() if enqueued(binding, each)]
         )
 
-    async def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
-        """Stop a run: at once if it has not started, else by telling its handler.
-
-        Doing it twice is harmless. Returns the run's status.
-
-        Raises:
-            UnknownRun: no run has this id.
-            TransitionNotAllowed: the run is settled already.
-        """
-        return await self._people(run_id, "cancel", by=by, note=note, repeatable=True)
-
-    async def redrive(
-        self, run_id: str, *, step: str | Step | None = None, by: str | None = None, note: str | None = None
-    ) -> RunStatus:
-        """Run a failed or canceled run again: fresh attempts, the same id.
-
-        Args:
-            run_id: the run.
-            step: of a flow's instance: where it goes on, such as ``Order.pack``; None for where it failed.
-            by, note: who and why, kept in the history.
-
-        Raises:
-            UnknownRun: no run has this id.
-            TransitionNotAllowed: the run is neither failed nor canceled.
-            GuardFailed: it is a flow's instance at an end: say at which step it goes on.
-            DedupeConflict: another run holds its dedupe key now.
-        """
-        if step is None:
-            return await self._people(run_id, "redrive", by=by, note=note)
-        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
-        if row is None:
-            raise UnknownRun(run_id)
-        spec, name = self._binding.runs.specs.get(row.machine), part_id(step, "step")
-        if spec is None or ("*", name) not in spec.steps:
-            known = ", ".join(sorted(to for source, to in spec.steps if source == "*")) if spec else ""
-            raise InvalidArgument(
-                f"run {run_id} cannot go on at a step {shown(name)}; it may at: {known or 'none (no flow)'}"
-            )
-        return await self._people(run_id, "redrive", by=by, note=note, to_step=name)
-
-    async def reschedule(
-        self,
-        run_id: str,
-        *,
-        run_at: datetime | None = None,
-        delay: timedelta | float | None = None,
-        by: str | None = None,
-        note: str | None = None,
-    ) -> RunStatus:
-        """Move a run that has not started to another time.
-
-        Args:
-            run_id: the run.
-            run_at: not before this aware datetime.
-            delay: not before this time from now (timedelta or seconds); instead of run_at.
-            by, note: who and why, kept in the history.
-
-        Raises:
-            UnknownRun: no run has this id.
-            TransitionNotAllowed: the run has started, or is settled.
-        """
-        if run_at is None and delay is None:
-            raise InvalidArgument("reschedule needs run_at or delay")
-        due = self._rows.due(run_at, delay, self._binding.now())
-        return await self._people(run_id, "reschedule", by=by, note=note, next_at=due)
-
-    async def fire(
-        self, run_id: str, event: str, *, by: str | None = None, note: str | None = None
-    ) -> RunStatus:
-        """Fire an event that belongs to people, such as one that a custom machine adds.
-
-        Args:
-            run_id: the run.
-            event: its machine's event.
-            by, note: who and why, kept in the history.
-
-        Raises:
-            UnknownRun: no run has this id.
-            TransitionNotAllowed: the event is unknown, illegal now, or fired by consumers or deadlines.
-            GuardFailed, Conflict: it did not move.
-        """
-        return await self._people(run_id, event, by=by, note=note)
-
-    async def signal(
-        self,
-        run_id: str,
-        signal: Signal | str,
-        value: Any = None,
-        *,
-        key: str | None = None,
-        by: str | None = None,
-        note: str | None = None,
-    ) -> RunStatus:
-        """Tell a flow's instance something: it moves a wait that accepts it, or is kept until one does.
-
-        Args:
-            run_id: the instance.
-            signal: the flow's signal, such as ``Order.approve``, or its name.
-            value: what it carries, as the signal's model takes it.
-            key: a signal with a key that came already does nothing; of the last 50 keys.
-            by, note: who and why, kept in the history where it moves the instance.
-
-        Returns:
-            The instance's status afterwards.
-
-        Raises:
-            UnknownRun: no run has this id.
-            UnknownSignal: its flow has no such signal, or it is of no flow that is known here.
-            InvalidPayload: the value does not fit.
-            MailFull: 50 signals are kept already that no wait has taken.
-            TransitionNotAllowed: the instance is settled.
-        """
-        row = (await read_runs(self._binding, [check_id(run_id)])).get(run_id)
-        if row is None:
-            raise UnknownRun(run_id)
-        name = part_id(signal, "signal")
-        text = signal_text(self._binding.registry.jobs.get(row.job), row.machine, name, value)
-        self._binding.wake()
-        hint_ms = None if self._binding.queue is None else self._binding.timing.redeliver_ms
-        said = None if key is None else check_key(key, "key")
-        move = self._binding.move(
-            run_id, name, value=text, signal_key=said, hint_ms=hint_ms, facts=facts(by=by, note=note)
-        )
-        try:
-            await fire_one(self._binding, move, startable)
-        except GuardFailed as exc:
-            if not await self._has_key(run_id, said):
-                raise MailFull(run_id, MAIL_LETTERS) from exc
-        return await self._known(run_id)
-
-    async def plan_flows(self) -> list[FlowPlan]:
-        """Return what `migrate_flows` would do with instances of versions before; nothing is changed."""
-        storage = self._binding.storage
-        return [await plan_flow(storage, job, job.upgrades, self._binding.now) for job in self._flow_jobs()]
-
-    async def migrate_flows(self) -> int:
-        """Bring the instances of versions before that rest to the versions of this code; return how many.
-
-        What is under way is left: call it again. Other processes may work meanwhile, with the code of either
-        version.
-
-        Raises:
-            MigrationConflict: an instance has nowhere to go, or data that does not fit; `plan_flows` says
-                so before.
-        """
-        moved = 0
-        for job in self._flow_jobs():
-            moved += await migrate_flow(self._binding.storage, job, job.upgrades, self._binding.now)
-        self._binding.wake()
-        return moved
-
-    def _flow_jobs(self) -> list[FlowJob]:
-        return [job for job in self._binding.registry.jobs.values() if isinstance(job, FlowJob)]
-
-    async def _has_key(self, run_id: str, key: str | None) -> bool:
-        """Return whether an instance has a signal with this key already."""
-        rows = await self._binding.storage.execute(self._binding.runs.keys(run_id))
-        return key is not None and any(key in json.loads(keys or "[]") for (keys,) in rows)
-
     async def prune(self, *, older_than: timedelta | float, limit: int = 1000) -> int:
         """Delete runs that settled longer ago than that; return how many, at most ``limit``.
 
@@ -398,63 +227,3 @@ class RunClient(RunLookup, RunMatching):
         """
         whole_number(limit, "limit", 10_000)
         return await prune(self._binding, self._binding.now() - duration_ms(older_than, "older_than"), limit)
-
-    # -- inside ---------------------------------------------------------------------------------
-
-    async def _people(
-        self,
-        run_id: str,
-        event: str,
-        *,
-        by: str | None = None,
-        note: str | None = None,
-        repeatable: bool = False,
-        **what: Any,
-    ) -> RunStatus:
-        binding = self._binding
-        await self._check_event(check_id(run_id), event)
-        binding.wake()
-        renamed = binding.registry.renamed()
-        if renamed and self._leaves_settled(event):  # it may take back a dedupe key
-            await binding.storage.execute(binding.runs.adopt([run_id], renamed))
-        # Whether one follows is for `startable` to say, and for the deadline of the state that is entered.
-        hint_ms = None if binding.queue is None else binding.timing.redeliver_ms
-        move = binding.move(run_id, event, hint_ms=hint_ms, facts=facts(by=by, note=note), **what)
-        try:
-            await fire_one(binding, move, startable)
-        except TransitionNotAllowed as exc:
-            if not (repeatable and self._done(event, exc.state)):
-                raise
-        return await self._known(run_id)
-
-    async def _check_event(self, run_id: str, event: str) -> None:
-        storable(event, "an event")
-        specs = self._binding.runs.specs.values()
-        mine = {e for spec in specs for e in spec.events_by(Actor.PERSON)}
-        if event in mine:
-            return
-        known = any(spec.event(event) for spec in specs)
-        why = "is fired by consumers and deadlines only" if known else "is unknown"
-        row = (await read_runs(self._binding, [run_id])).get(run_id)
-        if row is None:
-            raise UnknownRun(run_id)
-        spec = self._binding.runs.specs.get(row.machine)
-        legal = spec.legal(row.state, Actor.PERSON) if spec else ()
-        raise TransitionNotAllowed(
-            f"run {run_id}: the event {event!r} {why}; people may fire now: {', '.join(legal) or 'nothing'}",
-            row_id=run_id,
-            event=event,
-            state=row.state,
-            legal=legal,
-        )
-
-    def _leaves_settled(self, event: str) -> bool:
-        specs = self._binding.runs.specs.values()
-        return any(
-            spec.has_role(edge.source, Role.SETTLED) for spec in specs for edge in spec.edges_of(event)
-        )
-
-    def _done(self, event: str, state: str) -> bool:
-        """Return whether a state is what the event leads to, so that firing it again asks for nothing."""
-        specs = self._binding.runs.specs.values()
-        return any(edge.target == state for spec in specs for edge in spec.edges_of(event))

@@ -6,8 +6,8 @@ import json
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.moves import is_settled, read_runs
-from kumofire_fsm.errors import DedupeConflict, InvalidArgument, UnknownRun
+from kumofire_fsm.engine.reading import is_settled, read_run
+from kumofire_fsm.errors import DedupeConflict, InvalidArgument
 from kumofire_fsm.models import Created
 from kumofire_fsm.runs.creation import NewRow
 from kumofire_fsm.store.rows import RunRow
@@ -46,9 +46,7 @@ async def settle_conflict(
     """
     run_id = created.kumofire_job_run_id
     while True:
-        held = (await read_runs(binding, [run_id], results=True)).get(run_id)
-        if held is None:
-            raise UnknownRun(run_id)
+        held = await read_run(binding, run_id, results=True)
         if held.payload is not None and json.loads(held.payload) == json.loads(row.text):
             return Created(run_id, is_new=False)
         begun = held.starts > 0 or is_settled(binding, held.machine, held.state, held.wake_at)

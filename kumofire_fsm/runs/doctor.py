@@ -14,21 +14,20 @@ from kumofire_fsm.machines.spec import Actor, MachineSpec, Role, StateSpec
 from kumofire_fsm.reports import Health
 from kumofire_fsm.store.controls import ControlRow, read_controls
 from kumofire_fsm.store.diagnosis import MIGRATE
-from kumofire_fsm.store.edges import EdgeRow, listed, missing_edges, own_machines
+from kumofire_fsm.store.edges import edges_of, listed, missing_edges, own_machines
 from kumofire_fsm.store.overview import (
     GroupRow,
     RecentRow,
-    read_edges,
     read_groups,
+    read_known,
     read_recent,
-    read_version,
     suspended,
 )
 from kumofire_fsm.store.rows import VERSION
 from kumofire_fsm.store.runs import count_rows
 from kumofire_fsm.values.limits import LOOK_ROWS
 from kumofire_fsm.values.printable import shown
-from kumofire_fsm.values.times import LAST_MS, brief, moment
+from kumofire_fsm.values.times import LAST_MS, brief, nearest
 
 __all__ = ["Doctor"]
 
@@ -53,7 +52,7 @@ class Doctor:
         given: object = full
         if not isinstance(given, bool):
             raise InvalidArgument(f"full must be True or False; found {shown(full)}")
-        schema = await _schema(self._binding)
+        schema, edges = await _schema(self._binding)
         if not schema.fine:
             return [schema]
         binding, now = self._binding, self._binding.now()
@@ -63,7 +62,7 @@ class Doctor:
         of_runs = [group for group in groups if group.kind == "runs"]
         return [
             schema,
-            await _edges(binding),
+            _edges(binding, edges),
             await _overdue(binding, of_runs, now),
             await _schedules(binding, [group for group in groups if group.kind != "runs"], now),
             _clocks(recent, now),
@@ -73,26 +72,26 @@ class Doctor:
         ]
 
 
-async def _schema(binding: Binding) -> Health:
+async def _schema(binding: Binding) -> tuple[Health, str]:
+    """Tell whether the database has this code's schema; and its edges as JSON, where it has."""
     try:
-        version, serves = (await binding.storage.execute(read_version()))[0]
+        ((version, serves, edges),) = await binding.storage.execute(read_known())
     except SchemaMismatch as exc:
-        return Health("schema", False, (str(exc),), MIGRATE)
+        return Health("schema", False, (str(exc),), MIGRATE), "[]"
     if version is None or version < VERSION:
-        return Health("schema", False, (f"schema {version}, and this code needs {VERSION}",), MIGRATE)
+        return Health("schema", False, (f"schema {version}, and this code needs {VERSION}",), MIGRATE), edges
     if serves > VERSION:
         what = f"schema {version}, which serves code for schema {serves} and newer"
-        return Health("schema", False, (what,), "upgrade: pip install --upgrade kumofire_fsm")
-    return Health("schema", True, (f"schema {version}",))
+        return Health("schema", False, (what,), "upgrade: pip install --upgrade kumofire_fsm"), edges
+    return Health("schema", True, (f"schema {version}",)), edges
 
 
-async def _edges(binding: Binding) -> Health:
+def _edges(binding: Binding, known: str) -> Health:
     own = own_machines(binding.runs.specs.values())
     if not own:
         return Health("edges", True, ("no machine of your own is known here",))
-    rows = await binding.storage.execute(read_edges([spec.name for spec in own]))
     try:
-        missing = missing_edges(own, [EdgeRow(*row) for row in rows])
+        missing = missing_edges(own, edges_of(known, own))
     except MigrationConflict as exc:
         return Health("edges", False, (str(exc),), "give the state another name, and retire the old one")
     if missing:
@@ -209,7 +208,7 @@ def _sweep(binding: Binding, groups: Iterable[GroupRow]) -> Health:
 
 
 def _utc(at: int) -> str:
-    return f"{moment(min(max(at, 0), LAST_MS)):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{nearest(at):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _many(number: int) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Final, TypedDict, Unpack, overload
 
 from kumofire_fsm.engine.binding import HANDLED, Binding, log
 from kumofire_fsm.engine.handlers import R
-from kumofire_fsm.engine.moves import is_settled, read_runs
+from kumofire_fsm.engine.reading import is_settled, read_run, read_runs
 from kumofire_fsm.engine.unknown import unknown_why, unknown_work
-from kumofire_fsm.errors import InvalidArgument, NoResult, UnknownRun, WaitTimeout
+from kumofire_fsm.errors import InvalidArgument, NoResult, WaitTimeout
 from kumofire_fsm.machines.spec import Outcome, Role
 from kumofire_fsm.models import (
     UNREADABLE,
@@ -25,7 +25,7 @@ from kumofire_fsm.models import (
 )
 from kumofire_fsm.reports import UnknownWork
 from kumofire_fsm.runs._waits import Waits
-from kumofire_fsm.store.rows import LEFT_OUT, RunRow
+from kumofire_fsm.store.rows import LAST_ID, LEFT_OUT, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.columns import Columns
 from kumofire_fsm.values.hidden import without_hidden
@@ -38,8 +38,6 @@ from kumofire_fsm.values.turns import in_turns
 
 __all__ = ["RunFilter", "RunLookup", "run_filters", "run_status"]
 
-_LAST_ID: Final = "\U0010ffff"
-"""Sorts after every id, also after one that is none of ours."""
 _FOREIGN: Final = "="
 """What a cursor begins with where a page ends with a run whose id is none of ours."""
 
@@ -95,7 +93,7 @@ def run_filters(binding: Binding, **given: Unpack[RunFilter]) -> dict[str, Any]:
                 f"no machine has a state {shown(each)}; states are {', '.join(sorted(known))}"
             )
     created_before = given.get("created_before")
-    before = _LAST_ID
+    before = LAST_ID
     if created_before is not None:
         before = first_id_at(instant_ms(created_before, "created_before"))
     return {
@@ -279,7 +277,7 @@ class RunLookup:
             told = waits.join(run_id, until)
             try:
                 if not known_open:
-                    row = await self._row(run_id)
+                    row = await read_run(self._binding, run_id, results=True)
                     if is_settled(self._binding, row.machine, row.state, row.wake_at):
                         return row
                     if until is not None and until <= clock.monotonic():
@@ -306,14 +304,8 @@ class RunLookup:
                 awaited.id,
             )
 
-    async def _row(self, run_id: str) -> RunRow:
-        row = (await read_runs(self._binding, [check_id(run_id)], results=True)).get(run_id)
-        if row is None:
-            raise UnknownRun(run_id)
-        return row
-
     async def _known(self, run_id: str) -> RunStatus:
-        return run_status(self._binding, await self._row(run_id))
+        return run_status(self._binding, await read_run(self._binding, run_id, results=True))
 
 
 def run_status(binding: Binding, row: RunRow) -> RunStatus:

@@ -11,10 +11,10 @@ from typing import Any, Final, Unpack
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import fire, startable
 from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.reports import FiredAll, Matched
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.runs.lookup import RunFilter, run_filters
+from kumofire_fsm.runs.people import adopt_keys, events_of_people
 from kumofire_fsm.store.rows import FAILED
 from kumofire_fsm.values.checks import facts, whole_number
 from kumofire_fsm.values.jsontext import storable
@@ -111,7 +111,7 @@ def _sources(binding: Binding, event: object) -> set[str]:
     """Return the states from which people may fire an event."""
     specs = binding.runs.specs.values()
     storable(event, "an event")
-    mine = {each for spec in specs for each in spec.events_by(Actor.PERSON)}
+    mine = events_of_people(binding)
     if event not in mine:
         raise InvalidArgument(f"people cannot fire {shown(event)}; they may fire {', '.join(sorted(mine))}")
     return {edge.source for spec in specs for edge in spec.edges_of(str(event))}
@@ -162,12 +162,8 @@ def _due(
 async def _fire_chunk(
     binding: Binding, event: str, ids: Sequence[str], what: dict[str, Any]
 ) -> tuple[Any, Any]:
-    renamed = binding.registry.renamed()
-    specs = binding.runs.specs.values()
-    if renamed and any(s.has_role(e.source, Role.SETTLED) for s in specs for e in s.edges_of(event)):
-        await binding.storage.execute(binding.runs.adopt(list(ids), renamed))
-    hint_ms = None if binding.queue is None else binding.timing.redeliver_ms
-    moves = [binding.move(run_id, event, hint_ms=hint_ms, **what) for run_id in ids]
+    await adopt_keys(binding, event, ids)
+    moves = [binding.move(run_id, event, hint_ms=binding.hint_ms, **what) for run_id in ids]
     return await fire(binding, moves, hint=startable)
 
 

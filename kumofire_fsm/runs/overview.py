@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from kumofire_fsm.engine.binding import Binding
@@ -23,7 +23,7 @@ from kumofire_fsm.store.overview import (
 from kumofire_fsm.store.rows import FAILED
 from kumofire_fsm.values.jsontext import first_line
 from kumofire_fsm.values.limits import ERROR_LINE, LOOK_ROWS
-from kumofire_fsm.values.times import LAST_MS, duration_ms, moment
+from kumofire_fsm.values.times import LAST_MS, duration_ms, moment, nearest
 
 __all__ = ["RunOverview"]
 
@@ -59,19 +59,14 @@ class RunOverview:
         return Stats(
             at=moment(now),
             jobs=_jobs(binding, groups, failed, recent),
-            oldest_due_at=None if oldest is None else _at(oldest[0]),
+            oldest_due_at=None if oldest is None else nearest(oldest[0]),
             oldest_due_job=None if oldest is None else oldest[1],
-            since=_at(since),
+            since=nearest(since),
             created=sum(since <= row.created_at <= now for row in recent),
             settled=sum(row.finished_at is not None and since <= row.finished_at <= now for row in recent),
             lag=_lag(recent, since),
             errors=_common(binding, errors),
         )
-
-
-def _at(milliseconds: int) -> datetime:
-    """Return an instant, the nearest that there is: another writer may have left one beyond the calendar."""
-    return moment(min(max(milliseconds, 0), LAST_MS))
 
 
 def _jobs(
@@ -142,4 +137,4 @@ def _common(binding: Binding, failed: Sequence[FailedRow]) -> tuple[CommonError,
 def _error(job: str, rows: Sequence[FailedRow]) -> CommonError:
     last = max(rows, key=lambda row: (row.finished_at or 0, row.id))
     line = first_line(last.error or "", ERROR_LINE)
-    return CommonError(job, line, len(rows), _at(last.finished_at or 0), last.id)
+    return CommonError(job, line, len(rows), nearest(last.finished_at or 0), last.id)

@@ -10,7 +10,8 @@ from kumofire_fsm.calendar.decision import CATCH_UP, Decision, Due, decide
 from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, jitter_delay_ms, recurrence_from_json
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.halving import or_defer
-from kumofire_fsm.engine.moves import enqueued, follow, is_settled
+from kumofire_fsm.engine.moves import enqueued, follow
+from kumofire_fsm.engine.reading import is_settled
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.ports import Row
 from kumofire_fsm.runs.creation import NewRow, RowMaker

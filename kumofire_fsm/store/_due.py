@@ -35,6 +35,8 @@ __all__ = [
     "BY_LEVEL",
     "FREE",
     "LIMIT",
+    "TIMES",
+    "TIMES_GIVEN",
     "Places",
     "alike_sql",
     "due_sql",
@@ -59,6 +61,11 @@ FREE: Final = "(free IS NULL OR free > 0)"
 _DUE: Final = "d.wake_at <= ?1 ->> '$.now'"
 _BEFORE_ALL: Final = -(2**53) + 1
 """Earlier than every deadline."""
+
+TIMES: Final = ("now", "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms")
+"""What the assignments of deadlines read beside the row."""
+TIMES_GIVEN: Final = select(f"?1 ->> '$.{name}' AS {name}" for name in TIMES)
+"""The row ``a`` of a statement that is given them once, for all that it moves."""
 
 Places = Sequence[tuple[str, str]]
 """(state, machine) pairs, in the order in which they are looked at."""

@@ -15,7 +15,7 @@ from typing import Final
 from kumofire_fsm.machines.expression import Literal, Name, quoted
 from kumofire_fsm.machines.spec import ADMIT, MachineSpec, Role
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import states_with
+from kumofire_fsm.store._due import TIMES, TIMES_GIVEN, states_with
 from kumofire_fsm.store._layout import indented, lines, picked, quoted_list, select, where
 from kumofire_fsm.store._pacing import PACED, STARTS, least_sql
 from kumofire_fsm.store.rows import PACES, RUNS, Moved, dump
@@ -43,7 +43,6 @@ NEAR: Final = "r.run_at <= a.now + a.horizon_ms"
 """The condition that the turn of a held run ``r`` has come, or is so near that a hint is sent."""
 LONGEST_US: Final = 86_400_000_000
 """A turn is told behind another that is so far ahead at most: that may be what a wrong clock said."""
-_GIVEN: Final = ("now", "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms")
 _MOST: Final = "(SELECT value FROM json_each(?1 -> '$.key_limits') WHERE key = {job})"
 
 
@@ -174,10 +173,10 @@ def admit_sql(specs: Sequence[MachineSpec]) -> str:
     return compare_and_set(
         specs,
         {spec.name: [e for e in spec.edges_of(ADMIT) if e.target not in spec.held] for spec in specs},
-        parameters=_GIVEN,
+        parameters=TIMES,
         source={
             **admitted_sql(specs, freed, free_places(specs)),
-            "a": select(f"?1 ->> '$.{name}' AS {name}" for name in _GIVEN),
+            "a": TIMES_GIVEN,
         },
         match=["r.id IN (SELECT id FROM f WHERE places > 0)", NEAR],
         returning=Moved._fields,

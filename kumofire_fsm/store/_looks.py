@@ -15,7 +15,16 @@ from kumofire_fsm.store._pages import Page
 from kumofire_fsm.store.rows import FAILED, RUNS
 from kumofire_fsm.values.limits import LOOK_ROWS
 
-__all__ = ["MATCH", "count_sql", "find_failed_sql", "find_sql", "find_waiting_sql", "prunable_sql"]
+__all__ = [
+    "MATCH",
+    "count_sql",
+    "each_sql",
+    "find_failed_sql",
+    "find_sql",
+    "find_waiting_sql",
+    "prunable_sql",
+    "up_to",
+]
 
 _BEFORE: Final = "?1 ->> '$.before'"
 _MOST: Final = f"LIMIT {LOOK_ROWS}"
@@ -52,11 +61,7 @@ def find_failed_sql(page: Page, *, named: bool) -> str:
         named: whether they are of one job, by all its names; else the jobs' failed runs are merged by age.
     """
     failed = f"d.state = {quoted(FAILED)}"
-    first = f"SELECT min(d.job) FROM {RUNS} AS d WHERE {failed}"
-    jobs = "SELECT value FROM json_each(?1, '$.names')"
-    if not named:
-        step = f"SELECT (\n  {first} AND d.job > f.job\n)\nFROM f\nWHERE job IS NOT NULL"
-        jobs = f"{first}\nUNION ALL\n{step}"
+    jobs = "SELECT value FROM json_each(?1, '$.names')" if named else each_sql("job", "f", failed)
     before = select(
         ["d.id"],
         f"FROM {RUNS} AS d",
@@ -148,18 +153,16 @@ def count_sql(*, named: bool) -> str:
         named: whether those of one job are counted.
     """
     job = "d.job IN (SELECT value FROM json_each(?1))" if named else ""
-    first = f"SELECT min(d.state) FROM {RUNS} AS d WHERE d.wake_at IS NOT NULL"
-    step = f"SELECT (\n  {first} AND d.state > s.state\n)\nFROM s\nWHERE state IS NOT NULL"
     tables = {
-        "s(state)": f"{first}\nUNION ALL\n{step}",
+        "s(state)": each_sql("state", "s", "d.wake_at IS NOT NULL"),
         "n": select(
             ["d.state AS state", "d.job AS job", "d.wake_at IS NULL AS rests"],
             f"FROM {RUNS} AS d",
             f"ORDER BY d.id DESC\nLIMIT {LOOK_ROWS} + 1",
         ),
     }
-    waiting = _up_to("d.state = s.state", "d.wake_at IS NOT NULL", ANY_PRIORITY if named else "", job)
-    failed = _up_to(f"d.state = {quoted(FAILED)}", job)
+    waiting = up_to(RUNS, "d.state = s.state", "d.wake_at IS NOT NULL", ANY_PRIORITY if named else "", job)
+    failed = up_to(RUNS, f"d.state = {quoted(FAILED)}", job)
     tables["k"] = lines(
         f"SELECT s.state AS state, {waiting} AS number",
         f"FROM s\nWHERE s.state IS NOT NULL AND s.state <> {quoted(FAILED)}",
@@ -179,9 +182,16 @@ def count_sql(*, named: bool) -> str:
     return lines(common(tables), known, "UNION ALL", rest)
 
 
-def _up_to(*conditions: str) -> str:
-    """Return the SQL for how many rows there are, counted until they are more than are looked at."""
-    counted = select(["1"], f"FROM {RUNS} AS d", where(*conditions), f"LIMIT {LOOK_ROWS} + 1")
+def each_sql(column: str, of: str, condition: str) -> str:
+    """Return the recursive table ``of``: each value of a column of runs, by one look-up; the last is NULL."""
+    first = f"SELECT min(d.{column}) FROM {RUNS} AS d WHERE {condition}"
+    step = f"SELECT (\n  {first} AND d.{column} > {of}.{column}\n)\nFROM {of}\nWHERE {column} IS NOT NULL"
+    return f"{first}\nUNION ALL\n{step}"
+
+
+def up_to(table: str, *conditions: str) -> str:
+    """Return the SQL for how many rows ``d`` there are, counted until they are more than are looked at."""
+    counted = select(["1"], f"FROM {table} AS d", where(*conditions), f"LIMIT {LOOK_ROWS} + 1")
     return f"(SELECT count(*) FROM (\n  {indented(counted)}\n))"
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from kumofire_fsm.machines.expression import Expression
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._compiler import compare_and_set
-from kumofire_fsm.store._due import LIMIT, due_sql, places_of, states_with, window
+from kumofire_fsm.store._due import LIMIT, TIMES, TIMES_GIVEN, due_sql, places_of, states_with, window
 from kumofire_fsm.store._keys import FULL, NEAR, ROOM, admitted_sql, free_places, full_sql, held_states
 from kumofire_fsm.store._layout import indented, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges
@@ -18,7 +18,6 @@ from kumofire_fsm.store.rows import RUNS, Moved
 __all__ = ["sweep_sql"]
 
 _ADMITTED: Final = "SELECT id FROM f WHERE places > 0 AND id IS NOT NULL"
-_GIVEN: Final = ("now", "horizon_ms", "redeliver_ms", "lost_ms", "grace_ms")
 
 
 def sweep_sql(
@@ -48,8 +47,8 @@ def sweep_sql(
     return compare_and_set(
         specs,
         edges,
-        parameters=_GIVEN,
-        source={**source, "a": select(f"?1 ->> '$.{name}' AS {name}" for name in _GIVEN)},
+        parameters=TIMES,
+        source={**source, "a": TIMES_GIVEN},
         match=[f"r.id IN (\n  {indented(taken)}\n)" if keyed else f"r.id IN ({taken})", due, ended],
         returning=[*Moved._fields, "(SELECT count(*) FROM w) AS seen"],
         known={"full": full},

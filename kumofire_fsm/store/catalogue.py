@@ -17,10 +17,9 @@ from kumofire_fsm.store.moves import MOVED_ONE
 from kumofire_fsm.store.overview import (
     count_failed,
     latest_failed,
-    read_edges,
     read_groups,
+    read_known,
     read_recent,
-    read_version,
     suspended,
 )
 from kumofire_fsm.store.paces import prune_paces, read_paces, take
@@ -241,8 +240,7 @@ def _reading(runs: RunStatements) -> Iterator[Entry]:
         (read_recent(), "Reads the newest runs, for throughput, lag and clocks: stats() and doctor()."),
         (latest_failed(), "Reads the errors of the newest failed runs: stats()."),
         (suspended([]), "Reads the schedules that are set aside: doctor()."),
-        (read_version(), "Reads the schema's version: doctor()."),
-        (read_edges([]), "Reads the edges that are known: doctor()."),
+        (read_known(), "Reads the schema's version, and the edges that are known: doctor()."),
     ):
         yield _entry(statement, says)
     yield _entry(runs.count(None), "Counts runs by state, within a bound: count_runs().")

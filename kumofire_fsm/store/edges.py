@@ -16,19 +16,18 @@ from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.job import JobMachine
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import MachineSpec
-from kumofire_fsm.store._layout import quoted_list
+from kumofire_fsm.store._layout import quoted_list, select
 from kumofire_fsm.store._selection import edge_rows, step_edge
 from kumofire_fsm.store.rows import EDGES, RUNS, SCHEMA
 
-__all__ = ["KNOWN", "Ask", "EdgeRow", "Leftovers", "known_edges", "listed", "missing_edges", "own_machines"]
+__all__ = ["KNOWN", "Ask", "EdgeRow", "Leftovers", "edges_of", "listed", "missing_edges", "own_machines"]
 
 Ask = Callable[[str], Iterable[Sequence[Any]]]
 """Runs one query and gives its rows; an embedded file's connection and wrangler do it each in its way."""
 
-KNOWN: Final = (
-    "SELECT max(version) AS version, max(serves) AS serves, "
-    f"(SELECT json_group_array(json_array(machine, source, target, wakes)) FROM {EDGES}) AS edges "
-    f"FROM {SCHEMA}"
+_ALL: Final = f"(SELECT json_group_array(json_array(machine, source, target, wakes)) FROM {EDGES})"
+KNOWN: Final = select(
+    ["max(version) AS version", "max(serves) AS serves", f"{_ALL} AS edges"], f"FROM {SCHEMA}"
 )
 """What a database says of its schema, and every edge: one question, as wrangler takes seconds for each."""
 _BUILT_IN: Final = (RunMachine.spec, JobMachine.spec)
@@ -70,10 +69,9 @@ def own_machines(specs: Iterable[MachineSpec]) -> list[MachineSpec]:
     return [spec for spec in specs if not any(spec is each for each in _BUILT_IN)]
 
 
-def known_edges(ask: Ask, specs: Sequence[MachineSpec]) -> list[EdgeRow]:
-    """Return the edges that a database has of these machines."""
+def edges_of(known: str, specs: Sequence[MachineSpec]) -> list[EdgeRow]:
+    """Return the edges of these machines among those that `KNOWN` tells of."""
     names = {spec.name for spec in specs}
-    ((_, _, known),) = ask(KNOWN)
     return sorted(edge for edge in (EdgeRow(*row) for row in json.loads(known)) if edge.machine in names)
 
 
@@ -117,7 +115,7 @@ class Leftovers:
             MigrationConflict: live runs are in a state that goes.
         """
         own = own_machines(specs)
-        known = known_edges(ask, own) if own else []
+        known = [edge for *_, known in ask(KNOWN) for edge in edges_of(known, own)] if own else []
         declared = {row[:3] for spec in (*own, *_BUILT_IN) for row in edge_rows(spec)}
         states = {(spec.name, state.id) for spec in (*own, *_BUILT_IN) for state in spec.states}
         states |= {(machine, each) for machine, *ends in declared for each in ends}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._groups import group_key, groups_walk_sql
 from kumofire_fsm.store._layout import common, indented, lines, select, where
-from kumofire_fsm.store._looks import find_failed_sql
+from kumofire_fsm.store._looks import each_sql, find_failed_sql, up_to
 from kumofire_fsm.store._pages import Page
-from kumofire_fsm.store.rows import EDGES, FAILED, RUNS, SCHEDULES, SCHEMA, dump
+from kumofire_fsm.store.edges import KNOWN
+from kumofire_fsm.store.rows import FAILED, LAST_ID, RUNS, SCHEDULES, dump
 from kumofire_fsm.values.limits import ERROR_LINE, LOOK_ROWS
 
 __all__ = [
@@ -20,19 +21,14 @@ __all__ = [
     "RecentRow",
     "count_failed",
     "latest_failed",
-    "read_edges",
     "read_groups",
+    "read_known",
     "read_recent",
-    "read_version",
     "suspended",
 ]
 
 FAILED_LOOK: Final = 1_000
 """Failed runs that are looked at for their errors."""
-
-
-_LAST_ID: Final = "\U0010ffff"
-"""Sorts after every id."""
 
 
 class GroupRow(NamedTuple):
@@ -87,16 +83,11 @@ def read_groups(now: int) -> Statement:
 def count_failed() -> Statement:
     """Count the failed runs of each job, by their index, until they are more than `LOOK_ROWS`."""
     failed = f"d.state = {quoted(FAILED)}"
-    first = f"SELECT min(d.job) FROM {RUNS} AS d WHERE {failed}"
-    step = f"SELECT (\n  {first} AND d.job > f.job\n)\nFROM f\nWHERE job IS NOT NULL"
-    counted = f"SELECT 1 FROM {RUNS} AS d WHERE {failed} AND d.job = f.job LIMIT {LOOK_ROWS} + 1"
     sql = lines(
-        common({"f(job)": f"{first}\nUNION ALL\n{step}"}),
-        select(
-            ["f.job AS job", f"(SELECT count(*) FROM (\n  {indented(counted)}\n)) AS number"],
-            "FROM f",
-            "WHERE f.job IS NOT NULL",
-        ),
+        common({"f(job)": each_sql("job", "f", failed)}),
+        f"SELECT f.job AS job, {up_to(RUNS, failed, 'd.job = f.job')} AS number",
+        "FROM f",
+        "WHERE f.job IS NOT NULL",
     )
     return Statement("overview.count_failed", sql, None, ("job", "number"), reads=True)
 
@@ -105,7 +96,7 @@ def latest_failed() -> Statement:
     """Read the newest failed runs and the first characters of their errors, by the index of failed runs."""
     shown = [f"f.{name} AS {name}" for name in FailedRow._fields[:3]]
     page = Page(list(FailedRow._fields), "0", [*shown, f"substr(f.error, 1, {ERROR_LINE}) AS error"])
-    argument = dump({"before": _LAST_ID, "limit": FAILED_LOOK, "bytes": 1})
+    argument = dump({"before": LAST_ID, "limit": FAILED_LOOK, "bytes": 1})
     sql = find_failed_sql(page, named=False)
     return Statement("overview.latest_failed", sql, argument, FailedRow._fields, reads=True, scans=True)
 
@@ -117,7 +108,7 @@ def read_recent() -> Statement:
     sql = select(
         columns, f"FROM {RUNS} AS d", "WHERE d.id < ?1 ->> '$'", "ORDER BY d.id DESC", f"LIMIT {LOOK_ROWS}"
     )
-    return Statement("overview.recent", sql, dump(_LAST_ID), RecentRow._fields, reads=True, scans=True)
+    return Statement("overview.recent", sql, dump(LAST_ID), RecentRow._fields, reads=True, scans=True)
 
 
 def suspended(states: Sequence[str]) -> Statement:
@@ -133,33 +124,17 @@ def suspended(states: Sequence[str]) -> Statement:
     return Statement("overview.suspended", sql, dump(list(states)), columns, reads=True, scans=True)
 
 
-def read_version() -> Statement:
-    """Read which schema a database has, and the oldest one whose code it serves."""
-    sql = f"SELECT max(version) AS version, max(serves) AS serves FROM {SCHEMA}"
-    return Statement("overview.version", sql, None, ("version", "serves"), reads=True)
-
-
-def read_edges(machines: Sequence[str]) -> Statement:
-    """Read the edges that a database knows of these machines."""
-    columns = ("machine", "source", "target", "wakes")
-    sql = select(
-        [f"e.{name} AS {name}" for name in columns],
-        f"FROM {EDGES} AS e",
-        "WHERE e.machine IN (SELECT value FROM json_each(?1))",
-    )
-    return Statement("overview.edges", sql, dump(list(machines)), columns, reads=True)
+def read_known() -> Statement:
+    """Read which schema a database has, the oldest one whose code it serves, and every edge as JSON."""
+    return Statement("overview.known", KNOWN, None, ("version", "serves", "edges"), reads=True)
 
 
 def _groups(table: str, due_at: str) -> str:
+    due = "d.wake_at <= ?1 ->> '$.now'"
     alike = " AND ".join(f"d.{name} = g.{name}" for name in group_key(table))
-    counts: dict[str, Any] = {
-        "number": where(alike, "d.wake_at IS NOT NULL"),
-        "due": where(alike, "d.wake_at <= ?1 ->> '$.now'"),
-    }
     counted = [
-        f"(SELECT count(*) FROM (\n  SELECT 1 FROM {table} AS d\n  {indented(text)}\n  "
-        f"LIMIT {LOOK_ROWS} + 1\n)) AS {name}"
-        for name, text in counts.items()
+        f"{up_to(table, alike, 'd.wake_at IS NOT NULL')} AS number",
+        f"{up_to(table, alike, due)} AS due",
     ]
     earliest = f"SELECT min(d.wake_at) FROM {table} AS d\n{where(alike, 'd.wake_at IS NOT NULL')}"
     first = lines(

@@ -16,6 +16,7 @@ __all__ = [
     "FLOW_COLUMNS",
     "INSERT_COLUMNS",
     "KIND_COLUMNS",
+    "LAST_ID",
     "LEFT_OUT",
     "OWN_COLUMNS",
     "PACES",
@@ -47,6 +48,8 @@ STARTS_ALONE: Final = f"d.suspect >= {SUSPECT}"
 
 FAILED: Final = next(each.id for each in RunMachine.spec.states if each.outcome is Outcome.FAILURE)
 """The state whose runs stand in an index of their own."""
+LAST_ID: Final = "\U0010ffff"
+"""Sorts after every id, also after one that is none of ours."""
 LEFT_OUT: Final = ""
 """What stands in an answer for a payload or result that was not read; no JSON text is empty."""
 

@@ -19,7 +19,7 @@ from kumofire_fsm.store.edges import (
     Ask,
     EdgeRow,
     Leftovers,
-    known_edges,
+    edges_of,
     listed,
     missing_edges,
     own_machines,
@@ -33,7 +33,7 @@ __all__ = [
     "Migration",
     "Missing",
     "applied_by_wrangler",
-    "found_version",
+    "found",
     "migrate",
     "migrations",
 ]
@@ -79,13 +79,12 @@ class Missing:
         """Return what a database lacks for this code, and for machines that run on it.
 
         Raises:
-            SchemaMismatch, StoreError: see `found_version`.
+            SchemaMismatch, StoreError: see `found`.
             MigrationConflict: see `missing_edges`.
         """
-        version, own = found_version(ask), own_machines(specs)
-        known = known_edges(ask, own) if version and own else []
+        (version, known), own = found(ask), own_machines(specs)
         later = [each for each in migrations() if each.number > version]
-        return cls(later, missing_edges(own, known))
+        return cls(later, missing_edges(own, edges_of(known, own)))
 
     def __bool__(self) -> bool:
         return bool(self.migrations or self.edges)
@@ -133,8 +132,8 @@ def migrate(db: sqlite3.Connection, specs: Sequence[MachineSpec] = ()) -> Missin
     return missing
 
 
-def found_version(ask: Ask) -> int:
-    """Return the schema that a database says it has; 0 when it has nothing of ours.
+def found(ask: Ask) -> tuple[int, str]:
+    """Return the schema that a database says it has, and its edges as JSON; 0 when it has nothing of ours.
 
     Raises:
         SchemaMismatch: it was migrated by newer code, and older code must not touch it.
@@ -147,8 +146,8 @@ def found_version(ask: Ask) -> int:
                 f"the database has a table {min(names)!r}, but not {SCHEMA!r}: another program made it; "
                 "choose another database"
             )
-        return 0
-    ((version, serves, _),) = ask(KNOWN)
+        return 0, "[]"
+    ((version, serves, edges),) = ask(KNOWN)
     if serves is not None and serves > VERSION:
         raise SchemaMismatch(
             f"the database has schema {version}, which serves code for schema {serves} and newer; this "
@@ -159,7 +158,7 @@ def found_version(ask: Ask) -> int:
             f"the table {SCHEMA!r} says that the database has schema {version}, of which there is none; "
             "restore a backup"
         )
-    return int(version)
+    return int(version), edges
 
 
 def applied_by_wrangler(ask: Ask) -> list[str]:

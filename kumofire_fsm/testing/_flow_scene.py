@@ -13,7 +13,7 @@ from typing import Any, Final
 from kumofire_fsm.errors import InvalidArgument, TransitionError
 from kumofire_fsm.flows.fields import FlowData
 from kumofire_fsm.flows.guards import data_name, fields_read
-from kumofire_fsm.flows.instance import TRIES, machine_of
+from kumofire_fsm.flows.instance import TRIES, FlowMachine, machine_of, rests_in
 from kumofire_fsm.flows.moves import entering
 from kumofire_fsm.flows.spec import CANCEL, FAIL, FlowSpec, Kind, StepEdge, StepSpec
 from kumofire_fsm.flows.view import UNDO, steps_as_machine
@@ -21,7 +21,7 @@ from kumofire_fsm.flows.walk import after_task, after_undo
 from kumofire_fsm.machines import EdgeSpec
 from kumofire_fsm.machines.expression import Call, Scalar, parse
 from kumofire_fsm.machines.lint.grid import Grid
-from kumofire_fsm.machines.spec import Outcome, Role
+from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.testing._rows import parts
 
 __all__ = ["FlowScene", "Returned", "Row"]
@@ -30,7 +30,6 @@ Row = dict[str, Scalar]
 Returned = tuple[Mapping[str, Any], ...]
 """What the handlers of a way return, a mapping for each move."""
 _FIXED: Final = ("state", "machine", "step", "undo")
-_SETTLED: Final = {Outcome.SUCCESS: "succeeded", Outcome.FAILURE: "failed", Outcome.CANCELLATION: "canceled"}
 
 
 class FlowScene:
@@ -50,8 +49,9 @@ class FlowScene:
         step = self._step(at)
         columns = {name: value for name, value in given.items() if name != "data"}
         state = self._state(step)
-        if before and state == "running" and self.spec.has_role(str(before["state"]), Role.CLAIMABLE):
-            _, parameters = parts(self.spec, str(before["state"]), before, columns)
+        was = str(before.get("state"))
+        if self.spec.has_role(state, Role.LEASED) and self.spec.has_role(was, Role.CLAIMABLE):
+            _, parameters = parts(self.spec, was, before, columns)
             before = self.spec.step(before, "start", **parameters)
         begins = {} if before else {**self.spec.begins, "step": at, "undo": self._stacks(step)[0]}
         row, parameters = parts(self.spec, state, before, {**begins, **columns})
@@ -164,11 +164,8 @@ class FlowScene:
 
     def _state(self, step: StepSpec) -> str:
         """Return the state of the run at a step that may be left."""
-        if step.kind is Kind.END:
-            return _SETTLED[step.outcome or Outcome.SUCCESS]
-        if step.kind is Kind.WAIT:
-            return "parked" if step.waits else "waiting"
-        return "running"
+        at_work = step.kind in (Kind.TASK, Kind.UNDO)
+        return (FlowMachine.running if at_work else rests_in(step)).id
 
     def _step(self, step_id: str) -> StepSpec:
         found = self.flow.step(step_id)

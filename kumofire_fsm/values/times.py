@@ -18,6 +18,7 @@ __all__ = [
     "instant",
     "instant_ms",
     "moment",
+    "nearest",
     "seconds_ms",
 ]
 
@@ -51,6 +52,11 @@ def instant_ms(value: object, what: str) -> int:
 def moment(milliseconds: int) -> datetime:
     """Return milliseconds since 1970 as an aware UTC datetime."""
     return _EPOCH + milliseconds * _MILLISECOND
+
+
+def nearest(milliseconds: int) -> datetime:
+    """Return an instant, the nearest that there is: another writer may have left one beyond the calendar."""
+    return moment(min(max(milliseconds, 0), LAST_MS))
 
 
 def instant(milliseconds: int | None) -> datetime | None:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.due import claim_hinted, statements_of_claim
-from kumofire_fsm.engine.moves import freed_keys, read_runs
+from kumofire_fsm.engine.moves import freed_keys
+from kumofire_fsm.engine.reading import read_runs
 from kumofire_fsm.errors import InvalidArgument, InvalidMessage, StoreError
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.paces import read_paces

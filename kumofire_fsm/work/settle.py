@@ -19,8 +19,8 @@ from kumofire_fsm.engine.moves import (
     follow_admitted,
     freed_keys,
     move_statement,
-    read_runs,
 )
+from kumofire_fsm.engine.reading import read_runs
 from kumofire_fsm.errors import (
     CommitRefused,
     RowRefused,

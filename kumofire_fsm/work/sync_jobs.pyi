@@ -150,6 +150,34 @@ class SyncJobs:
     ) -> R: ...
     @overload
     def result(self, run: str, *, timeout: timedelta | float | None = None) -> Any: ...
+    def signal(
+        self,
+        run_id: str,
+        signal: Signal | str,
+        value: Any = None,
+        *,
+        key: str | None = None,
+        by: str | None = None,
+        note: str | None = None,
+    ) -> RunStatus: ...
+    def plan_flows(self) -> list[FlowPlan]: ...
+    def migrate_flows(self) -> int: ...
+    def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus: ...
+    def redrive(
+        self, run_id: str, *, step: str | Step | None = None, by: str | None = None, note: str | None = None
+    ) -> RunStatus: ...
+    def reschedule(
+        self,
+        run_id: str,
+        *,
+        run_at: datetime | None = None,
+        delay: timedelta | float | None = None,
+        by: str | None = None,
+        note: str | None = None,
+    ) -> RunStatus: ...
+    def fire(
+        self, run_id: str, event: str, *, by: str | None = None, note: str | None = None
+    ) -> RunStatus: ...
     @overload
     def create(
         self, name: AsyncHandler[P, R], payload: P, **options: Unpack[CreateOptions]
@@ -182,34 +210,6 @@ class SyncJobs:
         self, name: str, payload: Any = None, **options: Unpack[RunOptions]
     ) -> PreparedRun: ...
     def send_hint(self, run: PreparedRun) -> None: ...
-    def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus: ...
-    def redrive(
-        self, run_id: str, *, step: str | Step | None = None, by: str | None = None, note: str | None = None
-    ) -> RunStatus: ...
-    def reschedule(
-        self,
-        run_id: str,
-        *,
-        run_at: datetime | None = None,
-        delay: timedelta | float | None = None,
-        by: str | None = None,
-        note: str | None = None,
-    ) -> RunStatus: ...
-    def fire(
-        self, run_id: str, event: str, *, by: str | None = None, note: str | None = None
-    ) -> RunStatus: ...
-    def signal(
-        self,
-        run_id: str,
-        signal: Signal | str,
-        value: Any = None,
-        *,
-        key: str | None = None,
-        by: str | None = None,
-        note: str | None = None,
-    ) -> RunStatus: ...
-    def plan_flows(self) -> list[FlowPlan]: ...
-    def migrate_flows(self) -> int: ...
     def prune(self, *, older_than: timedelta | float, limit: int = 1000) -> int: ...
     def dispatch(self, *, limit: int = 100) -> DispatchReport: ...
     def consume(self, message: Any) -> Disposition: ...

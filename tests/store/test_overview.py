@@ -9,10 +9,9 @@ from kumofire_fsm.store.overview import (
     FAILED_LOOK,
     count_failed,
     latest_failed,
-    read_edges,
     read_groups,
+    read_known,
     read_recent,
-    read_version,
     suspended,
 )
 from kumofire_fsm.values.limits import ERROR_LINE
@@ -23,7 +22,7 @@ STATEMENTS = {
     each.name: each
     for each in (
         read_groups(NOW), count_failed(), read_recent(), latest_failed(), suspended(["suspended"]),
-        read_version(), read_edges(["run"]),
+        read_known(),
     )
 }  # fmt: skip
 RUN = RunMachine.spec

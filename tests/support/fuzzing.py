@@ -24,8 +24,8 @@ from kumofire_fsm.store.overview import (
     count_failed,
     latest_failed,
     read_groups,
+    read_known,
     read_recent,
-    read_version,
     suspended,
 )
 from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
@@ -113,7 +113,7 @@ def allowed_texts(runs: RunStatements, jobs: ScheduleStatements) -> set[str]:
         *(runs.find({"states": ["failed"], "names": names}) for names in (None, ["a"])),
         *(runs.match({}, by) for by in ("deadline", "failed", "id")),
         runs.match({"names": ["a"]}, "failed"),
-        *(read_groups(1), count_failed(), read_recent(), latest_failed(), suspended([]), read_version()),
+        *(read_groups(1), count_failed(), read_recent(), latest_failed(), suspended([]), read_known()),
         *(runs.count(name) for name in (None, "a")),
         runs.due_ids(now=1, limit=1, jobs=[]),
         runs.due_ids(now=1, limit=1, jobs=[], roles=(Role.CLAIMABLE,)),

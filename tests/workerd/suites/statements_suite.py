@@ -13,10 +13,9 @@ from kumofire_fsm.store.controls import read_controls, set_control
 from kumofire_fsm.store.overview import (
     count_failed,
     latest_failed,
-    read_edges,
     read_groups,
+    read_known,
     read_recent,
-    read_version,
     suspended,
 )
 from kumofire_fsm.store.runs import RunStatements
@@ -162,7 +161,7 @@ async def test_every_statement_that_tells_how_it_is_doing(storage):
     app_on(storage)
     statements = [
         read_groups(9), count_failed(), read_recent(), latest_failed(), suspended(["suspended"]),
-        read_version(), read_edges(["run"]),
+        read_known(),
     ]  # fmt: skip
     await run_all(storage, {statement.name: [statement] for statement in statements})
 
