@@ -14,6 +14,7 @@ from kumofire_fsm.flows.instance import machine_of
 from kumofire_fsm.flows.spec import FlowSpec, Kind
 from kumofire_fsm.flows.steps import Task
 from kumofire_fsm.retry import RetryPolicy
+from kumofire_fsm.values.error_text import text_of
 from kumofire_fsm.values.limits import SIGNAL_BYTES
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.typed import encode_typed
@@ -156,7 +157,7 @@ def signal_text(job: Definition | None, machine: str, name: str, value: Any) -> 
     except TooLarge:
         raise
     except ValueError as exc:
-        raise InvalidPayload(f"{what} does not validate: {exc}") from exc
+        raise InvalidPayload(f"{what} does not validate: {text_of(exc)}") from exc
 
 
 def _adapter(annotation: Any) -> Any:

@@ -22,6 +22,7 @@ from kumofire_fsm.store.versions import (
     old_instances,
     store_payloads,
 )
+from kumofire_fsm.values.error_text import error_line
 from kumofire_fsm.values.limits import INLINE_BYTES, PAYLOAD_BYTES
 from kumofire_fsm.values.typed import encode_typed
 
@@ -188,7 +189,7 @@ def _made(job: FlowJob, row: tuple[Any, ...], upgrades: Mapping[int, Upgrade]) -
     except (KumofireError, ValueError) as exc:
         made.error = _first_line(exc)
     except Exception as exc:
-        made.error = f"its upgrade raised {type(exc).__name__}: {exc}"
+        made.error = f"its upgrade raised {error_line(exc)}"
     return made
 
 

@@ -62,6 +62,15 @@ async def test_a_signal_that_nobody_can_take_is_refused_and_changes_nothing(kit:
             await w.jobs.signal(entity, Entity.ship)
 
 
+async def test_a_refused_signal_does_not_show_what_it_carried(kit: Kit, shop: Handlers) -> None:
+    async with kit.bound() as w:
+        entity = await w.create(Entity, Data())
+        with pytest.raises(InvalidPayload) as caught:
+            await w.jobs.signal(entity, Entity.drop, {"by": ["4111-1111"]})
+        assert "by" in str(caught.value)
+        assert "4111" not in str(caught.value)
+
+
 async def test_a_plain_run_takes_no_signal(kit: Kit, shop: Handlers) -> None:
     kit.app.job("plain")(lambda ctx: None)
     async with kit.bound() as w:
