@@ -39,7 +39,7 @@ _ENTERED: Final = {
 _AGAIN: Final = {"attempt": "0", "run_at": "now", "deliveries": "0"}
 """What a row assigns that a consumer is to take up anew, for a step that is entered."""
 _ONCE: Final = "visit == was_visit"
-"""The state stays as it is, so that the visit has to tell a move from the same one that was stored before."""
+"""The claim stays as it is, so that the visit has to tell a move from the same one that was stored before."""
 _FRESH: Final = "(signal_key is None or contains(keys, signal_key) == 0)"
 _KNOWN: Final = {"keys": "when(signal_key is None, keys, added(keys, signal_key))"}
 _KEPT: Final = {**_KNOWN, "mail": "posted(mail, letters + 1, {signal}, value)", "letters": "letters + 1"}
@@ -57,7 +57,7 @@ class FlowMachine(RunMachine, machine="flow"):
 
     advance = Event(
         RunMachine.running.to.itself(cond=_ONCE, sets={"attempt": "1", "timeout_at": "now + step_ms"})
-        | RunMachine.canceling.to(RunMachine.canceled),
+        | RunMachine.canceling.to(RunMachine.canceled, cond=_ONCE),
         by=Actor.CONSUMER,
         sets=_ENTERED,
         doc="A step is done, and its consumer goes on with the next one.",
@@ -266,7 +266,8 @@ class _Edges:
             more.setdefault(name, []).extend(self._led(FlowMachine.running, event))
         for name in _STOPPED:
             left = "to_undo" if name in _DONE else "undo"  # the step that is done is to be undone as well
-            more.setdefault(name, []).extend(self._led(FlowMachine.canceling, CANCEL, left))
+            also = _ONCE if name == "advance" else ""
+            more.setdefault(name, []).extend(self._led(FlowMachine.canceling, CANCEL, left, also))
         for state in (*_CLAIMABLE, *_HELD, *_RESTING):
             more.setdefault("cancel", []).extend(self._led(state, CANCEL))
         events = {name: _with(name, edges) for name, edges in more.items() if edges}
@@ -294,8 +295,15 @@ class _Edges:
             ),
         }
 
-    def _led(self, state: State, event: str, left: str = "undo") -> list[Edge]:
-        """Return the edges out of a state of the run to where a step's failure or cancellation leads."""
+    def _led(self, state: State, event: str, left: str = "undo", also: str = "") -> list[Edge]:
+        """Return the edges out of a state of the run to where a step's failure or cancellation leads.
+
+        Args:
+            state: the state.
+            event: the flow's event, ``fail`` or ``cancel``.
+            left: where it stands what is to be undone.
+            also: what has to hold beside.
+        """
         sources: dict[tuple[str, bool], list[StepEdge]] = {}
         for edge in self._spec.edges:
             if edge.event == event:
@@ -305,12 +313,17 @@ class _Edges:
             for target, cond, sets in self._entering(alike[0], left):
                 sets |= {"mail": "mail"}  # no signal leads there
                 there = " or ".join(_at(edge.source) for edge in alike)
-                edges += state.to(target, cond=f"({there}) and {cond}" if cond else there, sets=sets)
+                tests = [each for each in (also, cond) if each]
+                edges += state.to(
+                    target, cond=" and ".join([f"({there})", *tests]) if tests else there, sets=sets
+                )
         return edges
 
 
 def _with(name: str, more: Sequence[Any], cond: str | None = None) -> Event:
     """Return an event of `FlowMachine` with more edges: after its own guarded ones, before those always open.
+
+    Where a canceled instance goes by default comes last as well: a flow's ``cancel`` may lead elsewhere.
 
     Args:
         name: the event.
@@ -319,7 +332,8 @@ def _with(name: str, more: Sequence[Any], cond: str | None = None) -> Event:
     """
     event: Any = getattr(FlowMachine, name)
     own = list(event._transitions)
-    guarded, last = [e for e in own if e.guard_text], [e for e in own if not e.guard_text]
+    last = [e for e in own if not e.guard_text or e.source == FlowMachine.canceling.id]
+    guarded = [e for e in own if e not in last]
     if cond is not None:
         last = [Edge(e.source, e.target, cond=cond, sets=e.sets) for e in last]
     return event.renewed(name, [*guarded, *more, *last])  # type: ignore[no-any-return]

@@ -83,8 +83,8 @@ class Attempt(Claim):
             suspended: called when it has to wait: for its payload, or for what the handler waits for first.
             executor: where plain functions run; None to call them in the event loop.
         """
-        if self._is_late():
-            return self.released()  # it has waited too long for its turn
+        if self._is_late() or self.context.canceled:
+            return self.released()  # it has waited too long for its turn, or is not to begin
         timeout, loop = self.definition.timeout_ms / 1000, asyncio.get_running_loop()
         timers: list[asyncio.TimerHandle] = []
 

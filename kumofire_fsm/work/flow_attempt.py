@@ -19,6 +19,7 @@ from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.flows.moves import ADVANCE, entering, letter_for
 from kumofire_fsm.flows.spec import DONE, Kind, StepSpec
 from kumofire_fsm.flows.walk import Next, after_task, after_undo, undone_by
+from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.signals import Fire, Go, Snooze
 from kumofire_fsm.store.rows import ClaimedRun, Moved
@@ -158,9 +159,12 @@ class FlowAttempt(Attempt):
         return Ending(move, self.run, body, effects, self.failed, **how)
 
     def go_on(self, ending: Ending, moved: Moved) -> bool:
-        """Enter the step that an ending led to, once it is stored; return whether this claim goes on."""
+        """Enter the step that an ending led to, once it is stored; return whether this claim goes on.
+
+        Whoever canceled it after that has left it to this claim: it is given back, and no handler is called.
+        """
         move, run = ending.move, self.run
-        if not ending.goes_on or moved.state != run.state:
+        if not ending.goes_on or not self.job.machine.has_role(moved.state, Role.LEASED):
             return False
         left = [letter for letter in json.loads(run.mail or "[]") if letter[0] != move.taken]
         self._text, self.set_ms = ending.text, move.now - self._moves_ms
@@ -177,6 +181,7 @@ class FlowAttempt(Attempt):
             wake_at=moved.wake_at or run.wake_at,
         )
         self._enter()
+        self.seen(moved.state)
         return True
 
 

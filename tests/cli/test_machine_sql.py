@@ -51,9 +51,7 @@ def shop(tmp_path, monkeypatch, request):
     name = f"shop_{abs(hash(request.node.name))}"
     (tmp_path / f"{name}.py").write_text(SHOP)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     yield name
-    sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("target", ["RunMachine", "JobMachine", "kumofire_fsm:RunMachine"])

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -46,12 +45,10 @@ class Reviewed(RunMachine, machine="reviewed"):
 @pytest.fixture
 def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Done]]:
     """Run the command for the later release on jobs.db."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "status_shop.py").write_text(SHOP)
     yield lambda *options: kumofire(
         tmp_path, "doctor", "--app", "status_shop:app", "--db", "jobs.db", *options
     )
-    sys.modules.pop("status_shop", None)
 
 
 def fill(path: Path, *names: str, review: bool = False, overdue: bool = True) -> None:

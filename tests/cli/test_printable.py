@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -38,7 +37,6 @@ def kept(ctx): ...
 @pytest.fixture
 def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
     """A folder with a file in which every text is evil, and the id of a run in it."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "printable_shop.py").write_text(APP)
     app, name = Kumofire(), f"job {EVIL}\n{LINES}"
 
@@ -64,7 +62,6 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
 
     run_id = asyncio.run(live())
     yield tmp_path, run_id
-    sys.modules.pop("printable_shop", None)
 
 
 def steers(text: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -27,12 +26,10 @@ def report(ctx): ...
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "report_shop.py").write_text(SHOP)
     with load_app("report_shop:app").open_sync("jobs.db", sync_schedules=True):
         pass
     yield tmp_path
-    sys.modules.pop("report_shop", None)
 
 
 def call(folder: Path, *arguments: str) -> Done:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,10 +27,8 @@ def report(ctx): ...
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "scheduled_shop.py").write_text(SHOP)
     yield tmp_path
-    sys.modules.pop("scheduled_shop", None)
 
 
 def call(*arguments: str) -> list[str]:

@@ -33,10 +33,8 @@ def report(ctx): ...
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "worker_shop.py").write_text(SHOP)
     yield tmp_path
-    sys.modules.pop("worker_shop", None)
 
 
 def logged(folder: Path, *options: str) -> tuple[list[str], str, str]:

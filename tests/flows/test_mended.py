@@ -12,7 +12,9 @@ from harness import Kit
 from pydantic import BaseModel
 
 from kumofire_fsm import Cancel, Fail
+from kumofire_fsm.errors import GuardFailed, TransientStoreError
 from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
+from kumofire_fsm.flows.instance import machine_of
 from kumofire_fsm.machines import Outcome
 from kumofire_fsm.signals import Go
 
@@ -109,6 +111,51 @@ async def test_a_cancellation_while_the_first_step_is_done_undoes_that_step(kit:
         assert (await w.status(run_id)).step == "undo_to_undone"
         await w.deliver(run_id)
         assert [name for name, _ in shop.calls] == ["undo reserve"]
+
+
+async def test_a_cancellation_after_a_step_whose_answer_was_lost_undoes_it_at_once(
+    kit: Kit, shop: Handlers
+) -> None:
+    async def reserve(ctx: Any, _order: Data) -> None:
+        shop.calls.append(("reserve", 1))
+        ctx.commit([("INSERT INTO parcels VALUES (?)", (ctx.key,))])
+
+    handled_by(kit, "order", "reserve", reserve)
+    async with kit.bound() as w:
+        await w.sql("CREATE TABLE parcels (key TEXT)")
+        run_id = await w.create(Order, Data())
+        send, lost = w.storage._pass, []
+
+        async def once_lost(statements: Any, act: Any) -> Any:
+            answers = await send(statements, act)
+            if statements[0].name == "runs.advance" and not lost:
+                lost.append(run_id)
+                await w.jobs.cancel(run_id)
+                raise TransientStoreError("the answer is lost")
+            return answers
+
+        w.storage._pass = once_lost  # type: ignore[method-assign]
+        await w.deliver(run_id)
+        status = await w.status(run_id)
+        assert [entry.event for entry in status.history][-4:] == ["start", "advance", "cancel", "release"]
+        assert (status.state, status.step) == ("ready", "undo_to_undone")
+        assert shop.calls == [("reserve", 1)]
+        await w.deliver(run_id)
+        assert (await w.status(run_id)).state == "failed"  # its end `undone` is a failure
+        assert shop.calls == [("reserve", 1), ("undo reserve", 1)]
+        assert await w.sql("SELECT key FROM parcels") == [(f"{run_id}:0",)]
+
+
+@pytest.mark.parametrize(("visit", "moves"), [(0, True), (1, False)])
+def test_a_step_that_is_stored_twice_moves_a_canceled_instance_once(visit: int, moves: bool) -> None:
+    machine = machine_of(Order.spec)
+    row = machine.fields | {"state": "canceling", "step": "reserve", "visit": visit}
+    given = {"to_step": "charge", "data": "{}", "to_undo": '["reserve"]', "was_visit": 0}
+    if moves:
+        assert machine.step(row, "advance", **given)["step"] == "undo_to_undone"
+    else:
+        with pytest.raises(GuardFailed):
+            machine.step(row, "advance", **given)
 
 
 async def test_a_handler_that_cancels_goes_where_a_cancellation_goes(kit: Kit, shop: Handlers) -> None:

@@ -9,7 +9,7 @@ import pytest
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State
 from kumofire_fsm.machines._given import CLAIMED, FIRED, SWEPT
-from kumofire_fsm.store import _claims, _keys, _sweeps
+from kumofire_fsm.store import _claims, _due
 from kumofire_fsm.store._branches import OPTIONAL
 from kumofire_fsm.store.rows import Move
 from kumofire_fsm.store.runs import RunStatements
@@ -25,8 +25,7 @@ def refused(message, **body):
 
 def test_what_is_said_to_be_given_is_what_the_statements_give():
     assert {*_claims._GIVEN, *OPTIONAL, "full"} & PARAMETERS == CLAIMED
-    assert {*_sweeps._GIVEN, *OPTIONAL, "full"} & PARAMETERS == SWEPT
-    assert {*_keys._GIVEN, *OPTIONAL, "full"} & PARAMETERS == SWEPT
+    assert {*_due.TIMES, *OPTIONAL, "full"} & PARAMETERS == SWEPT
     assert {*Move._fields, *OPTIONAL} & PARAMETERS == FIRED
     assert JobMachine.parameters.keys() <= {*_MOVE}
 

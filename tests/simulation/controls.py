@@ -74,13 +74,15 @@ class Controls:
                     self._found(
                         "held for a reason", f"a run is held, and {leased} runs of {key!r} are leased"
                     )
-            left = any(
-                SPEC.has_role(old.state, Role.LEASED) and not SPEC.has_role(new.state, Role.LEASED)
+            left = [
+                _entered_at(new)
                 for old, new in moves
-            )
-            held = any(run.state in SPEC.held for run in mine)
+                if SPEC.has_role(old.state, Role.LEASED) and not SPEC.has_role(new.state, Role.LEASED)
+            ]
+            # By the time that the move says: one that lands late does not know of turns that came since.
+            held = left and any(run.state in SPEC.held and run.run_at <= min(left) for run in mine)
             goes_on = leased or any(SPEC.has_role(run.state, Role.CLAIMABLE) for run in mine)
-            if left and held and not goes_on and job not in KEY_RATES:
+            if held and not goes_on and job not in KEY_RATES:
                 self._found("a key goes on", f"a run of {key!r} has ended, and all others are held")
 
     def check_rates(self, changed: Mapping[str, tuple[Any, Any]]) -> None:
