@@ -172,7 +172,7 @@ def _statements(binding: Binding, endings: Sequence[Ending]) -> list[Statement]:
     ]
     keys = freed_keys(binding, ended) if ended else []
     if keys:
-        statements.append(admission(binding, keys, max(ending.move.now for ending in endings)))
+        statements.append(admission(binding, keys, binding.now()))  # what ended may be stored much later
     for kind in ("result", "payload"):
         bodies = [(o.move.id, o.body, o.move.claim) for o in endings if o.body is not None and o.kind == kind]
         if bodies:

@@ -12,9 +12,11 @@ from harness import Bound, Kit, echo
 from kumofire_fsm import Cancel, DefinitionError, Fail, InvalidArgument, Kumofire, NewRun, Snooze
 from kumofire_fsm.machines import Actor, Event, Role, RunMachine, State
 from kumofire_fsm.machines.run import LOOK_MS
-from kumofire_fsm.store.rows import CONTROLS
+from kumofire_fsm.store.rows import CONTROLS, ClaimedRun
 from kumofire_fsm.values.limits import LIMIT_MAX
 from kumofire_fsm.values.times import moment
+from kumofire_fsm.work.ending import Claim
+from kumofire_fsm.work.settle import settle
 
 LOST = "UPDATE kumofire_runs SET wake_at = wake_at - 10000000 WHERE id = ?"
 
@@ -219,6 +221,24 @@ async def test_a_key_needs_a_job_that_limits_it_and_a_text(kit: Kit) -> None:
             with pytest.raises(InvalidArgument, match="concurrency_key"):
                 await w.create("mail", 1, concurrency_key=key)
         assert await w.sql("SELECT * FROM kumofire_runs") == []
+
+
+async def test_what_ended_a_while_before_it_could_be_stored_admits_what_came_in_its_turn_since(
+    kit: Kit,
+) -> None:
+    register(kit)
+    async with kit.bound() as w:
+        binding, ended_at = w.jobs._binding, kit.clock.now()
+        first, second = [await w.create("mail", "ok", concurrency_key="a", delay=wait) for wait in (0, 600)]
+        given = {"now": ended_at, "token": "t", "alone": True, "key_limits": binding.key_limits()}
+        (row,) = await w.storage.execute(binding.runs.claim([first], jobs=binding.leases(), **given))
+        kit.clock.advance(minutes=10)
+        await w.deliver(second)
+        assert await w.state(second) == "held"
+        claim = Claim(binding, ClaimedRun(*row), binding.registry.get("mail"), shared_platform=False)
+        ending = claim.released()
+        await settle(binding, [ending._replace(move=ending.move._replace(now=ended_at))])
+        assert await w.state(second) == "queued"
 
 
 @pytest.mark.parametrize("limit", [0, -1, "2", True, LIMIT_MAX + 1])
