@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+from slices import SLICE
 
 from simulation.explore import WORLDS, explore
 
@@ -12,7 +11,6 @@ LEAST = {"calm": 400, "a retry": 400, "two keys": 200}
 """Fewer states than these would mean that the exploration misses something."""
 LARGER = ("one crash", "one error", "a late worker", "two keys and a crash")
 PART = 500
-SLICE = int(os.environ.get("KUMOFIRE_SLICE", "0"))
 
 
 @pytest.mark.parametrize("name", LEAST)

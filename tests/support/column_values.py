@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from fakes import START
 from harness import Bound
+from slices import SLICE
 
 from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.times import LAST_MS
@@ -89,7 +90,6 @@ RULES = [
 ]  # fmt: skip
 
 
-SLICE = int(os.environ.get("KUMOFIRE_SLICE", "0"))
 PARTS = 1 if "KUMOFIRE_FUZZ" in os.environ else 6
 """Of what is not tried each time a part is, another in each run; all of it with KUMOFIRE_FUZZ."""
 ALWAYS = (2**62, -(2**63), NOW * 1000, "\0", "{", '{"every_ms": 1, "anchor_ms": 0}', Raw(b"caf\xe9"))
