@@ -127,8 +127,10 @@ class FlowMonitor(Monitor):
             told = f"{move.actor.name} claims {after.machine}, and knows {sorted(move.actor.knows)}"
             self.found("claimed by who knows it", told)
         if event == "advance" and _SPEC.has_role(after.state, Role.LEASED):
-            lives.renewed(move.run_id, after.claim, move.actor, after.wake_at)
-            lives.ends[move.run_id, after.claim] = lives.real(move.actor, after.timeout_at)
+            # It says when its step was done; where the clock was set meanwhile, its holder counts on by itself.
+            set_ms = move.actor.now() - at if self._world.sets else 0
+            lives.renewed(move.run_id, after.claim, move.actor, after.wake_at + set_ms)
+            lives.ends[move.run_id, after.claim] = lives.real(move.actor, after.timeout_at + set_ms)
         self._check_attempt(move, event)
 
     def _check_word(self, move: Move, event: str) -> None:
