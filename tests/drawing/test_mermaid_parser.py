@@ -99,7 +99,7 @@ SIGNS = st.text(
 @given(
     st.lists(st.one_of(TEXT, SIGNS), min_size=2, max_size=2, unique_by=plain), st.one_of(TEXT, SIGNS), TEXT
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_text_does(ask: Ask, spec_of: SpecOf, names: list[str], event: str, title: str) -> None:
     check(ask, spec_of(*names, event), title=title)
 

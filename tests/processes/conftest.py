@@ -80,7 +80,7 @@ class Site:
 
     def ready(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until a worker works, which is a little after its startup hooks: then it hears signals."""
-        self.until(lambda: "a worker starts" in self.log(process), 60, "the worker is up")
+        self.until(lambda: "a worker starts" in self.log(process), 600, "the worker is up")
 
     def halt(self, process: subprocess.Popen[bytes]) -> None:
         """Stop a worker (SIGSTOP) between two writes: halted in one, it would keep the lock from all others."""
@@ -102,7 +102,8 @@ class Site:
         return (self._logs / str(self._processes.index(process))).read_text()
 
     def leave(self, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-        """Ask a worker to end, and check that it does so in order."""
+        """Ask a worker to end, once it hears it, and check that it does so in order."""
+        self.ready(process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=seconds) == 0, self.log(process)
 

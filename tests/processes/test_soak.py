@@ -23,7 +23,7 @@ from _pytest.faulthandler import fault_handler_stderr_fd_key
 from kumofire_fsm import RunMachine
 from kumofire_fsm.machines import Role
 
-SECONDS = float(os.environ.get("KUMOFIRE_SOAK_SECONDS", "5"))
+SECONDS = float(os.environ.get("KUMOFIRE_SOAK_SECONDS", "2"))
 """For how long there is load."""
 SEEDS = [int(seed) for seed in os.environ.get("KUMOFIRE_SEEDS", "1").split()]
 LEASE = 0.7
