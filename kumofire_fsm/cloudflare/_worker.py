@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from workers import WorkerEntrypoint  # type: ignore[import-not-found]  # Cloudflare's SDK
-
 from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.engine.binding import log
+from kumofire_fsm.cloudflare._calls import ServiceCalls
+from kumofire_fsm.engine.binding import Timing, log
+from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.limits import D1_STATEMENTS
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.batch import SettleMode
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.consumer import check_options
@@ -22,11 +23,12 @@ RETRY_SECONDS = 30
 """After how long a batch is delivered again that could not be worked on at all."""
 
 
-class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
+class KumofireWorker(ServiceCalls):
     """The base of a Worker's ``Default`` class.
 
     ``class Default(KumofireWorker, app=app, db="JOBS_DB", queue="JOBS_QUEUE")`` consumes the queue and
     dispatches at each cron tick; ``self.jobs`` is the API, and ``ctx.env`` in handlers the Worker's env.
+    Other Workers call `create`, `status`, `cancel` and `signal` through a service binding.
 
     Args:
         app: the application's jobs.
@@ -35,6 +37,7 @@ class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
         settle: "grouped" or "each"; see `Jobs.consume_batch`.
         max_statements: statements one event may send to D1; default 45, for the free plan's 50. What
             handlers send through ``ctx.env`` is not counted: set it lower by that.
+        timing: other durations than the platform's own, such as what a lease adds to a timeout.
     """
 
     app: ClassVar[Kumofire]
@@ -42,6 +45,7 @@ class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
     queue_name: ClassVar[str]
     consuming: ClassVar[dict[str, Any]]
     max_statements: ClassVar[int | None]
+    timing: ClassVar[Timing | None]
     _jobs: BoundJobs | None = None
 
     def __init_subclass__(
@@ -53,16 +57,20 @@ class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
         concurrency: int = 1,
         settle: SettleMode = "grouped",
         max_statements: int | None = None,
+        timing: Timing | None = None,
         **options: Any,
     ) -> None:
         super().__init_subclass__(**options)
         check_options(concurrency, settle)
+        if timing is not None and not isinstance(timing, Timing):
+            raise InvalidArgument(f"timing must be a Timing; found {shown(timing)}")
         app.statements()[0].compile_usual(app.registry.key_limits, app.registry.key_rates)
         cls.app, cls.db_name, cls.queue_name = app, db, queue
         cls.consuming, cls.max_statements = {"concurrency": concurrency, "settle": settle}, max_statements
+        cls.timing = timing
 
     @property
-    def jobs(self) -> BoundJobs:
+    def jobs(self) -> BoundJobs:  # type: ignore[override]  # read only
         """The jobs API, bound to this event's bindings.
 
         Raises:
@@ -74,6 +82,7 @@ class KumofireWorker(WorkerEntrypoint):  # type: ignore[misc]
                 db=D1Storage(db, self.db_name),
                 queue=CloudflareQueue(queue, self.queue_name),
                 env=self.env,
+                timing=self.timing,
                 max_statements=self.max_statements or D1_STATEMENTS,
             )
         return self._jobs

@@ -10,7 +10,7 @@ import * as cloudflareSocketsModule from "cloudflare:sockets";
 const BASE = "https://pyodide.invalid/";
 const HOME = "/session/metadata"; // where Cloudflare puts a Worker's own Python files
 
-/** Return {deliver, facts}: the function that hands an event to Python, and how the start went. */
+/** Return {deliver, methods, facts}: hands an event to Python; what it answers to; how the start went. */
 export async function boot() {
   const stubs = stubGlobalScope();
   try {
@@ -21,7 +21,8 @@ export async function boot() {
     // From here on the rules of a deploy hold: what is drawn now would be the same in every isolate.
     const drawsBefore = stubs.draws();
     const deliver = start(modules, mark);
-    return { deliver, facts: { pyodide: python.version, entropyDraws: stubs.draws() - drawsBefore } };
+    const methods = deliver.methods.toJs();
+    return { deliver, methods, facts: { pyodide: python.version, entropyDraws: stubs.draws() - drawsBefore } };
   } finally {
     stubs.restore();
   }

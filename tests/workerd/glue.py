@@ -10,7 +10,7 @@ import random
 import secrets  # noqa: F401 -- these modules may draw while they are imported; a deploy allows it
 import tempfile  # noqa: F401
 import uuid  # noqa: F401
-from inspect import isawaitable
+from inspect import getattr_static, isawaitable, isfunction
 
 from pyodide.code import relaxed_call
 
@@ -41,6 +41,12 @@ def rules_of_import():
             setattr(owner, name, value)
 
 
+def methods_of(entrypoint):
+    """Return what a service binding may call: public functions, those of the base classes included."""
+    names = (name for name in dir(entrypoint) if not name.startswith("_"))
+    return [name for name in names if isfunction(getattr_static(entrypoint, name))]
+
+
 def start(modules, mark):
     """Import modules in order, the Worker's own last; return the function that delivers events to it.
 
@@ -65,6 +71,7 @@ def start(modules, mark):
         outcome = relaxed_call(method, *arguments) if handler == "fetch" else method(*arguments)
         return python_to_rpc(await outcome if isawaitable(outcome) else outcome)
 
+    deliver.methods = methods_of(module.Default)
     return deliver
 
 

@@ -37,12 +37,25 @@ const miniflare = new Miniflare({
   cf: false,
   log: new ErrorLog(LogLevel.WARN),
   handleRuntimeStdio: (out, err) => [out, err].forEach(watch),
-  unsafeEvalBinding: "UNSAFE_EVAL",
   unsafeTriggerHandlers: true,
-  modules: bundle(options),
-  modulesRoot: HERE,
-  ...options.worker, // compatibilityDate, d1Databases, queueProducers, queueConsumers, bindings
+  d1Persist: options.worker.d1Persist,
+  workers: [
+    {
+      name: "python",
+      unsafeEvalBinding: "UNSAFE_EVAL",
+      modules: bundle(options),
+      modulesRoot: HERE,
+      ...options.worker, // compatibilityDate, d1Databases, queueProducers, queueConsumers, bindings
+    },
+    ...callers(options),
+  ],
 });
+
+/** Return the Workers in JavaScript that call the Python one through the service binding JOBS. */
+function callers({ callers, worker: { compatibilityDate } }) {
+  const serviceBindings = { JOBS: "python" };
+  return callers.map((own) => ({ modules: true, compatibilityDate, serviceBindings, ...own }));
+}
 
 async function start() {
   const url = await miniflare.ready;

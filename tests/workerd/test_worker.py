@@ -23,6 +23,11 @@ BINDINGS = Bindings(
     },
     variables={"GREETING": "hello"},
 )
+CALLERS = [
+    {"name": "any", "scriptPath": str(HERE / "callers" / "any.mjs")},
+    {"name": "old", "scriptPath": str(HERE / "callers" / "any.mjs"), "compatibilityDate": "2026-04-20"},
+    {"name": "shop", "scriptPath": str(HERE / "callers" / "shop.mjs")},
+]
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
 
@@ -35,6 +40,7 @@ def application(node: Path, wheels: list[Path], tmp_path_factory: pytest.TempPat
         wheels=wheels,
         sources=[HERE / "app", HERE / "jobs_app"],  # of the two entry.py the last one counts
         bindings=BINDINGS,
+        callers=CALLERS,
     ) as server:
         yield server
 
@@ -197,3 +203,145 @@ def test_a_binding_that_is_missing_or_another_is_told(jobs: Server, worker: str,
     reply = jobs.request("/misbound", {"worker": worker})
     assert reply.status == 500
     assert text in reply.text
+
+
+def test_timing_is_an_option_of_the_worker(jobs: Server) -> None:
+    assert jobs.call("timing")["lost_ms"] == 5000
+
+
+# -- service bindings -------------------------------------------------------------------------------
+
+
+def called(jobs: Server, method: str, *values: Any, by: str = "any") -> Any:
+    """Call a method from a Worker in JavaScript; return {value} or {error: {name, code, message}}."""
+    reply = jobs.ask(by, "/", {"method": method, "values": values})
+    assert reply.status == 200, reply.text
+    return reply.json()
+
+
+def refused(jobs: Server, method: str, *values: Any) -> tuple[str, str, str]:
+    error = called(jobs, method, *values)["error"]
+    return error["name"], error["code"], error["message"]
+
+
+def test_a_worker_in_javascript_creates_a_run_and_sees_how_it_ends(jobs: Server) -> None:
+    options = {"dedupe_key": "m1", "tags": ["shop"], "priority": "high", "concurrency_key": "ana"}
+    values = ["mail", {"to": "ana", "text": "grüße"}, options]
+    created = called(jobs, "create", *values)["value"]
+    assert created | {"kumofire_job_run_id": "..."} == {
+        "kumofire_job_run_id": "...",
+        "is_new": True,
+        "payload_differs": False,
+        "replaced": False,
+    }
+    run_id = created["kumofire_job_run_id"]
+    assert settled(jobs, run_id)["state"] == "succeeded"
+    status = called(jobs, "status", run_id)["value"]
+    assert (status["state"], status["settled"], status["result"]) == ("succeeded", True, "to ana: grüße")
+    assert (status["tags"], status["priority"], status["last_error"]) == (["shop"], "high", None)
+    assert [entry["event"] for entry in status["history"]] == ["create", "enqueue", "start", "succeed"]
+    assert datetime.fromisoformat(status["finished_at"]) > datetime.fromisoformat(status["created_at"])
+    again = called(jobs, "create", *values)["value"]
+    assert (again["kumofire_job_run_id"], again["is_new"]) == (run_id, False)
+
+
+def test_it_creates_a_run_for_later_and_cancels_it(jobs: Server) -> None:
+    options = {"run_at": "2030-01-01T00:30:00.000Z", "expires_at": "2030-01-02T00:00:00+01:00", "tags": None}
+    run_id = called(jobs, "create", "echo", {}, options)["value"]["kumofire_job_run_id"]
+    status = called(jobs, "status", run_id)["value"]
+    assert (status["state"], status["run_at"]) == ("ready", "2030-01-01T00:30:00Z")
+    canceled = called(jobs, "cancel", run_id, {"by": "shop", "note": "sold out"})["value"]
+    assert canceled["state"] == "canceled"
+    assert canceled["history"][-1]["facts"] == {"by": "shop", "note": "sold out"}
+
+
+def test_it_signals_an_instance_of_a_flow(jobs: Server) -> None:
+    run_id = called(jobs, "create", "parcel", {"city": "Rome"})["value"]["kumofire_job_run_id"]
+    assert called(jobs, "status", run_id)["value"]["step"] == "under_way"
+    told = called(jobs, "signal", run_id, "deliver", {"signed": "ana"}, {"key": "w1", "by": "post"})["value"]
+    assert (told["settled"], told["step"]) == (True, "delivered")
+
+
+def test_its_errors_have_a_name_and_a_code(jobs: Server) -> None:
+    run_id = called(jobs, "create", "echo", {}, {"delay": 3600})["value"]["kumofire_job_run_id"]
+    called(jobs, "cancel", run_id)
+    parcel = called(jobs, "create", "parcel", {"city": "Rome"})["value"]["kumofire_job_run_id"]
+    found = {
+        method_and_values: refused(jobs, method_and_values[0], *values)[:2]
+        for method_and_values, values in {
+            ("create", "an unknown job"): ["ech"],
+            ("create", "a payload that does not fit"): ["echo", 7],
+            ("cancel", "an unknown run"): [UNKNOWN_ID],
+            ("signal", "a signal that does not fit"): [parcel, "deliver", {"signed": 7}],
+            ("signal", "an unknown signal"): [parcel, "eat"],
+            ("signal", "no flow"): [run_id, "deliver"],
+        }.items()
+    }
+    assert found == {
+        ("create", "an unknown job"): ("UnknownJob", "not_found"),
+        ("create", "a payload that does not fit"): ("InvalidPayload", "invalid_argument"),
+        ("cancel", "an unknown run"): ("UnknownRun", "not_found"),
+        ("signal", "a signal that does not fit"): ("InvalidPayload", "invalid_argument"),
+        ("signal", "an unknown signal"): ("UnknownSignal", "not_found"),
+        ("signal", "no flow"): ("UnknownSignal", "not_found"),
+    }
+    called(jobs, "signal", parcel, "deliver", {"signed": "ana"})
+    name, code, message = refused(jobs, "signal", parcel, "deliver", {"signed": "ben"})
+    assert (name, code, message.split(":")[0]) == ("TransitionNotAllowed", "conflict", f"run {parcel}")
+    assert called(jobs, "status", UNKNOWN_ID) == {"value": None}
+
+
+def test_a_bad_call_is_told_and_stores_nothing(jobs: Server) -> None:
+    said = [
+        refused(jobs, method, *values)
+        for method, *values in [
+            ["create"],
+            ["create", "echo", {}, {}, 1],
+            ["create", "echo", {}, ["k"]],
+            ["create", "echo", {}, {"dedupekey": "k"}],
+            ["create", "echo", {}, {"run_at": "tomorrow"}],
+            ["create", "echo", {}, {"run_at": 1_800_000_000_000}],
+            ["create", "echo", {}, {"delay": "5"}],
+            ["status", 7],
+            ["cancel", UNKNOWN_ID, {"why": "so"}],
+        ]
+    ]
+    assert {each[:2] for each in said} == {("InvalidArgument", "invalid_argument")}
+    assert [each[2] for each in said] == [
+        "create: missing a required argument: 'job'",
+        "create: too many positional arguments",
+        "the options of create are an object; found ['k']",
+        (
+            "create has no option 'dedupekey' (did you mean 'dedupe_key'?); it has concurrency_key, dedupe, "
+            "dedupe_key, delay, expires_at, max_attempts, on_conflict, priority, run_at, tags"
+        ),
+        "run_at must be an ISO time such as 2026-11-01T00:30:00Z; found 'tomorrow'",
+        "run_at must be an ISO time such as 2026-11-01T00:30:00Z; found 1800000000000",
+        "delay must be a timedelta or seconds; found '5'",
+        "an id is a text such as 0198c0de-...; found 7",
+        "cancel has no option 'why'; it has by, note",
+    ]
+    assert jobs.call("counts") == {}
+
+
+def test_a_caller_that_older_rules_serve_has_the_name_in_the_message(jobs: Server) -> None:
+    error = called(jobs, "cancel", UNKNOWN_ID, by="old")["error"]
+    assert error["message"].startswith("UnknownRun: no run has the id ")
+
+
+def test_a_database_that_fails_is_told_to_the_caller(jobs: Server) -> None:
+    jobs.call("drop", table="kumofire_runs")
+    name, code, message = refused(jobs, "status", UNKNOWN_ID)
+    assert (name, code, "no such table" in message) == ("StatementRefused", "failed", True), message
+
+
+def test_the_worker_that_the_documentation_shows_creates_and_looks(jobs: Server) -> None:
+    page = (HERE.parents[1] / "docs" / "cloudflare.md").read_text("utf-8")
+    assert f"```js\n{(HERE / 'callers' / 'shop.mjs').read_text('utf-8')}```" in page
+    created = jobs.ask("shop", "/", {"to": "ana", "text": "hello"})
+    assert (created.status, created.json()["is_new"]) == (202, True)
+    seen = jobs.ask("shop", f"/{created.json()['kumofire_job_run_id']}")
+    assert (seen.status, seen.json()) == (200, {"state": "queued", "result": None})
+    assert jobs.ask("shop", f"/{UNKNOWN_ID}").status == 404
+    refused = jobs.ask("shop", "/", "no mail")
+    assert (refused.status, refused.json()["error"]) == (400, "InvalidPayload")

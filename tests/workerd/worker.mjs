@@ -10,10 +10,16 @@ try {
   failure = error;
 }
 
-export default class extends WorkerEntrypoint {
+class Default extends WorkerEntrypoint {
   #deliver(handler, values) {
     if (failure) throw failure;
     return python.deliver(this.ctx, this.env, handler, values);
+  }
+
+  static answer(method) {
+    this.prototype[method] ??= function (...values) {
+      return this.#deliver(method, values);
+    };
   }
 
   fetch(request) {
@@ -31,3 +37,8 @@ export default class extends WorkerEntrypoint {
     return this.#deliver("scheduled", values);
   }
 }
+
+// What other Workers call through a service binding.
+for (const method of python?.methods ?? []) Default.answer(method);
+
+export default Default;

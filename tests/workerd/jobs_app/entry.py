@@ -5,11 +5,15 @@ from dataclasses import asdict, is_dataclass
 from urllib.parse import parse_qs, urlparse
 
 import tables
+from pydantic import BaseModel
 from workers import Response
 
-from kumofire_fsm import Backoff, Kumofire, RunContext
+from kumofire_fsm import Backoff, Kumofire, RunContext, Timing
 from kumofire_fsm.cloudflare import KumofireWorker
 from kumofire_fsm.errors import QueueError
+from kumofire_fsm.flows import End, Flow, Signal, Wait
+from kumofire_fsm.machines import Deadline, Outcome
+from kumofire_fsm.store.edges import missing_edges
 
 app = Kumofire(retry=Backoff(first=1, cap=1))
 
@@ -29,6 +33,33 @@ async def flaky(ctx: RunContext, payload: None) -> str:
 @app.job("hopeless", max_attempts=2)
 async def hopeless(ctx: RunContext, payload: None) -> None:
     raise RuntimeError("never")
+
+
+@app.job("mail", key_limit=1)
+async def mail(ctx: RunContext, payload: dict[str, str]) -> str:
+    return f"to {payload['to']}: {payload['text']}"
+
+
+class Address(BaseModel):
+    city: str
+
+
+class Proof(BaseModel):
+    signed: str
+
+
+class Parcel(Flow[Address]):
+    """A parcel, until somebody signs for it."""
+
+    under_way = Wait("Somebody is to sign.", initial=True, deadline=Deadline("now + 86400000", "overdue"))
+    delivered = End("It is there.")
+    lost = End("Nobody signed.", Outcome.FAILURE)
+
+    deliver = Signal(under_way.to(delivered), takes=Proof, doc="Somebody signed.")
+    overdue = under_way.to(lost)
+
+
+app.flow(Parcel)
 
 
 class RefusingQueue:
@@ -53,7 +84,7 @@ class Swapped(KumofireWorker, app=app, db="JOBS_QUEUE", queue="JOBS_DB"):
 WORKERS = {each.__name__: each for each in (WithoutDatabase, WithoutQueue, Swapped)}
 
 
-class Default(KumofireWorker, app=app, db="JOBS_DB", queue="JOBS_QUEUE"):
+class Default(KumofireWorker, app=app, db="JOBS_DB", queue="JOBS_QUEUE", timing=Timing(lost_ms=5000)):
     async def fetch(self, request):
         url = urlparse(request.url)
         asked = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -80,10 +111,14 @@ class Default(KumofireWorker, app=app, db="JOBS_DB", queue="JOBS_QUEUE"):
         return dict(await self.jobs.count_runs())
 
     async def on_rebuild(self):
-        return await tables.rebuild(self.env.JOBS_DB)
+        edges = [edge.insert() for edge in missing_edges(self.app.registry.machines(), [])]
+        return await tables.rebuild(self.env.JOBS_DB, edges)
 
     async def on_drop(self, table):
         return await tables.read(self.env.JOBS_DB, f'DROP TABLE "{table}"')
+
+    async def on_timing(self):
+        return self.jobs._binding.timing
 
     async def on_misbound(self, worker):
         """Ask a Worker for the jobs that it cannot have."""

@@ -90,6 +90,8 @@ class Server:
         bindings: see there.
         timed: modules to import first, so that the time of each is known.
         main: the module whose `Default` gets the events.
+        callers: Workers in JavaScript that call it through the service binding ``JOBS``, as Miniflare's
+            options: ``name`` and ``scriptPath`` at least.
     """
 
     def __init__(
@@ -102,12 +104,14 @@ class Server:
         bindings: Bindings,
         timed: Sequence[str] = (),
         main: str = "entry",
+        callers: Sequence[Mapping[str, str]] = (),
     ) -> None:
         options = {
             "modules": [*timed, main],
             "wheels": [str(wheel) for wheel in wheels],
             "sources": [str(source) for source in sources],
             "worker": bindings.options(),
+            "callers": list(callers),
         }
         file = folder / "options.json"
         file.write_text(json.dumps(options))
@@ -199,6 +203,11 @@ class Server:
         """Fire a cron tick through the URL that Miniflare keeps for it."""
         query = {"cron": cron, "time": time_ms or time.time_ns() // 1_000_000}
         return self.request(f"/cdn-cgi/handler/scheduled?{urlencode(query)}")
+
+    def ask(self, caller: str, path: str, body: Any = None) -> Reply:
+        """Ask a Worker that calls this one; with a body by POST."""
+        answer = self._control("ask", name=caller, path=path, body=body)
+        return Reply(answer["status"], answer["text"], Message())
 
     def _control(self, action: str, **arguments: Any) -> Any:
         reply = _request(f"{self.boot['control']}/{action}", arguments)
