@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kumofire_fsm import __version__
+from kumofire_fsm.cli.create import create_command
 from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import backup_command
 from kumofire_fsm.cli.flows import migrate_flows_command
@@ -33,6 +34,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich costs more to import than all else that a help needs
 )
+runs.command("create")(create_command)
 machine.command("sql")(machine_sql_command)
 machine.command("migrate")(migrate_flows_command)
 cli.add_typer(runs, name="runs")

@@ -16,6 +16,7 @@ __all__ = [
     "ErrorText",
     "Every",
     "Job",
+    "MakesRuns",
     "MaybeRunId",
     "Note",
     "OlderThan",
@@ -36,6 +37,9 @@ App = Annotated[
         metavar="MODULE:APP",
         help="Where the Kumofire object is: for runs that follow a flow or a lifecycle of your own.",
     ),
+]
+MakesRuns = Annotated[
+    str, typer.Option("--app", metavar="MODULE:APP", help="Where the Kumofire object is: it makes the run.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; its instants are UTC.")]
 Utc = Annotated[bool, typer.Option("--utc", help="Show times in UTC, and not in the local zone.")]

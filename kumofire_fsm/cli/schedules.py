@@ -11,7 +11,7 @@ import typer
 
 from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import acting, looking
-from kumofire_fsm.cli.options import NOUN, AsJson, Database, Utc
+from kumofire_fsm.cli.options import NOUN, AsJson, Database, MakesRuns, Utc
 from kumofire_fsm.cli.texts import Clock, json_of, table, zoned
 from kumofire_fsm.values.ids import is_id
 from kumofire_fsm.values.printable import one_line
@@ -83,10 +83,7 @@ def end_command(which: Which, db: Database, as_json: AsJson = False, utc: Utc = 
 def trigger_command(
     which: Which,
     db: Database,
-    app: Annotated[
-        str,
-        typer.Option("--app", metavar="MODULE:APP", help="Where the Kumofire object is: it makes the run."),
-    ],
+    app: MakesRuns,
     as_json: AsJson = False,
 ) -> None:
     """Make a run of a recurring job at once, outside its recurrence and whatever its state."""
