@@ -88,6 +88,11 @@ def worker_command(
         str | None, typer.Option(metavar="A,B", help="Start runs of these jobs alone; all without it.")
     ] = None,
     log_format: Annotated[str, typer.Option(help="text, or json for a line of JSON each.")] = "text",
+    health_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve /live, /ready and /metrics there; 0 for any free port."),
+    ] = None,
+    health_host: Annotated[str, typer.Option(help="Where --health-port listens.")] = "127.0.0.1",
     create: Annotated[bool, typer.Option("--create", help="Make the file if it does not exist.")] = False,
     sync_schedules: Annotated[
         bool,
@@ -112,5 +117,6 @@ def worker_command(
             "make a new one with --create"
         )
     options: dict[str, Any] = {"concurrency": concurrency, "lease": lease, "grace": grace, "jobs": named}
-    as_json = log_format == "json"
-    asyncio.run(work(app, db, **options, as_json=as_json, sync_schedules=sync_schedules))
+    options |= {"as_json": log_format == "json", "sync_schedules": sync_schedules}
+    options["health"] = None if health_port is None else (health_host, health_port)
+    asyncio.run(work(app, db, **options))

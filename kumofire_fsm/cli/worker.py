@@ -9,10 +9,11 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.children import SIGNALS, give_children_their_own
@@ -53,11 +54,13 @@ async def work(
     jobs: Sequence[str] | None = None,
     as_json: bool = False,
     sync_schedules: bool = True,
+    health: tuple[str, int] | None = None,
 ) -> None:
     """Work on a file until SIGTERM or SIGINT; running handlers finish within ``grace`` seconds.
 
     First it stores the schedules that the application declares; one that declares none touches none.
-    A second signal cancels the handlers at once; either way their runs are released.
+    A second signal cancels the handlers at once; either way their runs are released. ``health`` is where its
+    health is served: host and port.
     """
     handler = logging.StreamHandler()
     plain = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -81,13 +84,27 @@ async def work(
         _served(app, jobs),
         *(db, concurrency, lease, grace, os.getpid()),
     )
-    async with app.open(db, lease=lease) as open_jobs:
-        opened.append(open_jobs)
-        if sync_schedules and app.registry.declared_schedules():
-            _tell(await open_jobs.sync_schedules())
-        if not signals:
-            await open_jobs.run(concurrency=concurrency, grace=grace, jobs=jobs)
+    with _health(app, db, health, opened):
+        async with app.open(db, lease=lease) as open_jobs:
+            opened.append(open_jobs)
+            if sync_schedules and app.registry.declared_schedules():
+                _tell(await open_jobs.sync_schedules())
+            if not signals:
+                await open_jobs.run(concurrency=concurrency, grace=grace, jobs=jobs)
     _leave_threads_behind()
+
+
+def _health(
+    app: Kumofire, db: Path, place: tuple[str, int] | None, opened: list[EmbeddedJobs]
+) -> AbstractContextManager[Any]:
+    """Serve the health of the worker that is opened, if a place is given."""
+    if place is None:
+        return nullcontext()
+    from kumofire_fsm.cli.health import HealthServer  # http.server costs more to import than it seems
+
+    server = HealthServer(app, db, *place, lambda: opened[0]._report() if opened else None)
+    log.info("health: %s/live, /ready and /metrics", server.url)
+    return server
 
 
 def _served(app: Kumofire, jobs: Sequence[str] | None) -> str:

@@ -7,8 +7,8 @@ one statement, and the next claim shares its commit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.embedded._alarm import Alarm
 from kumofire_fsm.embedded._left_behind import CANCEL_SECONDS, LeftBehind
@@ -27,10 +27,28 @@ from kumofire_fsm.work.payloads import Payloads
 from kumofire_fsm.work.sync import on_loop
 from kumofire_fsm.work.tasks import HandlerTasks
 
-__all__ = ["WorkerPool"]
+__all__ = ["WorkerPool", "WorkerReport"]
 
 LOOK_SECONDS: Final = 0.01
 """How often the end looks whether the handlers have ended; their tasks may go on without them."""
+
+
+class WorkerReport(NamedTuple):
+    """How a worker is doing.
+
+    Attributes:
+        ends: whether it takes no new work.
+        slots: how many handlers may be under way at once.
+        busy: how many are.
+        stuck: how many go on beside them although their runs are gone.
+        settled: how many runs it settled since its start, by job and state.
+    """
+
+    ends: bool
+    slots: int
+    busy: int
+    stuck: int
+    settled: Mapping[tuple[str, str], int]
 
 
 class WorkerPool:
@@ -68,6 +86,11 @@ class WorkerPool:
     def stuck(self) -> int:
         """How many handlers go on although their run is gone, as far as it is known."""
         return len(self._left_behind) + self._threads.hung
+
+    def report(self) -> WorkerReport:
+        """Return how it is doing; from any thread."""
+        slots = self._concurrency, len(self.in_flight), self.stuck
+        return WorkerReport(self._stopped.is_set(), *slots, self._settling.settled())
 
     @property
     def _is_claiming(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from kumofire_fsm.embedded._alarm import Alarm
 from kumofire_fsm.embedded._trouble import Trouble
 from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.reading import is_settled
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.settle import settle
@@ -52,6 +54,7 @@ class Settling:
         self._sent: list[Sequence[Ending]] = []
         self._again = Alarm(asyncio.get_running_loop(), self.retry)
         self._leaves = False
+        self._reached: Counter[tuple[str, str, str]] = Counter()
 
     @property
     def is_busy(self) -> bool:
@@ -61,6 +64,14 @@ class Settling:
     def run_ids(self) -> Iterator[str]:
         """Give the runs that are not settled yet."""
         return (ending.move.id for ending in chain(self.failed, self._ended, *self._sent))
+
+    def settled(self) -> Counter[tuple[str, str]]:
+        """Return how many runs were settled so far, by job and state; from any thread."""
+        found: Counter[tuple[str, str]] = Counter()
+        for (job, machine, state), number in dict(self._reached).items():
+            if is_settled(self._binding, machine, state, None):
+                found[self._binding.registry.name_of(job), state] += number
+        return found
 
     def add(self, endings: Iterable[Ending]) -> None:
         """Settle these at the end of this turn of the event loop."""
@@ -106,7 +117,10 @@ class Settling:
         for ending in [each for each in endings if each.goes_on and each not in failed]:
             self._go_on(ending, moved.get(ending.move.id))
         kept = {ending.move.id for ending in endings if ending.goes_on}
-        due = [run for run in moved.values() if run.wake_at is not None and run.id not in kept]
+        due = False
+        for run in moved.values():
+            self._reached[run.job, run.machine, run.state] += 1
+            due = due or (run.wake_at is not None and run.id not in kept)
         if due or endings[0].effects:
             self._wake()
         if why is None:

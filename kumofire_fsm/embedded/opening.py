@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.embedded._pool import WorkerPool
+from kumofire_fsm.embedded._pool import WorkerPool, WorkerReport
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.errors import FileReplaced, InvalidArgument
 from kumofire_fsm.store.schema import migrate
@@ -25,7 +25,7 @@ from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.sync import running_loop
 
-__all__ = ["EmbeddedJobs", "open_embedded"]
+__all__ = ["EmbeddedJobs", "WorkerReport", "open_embedded"]
 
 
 class EmbeddedJobs(BoundJobs):
@@ -117,6 +117,11 @@ class EmbeddedJobs(BoundJobs):
         An async handler must not swallow `asyncio.CancelledError`; a plain one that hangs holds its thread.
         """
         return 0 if self._pool is None else self._pool.stuck
+
+    def _report(self) -> WorkerReport | None:
+        """Return how the worker of this process is doing, if it runs; from any thread."""
+        pool = self._pool
+        return None if pool is None else pool.report()
 
     async def close(self) -> None:
         """End `run` if it goes on, and wait until its runs are released; in a child process do nothing."""
