@@ -93,6 +93,9 @@ def worker_command(
         typer.Option(min=0, max=65535, help="Serve /live, /ready and /metrics there; 0 for any free port."),
     ] = None,
     health_host: Annotated[str, typer.Option(help="Where --health-port listens.")] = "127.0.0.1",
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Begin again when a .py file here changes; for development.")
+    ] = False,
     create: Annotated[bool, typer.Option("--create", help="Make the file if it does not exist.")] = False,
     sync_schedules: Annotated[
         bool,
@@ -103,19 +106,24 @@ def worker_command(
     import asyncio
 
     from kumofire_fsm.cli.loading import load_app
-    from kumofire_fsm.cli.worker import work
+    from kumofire_fsm.cli.worker import begin_log, work
 
     if log_format not in ("text", "json"):
         raise InvalidArgument(f"--log-format must be text or json; found {log_format!r}")
     named = None if jobs is None else [name.strip() for name in jobs.split(",") if name.strip()]
     if named == []:
         raise InvalidArgument(f"--jobs must name jobs, with commas between them; found {jobs!r}")
-    app = load_app(application)
     if not create and not db.exists():
         raise InvalidArgument(
             f"there is no database {db.absolute()}; give the path of the file in which runs are created, or "
             "make a new one with --create"
         )
+    if reload:
+        from kumofire_fsm.cli.reload import Reloader
+
+        begin_log(as_json=log_format == "json")
+        raise typer.Exit(Reloader([each for each in sys.argv[1:] if each != "--reload"], Path.cwd()).run())
+    app = load_app(application)
     options: dict[str, Any] = {"concurrency": concurrency, "lease": lease, "grace": grace, "jobs": named}
     options |= {"as_json": log_format == "json", "sync_schedules": sync_schedules}
     options["health"] = None if health_port is None else (health_host, health_port)

@@ -21,7 +21,7 @@ from kumofire_fsm.cli.echo import PrintableFormatter
 from kumofire_fsm.embedded.opening import EmbeddedJobs
 from kumofire_fsm.reports import SyncReport
 
-__all__ = ["JsonFormatter", "work"]
+__all__ = ["JsonFormatter", "begin_log", "work"]
 
 log = logging.getLogger("kumofire_fsm.worker")
 _OF_EVERY_RECORD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -44,6 +44,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def begin_log(*, as_json: bool) -> None:
+    """Write what is logged to the standard error, as text or as lines of JSON."""
+    handler = logging.StreamHandler()
+    plain = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    handler.setFormatter(JsonFormatter() if as_json else PrintableFormatter(plain))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 async def work(
     app: Kumofire,
     db: Path,
@@ -62,10 +70,7 @@ async def work(
     A second signal cancels the handlers at once; either way their runs are released. ``health`` is where its
     health is served: host and port.
     """
-    handler = logging.StreamHandler()
-    plain = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    handler.setFormatter(JsonFormatter() if as_json else PrintableFormatter(plain))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    begin_log(as_json=as_json)
     signals = 0
     opened: list[EmbeddedJobs] = []
 

@@ -1,0 +1,122 @@
+"""``kumofire worker --reload``: a real worker that begins again with changed code, after it has drained."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import kumofire
+from scripts import ROOT
+
+from kumofire_fsm import Kumofire
+from kumofire_fsm.cli import reload
+
+SHOP = """
+import asyncio
+from pathlib import Path
+
+from kumofire_fsm import Kumofire
+from parts.says import SAYS
+
+app = Kumofire()
+
+@app.job("say")
+def say(ctx):
+    return SAYS
+
+@app.job("hold")
+async def hold(ctx):
+    Path("held").touch()
+    while not Path("go").exists():
+        await asyncio.sleep(0.01)
+    return SAYS
+"""
+
+
+class Log:
+    """What a process wrote on its standard error so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.lines: list[str] = []
+
+    def until(self, *texts: str) -> None:
+        """Read on until a line has all these texts."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line)
+            if all(text in line for text in texts):
+                return
+        raise AssertionError(f"it ended without {texts}: {''.join(self.lines)[-3000:]}")
+
+
+def test_a_worker_begins_again_with_changed_code_once_what_is_under_way_has_ended(tmp_path: Path) -> None:
+    app = Kumofire()
+    app.job("say")(lambda ctx: None)
+    app.job("hold")(lambda ctx: None)
+    says = tmp_path / "parts" / "says.py"
+    says.parent.mkdir()
+    says.write_text("SAYS = 'one'\n")
+    (tmp_path / "reload_shop.py").write_text(SHOP)
+    with app.open_sync(tmp_path / "jobs.db") as jobs:
+
+        def said(name: str = "say", run_id: str | None = None) -> tuple[str, int]:
+            found = jobs.wait(run_id or jobs.create(name).kumofire_job_run_id, timeout=120)
+            return found.result, found.attempt
+
+        command = [sys.executable, "-m", "kumofire_fsm.cli", "worker", "reload_shop:app", "--db", "jobs.db"]
+        worker = subprocess.Popen(
+            [*command, "--reload", "--grace", "600"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(ROOT)},
+        )
+        log = Log(worker)
+        try:
+            assert said() == ("one", 1)
+            held = jobs.create("hold").kumofire_job_run_id
+            while not (tmp_path / "held").exists():
+                time.sleep(0.01)
+            says.write_text("SAYS = 'number two'\n")
+            log.until("changed: parts/says.py; the worker begins again")
+            (tmp_path / "go").touch()
+            assert said(run_id=held) == ("one", 1), (
+                "the handler that was under way has finished, by the old code"
+            )
+            assert said() == ("number two", 1)
+
+            says.write_text("SAYS = \n")
+            log.until("the worker has ended with code 1; it begins again once the code changes")
+            assert any("SyntaxError" in line for line in log.lines)
+            says.write_text("SAYS = 'the third'\n")
+            assert said() == ("the third", 1)
+        finally:
+            worker.terminate()
+            worker.communicate(timeout=120)
+        assert worker.returncode == 0
+
+
+def test_what_is_not_the_applications_code_is_not_looked_at(tmp_path: Path) -> None:
+    for name in ("shop.py", "parts/more.py", "notes.txt", ".venv/lib/a.py", "node_modules/b.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    seen = reload._seen(tmp_path)
+    assert sorted(seen) == [str(tmp_path / "parts/more.py"), str(tmp_path / "shop.py")]
+
+
+def test_a_change_is_one_once_the_files_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two, three = ({"shop.py": (each, each)} for each in (1, 2, 3))
+    looks = iter([one, two, three, three, three])
+    monkeypatch.setattr(reload, "_seen", lambda folder: next(looks))
+    monkeypatch.setattr(reload.time, "sleep", lambda seconds: None)
+    found = reload._looks(tmp_path)
+    assert [next(found) for _ in range(5)] == [None, None, None, three, three]
+
+
+def test_a_file_that_is_not_there_is_refused_and_nothing_is_watched(tmp_path: Path) -> None:
+    done = kumofire(tmp_path, "worker", "reload_shop:app", "--db", "none.db", "--reload")
+    assert (done.code, "there is no database" in done.err) == (2, True)
