@@ -11,7 +11,7 @@ import typer
 
 from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import acting, looking
-from kumofire_fsm.cli.options import NOUN, AsJson, Database, MakesRuns, Utc
+from kumofire_fsm.cli.options import NOUN, AsJson, By, Database, MakesRuns, Note, Utc
 from kumofire_fsm.cli.texts import Clock, json_of, table, zoned
 from kumofire_fsm.values.ids import is_id
 from kumofire_fsm.values.printable import one_line
@@ -55,9 +55,12 @@ def show_command(which: Which, db: Database, as_json: AsJson = False, utc: Utc =
 
 
 @schedules.command("pause")
-def pause_command(which: Which, db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
+def pause_command(
+    which: Which, db: Database, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
+) -> None:
     """Keep a recurring job from making runs; twice is harmless."""
-    _act(db, which, lambda jobs, place: jobs.pause_schedule(**place), as_json=as_json, utc=utc)
+    said = {"by": by, "note": note}
+    _act(db, which, lambda jobs, place: jobs.pause_schedule(**place, **said), as_json=as_json, utc=utc)
 
 
 @schedules.command("resume")
@@ -65,18 +68,23 @@ def resume_command(
     which: Which,
     db: Database,
     missed: Annotated[str, typer.Option(help="What it missed: skip, latest, or all.")] = "skip",
+    by: By = None,
+    note: Note = None,
     as_json: AsJson = False,
     utc: Utc = False,
 ) -> None:
     """Let a paused or suspended recurring job go on."""
-    how: Any = missed
-    _act(db, which, lambda jobs, at: jobs.resume_schedule(**at, missed=how), as_json=as_json, utc=utc)
+    how: dict[str, Any] = {"missed": missed, "by": by, "note": note}
+    _act(db, which, lambda jobs, place: jobs.resume_schedule(**place, **how), as_json=as_json, utc=utc)
 
 
 @schedules.command("end")
-def end_command(which: Which, db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
+def end_command(
+    which: Which, db: Database, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
+) -> None:
     """End a recurring job for good; its runs stay."""
-    _act(db, which, lambda jobs, place: jobs.end_schedule(**place), as_json=as_json, utc=utc)
+    said = {"by": by, "note": note}
+    _act(db, which, lambda jobs, place: jobs.end_schedule(**place, **said), as_json=as_json, utc=utc)
 
 
 @schedules.command("trigger")
@@ -84,12 +92,14 @@ def trigger_command(
     which: Which,
     db: Database,
     app: MakesRuns,
+    by: By = None,
+    note: Note = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a run of a recurring job at once, outside its recurrence and whatever its state."""
 
     async def trigger(jobs: Jobs) -> Any:
-        return await jobs.trigger_now(**await _place(jobs, which))
+        return await jobs.trigger_now(**await _place(jobs, which), by=by, note=note)
 
     created = acting(db, app, trigger)
     echo(json_of(created) if as_json else created.kumofire_job_run_id)

@@ -23,7 +23,7 @@ from kumofire_fsm.values.limits import INLINE_BYTES
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms, moment
 
-__all__ = ["NewRow", "PreparedRun", "RowMaker", "adoption", "prepare"]
+__all__ = ["NewRow", "PreparedRun", "RowMaker", "adoption", "noted", "prepare"]
 
 _SCOPES: Final = ("forever", "active")
 _OVERHEAD: Final = 400
@@ -154,6 +154,15 @@ class RowMaker:
         if run_at is not None:
             return instant_ms(run_at, "run_at")
         return now if delay is None else now + duration_ms(delay, "delay")
+
+
+def noted(history: str, said: str | None) -> str:
+    """Return the history of a new run with what somebody says of its creation, a JSON object, if anything."""
+    if said is None:
+        return history
+    (event, state, at, *facts), *moves = json.loads(history)
+    created = [event, state, at, {**(facts[0] if facts else {}), **json.loads(said)}]
+    return json.dumps([created, *moves], separators=(",", ":"))
 
 
 def _concurrency_key(definition: Definition, key: str) -> str:

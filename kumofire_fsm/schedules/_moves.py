@@ -162,13 +162,16 @@ def switched(
     return then if move is None else {**move, "then": fenced(binding, after, then)}
 
 
-async def fire_person(binding: Binding, place: Place, event: str, missed: str = "skip") -> ScheduleRow:
+async def fire_person(
+    binding: Binding, place: Place, event: str, said: str | None, missed: str = "skip"
+) -> ScheduleRow:
     """Fire an event of a person's on a recurring job; return the row after it.
 
     Args:
         binding: the application's.
         place: which job.
         event: without effect when it leads to where the job is.
+        said: JSON for the history: who fires it, and why.
         missed: for a resume, what becomes of the occurrences that were missed.
 
     Raises:
@@ -190,7 +193,7 @@ async def fire_person(binding: Binding, place: Place, event: str, missed: str = 
                 legal=legal,
             )
         more = _resumption(row, missed, binding.now()) if event == "resume" else {}
-        if await store(binding, [], [fenced(binding, row, {"event": event, **more})]):
+        if await store(binding, [], [fenced(binding, row, {"event": event, "facts": said, **more})]):
             return await read_row(binding, Place("id", row.id))
     raise _conflict(place, event)
 

@@ -14,7 +14,7 @@ from kumofire_fsm.errors import InvalidArgument, InvalidSchedule, UnknownSchedul
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import Created, NewSchedule
 from kumofire_fsm.reports import SyncReport
-from kumofire_fsm.runs.creation import NewRow, RowMaker
+from kumofire_fsm.runs.creation import NewRow, RowMaker, noted
 from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.schedules._corrections import right_occurrence
 from kumofire_fsm.schedules._moves import Place, fire_person, place_of, read_row, revise, store
@@ -29,7 +29,7 @@ from kumofire_fsm.schedules.changes import (
 )
 from kumofire_fsm.schedules.rows import Schedule, run_row, schedule, stored_object
 from kumofire_fsm.store.schedules import ScheduleRow
-from kumofire_fsm.values.checks import check_key, whole_number
+from kumofire_fsm.values.checks import check_key, facts, whole_number
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import moment
@@ -195,11 +195,19 @@ class ScheduleClient:
         return schedule(row)
 
     async def pause_schedule(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        by: str | None = None,
+        note: str | None = None,
     ) -> Schedule:
-        """Keep a recurring job from making runs; doing it twice is harmless."""
+        """Keep a recurring job from making runs; doing it twice is harmless.
+
+        ``by`` and ``note`` say who does it and why; they are kept in its history.
+        """
         place = place_of(schedule_id, schedule_key)
-        return schedule(await fire_person(self._binding, place, "pause"))
+        return schedule(await fire_person(self._binding, place, "pause", facts(by=by, note=note)))
 
     async def resume_schedule(
         self,
@@ -207,6 +215,8 @@ class ScheduleClient:
         *,
         schedule_key: str | None = None,
         missed: Misfire = "skip",
+        by: str | None = None,
+        note: str | None = None,
     ) -> Schedule:
         """Let a paused or suspended recurring job go on.
 
@@ -214,6 +224,7 @@ class ScheduleClient:
             schedule_id, schedule_key: which.
             missed: what becomes of the occurrences that it missed meanwhile: "skip" them, run the
                 "latest", or "all", at most 100; whatever its own misfire policy says.
+            by, note: who and why, kept in its history.
 
         Raises:
             UnknownSchedule: there is no such schedule.
@@ -223,22 +234,33 @@ class ScheduleClient:
         if missed not in ("skip", "latest", "all"):
             raise InvalidArgument(f"missed must be 'skip', 'latest' or 'all'; found {shown(missed)}")
         place = place_of(schedule_id, schedule_key)
-        return schedule(await fire_person(self._binding, place, "resume", missed))
+        said = facts(by=by, note=note)
+        return schedule(await fire_person(self._binding, place, "resume", said, missed))
 
     async def end_schedule(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        by: str | None = None,
+        note: str | None = None,
     ) -> Schedule:
-        """End a recurring job for good; its runs stay."""
+        """End a recurring job for good; its runs stay. ``by`` and ``note`` are kept in its history."""
         place = place_of(schedule_id, schedule_key)
-        return schedule(await fire_person(self._binding, place, "end"))
+        return schedule(await fire_person(self._binding, place, "end", facts(by=by, note=note)))
 
     async def trigger_now(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        by: str | None = None,
+        note: str | None = None,
     ) -> Created[Any]:
         """Create a run of a recurring job at once, outside its recurrence and whatever its state.
 
         The run has the schedule's id and no ``scheduled_for``: no occurrence is used up, and neither the
-        overlap policy nor max_occurrences counts it.
+        overlap policy nor max_occurrences counts it. ``by`` and ``note`` are kept in the run's history.
 
         Raises:
             UnknownSchedule: there is no such schedule.
@@ -249,6 +271,7 @@ class ScheduleClient:
         job, now = await read_row(self._binding, place_of(schedule_id, schedule_key)), binding.now()
         definition = binding.registry.get(job.job)
         columns = run_row(RowMaker(binding), definition, job, now, now)
+        columns["history"] = noted(columns["history"], facts(by=by, note=note))
         (created,) = await RunStore(binding).store_all([NewRow.of(columns, job.payload or "null")])
         return created
 

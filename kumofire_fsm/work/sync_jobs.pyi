@@ -93,16 +93,37 @@ class SyncJobs:
         self, name: str, payload: Any = None, *, schedule_key: str, **options: Unpack[ScheduleOptions]
     ) -> Schedule: ...
     def pause_schedule(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        by: str | None = None,
+        note: str | None = None,
     ) -> Schedule: ...
     def resume_schedule(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None, missed: Misfire = "skip"
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        missed: Misfire = "skip",
+        by: str | None = None,
+        note: str | None = None,
     ) -> Schedule: ...
     def end_schedule(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        by: str | None = None,
+        note: str | None = None,
     ) -> Schedule: ...
     def trigger_now(
-        self, schedule_id: str | None = None, *, schedule_key: str | None = None
+        self,
+        schedule_id: str | None = None,
+        *,
+        schedule_key: str | None = None,
+        by: str | None = None,
+        note: str | None = None,
     ) -> Created[Any]: ...
     def preview_schedule(
         self, schedule_id: str | None = None, *, schedule_key: str | None = None, n: int = 10

@@ -10,7 +10,8 @@ from fakes import START
 from harness import Kit, echo
 
 from kumofire_fsm import InvalidArgument, NewSchedule
-from kumofire_fsm.errors import Conflict, InvalidSchedule, UnknownJob, UnknownSchedule
+from kumofire_fsm.errors import Conflict, InvalidSchedule, TooLarge, UnknownJob, UnknownSchedule
+from kumofire_fsm.runs.creation import noted
 
 VERBS = ("pause_schedule", "resume_schedule", "end_schedule")
 ALL = (*VERBS, "get_schedule", "update_schedule", "trigger_now", "preview_schedule")
@@ -198,3 +199,43 @@ async def test_what_the_database_refuses_is_an_invalid_schedule(kit: Kit) -> Non
         ):
             with pytest.raises(InvalidSchedule, match="refused"):
                 await refused
+
+
+async def test_the_history_says_who_paused_resumed_and_ended_it_and_why(kit: Kit) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.create_schedule("echo", 1, every=60, schedule_key="k")
+        await w.jobs.pause_schedule(schedule_key="k", by="ann", note="the server is down")
+        await w.jobs.pause_schedule(schedule_key="k", by="ben")  # it is paused already
+        await w.jobs.resume_schedule(schedule_key="k", by="ann", missed="latest")
+        await w.jobs.pause_schedule(schedule_key="k")
+        with pytest.raises(TooLarge, match="by and note have"):
+            await w.jobs.end_schedule(schedule_key="k", note="x" * 5000)
+        ended = await w.jobs.end_schedule(schedule_key="k", note="no longer needed")
+    assert [(entry.event, dict(entry.facts)) for entry in ended.history[1:]] == [
+        ("pause", {"by": "ann", "note": "the server is down"}),
+        ("resume", {"by": "ann"}),
+        ("pause", {}),
+        ("end", {"note": "no longer needed"}),
+    ]
+
+
+async def test_a_run_made_by_hand_says_who_made_it(kit: Kit) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.create_schedule("echo", 1, every=60, schedule_key="k")
+        with pytest.raises(TooLarge, match="by and note have"):
+            await w.jobs.trigger_now(schedule_key="k", note="x" * 5000)
+        created = await w.jobs.trigger_now(schedule_key="k", by="ann", note="a test")
+        assert len((await w.jobs.list_runs()).runs) == 1
+        status = await w.jobs.get_status(created.kumofire_job_run_id)
+    assert [(entry.event, dict(entry.facts)) for entry in status.history] == [
+        ("create", {"by": "ann", "note": "a test"}),
+        ("enqueue", {}),
+    ]
+
+
+def test_what_is_said_of_a_creation_stands_beside_what_is_there() -> None:
+    flow = '[["create","ready",1,{"step":"ask"}],["enqueue","queued",2]]'
+    assert noted(flow, None) == flow
+    assert noted(flow, '{"by":"ann"}') == flow.replace('"ask"', '"ask","by":"ann"')

@@ -55,6 +55,26 @@ def test_a_schedule_is_paused_resumed_and_ended(folder: Path) -> None:
     assert call(folder, "preview", "daily") == Done(0, "no occurrence is left\n")
 
 
+def test_who_says_so_and_why_is_shown_in_its_history(folder: Path) -> None:
+    said = ["--by", "ann", "--note", "the server is down"]
+    assert call(folder, "pause", "daily", *said) == Done(0, "daily  paused\n")
+    shown = call(folder, "show", "daily").out.splitlines()[-1]
+    assert (shown.split()[1], shown.endswith('{"by": "ann", "note": "the server is down"}')) == (
+        "pause",
+        True,
+    )
+    resumed = json.loads(call(folder, "resume", "daily", "--by", "ben", "--json").out)
+    ended = json.loads(call(folder, "end", "daily", "--note", "over", "--json").out)
+    assert resumed["history"][-1]["facts"] == {"by": "ben"}
+    assert ended["history"][-1]["facts"] == {"note": "over"}
+    triggered = call(folder, "trigger", "daily", "--app", "report_shop:app", *said)
+    (run,) = json.loads(kumofire(folder, "runs", "list", "--db", "jobs.db", "--json").out)["runs"]
+    assert (run["kumofire_job_run_id"], run["history"][0]["facts"]) == (
+        triggered.out.strip(),
+        {"by": "ann", "note": "the server is down"},
+    )
+
+
 def test_the_next_occurrences_of_a_stored_schedule_are_shown(folder: Path) -> None:
     first, second = call(folder, "preview", "daily", "-n", "2", "--utc").out.splitlines()
     assert (first[11:], second[11:]) == ("20:00:00 UTC", "20:00:00 UTC")
