@@ -113,18 +113,19 @@ def worker_command(
     named = None if jobs is None else [name.strip() for name in jobs.split(",") if name.strip()]
     if named == []:
         raise InvalidArgument(f"--jobs must name jobs, with commas between them; found {jobs!r}")
+    app = None if reload else load_app(application)
     if not create and not db.exists():
         raise InvalidArgument(
             f"there is no database {db.absolute()}; give the path of the file in which runs are created, or "
             "make a new one with --create"
         )
-    if reload:
+    as_json = log_format == "json"
+    if app is None:  # each of its workers loads it, in a process of its own
         from kumofire_fsm.cli.reload import Reloader
 
-        begin_log(as_json=log_format == "json")
+        begin_log(as_json=as_json)
         raise typer.Exit(Reloader([each for each in sys.argv[1:] if each != "--reload"], Path.cwd()).run())
-    app = load_app(application)
     options: dict[str, Any] = {"concurrency": concurrency, "lease": lease, "grace": grace, "jobs": named}
-    options |= {"as_json": log_format == "json", "sync_schedules": sync_schedules}
+    options |= {"as_json": as_json, "sync_schedules": sync_schedules}
     options["health"] = None if health_port is None else (health_host, health_port)
     asyncio.run(work(app, db, **options))

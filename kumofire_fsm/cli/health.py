@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 import time
@@ -75,6 +76,8 @@ class HealthServer:
         self.url = f"http://{host}:{self._server.server_port}"
 
     def __enter__(self) -> Self:
+        if hasattr(os, "register_at_fork"):  # else what a handler forks would hold the port after the worker
+            os.register_at_fork(after_in_child=self._server.socket.close)
         threading.Thread(target=self._server.serve_forever, name="kumofire-health", daemon=True).start()
         return self
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import Done, kumofire
+
+from kumofire_fsm import Kumofire
 
 SHOP = """
 from kumofire_fsm import Kumofire
@@ -23,10 +26,18 @@ def report(ctx): ...
 """
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without runs."""
+    file = tmp_path_factory.mktemp("empty") / "jobs.db"
+    with Kumofire().open_sync(file):
+        return file
+
+
 @pytest.fixture
-def shop(tmp_path: Path) -> Path:
+def shop(tmp_path: Path, empty: Path) -> Path:
     (tmp_path / "create_shop.py").write_text(SHOP)
-    assert kumofire(tmp_path, "migrate", "create_shop:app", "--sqlite", "jobs.db", "--yes").code == 0
+    shutil.copy(empty, tmp_path)
     return tmp_path
 
 
