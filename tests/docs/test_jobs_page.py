@@ -9,10 +9,29 @@ from scripts import run_python
 from kumofire_fsm import signals
 
 PAGE = page("jobs.md")
+WAYS = """
+import asyncio
+from ship import Order, app
+
+async def main():
+    async with app.open("ship.db") as jobs:
+        worker = asyncio.create_task(jobs.run())
+        refused, unpaid, paid = [
+            (await jobs.create("ship", order)).kumofire_job_run_id
+            for order in (Order(number=-1), Order(number=6), Order(number=7, paid=True))
+        ]
+        print((await jobs.wait(refused, timeout=20)).state)
+        done = await jobs.wait(paid, timeout=20)
+        print((await jobs.get_status(unpaid)).state)
+        print(done.state, done.result)
+        worker.cancel()
+
+asyncio.run(main())
+"""
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    assert list(files(PAGE)) == ["typed.py", "confirm.py", "mails.py", "test_mails.py"]
+    assert list(files(PAGE)) == ["typed.py", "ship.py", "confirm.py", "mails.py", "test_mails.py"]
     assert sessions(PAGE) == [
         ("python typed.py", "Hello, Ada!\nHello, Ada!\n"),
         ("python confirm.py", "[('a kite', 1)]\nthank you for buying a kite\n"),
@@ -26,6 +45,15 @@ def test_the_example_s_test_of_a_worker_runs(tmp_path: Path) -> None:
         (tmp_path / name).write_text(source)
     done = run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mails.py")
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
+
+
+def test_the_handler_that_ends_in_many_ways_does_so(tmp_path: Path) -> None:
+    (tmp_path / "ship.py").write_text(files(PAGE)["ship.py"])
+    (tmp_path / "ways.py").write_text(WAYS)
+    done = run_python(tmp_path, "ways.py")
+    assert (done.returncode, done.stdout) == (0, "failed\nready\nsucceeded order 7 is on its way\n"), (
+        done.stderr
+    )
 
 
 def test_every_signal_is_a_way_in_which_an_attempt_ends() -> None:

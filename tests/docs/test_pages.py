@@ -89,4 +89,4 @@ def test_every_command_that_a_page_shows_exists_with_its_options(path: Path) -> 
 
 def test_the_readme_s_commands_are_among_those_checked() -> None:
     commands = shown_commands((ROOT / "README.md").read_text("utf-8"))
-    assert [command.split()[1] for command in commands] == ["worker", "runs", "stats", "migrate"]
+    assert [command.split()[1] for command in commands] == ["worker", "runs", "stats"]
