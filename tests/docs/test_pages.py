@@ -46,7 +46,9 @@ def shown_commands(text: str) -> list[str]:
 
 def test_the_index_names_every_page_once() -> None:
     listed = [target for target in links(page("index.md")) if not target.startswith("../")]
-    assert sorted(listed) == sorted(path.name for path in DOCS.glob("*.md") if path.name != "index.md")
+    assert sorted(listed) == sorted(
+        ["llms.txt", *(path.name for path in DOCS.glob("*.md") if path.name != "index.md")]
+    )
 
 
 def test_the_index_has_the_order_in_which_a_newcomer_reads() -> None:
