@@ -54,7 +54,7 @@ def test_the_index_names_every_page_once() -> None:
 def test_the_index_has_the_order_in_which_a_newcomer_reads() -> None:
     first = re.findall(r"^\d+\. \[[^]]+\]\((\w[\w-]*)\.md\)", page("index.md"), re.MULTILINE)
     assert first == [
-        "start",
+        "tutorial",
         "jobs",
         "schedules",
         "lifecycles",
