@@ -7,7 +7,7 @@ PROCESSES ?= 2
 BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-flow test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams sql stubs truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo demo-flow test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams docs sql stubs truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-cron  what the next occurrence costs beside croniter and cronsim"
 	@echo "make diagrams    draw the lifecycles again, after a change of a declaration"
 	@echo "make sql         write docs/sql.md anew, after a change of a declaration or a statement"
+	@echo "make docs        build the pages as a site in build/site, with warnings as errors"
 	@echo "make stubs       write the synchronous API's types anew, after a change of the asynchronous one"
 	@echo "make truth       write docs/cron-truth.md anew"
 	@echo "make simulate SEED=7  play one history of the simulator, and print it (STEPS=50: its beginning; SETTING=embedded)"
@@ -41,6 +42,10 @@ $(VENV)/.demo: pyproject.toml
 $(VENV)/.dev: pyproject.toml $(VENV)/.demo
 	@$(BIN)/python -m pip --version | grep -qE 'pip (2[5-9]|[3-9][0-9])' || $(PIP) --upgrade pip
 	@$(PIP) --editable '.[cli,diagrams]' --group dev
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.dev
+	@$(PIP) --group docs
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -83,6 +88,10 @@ stubs: $(VENV)/.dev
 	@$(BIN)/python tests/support/sync_stub.py > kumofire_fsm/work/sync_jobs.pyi
 	@$(BIN)/ruff check --quiet --fix-only kumofire_fsm/work/sync_jobs.pyi
 	@$(BIN)/ruff format --quiet kumofire_fsm/work/sync_jobs.pyi
+
+# Not a part of `make check`: it takes some 15 s of processor time. tests/docs/test_site.py looks at links and the index.
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python docs/site/build.py
 
 bench-cron: $(VENV)/.dev
 	@$(BIN)/python benchmarks/cron_bench.py
