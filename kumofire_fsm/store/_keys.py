@@ -43,6 +43,7 @@ NEAR: Final = "r.run_at <= a.now + a.horizon_ms"
 """The condition that the turn of a held run ``r`` has come, or is so near that a hint is sent."""
 LONGEST_US: Final = 86_400_000_000
 """A turn is told behind another that is so far ahead at most: that may be what a wrong clock said."""
+_LOOKED_AT: Final = 20
 _MOST: Final = "(SELECT value FROM json_each(?1 -> '$.key_limits') WHERE key = {job})"
 
 
@@ -196,11 +197,14 @@ def _leased_sql(specs: Sequence[MachineSpec], row: str) -> str:
 
 
 def _oldest(specs: Sequence[MachineSpec], row: str, after: str = "") -> str:
-    """Return the SQL for the oldest held run of a key."""
+    """Return the SQL for the oldest held run of a key whose turn has come, or is near.
+
+    One that a wrong clock put off stops none behind it, as far as `_LOOKED_AT` runs.
+    """
     held = held_states(specs)
     states = f"d.state = {quoted(held[0])}" if len(held) == 1 else f"d.state IN ({quoted_list(held)})"
-    found = select(
-        ["d.id"],
+    oldest = select(
+        ["d.id", "d.run_at"],
         f"FROM {RUNS} AS d",
         where(
             f"d.job = {row}.job AND d.concurrency_key = {row}.key AND {states}{after}",
@@ -208,6 +212,8 @@ def _oldest(specs: Sequence[MachineSpec], row: str, after: str = "") -> str:
             f"d.machine IN ({quoted_list(spec.name for spec in specs)})",
         ),
         "ORDER BY d.id",
-        "LIMIT 1",
+        f"LIMIT {_LOOKED_AT}",
     )
+    near = "o.run_at <= ?1 ->> '$.now' + ?1 ->> '$.horizon_ms'"
+    found = select(["o.id"], f"FROM (\n  {indented(oldest)}\n) AS o", f"WHERE {near}", "LIMIT 1")
     return f"(\n  {indented(found)}\n)"

@@ -10,6 +10,7 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._bodies import body_sql, bytes_sql
 from kumofire_fsm.store._layout import common, indented, lines, picked, quoted_list, select, where
 from kumofire_fsm.store.rows import BODIES, RUNS, dump
+from kumofire_fsm.values.times import AHEAD_MS
 
 __all__ = [
     "OLD_COLUMNS",
@@ -52,10 +53,12 @@ def count_all_steps(machine: str) -> Statement:
 def old_instances(spec: MachineSpec, *, after: str, limit: int, now: int, leased: bool) -> Statement:
     """Read live instances of the versions before, by id; those that are leased, or those that rest.
 
-    A lease that is over is none: its holder has died or stalled, and code of its version may be gone.
+    A lease that is over is none: its holder has died or stalled, and code of its version may be gone. Nor is
+    one that was begun later than it is now, by a clock that was ahead: who lives has renewed it since.
     """
-    states = quoted_list(spec.with_role(Role.LEASED))
-    held = f"(r.state IN ({states}) AND r.wake_at > ?1 ->> '$.now')"
+    states, ahead = quoted_list(spec.with_role(Role.LEASED)), f"?1 ->> '$.now' + {AHEAD_MS}"
+    far = f"min(r.wake_at, r.history ->> '$[#-1][2]') > {ahead}"
+    held = f"(r.state IN ({states}) AND r.wake_at > ?1 ->> '$.now' AND NOT {far})"
     sql = select(
         [_payload() if name == "body" else f"r.{name}" for name in OLD_COLUMNS],
         f"FROM {RUNS} AS r",

@@ -241,6 +241,20 @@ async def test_what_ended_a_while_before_it_could_be_stored_admits_what_came_in_
         assert await w.state(second) == "queued"
 
 
+async def test_a_held_run_that_a_wrong_clock_put_off_stops_none_behind_it(kit: Kit) -> None:
+    register(kit)
+    async with kit.bound() as w:
+        ids = await created(w, "a", "a", "a")
+        await start(w, ids[0])
+        await w.deliver(*ids[1:])
+        assert await states(w, ids) == ["running", "held", "held"]
+        await w.sql("UPDATE kumofire_runs SET run_at = run_at + 31536000000 WHERE id = ?", ids[1])
+        await w.jobs.cancel(ids[0])
+        await w.sql(LOST, ids[0])
+        await w.jobs.dispatch()
+        assert await states(w, ids) == ["canceled", "held", "queued"]
+
+
 @pytest.mark.parametrize("limit", [0, -1, "2", True, LIMIT_MAX + 1])
 def test_a_limit_of_keys_that_is_none_is_refused(kit: Kit, limit: Any) -> None:
     with pytest.raises(InvalidArgument, match="key_limit must be an integer from 1"):

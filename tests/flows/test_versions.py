@@ -158,6 +158,22 @@ async def test_what_is_under_way_is_left_until_it_rests(kit: Kit) -> None:
         assert "1 are under way now" in str(plan)
 
 
+async def test_what_was_begun_by_a_clock_that_was_ahead_is_not_left_until_then(kit: Kit) -> None:
+    calls: list[str] = []
+    old, new = first(), second(One, packing="pack")
+    serve(kit.app, old, calls)
+    async with kit.bound() as w:
+        run_id = await w.create(old, One(number=1))
+        kit.clock.advance(hours=1)
+        w.storage.fail_once("runs.rest", "before")
+        await w.deliver(run_id)
+        assert await w.state(run_id) == "running"
+        kit.clock.advance(hours=-1)
+        _, jobs = await moved(kit, w, new, calls)
+        (plan,) = await jobs.plan_flows()
+        assert (plan.left, await jobs.migrate_flows()) == (0, 1)
+
+
 def test_an_upgrade_is_from_a_version_before(kit: Kit) -> None:
     new = second(packing="pack")
     for version in (0, 2, "1", True):

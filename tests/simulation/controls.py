@@ -124,9 +124,10 @@ class Controls:
             return
         now = started[0][1].started_at
         left = [run for run in runs.values() if run.id not in changed and _is_due(run, now)]
+        waited = [old for old, _ in changed.values() if old and _is_due(old, now)]
         for job in {new.job for _, new in started}:
             last = max(new.priority for _, new in started if new.job == job)
-            of_class = [run.wake_at for run in [*left, *(old for old, _ in started)] if run.priority == last]
+            of_class = [run.wake_at for run in [*left, *waited] if (run.job, run.priority) == (job, last)]
             fresh = now - min(of_class) < HEAD_START_MS
             if fresh and any(run.job == job and run.priority < last and run.suspect < 2 for run in left):
                 self._found(

@@ -12,7 +12,7 @@ from simulation.flows.declared import ACCEPTS, EDGES, MACHINES, TRIES, UNDONE_BY
 from simulation.flows.lives import DONE, FlowLives
 from simulation.flows.story import Story
 from simulation.invariants import Monitor
-from simulation.moves import RULES, check_pruned, walk
+from simulation.moves import RULES, TOLERANCE_MS, check_pruned, walk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -271,7 +271,10 @@ class FlowMonitor(Monitor):
         if not (renames and known) or changed - {"machine", "claim", "step", "undo", "payload", "history"}:
             told = f"{move}: {before.machine} at {before.step} became {after.step}; {sorted(changed)} changed"
             self.found("a migration renames, and no more", told)
-        if _SPEC.has_role(before.state, Role.LEASED) and before.wake_at > move.actor.latest():
+        if not _SPEC.has_role(before.state, Role.LEASED) or before.wake_at <= move.actor.latest():
+            return
+        begun = json.loads(before.history)[-1][2]
+        if min(before.wake_at, begun) <= move.actor.now() + AHEAD_MS - TOLERANCE_MS:
             self.found("a migration leaves what is under way", str(move))
 
     # -- beside the database ----------------------------------------------------------------------
