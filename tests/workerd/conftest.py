@@ -52,6 +52,18 @@ def node() -> Path:
     return found
 
 
+@pytest.fixture(scope="module")
+def lonely_wrangler(node: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Wrangler keeps its notes to itself, and there is no account."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{node.parent}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("WRANGLER_SEND_METRICS", "false")
+        patch.setenv("CI", "1")
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.delenv("CLOUDFLARE_API_TOKEN", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's wheel."""
