@@ -11,12 +11,12 @@ from re import _parser as parser  # type: ignore[attr-defined]
 import pytest
 
 import kumofire_fsm
-from kumofire_fsm.adapters import _d1_errors
+from kumofire_fsm.adapters import d1_errors
 from kumofire_fsm.errors import DailyLimitReached
 
 PACKAGE = Path(kumofire_fsm.__file__).parent
 FUNCTIONS = {"compile", "match", "search", "sub", "subn", "findall", "finditer", "split", "fullmatch"}
-GIVEN = {"adapters/_d1_errors.py": [pattern for pattern, _, _ in _d1_errors._KINDS]}
+GIVEN = {"adapters/d1_errors.py": [pattern for pattern, _, _ in d1_errors._KINDS]}
 """Patterns that a call takes from a variable."""
 
 
@@ -83,4 +83,4 @@ def test_the_pattern_that_took_ten_seconds_would_be_found() -> None:
 def test_a_megabyte_of_what_d1_may_say_is_told_apart(word: str) -> None:
     """A search that scanned to the end from each of these words would take hours."""
     text = word * (2**20 // len(word))
-    assert isinstance(_d1_errors.translate(Exception(f"{text} free tier")), DailyLimitReached)
+    assert isinstance(d1_errors.translate(Exception(f"{text} free tier")), DailyLimitReached)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from kumofire_fsm.adapters._d1_errors import translate
+from kumofire_fsm.adapters.d1_errors import translate
 from kumofire_fsm.errors import BindingError, StoreOverloaded, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 

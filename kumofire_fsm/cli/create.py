@@ -10,17 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import acting
-from kumofire_fsm.cli.options import AsJson, Database, MakesRuns, Utc
+from kumofire_fsm.cli.options import AsJson, MakesRuns, Utc
+from kumofire_fsm.cli.place import Place, acting, on_database
 from kumofire_fsm.cli.texts import duration_of, instant_of, json_of
 from kumofire_fsm.errors import InvalidArgument
 
 __all__ = ["create_command"]
 
 
+@on_database()
 def create_command(
     job: Annotated[str, typer.Argument(metavar="JOB", help="The name of a job or flow of the application.")],
-    db: Database,
+    where: Place,
     app: MakesRuns,
     payload: Annotated[
         str | None,
@@ -38,7 +39,7 @@ def create_command(
     as_json: AsJson = False,
     utc: Utc = False,
 ) -> None:
-    """Create a run of a job, and print its id; workers of the file start it.
+    """Create a run of a job, and print its id; a worker of the database starts it.
 
     If a run has the dedupe key already, its id is printed, and a line on the standard error says so.
     """
@@ -52,7 +53,8 @@ def create_command(
         "max_attempts": max_attempts,
     }
     given = None if payload is None else _json(payload)
-    created = acting(db, app, lambda jobs: jobs.create(job, given, **options))
+    created = acting(where, app, lambda jobs: jobs.create(job, given, **options))
+    where.leave_to_tick()
     echo(json_of(created) if as_json else created.kumofire_job_run_id)
     if not (as_json or created.is_new):
         differs = ", and its payload is another" if created.payload_differs else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from kumofire_fsm.cli.questions import ask
 from kumofire_fsm.cli.wrangler import run_wrangler
-from kumofire_fsm.errors import MigrationConflict, WranglerError
+from kumofire_fsm.errors import InvalidArgument, MigrationConflict, WranglerError
 from kumofire_fsm.store.schema import Aim, Change, applied_by_wrangler
 
 __all__ = ["D1Database"]
@@ -26,6 +26,7 @@ class D1Database:
         remote: whether it is the one in Cloudflare's network, or wrangler's local one.
         config: wrangler's configuration file; None leaves the search to wrangler.
         environment: the configuration's named environment.
+        persist_to: where wrangler keeps its local databases; None for beside its configuration.
         yes: whether to change the remote one without a question.
     """
 
@@ -33,7 +34,12 @@ class D1Database:
     remote: bool
     config: Path | None = None
     environment: str | None = None
+    persist_to: Path | None = None
     yes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.persist_to and self.remote:
+            raise InvalidArgument("--persist-to belongs to --local, and not to --remote")
 
     def __str__(self) -> str:
         return f"{self.name} ({'remote' if self.remote else 'local'})"
@@ -92,4 +98,6 @@ class D1Database:
             command += ["--config", str(self.config)]
         if self.environment is not None:
             command += ["--env", self.environment]
+        if self.persist_to is not None:
+            command += ["--persist-to", str(self.persist_to)]
         return run_wrangler(command)

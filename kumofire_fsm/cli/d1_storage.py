@@ -1,17 +1,30 @@
-"""The storage port on a D1 database that is reached through wrangler: for commands of people, and slow."""
+"""The storage port on a D1 database that is reached through wrangler: for commands of people, and slow.
+
+`wrangler d1 execute` binds no parameters, so a value is written into the statement.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+from kumofire_fsm.adapters.d1_errors import translate
+from kumofire_fsm.cli.cost import Cost
 from kumofire_fsm.cli.d1 import D1Database
-from kumofire_fsm.errors import WranglerError
+from kumofire_fsm.errors import RowRefused, WranglerError
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.ports import Row, Statement
 
-__all__ = ["WranglerStorage"]
+__all__ = ["WranglerStorage", "literal"]
+
+SQL_BYTES: Final = 100_000
+"""What D1 takes as one statement (https://developers.cloudflare.com/d1/platform/limits/). Linux takes 128 KB
+as one argument of a command, so for a batch it is the same."""
+_PLAIN: Final = re.compile(r"[ -~]*")
+_CHANGED: Final = "BEGIN TRANSACTION"
+"""What wrangler takes out of a text, or refuses, wherever it stands."""
 
 
 class WranglerStorage:
@@ -19,31 +32,64 @@ class WranglerStorage:
 
     Args:
         database: where.
+        cost: counts what is sent.
     """
 
-    def __init__(self, database: D1Database) -> None:
-        self._database = database
+    def __init__(self, database: D1Database, cost: Cost | None = None) -> None:
+        self._database, self._cost = database, cost or Cost()
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`.
 
         Raises:
+            StoreError: the database refused it.
             WranglerError: wrangler is missing, or failed.
         """
         return (await self.batch([statement]))[0]
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Run statements atomically; see `kumofire_fsm.ports.Storage`."""
-        # A file would be imported, and of an import only a summary comes back.
-        said = self._database.execute("--command", ";\n".join(map(_spelled, statements)))
+        sql = ";\n".join(map(_spelled, statements))
+        if (size := len(sql.encode())) > SQL_BYTES:
+            raise RowRefused(
+                f"{statements[0].name} has {size:,} bytes with its values, and `wrangler d1 execute` takes "
+                f"{SQL_BYTES:,}; what is larger is done from the application"
+            )
         try:
-            answers = [answer["results"] for answer in json.loads(said)]
-            return [[tuple(row.values()) for row in rows] for rows in answers]
+            # A file would be imported, and of an import only a summary comes back.
+            said = self._database.execute("--command", sql)
+        except WranglerError as exc:
+            for statement in statements:
+                self._cost.add(statement)
+            if "SQLITE_" in str(exc):  # the database's own words, which wrangler hands on
+                raise translate(exc) from exc
+            raise
+        try:
+            answers = json.loads(said)
+            for statement, answer in zip(statements, answers, strict=True):
+                self._cost.add(statement, answer.get("meta"))
+            return [_rows(*each) for each in zip(statements, answers, strict=True)]
         except (ValueError, LookupError, TypeError, AttributeError) as exc:
             raise WranglerError(f"wrangler's answer is not understood: {said:.500}") from exc
 
 
+def literal(text: str) -> str:
+    """Return an SQL literal of a text that is in nobody's way: a shell's, wrangler's, or a line's end.
+
+    What is not printable ASCII is written as the bytes of its UTF-8.
+    """
+    if _PLAIN.fullmatch(text) and _CHANGED not in text:
+        return quoted(text)
+    return f"CAST(x'{text.encode().hex()}' AS TEXT)"
+
+
 def _spelled(statement: Statement) -> str:
     """Return a statement's text with its one parameter written into it."""
-    argument: Any = statement.given()
-    return statement.sql if argument is None else statement.sql.replace("?1", quoted(argument))
+    argument = statement.given()
+    return statement.sql if argument is None else statement.sql.replace("?1", literal(argument))
+
+
+def _rows(statement: Statement, answer: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of an answer, in which each is an object by the names of its columns."""
+    rows = answer["results"] if statement.columns else ()
+    return [tuple(row[column] for column in statement.columns) for row in rows]

@@ -1,4 +1,4 @@
-"""Opens a database file for a command: to look into it, or to act on it."""
+"""Opens a database file for a command, and copies one."""
 
 from __future__ import annotations
 
@@ -8,67 +8,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from kumofire_fsm.errors import InvalidArgument, SchemaMismatch
+from kumofire_fsm.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from kumofire_fsm.adapters.sqlite import SqliteStorage
-    from kumofire_fsm.app import Kumofire
-    from kumofire_fsm.jobs import Jobs
 
-__all__ = ["acting", "application_of", "backup_command", "looking", "reading"]
+__all__ = ["backup_command", "using"]
 
 T = TypeVar("T")
-
-
-def looking(db: Path, app: str | None, look: Callable[[Jobs], Awaitable[T]]) -> T:
-    """Return what is asked of the jobs of a file, which is not written.
-
-    Args:
-        db: the file.
-        app: where the application is, if it is needed.
-        look: asks.
-
-    Raises:
-        InvalidArgument: there is no such file, or no such application.
-        StoreError: the file is not a database of this package.
-    """
-    of = application_of(app)
-    return reading(db, lambda storage: look(of.bind(db=storage)))
-
-
-def acting(db: Path, app: str | None, act: Callable[[Jobs], Awaitable[T]]) -> T:
-    """Do something to the jobs of a file that exists; errors as `looking`."""
-    of = application_of(app)
-    try:
-        return _using(db, lambda storage: act(of.bind(db=storage)), read_only=False)
-    except SchemaMismatch as exc:
-        if app is None and "does not know" in str(exc):
-            raise SchemaMismatch(f"{exc}; say where its application is: --app MODULE:APP") from exc
-        raise
-
-
-def reading(db: Path, read: Callable[[SqliteStorage], Awaitable[T]]) -> T:
-    """Return what is read of a database file, which is not written.
-
-    Raises:
-        InvalidArgument: there is no such file.
-        StoreError: the file is not a database of this package.
-    """
-    return _using(db, read, read_only=True)
-
-
-def application_of(app: str | None) -> Kumofire:
-    """Return the application at ``module:attribute``; without one, an application that has no job.
-
-    What follows the built-in lifecycle is looked at, and acted on, without the code of its jobs.
-    """
-    if app is None:
-        from kumofire_fsm.app import Kumofire
-
-        return Kumofire()
-    from kumofire_fsm.cli.loading import load_app
-
-    return load_app(app)
 
 
 def backup_command(
@@ -87,7 +34,13 @@ def _check_exists(db: Path) -> None:
         raise InvalidArgument(f"there is no database {str(db)!r}")
 
 
-def _using(db: Path, work: Callable[[SqliteStorage], Awaitable[T]], *, read_only: bool) -> T:
+def using(db: Path, work: Callable[[SqliteStorage], Awaitable[T]], *, read_only: bool) -> T:
+    """Return what is done with a database file that exists.
+
+    Raises:
+        InvalidArgument: there is no such file.
+        StoreError: the file is not a database of this package.
+    """
     import asyncio
 
     from kumofire_fsm.adapters.sqlite import SqliteStorage

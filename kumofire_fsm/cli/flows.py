@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kumofire_fsm.cli.echo import echo
+from kumofire_fsm.cli.options import Config, Environment, Local, PersistTo, Remote
 from kumofire_fsm.errors import InvalidArgument
 
 __all__ = ["migrate_flows_command"]
@@ -17,11 +18,12 @@ __all__ = ["migrate_flows_command"]
 def migrate_flows_command(
     application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
     sqlite: Annotated[Path | None, typer.Option(help="An SQLite file.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="Wrangler's local D1 database.")] = False,
-    remote: Annotated[bool, typer.Option("--remote", help="The D1 database at Cloudflare.")] = False,
+    local: Local = False,
+    remote: Remote = False,
     database: Annotated[str | None, typer.Option(help="D1: its name or binding.", metavar="NAME")] = None,
-    config: Annotated[Path | None, typer.Option(help="D1: wrangler's configuration file.")] = None,
-    env: Annotated[str | None, typer.Option(help="D1: the configuration's environment.")] = None,
+    config: Config = None,
+    env: Environment = None,
+    persist_to: PersistTo = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be done; change nothing.")] = False,
 ) -> None:
     """Bring the instances of flows that rest to the versions of this code; exit code 1 where that is refused.
@@ -47,7 +49,7 @@ def migrate_flows_command(
     def storage() -> Any:
         if sqlite is not None:
             return SqliteStorage(sqlite, read_only=plan)
-        return WranglerStorage(D1Database(str(database), remote, config, env))
+        return WranglerStorage(D1Database(str(database), remote, config, env, persist_to))
 
     refused = asyncio.run(_with(app, storage, plan=plan))
     if refused:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.cli.files import reading
+from kumofire_fsm.cli.files import using
 from kumofire_fsm.cli.metrics import OPEN_METRICS, metrics_text
 from kumofire_fsm.embedded.opening import WorkerReport
 from kumofire_fsm.errors import InvalidArgument, KumofireError
@@ -119,7 +119,7 @@ class HealthServer:
         with self._looking:
             now = time.monotonic()
             if self._looked is None or now - self._looked[0] > LOOK_SECONDS:
-                found = reading(self._db, lambda storage: self._app.bind(db=storage).stats())
+                found = using(self._db, lambda storage: self._app.bind(db=storage).stats(), read_only=True)
                 self._looked = now, found
             return self._looked[1]
 

@@ -1,17 +1,16 @@
-"""``kumofire jobs``: pause and resume a job of a file by its name, limit it, and list what is said."""
+"""``kumofire jobs``: pause and resume a job of a database by its name, limit it, and list what is said."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import acting, looking
-from kumofire_fsm.cli.options import NOUN, AsJson, By, Database, Note, Utc
+from kumofire_fsm.cli.options import NOUN, AsJson, By, Note, Utc
+from kumofire_fsm.cli.place import Place, acting, looking, on_database
 from kumofire_fsm.cli.texts import Clock, json_of, zoned
 from kumofire_fsm.values.limits import LOOK_ROWS
 from kumofire_fsm.values.printable import one_line
@@ -28,25 +27,28 @@ jobs = typer.Typer(help="Pause, resume and limit jobs by their names.", **NOUN)
 
 
 @jobs.command("pause")
+@on_database()
 def pause_command(
-    name: Name, db: Database, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
+    name: Name, where: Place, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
 ) -> None:
     """Start no more runs of a job, in any process; what is under way goes on."""
-    _say(db, lambda jobs: jobs.pause_job(name, by=by, note=note), as_json=as_json, utc=utc)
+    _say(where, lambda jobs: jobs.pause_job(name, by=by, note=note), as_json=as_json, utc=utc)
 
 
 @jobs.command("resume")
+@on_database()
 def resume_command(
-    name: Name, db: Database, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
+    name: Name, where: Place, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
 ) -> None:
     """Start runs of a job again."""
-    _say(db, lambda jobs: jobs.resume_job(name, by=by, note=note), as_json=as_json, utc=utc)
+    _say(where, lambda jobs: jobs.resume_job(name, by=by, note=note), as_json=as_json, utc=utc)
 
 
 @jobs.command("limit")
+@on_database()
 def limit_command(
     name: Name,
-    db: Database,
+    where: Place,
     limit: Annotated[
         int | None, typer.Option("--to", help="Runs under way at once; what the code says without it.")
     ] = None,
@@ -56,22 +58,23 @@ def limit_command(
     utc: Utc = False,
 ) -> None:
     """Let so many runs of a job be under way at once, over all processes."""
-    _say(db, lambda jobs: jobs.limit_job(name, limit, by=by, note=note), as_json=as_json, utc=utc)
+    _say(where, lambda jobs: jobs.limit_job(name, limit, by=by, note=note), as_json=as_json, utc=utc)
 
 
 @jobs.command("list")
-def list_command(db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
+@on_database()
+def list_command(where: Place, as_json: AsJson = False, utc: Utc = False) -> None:
     """List the jobs that have runs waiting or under way, or are paused or limited."""
-    found = looking(db, None, lambda jobs: jobs.list_jobs())
+    found = looking(where, None, lambda jobs: jobs.list_jobs())
     if as_json:
         echo(json_of([_fields(each) for each in found]))
     for each in () if as_json else found:
         echo(_line(each, zoned(utc=utc)))
 
 
-def _say(db: Path, say: Callable[[Jobs], Awaitable[JobStatus]], *, as_json: bool, utc: bool) -> None:
+def _say(where: Place, say: Callable[[Jobs], Awaitable[JobStatus]], *, as_json: bool, utc: bool) -> None:
     """Say something of a job, and tell what is said of it now."""
-    said = acting(db, None, say)
+    said = acting(where, None, say)
     echo(json_of(_fields(said)) if as_json else _line(said, zoned(utc=utc)))
 
 

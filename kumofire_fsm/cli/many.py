@@ -1,13 +1,12 @@
-"""Fires an event on all runs of a file that match a filter: a count first, then a yes."""
+"""Fires an event on all runs of a database that match a filter: a count first, then a yes."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import acting, looking
+from kumofire_fsm.cli.place import Place, acting, looking
 from kumofire_fsm.cli.questions import ask
 from kumofire_fsm.cli.texts import duration_of, json_of
 from kumofire_fsm.errors import InvalidArgument
@@ -29,7 +28,7 @@ def filters_of(
 
 def act_on_all(
     event: str,
-    db: Path,
+    where: Place,
     app: str | None,
     filters: dict[str, Any],
     *,
@@ -42,7 +41,7 @@ def act_on_all(
 
     Args:
         event: what is fired.
-        db, app: on which file, and where the application is.
+        where, app: on which database, and where the application is.
         filters: which runs.
         every: whether all are meant where there is no filter.
         yes: whether to do it without a question.
@@ -56,10 +55,12 @@ def act_on_all(
         raise InvalidArgument(
             f"say what to {event}: an ID, runs by --job, --state, --tag, --older-than and --error, or --all"
         )
-    matched = looking(db, app, lambda jobs: jobs.match_runs(event, **filters))
+    matched = looking(where, app, lambda jobs: jobs.match_runs(event, **filters))
     if matched.run_ids and not yes:
         ask(f"{event} {matched}")
-    done = acting(db, app, lambda jobs: jobs.fire_all(matched, **what))
+    done = acting(where, app, lambda jobs: jobs.fire_all(matched, **what))
+    if done.moved:
+        where.leave_to_tick()
     echo(_json(matched, done) if as_json else _text(matched, done))
 
 

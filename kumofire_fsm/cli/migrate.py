@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from kumofire_fsm.cli.echo import echo
+from kumofire_fsm.cli.options import Config, Environment, Local, PersistTo, Remote
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ _DONE: Final = {"add": "added", "remove": "removed"}
 def migrate_command(
     application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
     sqlite: Annotated[Path | None, typer.Option(help="An SQLite file; made if it does not exist.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="Wrangler's local D1 database.")] = False,
-    remote: Annotated[bool, typer.Option("--remote", help="The D1 database at Cloudflare.")] = False,
+    local: Local = False,
+    remote: Remote = False,
     folder: Annotated[Path | None, typer.Option("--dir", help="Wrangler's migrations_dir.")] = None,
     database: Annotated[str | None, typer.Option(help="D1: its name or binding.", metavar="NAME")] = None,
-    config: Annotated[Path | None, typer.Option(help="D1: wrangler's configuration file.")] = None,
-    env: Annotated[str | None, typer.Option(help="D1: the configuration's environment.")] = None,
+    config: Config = None,
+    env: Environment = None,
+    persist_to: PersistTo = None,
     contract: Annotated[
         bool,
         typer.Option("--contract", help="Remove edges that the machines no longer have, and nothing else."),
@@ -54,7 +56,7 @@ def migrate_command(
     from kumofire_fsm.store.schema import Missing
 
     specs = load_app(application).registry.machines()
-    where = _chosen(sqlite, folder, database, config, env, local=local, remote=remote, yes=yes)
+    where = _chosen(sqlite, folder, database, config, env, persist_to, local=local, remote=remote, yes=yes)
     change = where.migrate(partial(_contraction if contract else Missing.of, specs=specs), dry_run=dry_run)
     if not change:
         echo(f"{where}: nothing to {change.verb}")
@@ -82,6 +84,7 @@ def _chosen(
     database: str | None,
     config: Path | None,
     env: str | None,
+    persist_to: Path | None,
     *,
     local: bool,
     remote: bool,
@@ -94,12 +97,12 @@ def _chosen(
 
     if (sqlite is not None) + (folder is not None) + local + remote != 1:
         raise InvalidArgument("give exactly one of --sqlite FILE, --local, --remote and --dir DIR")
-    if (database or config or env) and not (local or remote):
-        raise InvalidArgument("--database, --config and --env belong to --local and --remote")
+    if (database or config or env or persist_to) and not (local or remote):
+        raise InvalidArgument("--database, --config, --env and --persist-to belong to --local and --remote")
     if sqlite is not None:
         return SqliteFile(sqlite)
     if folder is not None:
         return Folder(folder)
     if not database:
         raise InvalidArgument("--local and --remote need --database NAME, as wrangler's configuration has it")
-    return D1Database(database, remote, config, env, yes)
+    return D1Database(database, remote, config, env, persist_to, yes)

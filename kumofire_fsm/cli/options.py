@@ -12,15 +12,22 @@ __all__ = [
     "App",
     "AsJson",
     "By",
+    "Config",
+    "D1Name",
     "Database",
+    "Environment",
     "ErrorText",
     "Every",
     "Job",
+    "Local",
     "MakesRuns",
     "MaybeRunId",
     "Note",
     "OlderThan",
+    "PersistTo",
+    "Remote",
     "RunId",
+    "ShowCost",
     "States",
     "Tag",
     "Utc",
@@ -29,7 +36,24 @@ __all__ = [
 
 NOUN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
 """How a group of commands is made; rich costs more to import than all else that a help needs."""
-Database = Annotated[Path, typer.Option("--db", help="The SQLite file; workers may go on.")]
+Database = Annotated[Path | None, typer.Option("--db", help="The SQLite file; workers may go on.")]
+D1Name = Annotated[
+    str | None,
+    typer.Option(
+        "--d1", metavar="NAME", help="Or the D1 database, by its name or binding, through wrangler."
+    ),
+]
+Local = Annotated[bool, typer.Option("--local", help="Wrangler's local D1 database.")]
+Remote = Annotated[bool, typer.Option("--remote", help="The D1 database at Cloudflare.")]
+Config = Annotated[Path | None, typer.Option(help="D1: wrangler's configuration file.")]
+Environment = Annotated[str | None, typer.Option("--env", help="D1: the configuration's environment.")]
+PersistTo = Annotated[Path | None, typer.Option(help="D1, with --local: where wrangler keeps its databases.")]
+ShowCost = Annotated[
+    bool,
+    typer.Option(
+        "--cost", help="Tell how many statements were sent; with --remote also rows read and written."
+    ),
+]
 App = Annotated[
     str | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""``kumofire stats`` and ``kumofire doctor``: how a file's jobs are doing, and what is wrong."""
+"""``kumofire stats`` and ``kumofire doctor``: how a database's jobs are doing, and what is wrong."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import looking
-from kumofire_fsm.cli.options import App, AsJson, Database, Utc
+from kumofire_fsm.cli.options import App, AsJson, Utc
+from kumofire_fsm.cli.place import Place, looking, on_database
 from kumofire_fsm.cli.texts import Clock, duration_of, json_of, table, zoned
 from kumofire_fsm.values.printable import one_line
 from kumofire_fsm.values.times import brief
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["doctor_command", "stats_command"]
 
 
+@on_database()
 def stats_command(
-    db: Database,
+    where: Place,
     window: Annotated[str, typer.Option(help="What throughput and lag cover: 15m, 1h, 1d.")] = "1h",
     app: App = None,
     as_json: AsJson = False,
@@ -32,12 +33,13 @@ def stats_command(
     A + says that there are more: counting ends at 10,000.
     """
     back = duration_of(window, "--window")
-    found = looking(db, app, lambda jobs: jobs.stats(window=back))
+    found = looking(where, app, lambda jobs: jobs.stats(window=back))
     echo(_stats_json(found) if as_json else "\n".join(_stats_text(found, zoned(utc=utc))))
 
 
+@on_database()
 def doctor_command(
-    db: Database,
+    where: Place,
     app: Annotated[
         str | None,
         typer.Option(
@@ -51,7 +53,7 @@ def doctor_command(
 
     It changes nothing. With --app it also finds overdue work that the code does not know.
     """
-    found = looking(db, app, lambda jobs: jobs.doctor(full=full))
+    found = looking(where, app, lambda jobs: jobs.doctor(full=full))
     echo(json_of(found) if as_json else "\n".join(_health(found)))
     raise typer.Exit(int(not all(each.fine for each in found)))
 

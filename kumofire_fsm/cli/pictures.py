@@ -145,7 +145,7 @@ def _write_output(data: str | bytes, output: Path | None) -> None:
 
 def _read_counts(db: Path, spec: MachineSpec | FlowSpec) -> dict[str, int]:
     """Return how many rows are in each state of a machine, or step of a flow; 0 included."""
-    from kumofire_fsm.cli.files import reading
+    from kumofire_fsm.cli.files import using
     from kumofire_fsm.flows import FlowSpec
     from kumofire_fsm.store.runs import count_rows
     from kumofire_fsm.store.versions import count_all_steps
@@ -157,4 +157,4 @@ def _read_counts(db: Path, spec: MachineSpec | FlowSpec) -> dict[str, int]:
         found: dict[str, int] = dict(await storage.execute(count))
         return {place.id: found.get(place.id, 0) for place in places}
 
-    return reading(db, read)
+    return using(db, read, read_only=True)

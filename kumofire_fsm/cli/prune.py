@@ -1,4 +1,4 @@
-"""``kumofire prune``: deletes settled runs of a file by their age."""
+"""``kumofire prune``: deletes settled runs of a database by their age."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import acting
-from kumofire_fsm.cli.options import App, AsJson, Database, Yes
+from kumofire_fsm.cli.options import App, AsJson, Yes
+from kumofire_fsm.cli.place import Place, acting, on_database
 from kumofire_fsm.cli.questions import ask
 from kumofire_fsm.cli.texts import duration_of, json_of
 
@@ -21,8 +21,9 @@ __all__ = ["prune_command"]
 CHUNK = 1_000
 
 
+@on_database()
 def prune_command(
-    db: Database,
+    where: Place,
     older_than: Annotated[str, typer.Option(help="Settled longer ago than this: 90s, 15m, 2h, 7d, 1w.")],
     yes: Yes = False,
     app: App = None,
@@ -32,7 +33,7 @@ def prune_command(
     age = duration_of(older_than, "--older-than")
     if not yes:
         ask(f"delete every run that settled more than {older_than} ago, for good")
-    deleted = acting(db, app, lambda jobs: _prune(jobs, age))
+    deleted = acting(where, app, lambda jobs: _prune(jobs, age))
     echo(json_of({"deleted": deleted}) if as_json else f"deleted {deleted:,} runs")
 
 

@@ -1,4 +1,4 @@
-"""``kumofire runs``: look at the runs of a file, and say what people say of one."""
+"""``kumofire runs``: look at the runs of a database, and say what people say of one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import acting, looking
 from kumofire_fsm.cli.many import act_on_all, filters_of
 from kumofire_fsm.cli.options import (
     NOUN,
     App,
     AsJson,
     By,
-    Database,
     ErrorText,
     Every,
     Job,
@@ -29,6 +27,7 @@ from kumofire_fsm.cli.options import (
     Utc,
     Yes,
 )
+from kumofire_fsm.cli.place import Place, acting, looking, on_database
 from kumofire_fsm.cli.status import moves, status_fields, status_text
 from kumofire_fsm.cli.texts import duration_of, instant_of, json_of, table, zoned
 from kumofire_fsm.errors import InvalidArgument
@@ -45,8 +44,9 @@ runs = typer.Typer(help="Look at runs, cancel them, run them again.", **NOUN)
 
 
 @runs.command("list")
+@on_database()
 def list_command(
-    db: Database,
+    where: Place,
     job: Job = None,
     state: States = None,
     tag: Tag = None,
@@ -60,14 +60,15 @@ def list_command(
 ) -> None:
     """List runs, the newest first. One page looks at 10,000 runs; its last line says how to go on."""
     filters = filters_of(job, state, tag, older_than, error)
-    page = looking(db, app, lambda jobs: jobs.list_runs(**filters, limit=limit, cursor=cursor))
+    page = looking(where, app, lambda jobs: jobs.list_runs(**filters, limit=limit, cursor=cursor))
     echo(_page_json(page) if as_json else _page_text(page, utc=utc))
 
 
 @runs.command("show")
+@on_database()
 def show_command(
     run_id: RunId,
-    db: Database,
+    where: Place,
     as_json: AsJson = False,
     utc: Utc = False,
     picture: Annotated[
@@ -82,7 +83,7 @@ def show_command(
     ] = None,
 ) -> None:
     """Show one run: status, attempts, times, payload, error with its traceback, history."""
-    status, follows = looking(db, app, lambda jobs: _read(jobs, run_id))
+    status, follows = looking(where, app, lambda jobs: _read(jobs, run_id))
     if picture is not None:
         from kumofire_fsm.cli.pictures import draw_path
 
@@ -91,9 +92,10 @@ def show_command(
 
 
 @runs.command("watch")
+@on_database()
 def watch_command(
     run_id: RunId,
-    db: Database,
+    where: Place,
     every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 0.5,
     as_json: AsJson = False,
     utc: Utc = False,
@@ -104,13 +106,14 @@ def watch_command(
     """
     if every <= 0:
         raise InvalidArgument(f"--every must be more than 0 seconds; found {every:g}")
-    status = looking(db, None, lambda jobs: _follow(jobs, run_id, every, as_json=as_json, utc=utc))
+    status = looking(where, None, lambda jobs: _follow(jobs, run_id, every, as_json=as_json, utc=utc))
     raise typer.Exit(int(not _succeeded(status)))
 
 
 @runs.command("cancel")
+@on_database()
 def cancel_command(
-    db: Database,
+    where: Place,
     run_id: MaybeRunId = None,
     job: Job = None,
     state: States = None,
@@ -127,14 +130,15 @@ def cancel_command(
     """Stop a run, or all that match: at once if it has not started, else by telling its handler."""
     filters = filters_of(job, state, tag, older_than, error)
     if one := _only(run_id, filters, every=every):
-        _act(db, app, lambda jobs: jobs.cancel(one, by=by, note=note), as_json=as_json)
+        _act(where, app, lambda jobs: jobs.cancel(one, by=by, note=note), as_json=as_json)
     else:
-        act_on_all("cancel", db, app, filters, every=every, yes=yes, as_json=as_json, by=by, note=note)
+        act_on_all("cancel", where, app, filters, every=every, yes=yes, as_json=as_json, by=by, note=note)
 
 
 @runs.command("redrive")
+@on_database()
 def redrive_command(
-    db: Database,
+    where: Place,
     run_id: MaybeRunId = None,
     step: Annotated[str | None, typer.Option(help="Of a flow's instance: where it goes on.")] = None,
     job: Job = None,
@@ -155,18 +159,19 @@ def redrive_command(
     """
     filters = filters_of(job, state, tag, older_than, error)
     if one := _only(run_id, filters, every=every):
-        _act(db, app, lambda jobs: jobs.redrive(one, step=step, by=by, note=note), as_json=as_json)
+        _act(where, app, lambda jobs: jobs.redrive(one, step=step, by=by, note=note), as_json=as_json)
     else:
         if step is not None:
             raise InvalidArgument("--step goes with an ID: each instance may have another step")
         if filters or every:
             filters.setdefault("state", ["failed"])
-        act_on_all("redrive", db, app, filters, every=every, yes=yes, as_json=as_json, by=by, note=note)
+        act_on_all("redrive", where, app, filters, every=every, yes=yes, as_json=as_json, by=by, note=note)
 
 
 @runs.command("reschedule")
+@on_database()
 def reschedule_command(
-    db: Database,
+    where: Place,
     run_id: MaybeRunId = None,
     at: Annotated[str | None, typer.Option(help="The ISO time, on the local clock.")] = None,
     delay: Annotated[str | None, typer.Option("--in", help="From now: 90s, 15m, 2h, 7d, 1w.")] = None,
@@ -186,24 +191,25 @@ def reschedule_command(
     """Move a run that has not started, or all that match, to another time: --at or --in."""
     due, filters = _due_of(at, delay, utc=utc), filters_of(job, state, tag, older_than, error)
     if one := _only(run_id, filters, every=every):
-        _act(db, app, lambda jobs: jobs.reschedule(one, **due, by=by, note=note), as_json=as_json)
+        _act(where, app, lambda jobs: jobs.reschedule(one, **due, by=by, note=note), as_json=as_json)
     else:
         said = {**due, "by": by, "note": note}
-        act_on_all("reschedule", db, app, filters, every=every, yes=yes, as_json=as_json, **said)
+        act_on_all("reschedule", where, app, filters, every=every, yes=yes, as_json=as_json, **said)
 
 
 @runs.command("fire")
+@on_database()
 def fire_command(
     run_id: RunId,
     event: Annotated[str, typer.Argument(metavar="EVENT", help="An event that belongs to people.")],
-    db: Database,
+    where: Place,
     by: By = None,
     note: Note = None,
     app: App = None,
     as_json: AsJson = False,
 ) -> None:
     """Fire an event of a run's lifecycle that belongs to people, such as one that you added."""
-    _act(db, app, lambda jobs: jobs.fire(run_id, event, by=by, note=note), as_json=as_json)
+    _act(where, app, lambda jobs: jobs.fire(run_id, event, by=by, note=note), as_json=as_json)
 
 
 def _due_of(at: str | None, delay: str | None, *, utc: bool) -> dict[str, Any]:
@@ -267,9 +273,13 @@ def _succeeded(status: RunStatus) -> bool:
     return state is None or state.outcome in (None, Outcome.SUCCESS)
 
 
-def _act(db: Path, app: str | None, act: Callable[[Jobs], Awaitable[RunStatus]], *, as_json: bool) -> None:
+def _act(
+    where: Place, app: str | None, act: Callable[[Jobs], Awaitable[RunStatus]], *, as_json: bool
+) -> None:
     """Say something of a run, and tell where it is now."""
-    status = acting(db, app, act)
+    status = acting(where, app, act)
+    if not status.settled:
+        where.leave_to_tick()
     echo(json_of(status_fields(status)) if as_json else f"{status.kumofire_job_run_id}  {status.state}")
 
 

@@ -1,4 +1,4 @@
-"""``kumofire schedules``: when an expression fires, and the recurring jobs of a file."""
+"""``kumofire schedules``: when an expression fires, and the recurring jobs of a database."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.files import acting, looking
-from kumofire_fsm.cli.options import NOUN, AsJson, By, Database, MakesRuns, Note, Utc
+from kumofire_fsm.cli.options import NOUN, AsJson, By, MakesRuns, Note, Utc
+from kumofire_fsm.cli.place import Place, acting, looking, on_database
 from kumofire_fsm.cli.texts import Clock, json_of, table, zoned
 from kumofire_fsm.values.ids import is_id
 from kumofire_fsm.values.printable import one_line
@@ -28,9 +28,10 @@ schedules = typer.Typer(help="Look at recurring jobs, pause and end them.", **NO
 
 
 @schedules.command("list")
-def list_command(db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
+@on_database()
+def list_command(where: Place, as_json: AsJson = False, utc: Utc = False) -> None:
     """List the recurring jobs of a database, in the order in which they were made."""
-    found, clock = looking(db, None, _all), zoned(utc=utc)
+    found, clock = looking(where, None, _all), zoned(utc=utc)
     heads = ("state", "next", "schedule", "job", "rule", "made", "skipped")
     rows = [
         (
@@ -48,25 +49,28 @@ def list_command(db: Database, as_json: AsJson = False, utc: Utc = False) -> Non
 
 
 @schedules.command("show")
-def show_command(which: Which, db: Database, as_json: AsJson = False, utc: Utc = False) -> None:
+@on_database()
+def show_command(which: Which, where: Place, as_json: AsJson = False, utc: Utc = False) -> None:
     """Show one recurring job: its rule, its policies, what it made and passed over, its history."""
-    found, clock = looking(db, None, lambda jobs: _found(jobs, which)), zoned(utc=utc)
+    found, clock = looking(where, None, lambda jobs: _found(jobs, which)), zoned(utc=utc)
     echo(json_of(found) if as_json else _text(found, clock))
 
 
 @schedules.command("pause")
+@on_database()
 def pause_command(
-    which: Which, db: Database, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
+    which: Which, where: Place, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
 ) -> None:
     """Keep a recurring job from making runs; twice is harmless."""
     said = {"by": by, "note": note}
-    _act(db, which, lambda jobs, place: jobs.pause_schedule(**place, **said), as_json=as_json, utc=utc)
+    _act(where, which, lambda jobs, place: jobs.pause_schedule(**place, **said), as_json=as_json, utc=utc)
 
 
 @schedules.command("resume")
+@on_database()
 def resume_command(
     which: Which,
-    db: Database,
+    where: Place,
     missed: Annotated[str, typer.Option(help="What it missed: skip, latest, or all.")] = "skip",
     by: By = None,
     note: Note = None,
@@ -75,22 +79,24 @@ def resume_command(
 ) -> None:
     """Let a paused or suspended recurring job go on."""
     how: dict[str, Any] = {"missed": missed, "by": by, "note": note}
-    _act(db, which, lambda jobs, place: jobs.resume_schedule(**place, **how), as_json=as_json, utc=utc)
+    _act(where, which, lambda jobs, place: jobs.resume_schedule(**place, **how), as_json=as_json, utc=utc)
 
 
 @schedules.command("end")
+@on_database()
 def end_command(
-    which: Which, db: Database, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
+    which: Which, where: Place, by: By = None, note: Note = None, as_json: AsJson = False, utc: Utc = False
 ) -> None:
     """End a recurring job for good; its runs stay."""
     said = {"by": by, "note": note}
-    _act(db, which, lambda jobs, place: jobs.end_schedule(**place, **said), as_json=as_json, utc=utc)
+    _act(where, which, lambda jobs, place: jobs.end_schedule(**place, **said), as_json=as_json, utc=utc)
 
 
 @schedules.command("trigger")
+@on_database()
 def trigger_command(
     which: Which,
-    db: Database,
+    where: Place,
     app: MakesRuns,
     by: By = None,
     note: Note = None,
@@ -101,19 +107,22 @@ def trigger_command(
     async def trigger(jobs: Jobs) -> Any:
         return await jobs.trigger_now(**await _place(jobs, which), by=by, note=note)
 
-    created = acting(db, app, trigger)
+    created = acting(where, app, trigger)
+    where.leave_to_tick()
     echo(json_of(created) if as_json else created.kumofire_job_run_id)
 
 
 @schedules.command("preview")
+@on_database(needed=False)
 def preview_command(
     which: Annotated[
         str,
         typer.Argument(
-            metavar="CRON", help="Five fields, six with seconds first, or @daily; with --db, a schedule."
+            metavar="CRON",
+            help="Five fields, six with seconds first, or @daily; with --db or --d1, a schedule.",
         ),
     ],
-    db: Annotated[Path | None, typer.Option(help="The SQLite file of the schedule; it is only read.")] = None,
+    where: Place | None,
     tz: Annotated[str, typer.Option(help="The IANA time zone whose clock an expression follows.")] = "UTC",
     count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many occurrences.")] = 10,
     start: Annotated[
@@ -124,7 +133,7 @@ def preview_command(
     utc: Utc = False,
 ) -> None:
     """Show when a cron expression or a schedule fires next, and what clock changes do to an expression."""
-    if db is None:
+    if where is None:
         from kumofire_fsm.cli.cron import preview_text, previewed
 
         fires = previewed(which, tz, count, start)
@@ -134,7 +143,7 @@ def preview_command(
     async def look(jobs: Jobs) -> list[datetime]:
         return await jobs.preview_schedule(**await _place(jobs, which), n=count)
 
-    found, clock = looking(db, None, look), zoned(utc=utc)
+    found, clock = looking(where, None, look), zoned(utc=utc)
     echo(json_of(found) if as_json else "\n".join(map(clock, found)) or "no occurrence is left")
 
 
@@ -182,7 +191,7 @@ async def _found(jobs: Jobs, which: str) -> Schedule:
 
 
 def _act(
-    db: Path,
+    where: Place,
     which: str,
     act: Callable[[Jobs, dict[str, Any]], Awaitable[Schedule]],
     *,
@@ -194,7 +203,7 @@ def _act(
     async def inside(jobs: Jobs) -> Schedule:
         return await act(jobs, await _place(jobs, which))
 
-    found = acting(db, None, inside)
+    found = acting(where, None, inside)
     following = zoned(utc=utc)(found.next_at)
     line = f"{found.schedule_key or found.id}  {found.state}{f'  next {following}' if following else ''}"
     echo(json_of(found) if as_json else one_line(line))

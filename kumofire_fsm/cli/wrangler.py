@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ __all__ = ["run_wrangler"]
 NODE_MIN: Final = (22, 12)
 """The oldest Node that wrangler 4 starts with, as its own launcher checks."""
 LINES_SHOWN: Final = 8
+_NO_LOGIN: Final = re.compile(r"set a CLOUDFLARE_API_TOKEN|not logged in|Authentication error", re.IGNORECASE)
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _NOISE: Final = re.compile(r"Logs were written to|please open an issue")
 
@@ -40,6 +42,11 @@ def run_wrangler(arguments: Sequence[str]) -> str:
     )
     if done.returncode:
         said = _last_words(done.stdout, done.stderr)
+        if _NO_LOGIN.search(said):
+            raise WranglerError(
+                "wrangler is not logged in to Cloudflare, or its token is not allowed to do this: run "
+                "`npx wrangler login`, or set CLOUDFLARE_API_TOKEN"
+            )
         raise WranglerError(f"wrangler failed (exit code {done.returncode}): {said}")
     return done.stdout
 
@@ -76,6 +83,7 @@ def _path_with_node() -> str:
     )
 
 
+@cache
 def _node_version(node: str) -> tuple[int, ...]:
     said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
     return tuple(int(number) for number in re.findall(r"\d+", said)[:2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kumofire_fsm.adapters._d1_errors import translate
+from kumofire_fsm.adapters.d1_errors import translate
 from kumofire_fsm.errors import (
     DailyLimitReached,
     DatabaseFull,

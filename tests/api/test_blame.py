@@ -12,7 +12,7 @@ import pytest
 from harness import Kit
 
 from kumofire_fsm import Kumofire, RunMachine
-from kumofire_fsm.adapters import _d1_errors, sqlite_errors
+from kumofire_fsm.adapters import d1_errors, sqlite_errors
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.machines import Event
 from kumofire_fsm.ports import Row, Statement
@@ -84,13 +84,13 @@ async def settled(kit: Kit, error: Callable[[], Exception], failures: int) -> tu
 
 @pytest.mark.parametrize("text", NOBODYS)
 async def test_what_d1_says_of_itself_is_not_the_handlers_failure(kit: Kit, text: str) -> None:
-    found = await settled(kit, lambda: _d1_errors.translate(Exception(text)), 9)
+    found = await settled(kit, lambda: d1_errors.translate(Exception(text)), 9)
     assert found == ("running", None, 1), "the lease decides"
 
 
 @pytest.mark.parametrize("text", [NOBODYS[0], NOBODYS[2], NOBODYS[3], NOBODYS[-2]])
 async def test_what_passes_is_tried_again_at_once(kit: Kit, text: str) -> None:
-    found = await settled(kit, lambda: _d1_errors.translate(Exception(text)), 2)
+    found = await settled(kit, lambda: d1_errors.translate(Exception(text)), 2)
     assert found == ("succeeded", None, 1)
 
 
@@ -104,7 +104,7 @@ async def test_what_a_file_suffers_is_not_the_handlers_failure(kit: Kit, error: 
 
 @pytest.mark.parametrize("text", THEIRS)
 async def test_what_d1_says_of_their_statements_is(kit: Kit, text: str) -> None:
-    state, error, _ = await settled(kit, lambda: _d1_errors.translate(Exception(text)), 9)
+    state, error, _ = await settled(kit, lambda: d1_errors.translate(Exception(text)), 9)
     assert (state, (error or "").split(":")[0]) == ("failed", "CommitRefused")
 
 

@@ -182,8 +182,8 @@ def test_d1_needs_the_database_s_name(folder, where):
 
 
 @pytest.mark.parametrize("where", [FILE, ("--dir", "sql")])
-@pytest.mark.parametrize("option", ["--database", "--config", "--env"])
+@pytest.mark.parametrize("option", ["--database", "--config", "--env", "--persist-to"])
 def test_what_belongs_to_d1_is_refused_elsewhere(folder, where, option):
-    text = "kumofire: --database, --config and --env belong to --local and --remote\n"
+    text = "kumofire: --database, --config, --env and --persist-to belong to --local and --remote\n"
     assert folder.migrate(folder.write(PLAIN), *where, option, "x") == Done(2, "", text)
     assert folder.names() == []

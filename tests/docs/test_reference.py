@@ -220,6 +220,15 @@ def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, command
 
 
+DATABASE = {"--db", "--d1", "--local", "--remote", "--config", "--env", "--persist-to", "--cost"}
+"""What the page calls DATABASE in the rows of commands."""
+
+
+def test_the_options_that_name_a_database_are_told_once() -> None:
+    (said,) = re.findall(r"(?ms)^DATABASE stands for (.*?)\n\n", SECTIONS["The command line"])
+    assert set(re.findall(r"`(-[\w-]+)`", said)) == DATABASE
+
+
 @pytest.mark.parametrize(
     ("name", "command"),
     list(commands(typer.main.get_command(cli), "kumofire")),
@@ -230,7 +239,7 @@ def test_every_command_is_there_with_its_options_and_defaults(name: str, command
         rf"^\| `({name}(?: [A-Z\[][^`]*)?)` \| (.*?) \| ", SECTIONS["The command line"], re.MULTILINE
     )
     assert len(rows) == 1
-    told = set(re.findall(r"`(-[\w-]+)`", rows[0][1]))
+    told = set(re.findall(r"`(-[\w-]+)`", rows[0][1])) | (DATABASE if "DATABASE" in rows[0][1] else set())
     options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
     assert told == {spelled for each in options for spelled in (*each.opts, *each.secondary_opts)}
     bold = set(re.findall(r"\*\*`(-[\w-]+)`\*\*", rows[0][1]))
