@@ -196,6 +196,13 @@ def test_schedules_are_paused_resumed_triggered_and_ended(project: Project) -> N
     assert project.call("schedules", "end", "daily", *D1) == Done(0, "daily  ended\n")
 
 
+def test_a_run_is_created(project: Project) -> None:
+    done = project.call("runs", "create", "mail", json.dumps(HARD), "--app", "shop:app", "--tag", "odd", *D1)
+    assert (done.code, done.err) == (0, TICK)
+    stored = f"SELECT payload, tags FROM kumofire_runs WHERE id = '{done.out.strip()}'"
+    assert [tuple(map(json.loads, row)) for row in project.query(stored)] == [(HARD, ["odd"])]
+
+
 def test_settled_runs_are_pruned(project: Project) -> None:
     done = project.call("prune", "--older-than", "0s", "--yes", *D1, "--json")
     assert (done.code, json.loads(done.out)) == (0, {"deleted": 1})
