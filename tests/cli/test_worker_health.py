@@ -145,12 +145,12 @@ def test_a_look_that_takes_long_holds_up_neither_the_loop_nor_other_questions(
 ) -> None:
     began, ends = threading.Event(), threading.Event()
 
-    def long(db: Path, read: object) -> None:
+    def long(db: Path, read: object, *, read_only: bool) -> None:
         began.set()
         assert ends.wait(60)
         raise health.KumofireError("the disk is slow")
 
-    monkeypatch.setattr(health, "reading", long)
+    monkeypatch.setattr(health, "using", long)
 
     async def main() -> None:
         with served(tmp_path / "jobs.db") as server:
@@ -173,8 +173,8 @@ def test_looks_that_come_together_are_one(tmp_path: Path, monkeypatch: pytest.Mo
     app, looks = Kumofire(), []
     with app.open_sync(tmp_path / "jobs.db"):
         pass
-    look = health.reading
-    monkeypatch.setattr(health, "reading", lambda *given: looks.append(1) or look(*given))
+    look = health.using
+    monkeypatch.setattr(health, "using", lambda *given, **how: looks.append(1) or look(*given, **how))
 
     async def main() -> None:
         with served(tmp_path / "jobs.db", WorkerReport(False, 3, 2, 1, {})) as server:
