@@ -146,9 +146,10 @@ async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:
 
 async def _call(binding: Binding, hook: Hook, transition: Transition) -> None:
     try:
-        answer = hook.function(transition)
-        if inspect.isawaitable(answer):
-            await answer
+        with binding.registry.observer.apart():  # the task may be that of any handler
+            answer = hook.function(transition)
+            if inspect.isawaitable(answer):
+                await answer
     except BaseException as exc:
         if ends_worker(exc, shared_platform=binding.queue is not None):
             raise

@@ -27,25 +27,28 @@ class D1Storage:
     Args:
         binding: ``env.JOBS_DB``, wrapped by the SDK or raw.
         name: what the binding is called, for errors.
+        rows: told how many rows each statement has read and written, as D1 counts and bills them.
 
     Raises:
         BindingError: it is not a D1 binding.
     """
 
-    def __init__(self, binding: Any, name: str = "") -> None:
+    def __init__(
+        self, binding: Any, name: str = "", *, rows: Callable[[int, int], None] | None = None
+    ) -> None:
         if binding is None or not (hasattr(binding, "prepare") and hasattr(binding, "batch")):
             raise BindingError(
                 f"a D1 binding is needed, with prepare() and batch(); found {type(binding).__name__}; is the "
                 f'database in "d1_databases" of wrangler.jsonc with the binding {name or "used here"}?'
             )
-        self._binding = binding
+        self._binding, self._rows = binding, rows
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
         result = await self._patiently(
             lambda: self._prepared(statement).all(), idempotent=statement.reads or statement.idempotent
         )
-        return _rows(result, statement.columns)
+        return self._answer(result, statement.columns)
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Run statements atomically; see `kumofire_fsm.ports.Storage`."""
@@ -55,7 +58,19 @@ class D1Storage:
             lambda: self._binding.batch(_array([self._prepared(each) for each in statements])),
             idempotent=all(each.reads or each.idempotent for each in statements),
         )
-        return [_rows(r, s.columns) for r, s in zip(list(results), statements, strict=True)]
+        return [self._answer(r, s.columns) for r, s in zip(list(results), statements, strict=True)]
+
+    def _answer(self, result: Any, columns: Sequence[str]) -> list[Row]:
+        """Return the rows of a D1 result; by name, because a row is an object."""
+        if not columns and self._rows is None:
+            return []
+        if hasattr(result, "to_py"):
+            result = result.to_py()
+        if self._rows is not None:
+            meta = result["meta"]
+            self._rows(int(meta["rows_read"]), int(meta["rows_written"]))
+        rows = result["results"] if columns else ()
+        return [tuple(_value(row[column]) for column in columns) for row in rows]
 
     def _prepared(self, statement: Statement) -> Any:
         prepared = self._binding.prepare(statement.sql)
@@ -77,16 +92,6 @@ class D1Storage:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause *= 2
         raise AssertionError
-
-
-def _rows(result: Any, columns: Sequence[str]) -> list[Row]:
-    """Return the rows of a D1 result; by name, because a row is an object."""
-    if not columns:
-        return []
-    if hasattr(result, "to_py"):
-        result = result.to_py()
-    rows = result["results"]
-    return [tuple(_value(row[column]) for column in columns) for row in rows]
 
 
 def _value(value: Any) -> Any:

@@ -61,7 +61,7 @@ class Binder:
     def __init__(self, clock: Clock | None, entropy: Entropy | None) -> None:
         self._clock, self._entropy = clock or SystemClock(), entropy or SystemEntropy()
         self.registry = Registry()
-        self._statements: tuple[tuple[int, int], tuple[RunStatements, ScheduleStatements]] | None = None
+        self._statements: tuple[tuple[int, int, bool], tuple[RunStatements, ScheduleStatements]] | None = None
         self._startup: list[OpeningHook] = []
         self._shutdown: list[OpeningHook] = []
 
@@ -95,7 +95,9 @@ class Binder:
             whole_number(max_statements, "max_statements", 1_000_000)
         storage: Storage = db
         if not (hasattr(db, "execute") and hasattr(db, "batch")):
-            storage, max_statements = D1Storage(db), max_statements or D1_STATEMENTS
+            observer = self.registry.observer
+            rows = observer.rows if observer.watches else None
+            storage, max_statements = D1Storage(db, rows=rows), max_statements or D1_STATEMENTS
         storage = DiagnosingStorage(storage)
         if max_statements is not None:
             storage = MeteredStorage(storage, max_statements)
@@ -187,7 +189,8 @@ class Binder:
 
         They are made once, and not for each event of a Worker: compiling costs more than a run.
         """
-        registered = len(self.registry.jobs), len(self.registry.hooks)
+        watched = self.registry.observer.watches
+        registered = len(self.registry.jobs), len(self.registry.hooks), watched
         if self._statements is None or self._statements[0] != registered:
             machines = {RunMachine.spec.name: RunMachine.spec}
             machines |= {spec.name: spec for spec in self.registry.machines()}
@@ -196,6 +199,6 @@ class Binder:
                     job.check()
             of_jobs = {name: job.machine for name, job in self.registry.names.items()}
             check_hooks(self.registry.hooks, of_jobs)
-            made = RunStatements(list(machines.values())), ScheduleStatements(JobMachine.spec)
-            self._statements = registered, made
+            runs = RunStatements(list(machines.values()), watched=watched)
+            self._statements = registered, (runs, ScheduleStatements(JobMachine.spec))
         return self._statements[1]

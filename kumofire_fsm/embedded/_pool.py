@@ -103,6 +103,7 @@ class WorkerPool:
         self._binding.owned = self._owned
         self._binding.full = lambda: len(self.in_flight) >= self._concurrency
         self._upkeep.start()
+        over = self._binding.registry.observer.serving(lambda: (len(self.in_flight), self._concurrency))
         try:
             self.wake()
             await self._stopped.wait()
@@ -111,6 +112,7 @@ class WorkerPool:
             self._binding.wake = lambda: None
             self._binding.full = lambda: False
             self._claim_again.cancel()
+            over()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Take no new work; `run` returns."""

@@ -16,6 +16,7 @@ from kumofire_fsm.engine.moves import fire
 from kumofire_fsm.engine.pruning import prune_kept, retains
 from kumofire_fsm.engine.unknown import warn_of_unknown
 from kumofire_fsm.errors import StoreError
+from kumofire_fsm.runs.overview import measure
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
 from kumofire_fsm.values.limits import PRUNE_RUNS
 from kumofire_fsm.work.attempt import Attempt
@@ -38,6 +39,8 @@ PRUNE_MORE_SECONDS: Final = 1.0
 """How often a worker looks for runs whose retention is over, and how soon again where a look found many."""
 UNKNOWN_SECONDS: Final = 60.0
 """How often a worker looks for overdue work that nobody here knows."""
+MEASURE_SECONDS: Final = 15.0
+"""How often a worker counts runs for telemetry, where that is on."""
 DAY_SECONDS: Final = 86_400.0
 
 
@@ -96,6 +99,8 @@ class Upkeep:
             "suspect runs cannot be looked for": self._make_room,
             "unknown work cannot be looked for": self._tell_of_unknown,
         }
+        if self._binding.registry.observer.watches:
+            duties["runs cannot be counted for telemetry"] = self._measure
         if retains(self._binding):
             duties["runs whose retention is over cannot be deleted"] = self._prune
         for what, duty in duties.items():
@@ -183,6 +188,11 @@ class Upkeep:
         await asyncio.sleep(self._look_after)
         self._look_after = UNKNOWN_SECONDS
         await warn_of_unknown(self._binding)
+
+    async def _measure(self) -> None:
+        """Tell the observer how many runs are where, and how long the oldest waits."""
+        await measure(self._binding)
+        await asyncio.sleep(MEASURE_SECONDS)
 
     async def _prune(self) -> None:
         """Delete runs whose retention is over, a bounded number at a time."""

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.halving import or_defer
 from kumofire_fsm.engine.moves import Hints, enqueued, follow, give_way
+from kumofire_fsm.engine.observing import tell_claimed, tell_fired
 from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.machines.spec import Role
@@ -136,17 +137,21 @@ async def sweep(
         more = len(ids) == limit
     else:
         more = bool(rows) and rows[0][-1] > limit
-    moved, now = [Moved(*row[:-1]) for row in rows], timed.now
+    moved, now = [Moved(*row[: len(Moved._fields)]) for row in rows], timed.now
     binding.turns["sweep"] = _last_served([(run.job, _LAST) for run in moved], turn)
     # A run that was lost is due at once for its hint, if its next try is near.
     more = more or any(run.wake_at is not None and run.wake_at <= now for run in moved)
     _warn_of_lost(binding, moved)
+    if binding.registry.observer.watches:
+        tell_fired(binding, zip(moved, (row[-2] for row in rows), strict=True))
     return Swept(moved, more, await follow(binding, moved, now, enqueued))
 
 
 async def _claimed(binding: Binding, rows: Iterable[Row], timed: Timed) -> Claimed:
     runs, at = [ClaimedRun(*row) for row in rows], timed.now
     moved = [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at, r.concurrency_key) for r in runs]
+    if binding.registry.observer.watches:
+        tell_claimed(binding, runs, at)
     await follow(binding, moved, at)
     await give_way(binding, moved)
     started = [r for r in runs if binding.runs.specs[r.machine].has_role(r.state, Role.LEASED)]

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.halving import in_halves
+from kumofire_fsm.engine.observing import tell_settled
 from kumofire_fsm.engine.reading import is_settled
 from kumofire_fsm.engine.refusals import refusal
 from kumofire_fsm.engine.timed import Timed
@@ -213,9 +214,12 @@ async def follow(
         created: the ids of those that the statement created.
     """
     hinting = hint is not None and binding.queue is not None
-    if not (binding.waiters or binding.unsettled or binding.registry.hooks or hinting):
+    watched = binding.registry.observer.watches
+    if not (binding.waiters or binding.unsettled or binding.registry.hooks or hinting or watched):
         return Hints()
     moved = list(moved)
+    if watched:
+        tell_settled(binding, moved)
     if binding.waiters or binding.unsettled:
         binding.tell_settled(
             run.id for run in moved if is_settled(binding, run.machine, run.state, run.wake_at)

@@ -11,6 +11,7 @@ from kumofire_fsm.errors import DefinitionError, InvalidArgument, UnknownJob
 from kumofire_fsm.flows.spec import FlowSpec
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewSchedule
+from kumofire_fsm.observer import Observer
 from kumofire_fsm.retention import Retention
 from kumofire_fsm.values.printable import shown
 
@@ -35,6 +36,8 @@ class Registry:
         """The rate of each concurrency key, likewise."""
         self.hooks: list[Any] = []
         """What is called after transitions; see `kumofire_fsm.engine.hooks.Hook`."""
+        self.observer = Observer()
+        """Who is told what happens; see `kumofire_fsm.telemetry`."""
         self.told: set[object] = set()
         """What the log was told once, and is not told again by this process."""
         self.retention: Retention | None = None

@@ -10,6 +10,7 @@ from typing import Any, Final, Unpack, overload
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.handlers import AsyncHandler, AsyncTick, JobOf, P, PlainHandler, PlainTick, R, Tick
 from kumofire_fsm.engine.moves import enqueued, fire, send_hints
+from kumofire_fsm.engine.observing import creating
 from kumofire_fsm.engine.pruning import prune
 from kumofire_fsm.errors import (
     InvalidArgument,
@@ -127,15 +128,17 @@ class RunClient(RunPeople, RunInstances, RunMatching):
             priority,
             concurrency_key,
         )
-        row = self._rows.make(new)
-        if on_conflict != "return":
-            check_on_conflict(on_conflict, row)
-        created = await self._new.store_soon(row)
-        if created.is_new:
-            self._binding.note_created(created.kumofire_job_run_id)
-        elif on_conflict != "return" and created.payload_differs:
-            return await settle_conflict(self._binding, row, created, on_conflict)
-        return created
+        with creating(self._binding, [name]) as creation:
+            row = self._rows.make(new)
+            if on_conflict != "return":
+                check_on_conflict(on_conflict, row)
+            created = await self._new.store_soon(row)
+            creation.created([created.kumofire_job_run_id], is_new=created.is_new)
+            if created.is_new:
+                self._binding.note_created(created.kumofire_job_run_id)
+            elif on_conflict != "return" and created.payload_differs:
+                return await settle_conflict(self._binding, row, created, on_conflict)
+            return created
 
     async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:
         """Store many runs, in few statements; all are checked before the first is stored.
@@ -151,13 +154,17 @@ class RunClient(RunPeople, RunInstances, RunMatching):
         given: object = runs
         if not isinstance(given, Iterable):
             raise InvalidArgument(f"create_many takes a list of NewRun; found {type(given).__name__}")
-        for place, new in enumerate(runs):
-            try:
-                made.append(self._rows.make(new))
-            except KumofireError as exc:
-                exc.add_note(f"in runs[{place}]; nothing was stored")
-                raise
-        return await self._new.store_all(made)
+        every = list(runs)
+        with creating(self._binding, (getattr(new, "name", None) for new in every)) as creation:
+            for place, new in enumerate(every):
+                try:
+                    made.append(self._rows.make(new))
+                except KumofireError as exc:
+                    exc.add_note(f"in runs[{place}]; nothing was stored")
+                    raise
+            created = await self._new.store_all(made)
+            creation.created([each.kumofire_job_run_id for each in created])
+            return created
 
     @overload
     def prepare_create(self, name: JobOf[P], payload: P, **options: Unpack[RunOptions]) -> PreparedRun: ...

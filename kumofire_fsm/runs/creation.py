@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -131,10 +131,12 @@ class RowMaker:
 
         Many runs are created in the same millisecond with the same times: the last answer is kept.
         """
-        key = (definition.name, now, run_at, expires_at, enqueue)
+        creator = self._binding.registry.observer.traceparent()
+        key = (definition.name, now, run_at, expires_at, enqueue, creator)
         if self._last is None or self._last[0] != key:
             soon = enqueue and run_at <= now + self._binding.timing.horizon_ms
-            begun = _begin(self._binding, definition.machine, now, run_at, expires_at, enqueue=soon)
+            first = _first_entry(definition.machine, now, creator)
+            begun = _begin(self._binding, definition.machine, first, now, run_at, expires_at, enqueue=soon)
             self._last = (key, begun)
         row = dict(self._last[1])
         row["id"] = new_id(now, self._binding.entropy)
@@ -175,7 +177,14 @@ def _concurrency_key(definition: Definition, key: str) -> str:
 
 
 def _begin(
-    binding: Binding, spec: MachineSpec, now: int, run_at: int, expires_at: int | None, *, enqueue: bool
+    binding: Binding,
+    spec: MachineSpec,
+    entry: Sequence[Any],
+    now: int,
+    run_at: int,
+    expires_at: int | None,
+    *,
+    enqueue: bool,
 ) -> dict[str, Any]:
     first = spec.initial
     row: dict[str, Any] = {
@@ -186,7 +195,7 @@ def _begin(
         "run_at": run_at,
         "expires_at": expires_at,
         "created_at": now,
-        "history": json.dumps([["create", first.id, now, *_facts(spec)]], separators=(",", ":")),
+        "history": json.dumps([entry], separators=(",", ":")),
     }
     timing = {**binding.timing.columns(), "now": now}
     row["wake_at"] = first.deadline and first.deadline.at.evaluate({**spec.parameters, **row, **timing})
@@ -198,9 +207,14 @@ def _begin(
     return row
 
 
-def _facts(spec: MachineSpec) -> list[dict[str, Any]]:
-    """Return what the first entry of a history says: of a flow, in which step it begins."""
-    return [{"step": spec.begins["step"]}] if spec.steps else []
+def _first_entry(spec: MachineSpec, now: int, creator: str | None) -> list[Any]:
+    """Return the first entry of a history: of a flow also in which step it begins, and who created it.
+
+    However a history is cut, this entry stays: claims read the creator there, if somebody wants to know.
+    """
+    facts = {"step": spec.begins["step"]} if spec.steps else {}
+    facts |= {} if creator is None else {"traceparent": creator}
+    return ["create", spec.initial.id, now, *([facts] if facts else [])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,11 @@ from kumofire_fsm.runs._waits import Waits
 from kumofire_fsm.store.rows import LAST_ID, LEFT_OUT, RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.columns import Columns
+from kumofire_fsm.values.error_text import error_name
 from kumofire_fsm.values.hidden import without_hidden
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
 from kumofire_fsm.values.jsontext import decode, first_line, storable
-from kumofire_fsm.values.limits import ANSWER_BYTES, ERROR_LINE, KEY_LENGTH
+from kumofire_fsm.values.limits import ANSWER_BYTES, ERROR_LINE
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 from kumofire_fsm.values.turns import in_turns
@@ -373,4 +374,4 @@ def _error_type(error: str | None, history: Sequence[HistoryEntry]) -> str | Non
     beginning = noted.removesuffix("\N{HORIZONTAL ELLIPSIS}") if isinstance(noted, str) else ""
     if error is None or not beginning or not error.startswith(beginning):
         return None
-    return first_line(error, KEY_LENGTH).partition(": ")[0]
+    return error_name(error)

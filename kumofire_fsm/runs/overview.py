@@ -25,7 +25,7 @@ from kumofire_fsm.values.jsontext import first_line
 from kumofire_fsm.values.limits import ERROR_LINE, LOOK_ROWS
 from kumofire_fsm.values.times import LAST_MS, duration_ms, moment, nearest
 
-__all__ = ["RunOverview"]
+__all__ = ["RunOverview", "measure"]
 
 ERRORS_SHOWN: Final = 10
 _NUMBERS: Final = re.compile(r"\d+")
@@ -69,6 +69,25 @@ class RunOverview:
         )
 
 
+async def measure(binding: Binding) -> None:
+    """Tell the observer how many runs are in which state, and how long the oldest due one of each job waits.
+
+    It costs two statements, each within a bound: what waits or runs, and what failed, up to 10,000 of each.
+    """
+    now, execute = binding.now(), binding.storage.execute
+    groups = [GroupRow(*row) for row in await execute(read_groups(now))]
+    failed: dict[str, int] = dict(await execute(count_failed()))
+    counts = {
+        (each.name, state): number
+        for each in _jobs(binding, groups, failed, ())
+        for state, number in each.states.items()
+    }
+    oldest = dict.fromkeys(binding.registry.jobs, 0.0)
+    for run_at, job in _due(binding, groups, now):
+        oldest[job] = max(oldest.get(job, 0.0), (now - run_at) / 1000)
+    binding.registry.observer.measured(counts, oldest)
+
+
 def _jobs(
     binding: Binding, groups: Iterable[GroupRow], failed: dict[str, int], recent: Sequence[RecentRow]
 ) -> tuple[JobCounts, ...]:
@@ -98,13 +117,17 @@ def _jobs(
 
 def _oldest_due(binding: Binding, groups: Iterable[GroupRow], now: int) -> tuple[int, str] | None:
     """Return since when the run is due that waits longest for its start, and its job."""
-    due = [
+    return min(_due(binding, groups, now), default=None)
+
+
+def _due(binding: Binding, groups: Iterable[GroupRow], now: int) -> list[tuple[int, str]]:
+    """Return since when the first due run of each group waits for its start, and its job."""
+    return [
         (group.run_at, binding.registry.name_of(group.job))
         for group in groups
         if group.kind == "runs" and group.run_at is not None and group.run_at <= now
         if _is_claimable(binding, group.state)
     ]
-    return min(due, default=None)
 
 
 def _is_claimable(binding: Binding, state: str) -> bool:

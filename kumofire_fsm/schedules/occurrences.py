@@ -11,8 +11,10 @@ from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, jitter_delay_m
 from kumofire_fsm.engine.binding import Binding, log
 from kumofire_fsm.engine.halving import or_defer
 from kumofire_fsm.engine.moves import enqueued, follow
+from kumofire_fsm.engine.observing import creating
 from kumofire_fsm.engine.reading import is_settled
 from kumofire_fsm.errors import InvalidSchedule
+from kumofire_fsm.observer import Creation
 from kumofire_fsm.ports import Row
 from kumofire_fsm.runs.creation import NewRow, RowMaker
 from kumofire_fsm.schedules._corrections import (
@@ -109,6 +111,13 @@ async def advance_due_schedules(binding: Binding, *, limit: int, ahead: int = 0)
 
 async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Row]:
     """Advance these jobs, insert their runs and cancel those in the way, in one batch."""
+    with creating(binding, (job.row.job for job in jobs)) as creation:
+        return [await _advance_watched(binding, jobs, room, creation)]
+
+
+async def _advance_watched(
+    binding: Binding, jobs: Sequence[_Job], room: int, creation: Creation
+) -> ScheduleReport:
     token, now = new_token(binding.entropy), binding.now()
     makers = RowMaker(binding)
     moves: dict[str, dict[str, Any]] = {}
@@ -133,21 +142,20 @@ async def _advance(binding: Binding, jobs: Sequence[_Job], room: int) -> list[Ro
         statements.append(binding.runs.fire_for_tick("cancel", token, cancels))
     answers = await binding.storage.batch(statements)
     inserted = {row[0] for row in answers[1]} if runs.rows else set()
+    creation.created(sorted(inserted))
     fresh = [NewRow(row, None).created for row in runs.rows if row["id"] in inserted]
     canceled = [Moved(*row) for row in answers[-1]] if runs.cancels else []
     hints = await follow(binding, [*canceled, *fresh], now, enqueued, created=inserted)
     advanced = [moves[row[0]] for row in answers[0]]
     warn_of_corrections(advanced, moves.keys())
-    return [
-        ScheduleReport(
-            more=sum(_is_behind(move, now) for move in advanced),
-            made=len(fresh),
-            skipped=sum(move.get("passed", 0) for move in advanced),
-            suspended=sum(move["event"] == "suspend" for move in advanced),
-            sent=hints.sent,
-            refused=hints.refused,
-        )
-    ]
+    return ScheduleReport(
+        more=sum(_is_behind(move, now) for move in advanced),
+        made=len(fresh),
+        skipped=sum(move.get("passed", 0) for move in advanced),
+        suspended=sum(move["event"] == "suspend" for move in advanced),
+        sent=hints.sent,
+        refused=hints.refused,
+    )
 
 
 def _decided(

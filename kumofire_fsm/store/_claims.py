@@ -32,17 +32,17 @@ from kumofire_fsm.store._selection import deadline_edges, event_edges, start_eve
 from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql
 from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun
 
-__all__ = ["OF_FLOWS", "claim_by_hint", "claim_by_scan"]
+__all__ = ["claim_by_hint", "claim_by_scan", "claimed_columns"]
 
 _GIVEN: Final = ("now", "token", "facts", "alone", "timeout_ms", "lease_ms", "horizon_ms")
-OF_FLOWS: Final = ("step", "visit", "letters", "mail", "letter", "undo")
-_RETURNING: Final = (*ClaimedRun._fields[: -1 - len(OF_FLOWS)], payload_sql("id", "body"))
+_OF_FLOWS: Final = ("step", "visit", "letters", "mail", "letter", "undo")
+_CREATOR: Final = "history ->> '$[0][3].traceparent' AS traceparent"
 _OF_KEYS: Final = ("job", "key", "level", "since")
 """What `refused_sql` asks of each run beside its id."""
 _ALONE: Final = "?1 ->> '$.alone'"
 
 
-def claim_by_hint(specs: Sequence[MachineSpec], *, keyed: bool) -> str:
+def claim_by_hint(specs: Sequence[MachineSpec], *, keyed: bool, watched: bool) -> str:
     """Return the SQL that starts the runs of these ids; expiry is left to the sweep.
 
     Runs that carry the token already are given back again: an earlier claim's answer was lost.
@@ -50,6 +50,7 @@ def claim_by_hint(specs: Sequence[MachineSpec], *, keyed: bool) -> str:
     Args:
         specs: the machines.
         keyed: whether a job limits its concurrency keys, or has a rate by key.
+        watched: whether anybody wants to know who created them.
     """
     started = event_edges(specs, start_events(specs))
     held = {spec.name: spec.edges_of(HOLD) if keyed else () for spec in specs}
@@ -69,12 +70,12 @@ def claim_by_hint(specs: Sequence[MachineSpec], *, keyed: bool) -> str:
             "(a.free IS NULL OR r.claim IS a.token OR r.id IN (SELECT id FROM h WHERE place <= free))",
         ],
         done=Branch("", leased, Call("Eq", (Name("r.claim"), Name("a.token"))), {}),
-        returning=_returning(specs),
+        returning=_returning(specs, watched=watched),
         known=REFUSED if keyed else {"full": ROOM},
     )
 
 
-def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str], *, keyed: bool) -> str:
+def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str], *, keyed: bool, watched: bool) -> str:
     """Return the SQL that starts due runs, the oldest of each job in turn.
 
     What has expired is fired, so as not to stand first; and what finds its key full is held, so that the next
@@ -85,6 +86,7 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str], *, keyed: 
         specs: the machines.
         hints: the events that send hints.
         keyed: whether a job limits its concurrency keys, or has a rate by key.
+        watched: whether anybody wants to know who created them.
     """
     edges = deadline_edges(specs, skip=hints, then=(*([HOLD] if keyed else []), *start_events(specs)))
     places = places_of(specs, {edge.source for each in edges.values() for edge in each})
@@ -104,14 +106,21 @@ def claim_by_scan(specs: Sequence[MachineSpec], hints: Sequence[str], *, keyed: 
             "a": _jobs(f"{_ALONE} AND (?1 ->> '$.limit' = 1 OR EXISTS (SELECT 1 FROM u))"),
         },
         match=["r.job = a.job", "r.id IN (SELECT id FROM w)"],
-        returning=_returning(specs),
+        returning=_returning(specs, watched=watched),
         known=REFUSED if keyed else {"full": ROOM},
     )
 
 
-def _returning(specs: Sequence[MachineSpec]) -> tuple[str, ...]:
-    """Return the columns of a claimed run; those of flows only where there are flows."""
-    return (*_RETURNING, *(OF_FLOWS if any(spec.steps for spec in specs) else ()))
+def claimed_columns(specs: Sequence[MachineSpec], *, watched: bool) -> tuple[str, ...]:
+    """Return which columns a claim gives back; those of flows only where there are flows, or all."""
+    rare = len(_OF_FLOWS) + 1
+    last = None if watched else -1 if any(spec.steps for spec in specs) else -rare
+    return ClaimedRun._fields[:last]
+
+
+def _returning(specs: Sequence[MachineSpec], *, watched: bool) -> tuple[str, ...]:
+    rare = {"body": payload_sql("id", "body"), "traceparent": _CREATOR}
+    return tuple(rare.get(name, name) for name in claimed_columns(specs, watched=watched))
 
 
 def _suspect(*, keyed: bool) -> str:

@@ -15,13 +15,28 @@ from kumofire_fsm.store._selection import deadline_edges
 from kumofire_fsm.store._slots import swept_sql
 from kumofire_fsm.store.rows import RUNS, Moved
 
-__all__ = ["sweep_sql"]
+__all__ = ["sweep_sql", "swept_columns"]
 
 _ADMITTED: Final = "SELECT id FROM f WHERE places > 0 AND id IS NOT NULL"
 
 
+_EVENT: Final = "iif(history ->> '$[#-1][2]' = ?1 ->> '$.now', history ->> '$[#-1][0]', NULL) AS event"
+_SEEN: Final = "(SELECT count(*) FROM w) AS seen"
+
+
+def swept_columns(*, watched: bool) -> tuple[str, ...]:
+    """Return which columns a sweep gives back; ``event`` is what it fired, where the history notes it."""
+    return (*Moved._fields, *(["event"] if watched else []), "seen")
+
+
 def sweep_sql(
-    specs: Sequence[MachineSpec], *, skip: Sequence[str], by_ids: bool, renewed: bool, keyed: bool
+    specs: Sequence[MachineSpec],
+    *,
+    skip: Sequence[str],
+    by_ids: bool,
+    renewed: bool,
+    keyed: bool,
+    watched: bool,
 ) -> str:
     """Return the SQL that fires what is due, of all rows or among ``ids``, except for the skipped events.
 
@@ -39,6 +54,7 @@ def sweep_sql(
         source = due_sql(RUNS, swept_sql(specs, places), [fit], more=" + 1", limited=True, key=key)
         source, most = {**source, "w": window(" + 1")}, f" {LIMIT}"
     full: Expression = ROOM
+    rare = {"event": _EVENT, "seen": _SEEN}
     taken, due = f"SELECT id FROM w{most}", "r.wake_at <= a.now"
     if keyed:
         source |= {**_freed(specs), **_looking(specs)}
@@ -50,7 +66,7 @@ def sweep_sql(
         parameters=TIMES,
         source={**source, "a": TIMES_GIVEN},
         match=[f"r.id IN (\n  {indented(taken)}\n)" if keyed else f"r.id IN ({taken})", due, ended],
-        returning=[*Moved._fields, "(SELECT count(*) FROM w) AS seen"],
+        returning=[rare.get(name, name) for name in swept_columns(watched=watched)],
         known={"full": full},
     )
 

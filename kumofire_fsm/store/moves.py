@@ -13,7 +13,7 @@ from typing import Any, Final
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._claims import OF_FLOWS, claim_by_hint, claim_by_scan
+from kumofire_fsm.store._claims import claim_by_hint, claim_by_scan, claimed_columns
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import due_sql, open_sql, places_of, states_with, window
 from kumofire_fsm.store._keys import admit_sql
@@ -21,8 +21,8 @@ from kumofire_fsm.store._layout import Texts, common, lines, picked, quoted_list
 from kumofire_fsm.store._pacing import Rates, rates_at
 from kumofire_fsm.store._selection import event_edges, hinted_states, start_events
 from kumofire_fsm.store._slots import swept_sql
-from kumofire_fsm.store._sweeps import sweep_sql
-from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, ClaimedRun, Move, Moved, dump
+from kumofire_fsm.store._sweeps import sweep_sql, swept_columns
+from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, Move, Moved, dump
 from kumofire_fsm.values.limits import ANSWER_BYTES
 
 __all__ = ["MOVED_ONE", "RunMoves"]
@@ -39,15 +39,19 @@ _Fire = tuple[str, Callable[[Sequence[Any]], tuple[Any, ...]]]
 
 
 class RunMoves:
-    """The moves of runs for a set of machines; what it keeps between calls are compiled texts alone."""
+    """The moves of runs for a set of machines; what it keeps between calls are compiled texts alone.
 
-    def __init__(self, specs: Sequence[MachineSpec]) -> None:
+    Args:
+        specs: the machines.
+        watched: whether claims tell who created runs, and sweeps which events they fired.
+    """
+
+    def __init__(self, specs: Sequence[MachineSpec], *, watched: bool = False) -> None:
         self.specs = {spec.name: spec for spec in specs}
-        self._list = list(specs)
+        self._list, self._watched = list(specs), watched
         self._compiled = Texts()
         self._fires: dict[object, _Fire] = {}
-        flows = any(spec.steps for spec in specs)
-        self._claimed = ClaimedRun._fields if flows else ClaimedRun._fields[: -len(OF_FLOWS)]
+        self._claimed = claimed_columns(specs, watched=watched)
         self._hints = tuple(dict.fromkeys(e.id for s in specs for e in s.events if e.hints))
         # A hint that moves nothing only wakes a consumer: pointless where there is no queue.
         reminders = tuple(
@@ -155,9 +159,9 @@ class RunMoves:
         """
         keyed = bool(key_limits or key_rates)
         if ids is None:
-            make = partial(claim_by_scan, self._list, self._hints, keyed=keyed)
+            make = partial(claim_by_scan, self._list, self._hints, keyed=keyed, watched=self._watched)
         else:
-            make = partial(claim_by_hint, self._list, keyed=keyed)
+            make = partial(claim_by_hint, self._list, keyed=keyed, watched=self._watched)
         sql = self._compiled(("claim", ids is None, keyed), make)
         argument = dump(
             {
@@ -266,7 +270,8 @@ class RunMoves:
         """
         skip, by_ids, renewed = self.skipped[hints], ids is not None, hints != "all"
         keyed = bool(key_limits)
-        make = partial(sweep_sql, self._list, skip=skip, by_ids=by_ids, renewed=renewed, keyed=keyed)
+        how = {"by_ids": by_ids, "renewed": renewed, "keyed": keyed, "watched": self._watched}
+        make = partial(sweep_sql, self._list, skip=skip, **how)
         sql = self._compiled(("sweep", hints, by_ids, keyed), make)
         argument = {
             **timing,
@@ -281,7 +286,7 @@ class RunMoves:
         }
         if renewed:
             argument |= {"owned": list(owned), "leases_end": int(leases_end)}
-        return Statement("runs.sweep", sql, dump(argument), (*Moved._fields, "seen"))
+        return Statement("runs.sweep", sql, dump(argument), swept_columns(watched=self._watched))
 
     def hinted(self, state: str, machine: str) -> bool:
         """Return whether a run in this state should have a hint on its way."""

@@ -201,6 +201,8 @@ class ClaimedRun(NamedTuple):
     mail: str | None = None
     letter: str | None = None
     undo: str | None = None
+    traceparent: str | None = None
+    """Who created it, where somebody wants to know; see `kumofire_fsm.observer`."""
 
     @property
     def starts_alone(self) -> bool:

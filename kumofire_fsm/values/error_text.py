@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.values.groups import leaves
-from kumofire_fsm.values.jsontext import cut_middle
-from kumofire_fsm.values.limits import ERROR_BYTES, ERROR_LINE
+from kumofire_fsm.values.jsontext import cut_middle, first_line
+from kumofire_fsm.values.limits import ERROR_BYTES, ERROR_LINE, KEY_LENGTH
 from kumofire_fsm.values.printable import one_line, printable
 
-__all__ = ["error_line", "error_text", "logged", "text_of"]
+__all__ = ["error_line", "error_name", "error_text", "logged", "text_of"]
 
 _PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
 _BETWEEN: Final = (
@@ -54,6 +54,11 @@ def error_text(exc: BaseException, *, ours: bool = False) -> str:
         trace = f"<its traceback could not be made: {type(broken).__name__}>"
     says_more = trace.partition(": ")[2] != line.partition(": ")[2] or "\n" in trace
     return cut_middle(f"{line}\n{trace}" if says_more else line, ERROR_BYTES)
+
+
+def error_name(text: str) -> str:
+    """Return the exception's name with which an error's text begins."""
+    return first_line(text, KEY_LENGTH).partition(": ")[0]
 
 
 def error_line(exc: BaseException) -> str:

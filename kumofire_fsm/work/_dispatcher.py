@@ -11,6 +11,7 @@ from kumofire_fsm.engine.pruning import prune_kept, retains
 from kumofire_fsm.engine.unknown import look_is_due, warn_of_unknown
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.reports import DispatchReport
+from kumofire_fsm.runs.overview import measure
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
 from kumofire_fsm.values.limits import PRUNE_RUNS
 from kumofire_fsm.work.budget import Budget
@@ -26,6 +27,7 @@ LOOKED_AT: Final = 100
 ROUND_STATEMENTS: Final = 8
 """What a round may send: five for schedules, one sweep, and a nudge for each when the queue refuses."""
 
+MEASURE_STATEMENTS: Final = 2
 PRUNE_STATEMENTS: Final = 2
 PRUNE_MINUTES: Final = 11
 """How often a tick looks for runs whose retention is over, at whatever minutes ticks come. The next one
@@ -54,6 +56,8 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
         )
         if report.complete or refused or not budget.affords(ROUND_STATEMENTS):
             break
+    if binding.registry.observer.watches and budget.affords(MEASURE_STATEMENTS):
+        await _measure(binding)
     if look_is_due(binding) and budget.affords(1):
         await _look(binding)
     if _prune_is_due(binding) and budget.affords(PRUNE_STATEMENTS):
@@ -75,6 +79,14 @@ async def _prune(binding: Binding) -> int:
 def _prune_is_due(binding: Binding) -> bool:
     due = binding.registry.prunes_on or binding.now() // 60_000 % PRUNE_MINUTES == 0
     return due and retains(binding)
+
+
+async def _measure(binding: Binding) -> None:
+    """Count runs for telemetry; that this fails undoes nothing."""
+    try:
+        await measure(binding)
+    except StoreError as exc:
+        log.warning("runs could not be counted for telemetry: %s", exc)
 
 
 async def _look(binding: Binding) -> None:

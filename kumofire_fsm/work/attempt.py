@@ -26,6 +26,7 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
+from kumofire_fsm.observer import Processing
 from kumofire_fsm.store.rows import LEFT_OUT, Move, Moved
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.jsontext import encode
@@ -85,6 +86,26 @@ class Attempt(Claim):
         """
         if self._is_late() or self.context.canceled:
             return self.released()  # it has waited too long for its turn, or is not to begin
+        with self._observed() as processing:
+            ending = await self._in_time(suspended, executor)
+            event, value = (None, None) if ending is None else (ending.move.event, ending.move.value)
+            processing.ended(event, value)
+        return ending
+
+    def _observed(self) -> Processing:
+        """Return what tells the observer how long the call takes, and how it ends."""
+        run = self.run
+        return self.binding.registry.observer.processing(
+            run.id,
+            self.binding.registry.name_of(run.job),
+            attempt=run.attempt,
+            max_attempts=run.max_attempts,
+            step=run.step,
+            traceparent=run.traceparent,
+            steady=self.binding.clock.monotonic,
+        )
+
+    async def _in_time(self, suspended: Callable[[], None], executor: Executor | None) -> Ending | None:
         timeout, loop = self.definition.timeout_ms / 1000, asyncio.get_running_loop()
         timers: list[asyncio.TimerHandle] = []
 

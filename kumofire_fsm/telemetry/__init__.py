@@ -1,0 +1,7 @@
+"""Spans and metrics of an application's jobs, in OpenTelemetry; see docs/telemetry.md."""
+
+from __future__ import annotations
+
+from kumofire_fsm.telemetry._instrument import instrument
+
+__all__ = ["instrument"]
