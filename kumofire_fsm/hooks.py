@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import difflib
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.ends import ends_worker
 from kumofire_fsm.engine.reading import read_runs
 from kumofire_fsm.errors import DefinitionError, StoreError
@@ -25,6 +26,8 @@ from kumofire_fsm.work.calls import not_awaited
 from kumofire_fsm.work.sync import noted
 
 __all__ = ["Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
+
+log = logging.getLogger(__name__)
 
 SECONDS: Final = 5.0
 """How long all hooks together may take that one statement's transitions call for: less than a lease lasts
@@ -140,7 +143,8 @@ async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:
             await _call(binding, hook, transition)
             if forgotten:
                 told = run.kumofire_job_run_id, not_awaited(forgotten)
-                log.error("a hook on run %s: %s; make it async, and await every call", *told)
+                said = "a hook on run %s: %s; make it async, and await every call"
+                log.error(said, *told, extra=_about(run))
                 forgotten.clear()
 
 
@@ -157,9 +161,12 @@ async def _call(binding: Binding, hook: Hook, transition: Transition) -> None:
         if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
             raise  # we are cancelled ourselves, or out of time
         said = transition.run.kumofire_job_run_id, transition.event, logged(exc)
-        run = transition.run
-        extra = {"run_id": run.kumofire_job_run_id, "job": run.name, "attempt": run.attempt}
-        log.error("a hook on run %s failed; its transition %r stands: %s", *said, extra=extra)
+        what = "a hook on run %s failed; its transition %r stands: %s"
+        log.error(what, *said, extra=_about(transition.run))
+
+
+def _about(run: RunStatus) -> dict[str, Any]:
+    return {"run_id": run.kumofire_job_run_id, "job": run.name, "attempt": run.attempt}
 
 
 def _places(history: Sequence[HistoryEntry], state: str, at: datetime, *, new: bool) -> Sequence[int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Protocol, Self
 
-__all__ = ["Creation", "Observer", "Processing", "Span"]
+__all__ = ["Creation", "Observer", "Processed", "Processing", "Span"]
 
 
 class Span:
@@ -25,6 +25,34 @@ class Creation(Span):
 
     def created(self, run_ids: Sequence[str], *, is_new: bool = True) -> None:
         """Tell which runs are stored, or which one holds the dedupe key."""
+
+
+class Processed(Protocol):
+    """A run as an attempt has it."""
+
+    @property
+    def id(self) -> str:
+        """Which run it is."""
+
+    @property
+    def job(self) -> str:
+        """Its job."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt it is."""
+
+    @property
+    def max_attempts(self) -> int:
+        """How many there may be."""
+
+    @property
+    def step(self) -> str | None:
+        """Of a flow's instance: where it is."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """What `Observer.traceparent` gave when it was made."""
 
 
 class Processing(Span):
@@ -55,24 +83,8 @@ class Observer:
         """Return what runs that are made now keep of who made them, in the form of W3C Trace Context."""
         return None
 
-    def processing(
-        self,
-        run_id: str,
-        job: str,
-        *,
-        attempt: int,
-        max_attempts: int,
-        step: str | None,
-        traceparent: str | None,
-        steady: Callable[[], float],
-    ) -> Processing:
-        """Return what is entered while a handler is called.
-
-        Args:
-            run_id, job, attempt, max_attempts, step: the run, and of a flow's instance where it is.
-            traceparent: what `traceparent` gave when it was made.
-            steady: a clock in seconds that nobody sets.
-        """
+    def processing(self, run: Processed, steady: Callable[[], float]) -> Processing:
+        """Return what is entered while a handler is called; ``steady`` is a clock that nobody sets."""
         return _PROCESSING
 
     def apart(self) -> Span:

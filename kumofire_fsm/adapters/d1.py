@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from kumofire_fsm.adapters.d1_errors import translate
 from kumofire_fsm.errors import BindingError, StoreOverloaded, TransientStoreError
+from kumofire_fsm.observer import Observer
 from kumofire_fsm.ports import Row, Statement
 
 __all__ = ["D1Storage"]
@@ -27,21 +28,20 @@ class D1Storage:
     Args:
         binding: ``env.JOBS_DB``, wrapped by the SDK or raw.
         name: what the binding is called, for errors.
-        rows: told how many rows each statement has read and written, as D1 counts and bills them.
+        observer: is told how many rows each statement has read and written, as D1 counts and bills them.
 
     Raises:
         BindingError: it is not a D1 binding.
     """
 
-    def __init__(
-        self, binding: Any, name: str = "", *, rows: Callable[[int, int], None] | None = None
-    ) -> None:
+    def __init__(self, binding: Any, name: str = "", *, observer: Observer | None = None) -> None:
         if binding is None or not (hasattr(binding, "prepare") and hasattr(binding, "batch")):
             raise BindingError(
                 f"a D1 binding is needed, with prepare() and batch(); found {type(binding).__name__}; is the "
                 f'database in "d1_databases" of wrangler.jsonc with the binding {name or "used here"}?'
             )
-        self._binding, self._rows = binding, rows
+        self._binding = binding
+        self._rows = observer.rows if observer is not None and observer.watches else None
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""

@@ -95,9 +95,8 @@ class Binder:
             whole_number(max_statements, "max_statements", 1_000_000)
         storage: Storage = db
         if not (hasattr(db, "execute") and hasattr(db, "batch")):
-            observer = self.registry.observer
-            rows = observer.rows if observer.watches else None
-            storage, max_statements = D1Storage(db, rows=rows), max_statements or D1_STATEMENTS
+            storage = D1Storage(db, observer=self.registry.observer)
+            max_statements = max_statements or D1_STATEMENTS
         storage = DiagnosingStorage(storage)
         if max_statements is not None:
             storage = MeteredStorage(storage, max_statements)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar
 
 from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cloudflare._calls import ServiceCalls
-from kumofire_fsm.engine.binding import Timing, log
+from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.limits import D1_STATEMENTS
@@ -18,6 +19,8 @@ from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.consumer import check_options
 
 __all__ = ["KumofireWorker"]
+
+log = logging.getLogger(__package__)
 
 RETRY_SECONDS = 30
 """After how long a batch is delivered again that could not be worked on at all."""
@@ -79,7 +82,7 @@ class KumofireWorker(ServiceCalls):
         if self._jobs is None:
             db, queue = getattr(self.env, self.db_name, None), getattr(self.env, self.queue_name, None)
             self._jobs = self.app.bind(
-                db=D1Storage(db, self.db_name),
+                db=D1Storage(db, self.db_name, observer=self.app.registry.observer),
                 queue=CloudflareQueue(queue, self.queue_name),
                 env=self.env,
                 timing=self.timing,

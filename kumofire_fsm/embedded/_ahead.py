@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 from kumofire_fsm.embedded._lease_trust import LeaseTrust
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import fire
 from kumofire_fsm.store.rows import FarLease, Move
 from kumofire_fsm.values.ids import first_id_at
 from kumofire_fsm.values.times import AHEAD_MS
 
 __all__ = ["Ahead"]
+
+log = logging.getLogger(__package__)
 
 HOUR_SECONDS: Final = 3_600.0
 LIMIT: Final = 100
@@ -64,7 +67,8 @@ class Ahead:
         moved, _ = await fire(binding, [self._renewal(run, now + leases[run.job][0]) for run in cut])
         for run_id in moved:
             said = "was to end later than any lease can, as the clock was wrong; it ends soon"
-            log.warning("run %s: its lease %s, unless its worker lives", run_id, said)
+            extra = {"run_id": run_id}
+            log.warning("run %s: its lease %s, unless its worker lives", run_id, said, extra=extra)
 
     def _renewal(self, run: FarLease, ends_at: int) -> Move:
         lease_ms = max(self._binding.timing.lease_ms or 0, LEAST_LEASE_MS)

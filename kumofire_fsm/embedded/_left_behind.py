@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
-from kumofire_fsm.engine.binding import about, log
+from kumofire_fsm.engine.binding import about
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.tasks import HandlerTasks
 
 __all__ = ["CANCEL_SECONDS", "LeftBehind"]
+
+log = logging.getLogger(__package__)
 
 CANCEL_SECONDS: Final = 2.0
 """How long a cancelled handler may tidy up before it is left behind."""

@@ -7,6 +7,7 @@ one statement, and the next claim shares its commit.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from kumofire_fsm.embedded._room import Room
 from kumofire_fsm.embedded._settling import Settling
 from kumofire_fsm.embedded._threads import Threads
 from kumofire_fsm.embedded._upkeep import Upkeep
-from kumofire_fsm.engine.binding import Binding, about, log
+from kumofire_fsm.engine.binding import Binding, about
 from kumofire_fsm.engine.due import Claimed, claim_due
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.values.jsontext import json_facts
@@ -28,6 +29,8 @@ from kumofire_fsm.work.sync import on_loop
 from kumofire_fsm.work.tasks import HandlerTasks
 
 __all__ = ["WorkerPool", "WorkerReport"]
+
+log = logging.getLogger(__package__)
 
 LOOK_SECONDS: Final = 0.01
 """How often the end looks whether the handlers have ended; their tasks may go on without them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -10,13 +11,15 @@ from typing import Final
 
 from kumofire_fsm.embedded._alarm import Alarm
 from kumofire_fsm.embedded._trouble import Trouble
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.reading import is_settled
 from kumofire_fsm.store.rows import Moved
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.settle import settle
 
 __all__ = ["Settling"]
+
+log = logging.getLogger(__package__)
 
 AT_ONCE: Final = 500
 """Endings that one statement settles."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -9,9 +10,9 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, TypeVar
 
-from kumofire_fsm.engine.binding import log
-
 __all__ = ["HandlerThreads", "Threads"]
+
+log = logging.getLogger(__package__)
 
 T = TypeVar("T")
 _Work = tuple["Future[Any]", Callable[[], Any]]

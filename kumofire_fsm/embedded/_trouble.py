@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
-from kumofire_fsm.engine.binding import log
 from kumofire_fsm.errors import StoreError
 
 __all__ = ["Trouble"]
+
+log = logging.getLogger(__package__)
 
 FIRST_SECONDS: Final = 1.0
 MOST_SECONDS: Final = 5.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded._pool import WorkerPool, WorkerReport
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import FileReplaced, InvalidArgument
 from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.checks import whole_number
@@ -26,6 +27,8 @@ from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.sync import running_loop
 
 __all__ = ["EmbeddedJobs", "WorkerReport", "open_embedded"]
+
+log = logging.getLogger(__package__)
 
 
 class EmbeddedJobs(BoundJobs):

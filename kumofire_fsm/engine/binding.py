@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
@@ -18,9 +17,8 @@ from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.printable import shown
 
-__all__ = ["EMBEDDED", "HANDLED", "WORKERS", "Binding", "Timing", "about", "log"]
+__all__ = ["EMBEDDED", "HANDLED", "WORKERS", "Binding", "Timing", "about"]
 
-log = logging.getLogger("kumofire_fsm")
 HANDLED: Final[ContextVar[str | None]] = ContextVar("kumofire_handled", default=None)
 """The id of the run whose handler this code is called by; None outside of handlers."""
 

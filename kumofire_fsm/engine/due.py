@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.halving import or_defer
 from kumofire_fsm.engine.moves import Hints, enqueued, follow, give_way
 from kumofire_fsm.engine.observing import tell_claimed, tell_fired
@@ -21,6 +22,8 @@ from kumofire_fsm.values.ids import new_token
 from kumofire_fsm.values.limits import PRIORITIES
 
 __all__ = ["Claimed", "Swept", "claim_due", "claim_hinted", "statements_of_claim", "sweep"]
+
+log = logging.getLogger(__package__)
 
 MAX_TRIES: Final = 24
 """Statements in search of runs that the database refuses: with all others half of an invocation's."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.diagnosis import explained
 
 __all__ = ["Act", "in_halves", "or_defer"]
+
+log = logging.getLogger(__package__)
 
 T = TypeVar("T")
 Act = Callable[[Sequence[T]], Awaitable[list[Row]]]

@@ -6,11 +6,12 @@ this process is told, hints are sent, and the application's hooks are called.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.halving import in_halves
 from kumofire_fsm.engine.observing import tell_settled
 from kumofire_fsm.engine.reading import is_settled
@@ -43,6 +44,8 @@ __all__ = [
     "send_hints",
     "startable",
 ]
+
+log = logging.getLogger(__package__)
 
 
 class Hints(NamedTuple):

@@ -6,15 +6,18 @@ ever, and only a person can help.
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.reports import UnknownWork
 from kumofire_fsm.store.unknown import find_unknown
 from kumofire_fsm.values.printable import one_line
 from kumofire_fsm.values.times import moment
 
 __all__ = ["LOOK_AGAIN_MS", "look_is_due", "unknown_why", "unknown_work", "warn_of_unknown"]
+
+log = logging.getLogger(__package__)
 
 OVERDUE_MS: Final = 60_000
 """For how long work is due before it is told of: so long another process may take that knows it."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Unpack, overload
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.handlers import AsyncHandler, AsyncTick, JobOf, P, PlainHandler, PlainTick, R, Tick
 from kumofire_fsm.engine.moves import enqueued, fire, send_hints
 from kumofire_fsm.engine.observing import creating
@@ -39,6 +40,8 @@ from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
 __all__ = ["RunClient"]
+
+log = logging.getLogger(__package__)
 
 _OPTIONS: Final = frozenset({each.name for each in fields(NewRun)} - {"name", "payload"})
 
@@ -219,7 +222,8 @@ class RunClient(RunPeople, RunInstances, RunMatching):
         try:
             moved, _ = await fire(binding, [binding.move(run.new_id, run.hinted_by)])
         except StoreError as exc:
-            log.warning("run %s gets no hint yet; the dispatcher sends one: %s", run.new_id, exc)
+            said = "run %s gets no hint yet; the dispatcher sends one: %s"
+            log.warning(said, run.new_id, exc, extra={"run_id": run.new_id})
             return
         await send_hints(
             binding, [(each.id, each.run_at) for each in moved.values() if enqueued(binding, each)]

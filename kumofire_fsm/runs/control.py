@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.models import JobStatus, priority_of
 from kumofire_fsm.store.controls import ControlRow, read_controls, set_control
 from kumofire_fsm.values.checks import check_key, facts, whole_number
@@ -14,6 +15,8 @@ from kumofire_fsm.values.limits import LIMIT_MAX
 from kumofire_fsm.values.times import moment
 
 __all__ = ["JobControl"]
+
+log = logging.getLogger(__package__)
 
 
 class JobControl:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict, Unpack, overload
 
-from kumofire_fsm.engine.binding import HANDLED, Binding, log
+from kumofire_fsm.engine.binding import HANDLED, Binding, about
 from kumofire_fsm.engine.handlers import R
 from kumofire_fsm.engine.reading import is_settled, read_run, read_runs
 from kumofire_fsm.engine.unknown import unknown_why, unknown_work
@@ -38,6 +39,8 @@ from kumofire_fsm.values.times import duration_ms, instant_ms
 from kumofire_fsm.values.turns import in_turns
 
 __all__ = ["RunFilter", "RunLookup", "run_filters", "run_status"]
+
+log = logging.getLogger(__package__)
 
 _FOREIGN: Final = "="
 """What a cursor begins with where a page ends with a run whose id is none of ours."""
@@ -347,7 +350,8 @@ def run_status(binding: Binding, row: RunRow) -> RunStatus:
         payload_left_out=payload_left_out,
     )
     if status.unreadable:
-        log.error("run %s cannot be read in: %s; it is shown without", row.id, ", ".join(status.unreadable))
+        told = row.id, ", ".join(status.unreadable)
+        log.error("run %s cannot be read in: %s; it is shown without", *told, extra=about(row))
     return status
 
 

@@ -6,18 +6,20 @@ The clock was wrong for a moment, and the next occurrence lies a year away; or i
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kumofire_fsm.calendar.agreement import agreed
 from kumofire_fsm.calendar.recurrence import Recurrence, recurrence_from_json
-from kumofire_fsm.engine.binding import log
 from kumofire_fsm.engine.halving import DEFER_MS
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.times import AHEAD_MS, LAST_MS, moment
 
 __all__ = ["correction", "is_wrong", "right_occurrence", "warn_of_corrections"]
+
+log = logging.getLogger(__package__)
 
 
 def right_occurrence(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.calendar.decision import CATCH_UP, Decision, Due, decide
 from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, jitter_delay_ms, recurrence_from_json
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.halving import or_defer
 from kumofire_fsm.engine.moves import enqueued, follow
 from kumofire_fsm.engine.observing import creating
@@ -31,6 +32,8 @@ from kumofire_fsm.values.ids import new_token
 from kumofire_fsm.values.times import LAST_MS
 
 __all__ = ["ScheduleReport", "advance_due_schedules"]
+
+log = logging.getLogger(__package__)
 
 MAX_TRIES: Final = 8
 """Batches of up to five statements in search of jobs that the database refuses: most of an invocation's."""

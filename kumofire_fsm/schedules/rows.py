@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +11,6 @@ from typing import Any
 
 from kumofire_fsm.calendar.options import stored_options
 from kumofire_fsm.calendar.recurrence import GRACE_MS, recurrence_from_json
-from kumofire_fsm.engine.binding import log
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.models import UNREADABLE, HistoryEntry, Priority, entries, priority_of
@@ -23,6 +23,8 @@ from kumofire_fsm.values.columns import BROKEN, Columns, json_object, texts
 from kumofire_fsm.values.limits import INLINE_BYTES
 
 __all__ = ["Schedule", "run_row", "schedule", "stored_object", "stored_template", "template"]
+
+log = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)

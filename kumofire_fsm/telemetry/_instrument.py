@@ -45,4 +45,4 @@ def instrument(
         )
     if app.registry.observer.watches:
         raise DefinitionError("the application is instrumented already; call instrument(app) once")
-    app.registry.observer = Telemetry(tracer_provider, meter_provider)
+    app.registry.observer = Telemetry(app.registry.name_of, tracer_provider, meter_provider)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kumofire_fsm.observer import Creation, Observer, Processing, Span
+from kumofire_fsm.observer import Creation, Observer, Processed, Processing, Span
 from kumofire_fsm.telemetry import names
 
 if TYPE_CHECKING:
@@ -20,12 +20,14 @@ class Telemetry(Observer):
     """Tells a tracer and a meter, which are made when there is something to tell.
 
     Args:
+        name_of: gives the name of a job that may be stored under an earlier one.
         tracer_provider, meter_provider: None for OpenTelemetry's own.
     """
 
     watches: ClassVar[bool] = True
 
-    def __init__(self, tracer_provider: Any, meter_provider: Any) -> None:
+    def __init__(self, name_of: Callable[[str], str], tracer_provider: Any, meter_provider: Any) -> None:
+        self._name_of = name_of
         self._tracer_provider, self._meter_provider = tracer_provider, meter_provider
 
     @cached_property
@@ -48,26 +50,14 @@ class Telemetry(Observer):
         """See `Observer.traceparent`."""
         return self._spans.traceparent()
 
-    def processing(
-        self,
-        run_id: str,
-        job: str,
-        *,
-        attempt: int,
-        max_attempts: int,
-        step: str | None,
-        traceparent: str | None,
-        steady: Callable[[], float],
-    ) -> Processing:
+    def processing(self, run: Processed, steady: Callable[[], float]) -> Processing:
         """See `Observer.processing`."""
-        facts: dict[str, Any] = {names.ATTEMPT: attempt, names.MAX_ATTEMPTS: max_attempts}
-        facts |= {} if step is None else {names.STEP: step}
-        began, metrics = steady(), self._metrics
+        job, began, metrics = self._name_of(run.job), steady(), self._metrics
 
         def over(error: str | None) -> None:
             metrics.processed(job, steady() - began, error)
 
-        return self._spans.processing(run_id, job, facts, traceparent, over)
+        return self._spans.processing(run, job, over)
 
     def apart(self) -> Span:
         """See `Observer.apart`."""

@@ -15,7 +15,7 @@ from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from kumofire_fsm.observer import Creation, Processing, Span
+from kumofire_fsm.observer import Creation, Processed, Processing, Span
 from kumofire_fsm.telemetry import names
 from kumofire_fsm.values.error_text import error_name
 from kumofire_fsm.values.jsontext import first_line
@@ -44,18 +44,16 @@ class Spans:
         job = jobs[0] if len(set(jobs)) == 1 else None
         return _Creating(self._begun(names.CREATE, job, facts, SpanKind.PRODUCER))
 
-    def processing(
-        self,
-        run_id: str,
-        job: str,
-        facts: Mapping[str, Any],
-        traceparent: str | None,
-        over: Callable[[str | None], None],
-    ) -> Processing:
+    def processing(self, run: Processed, job: str, over: Callable[[str | None], None]) -> Processing:
         """Return what covers a call of a handler; ``over`` is told at its end what it failed with."""
-        creator = trace.get_current_span(_read(traceparent)).get_span_context()
+        creator = trace.get_current_span(_read(run.traceparent)).get_span_context()
         links = [Link(creator)] if creator.is_valid else []
-        facts = {names.RUN_ID: run_id, **facts}
+        facts: dict[str, Any] = {
+            names.RUN_ID: run.id,
+            names.ATTEMPT: run.attempt,
+            names.MAX_ATTEMPTS: run.max_attempts,
+            **({} if run.step is None else {names.STEP: run.step}),
+        }
         span = self._begun(names.PROCESS, job, facts, SpanKind.CONSUMER, Context(), links)
         return _Processing(span, over)
 

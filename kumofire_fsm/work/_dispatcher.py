@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Final
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.due import sweep
 from kumofire_fsm.engine.pruning import prune_kept, retains
 from kumofire_fsm.engine.unknown import look_is_due, warn_of_unknown
@@ -17,6 +18,8 @@ from kumofire_fsm.values.limits import PRUNE_RUNS
 from kumofire_fsm.work.budget import Budget
 
 __all__ = ["dispatch"]
+
+log = logging.getLogger(__package__)
 
 MAX_ROUNDS: Final = 20
 """Rounds of one dispatch; what is still due then waits for the next tick."""

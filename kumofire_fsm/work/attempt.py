@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import HANDLED, log
+from kumofire_fsm.engine.binding import HANDLED, about
 from kumofire_fsm.engine.moves import fire_one
 from kumofire_fsm.errors import (
     Conflict,
@@ -26,7 +27,6 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
-from kumofire_fsm.observer import Processing
 from kumofire_fsm.store.rows import LEFT_OUT, Move, Moved
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.jsontext import encode
@@ -36,6 +36,8 @@ from kumofire_fsm.work.ending import Claim, Ending
 from kumofire_fsm.work.payloads import Payloads
 
 __all__ = ["Attempt"]
+
+log = logging.getLogger(__package__)
 
 SET_MS: Final = 1_000
 """By more than this a clock that nobody sets does not part from one that counts."""
@@ -86,26 +88,6 @@ class Attempt(Claim):
         """
         if self._is_late() or self.context.canceled:
             return self.released()  # it has waited too long for its turn, or is not to begin
-        with self._observed() as processing:
-            ending = await self._in_time(suspended, executor)
-            event, value = (None, None) if ending is None else (ending.move.event, ending.move.value)
-            processing.ended(event, value)
-        return ending
-
-    def _observed(self) -> Processing:
-        """Return what tells the observer how long the call takes, and how it ends."""
-        run = self.run
-        return self.binding.registry.observer.processing(
-            run.id,
-            self.binding.registry.name_of(run.job),
-            attempt=run.attempt,
-            max_attempts=run.max_attempts,
-            step=run.step,
-            traceparent=run.traceparent,
-            steady=self.binding.clock.monotonic,
-        )
-
-    async def _in_time(self, suspended: Callable[[], None], executor: Executor | None) -> Ending | None:
         timeout, loop = self.definition.timeout_ms / 1000, asyncio.get_running_loop()
         timers: list[asyncio.TimerHandle] = []
 
@@ -114,23 +96,26 @@ class Attempt(Claim):
             suspended()
 
         self.task = task = asyncio.current_task()
-        try:
-            body = self.run.body
-            unread = body == LEFT_OUT
-            if unread:
-                body = await _drive(self.payloads.of(self.run), suspended)
-            late = unread and self._is_late()
-            ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
-        except asyncio.CancelledError as exc:
-            ending = self._stopped(exc)
-        except KumofireError as exc:
-            why = logged(exc, ours=True)
-            log.error("run %s: the attempt broke; its lease will run out: %s", self.run.id, why)
-            ending = None
-        finally:
-            self.task = None
-            for timer in timers:
-                timer.cancel()
+        with self.binding.registry.observer.processing(self.run, self.binding.clock.monotonic) as processing:
+            try:
+                body = self.run.body
+                unread = body == LEFT_OUT
+                if unread:
+                    body = await _drive(self.payloads.of(self.run), suspended)
+                late = unread and self._is_late()
+                ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
+            except asyncio.CancelledError as exc:
+                ending = self._stopped(exc)
+            except KumofireError as exc:
+                why = logged(exc, ours=True)
+                said = "run %s: the attempt broke; its lease will run out: %s"
+                log.error(said, self.run.id, why, extra=about(self.run))
+                ending = None
+            finally:
+                self.task = None
+                for timer in timers:
+                    timer.cancel()
+            processing.ended(*((None, None) if ending is None else (ending.move.event, ending.move.value)))
         if task is not None and task.cancelling():
             await _calm(task)
         return ending

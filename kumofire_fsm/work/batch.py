@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Container, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.due import Claimed
 from kumofire_fsm.store.rows import LEFT_OUT
 from kumofire_fsm.values.limits import STATEMENT_BYTES
@@ -20,6 +21,8 @@ from kumofire_fsm.work.settle import settle
 from kumofire_fsm.work.tasks import HandlerTasks
 
 __all__ = ["RESERVE", "Batch", "SettleMode"]
+
+log = logging.getLogger(__package__)
 
 SettleMode: TypeAlias = Literal["grouped", "each"]
 

@@ -6,12 +6,13 @@ A message is never acknowledged away while its run may still need it.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.due import claim_hinted, statements_of_claim
 from kumofire_fsm.engine.moves import freed_keys
 from kumofire_fsm.engine.reading import read_runs
@@ -36,6 +37,8 @@ from kumofire_fsm.work.disposition import (
 from kumofire_fsm.work.renewal import one_hint_each, renewed
 
 __all__ = ["check_options", "consume", "consume_batch"]
+
+log = logging.getLogger(__package__)
 
 MOST_AT_ONCE: Final = 100
 """Handlers at once: a batch has no more messages

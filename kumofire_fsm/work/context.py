@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kumofire_fsm.engine.binding import log
+from kumofire_fsm.engine.binding import about
 from kumofire_fsm.engine.signatures import HandlerContext
 from kumofire_fsm.errors import InvalidArgument, RowUnreadable
 from kumofire_fsm.jobs import Jobs
@@ -25,6 +26,8 @@ from kumofire_fsm.work.sync import FarJobs, NotedJobs, far, running_loop, wait_f
 from kumofire_fsm.work.sync_jobs import SyncJobs
 
 __all__ = ["PlainContext", "RunContext", "RunFacts"]
+
+log = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class RunContext(HandlerContext):
         try:
             return decode(self._progress)
         except (ValueError, RecursionError) as exc:
-            log.error("the progress of run %s cannot be read: %s", self._run.id, exc)
+            said = "the progress of run %s cannot be read: %s"
+            log.error(said, self._run.id, exc, extra=about(self._run))
             return None
 
     def progressed(self, text: str) -> None:

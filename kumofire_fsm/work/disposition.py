@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.unknown import unknown_why
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import Moved, RunRow
@@ -22,6 +23,8 @@ __all__ = [
     "full",
     "without_claim",
 ]
+
+log = logging.getLogger(__package__)
 
 UNKNOWN_S: Final = 60
 """After how many seconds a message for a run is delivered again that is not known here."""

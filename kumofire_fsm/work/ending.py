@@ -5,12 +5,13 @@ Nothing is written here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from kumofire_fsm.engine.binding import Binding, about, log
+from kumofire_fsm.engine.binding import Binding, about
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.due import statements_of_claim
 from kumofire_fsm.engine.ends import ends_worker
@@ -29,6 +30,8 @@ from kumofire_fsm.work._decisive import decisive
 from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
 
 __all__ = ["Claim", "Ending"]
+
+log = logging.getLogger(__package__)
 
 _OVERHEAD: Final = 400
 """About how many bytes a move adds beside what it carries."""

@@ -7,12 +7,13 @@ is called. What was stored last is where an instance goes on after a crash.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import Binding, about, log
+from kumofire_fsm.engine.binding import Binding, about
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.errors import InvalidArgument
@@ -29,6 +30,8 @@ from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.step_context import PlainStepContext, StepContext
 
 __all__ = ["FlowAttempt", "attempt_of"]
+
+log = logging.getLogger(__package__)
 
 UNKNOWN_STEP_S: Final = 60
 """After how many seconds an instance is looked at again whose step is not known here."""

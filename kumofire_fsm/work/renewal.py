@@ -6,16 +6,19 @@ counts its deliveries, and gives it up in the end, as if it were broken.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import QueueError
 from kumofire_fsm.ports import Hint
 from kumofire_fsm.work.disposition import Disposition
 
 __all__ = ["one_hint_each", "renewed"]
+
+log = logging.getLogger(__package__)
 
 RENEW_AT: Final = 3
 """The delivery after which a message is replaced: with two retries or more, which is the platform's least

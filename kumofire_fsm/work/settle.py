@@ -5,11 +5,12 @@ An attempt whose handler has SQL of its own is settled alone, in one transaction
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.moves import (
     admission,
     admitted_by,
@@ -41,6 +42,8 @@ from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.ending import Ending
 
 __all__ = ["Settled", "settle"]
+
+log = logging.getLogger(__package__)
 
 PAUSES_S: Final = (0.1, 0.4)
 """Seconds before a transaction with a handler's own statements is tried again after a passing fault."""

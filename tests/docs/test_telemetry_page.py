@@ -1,8 +1,9 @@
 """The page on telemetry: its example runs as it stands, and it names every name."""
 
+import re
 from pathlib import Path
 
-from pages import page, played, sections, sessions
+from pages import ROOT, page, played, sections, sessions
 
 from kumofire_fsm.telemetry import names
 
@@ -38,3 +39,13 @@ def test_the_alerts_of_the_runbook_name_metrics_that_exist() -> None:
     rows = [line.split("`")[1] for line in alerts.splitlines() if line.startswith("| `")]
     assert rows
     assert [name for name in rows if name not in known] == []
+
+
+def test_every_logger_is_named() -> None:
+    found = set()
+    for file in (ROOT / "kumofire_fsm").rglob("*.py"):
+        room = file.relative_to(ROOT).with_suffix("").parts
+        for given in re.findall(r"^log = logging.getLogger\((.*)\)$", file.read_text("utf-8"), re.MULTILINE):
+            named = {"__package__": room[:-1], "__name__": room}.get(given)
+            found.add(given.strip('"') if named is None else ".".join(named))
+    assert set(re.findall(r"^\| `(kumofire_fsm\.\w+)` \|", PAGE, re.MULTILINE)) == found
