@@ -68,7 +68,7 @@ class D1Storage:
             result = result.to_py()
         if self._rows is not None:
             meta = result["meta"]
-            self._rows(int(meta["rows_read"]), int(meta["rows_written"]))
+            self._rows(*(int(meta.get(name) or 0) for name in ("rows_read", "rows_written")))
         rows = result["results"] if columns else ()
         return [tuple(_value(row[column]) for column in columns) for row in rows]
 

@@ -64,7 +64,7 @@ def test_a_worker_says_what_it_serves_and_logs_lines_of_json(folder: Path) -> No
     )
     assert (first["level"], first["logger"]) == ("INFO", "kumofire_fsm.worker")
     (failed,) = [each for each in others if each["level"] == "ERROR"]
-    assert (failed["job"], failed["attempt"]) == ("mail", 1)
+    assert (failed["logger"], failed["job"], failed["attempt"]) == ("kumofire_fsm.work", "mail", 1)
     assert failed["message"].startswith(
         f"run {failed['run_id']} of job 'mail' failed for good: Fail: no such"
     )

@@ -17,7 +17,7 @@ import typer
 from pages import ROOT, page, sections
 
 import kumofire_fsm
-from kumofire_fsm import errors, flows, machines, testing
+from kumofire_fsm import errors, flows, machines, telemetry, testing
 from kumofire_fsm.calendar.options import recurrence_from_options
 from kumofire_fsm.cli.commands import cli, worker_command
 from kumofire_fsm.engine.binding import EMBEDDED, WORKERS
@@ -65,7 +65,7 @@ RECORDS = [
 FUNCTIONS: list[tuple[str, Any]] = [
     *(
         (name, getattr(module, name))
-        for module in (kumofire_fsm, testing)
+        for module in (kumofire_fsm, telemetry, testing)
         for name in module.__all__
         if inspect.isfunction(getattr(module, name)) and name != "NEVER"
     ),
