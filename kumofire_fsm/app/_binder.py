@@ -61,7 +61,7 @@ class Binder:
     def __init__(self, clock: Clock | None, entropy: Entropy | None) -> None:
         self._clock, self._entropy = clock or SystemClock(), entropy or SystemEntropy()
         self.registry = Registry()
-        self._statements: tuple[tuple[int, int, bool], tuple[RunStatements, ScheduleStatements]] | None = None
+        self._statements: tuple[tuple[int, int], tuple[RunStatements, ScheduleStatements]] | None = None
         self._startup: list[OpeningHook] = []
         self._shutdown: list[OpeningHook] = []
 
@@ -188,8 +188,7 @@ class Binder:
 
         They are made once, and not for each event of a Worker: compiling costs more than a run.
         """
-        watched = self.registry.observer.watches
-        registered = len(self.registry.jobs), len(self.registry.hooks), watched
+        registered = len(self.registry.jobs), len(self.registry.hooks)
         if self._statements is None or self._statements[0] != registered:
             machines = {RunMachine.spec.name: RunMachine.spec}
             machines |= {spec.name: spec for spec in self.registry.machines()}
@@ -198,6 +197,6 @@ class Binder:
                     job.check()
             of_jobs = {name: job.machine for name, job in self.registry.names.items()}
             check_hooks(self.registry.hooks, of_jobs)
-            runs = RunStatements(list(machines.values()), watched=watched)
+            runs = RunStatements(list(machines.values()), watched=self.registry.observer.watches)
             self._statements = registered, (runs, ScheduleStatements(JobMachine.spec))
         return self._statements[1]

@@ -23,7 +23,7 @@ def instrument(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> None:
-    """Have an application's spans and metrics told to OpenTelemetry, once it is opened or bound after this.
+    """Have an application's spans and metrics told to OpenTelemetry; before it is opened or bound.
 
     OpenTelemetry is imported when there is something to tell, and not here: Workers refuse the randomness
     that it asks for at import.
@@ -34,7 +34,7 @@ def instrument(
 
     Raises:
         MissingPackage: OpenTelemetry is not installed.
-        DefinitionError: it is no application, or it is instrumented already.
+        DefinitionError: it is no application, was opened or bound before, or is instrumented already.
     """
     given: object = app
     if not isinstance(given, Kumofire):
@@ -45,4 +45,6 @@ def instrument(
         )
     if app.registry.observer.watches:
         raise DefinitionError("the application is instrumented already; call instrument(app) once")
+    if app._statements is not None:
+        raise DefinitionError("the application was opened or bound before; call instrument(app) first")
     app.registry.observer = Telemetry(app.registry.name_of, tracer_provider, meter_provider)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kumofire_fsm.observer import Creation, Observer, Processed, Processing, Span
 from kumofire_fsm.telemetry import names
+from kumofire_fsm.telemetry._harmless import harmless
 
 if TYPE_CHECKING:
     from kumofire_fsm.telemetry._metrics import Metrics
@@ -42,14 +43,17 @@ class Telemetry(Observer):
 
         return Metrics(self._meter_provider)
 
+    @harmless(Observer)
     def creating(self, jobs: Sequence[str]) -> Creation:
         """See `Observer.creating`; one span for all of them."""
         return self._spans.creating(jobs)
 
+    @harmless(Observer)
     def traceparent(self) -> str | None:
         """See `Observer.traceparent`."""
         return self._spans.traceparent()
 
+    @harmless(Observer)
     def processing(self, run: Processed, steady: Callable[[], float]) -> Processing:
         """See `Observer.processing`."""
         job, began, metrics = self._name_of(run.job), steady(), self._metrics
@@ -59,30 +63,37 @@ class Telemetry(Observer):
 
         return self._spans.processing(run, job, over)
 
+    @harmless(Observer)
     def apart(self) -> Span:
         """See `Observer.apart`."""
         return self._spans.apart()
 
+    @harmless(Observer)
     def started(self, job: str, waited_s: float) -> None:
         """See `Observer.started`."""
         self._metrics.waited.record(waited_s, {names.JOB: job})
 
+    @harmless(Observer)
     def settled(self, job: str, outcome: str) -> None:
         """See `Observer.settled`."""
         self._metrics.settled.add(1, {names.JOB: job, names.OUTCOME: outcome})
 
+    @harmless(Observer)
     def fired(self, event: str) -> None:
         """See `Observer.fired`."""
         self._metrics.fired.add(1, {names.EVENT: event})
 
+    @harmless(Observer)
     def measured(self, counts: Mapping[tuple[str, str], int], oldest_s: Mapping[str, float]) -> None:
         """See `Observer.measured`."""
         self._metrics.measured(counts, oldest_s)
 
+    @harmless(Observer)
     def serving(self, slots: Callable[[], tuple[int, int]]) -> Callable[[], None]:
         """See `Observer.serving`."""
         return self._metrics.serving(slots)
 
+    @harmless(Observer)
     def rows(self, read: int, written: int) -> None:
         """See `Observer.rows`."""
         self._metrics.rows.add(read, {names.ACCESS: names.READ})

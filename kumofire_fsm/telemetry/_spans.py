@@ -17,6 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from kumofire_fsm.observer import Creation, Processed, Processing, Span
 from kumofire_fsm.telemetry import names
+from kumofire_fsm.telemetry._harmless import harmless
 from kumofire_fsm.values.error_text import error_name
 from kumofire_fsm.values.jsontext import first_line
 from kumofire_fsm.values.limits import ERROR_LINE
@@ -99,10 +100,12 @@ class _Within(Span):
         self._context = context
         self._token: Token[Context] | None = None
 
+    @harmless(Span)
     def __enter__(self) -> Self:
         self._token = attach(self._context)
         return self
 
+    @harmless(Span)
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -118,6 +121,7 @@ class _Covered(_Within):
         self._span = span
         self._error: str | None = None
 
+    @harmless(Span)
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -136,6 +140,7 @@ class _Creating(_Covered, Creation):
     def __init__(self, span: trace.Span) -> None:
         super().__init__(span, get_current())
 
+    @harmless(Creation)
     def created(self, run_ids: Sequence[str], *, is_new: bool = True) -> None:
         if len(run_ids) == 1:
             self._span.set_attribute(names.RUN_ID, run_ids[0])
@@ -150,15 +155,17 @@ class _Processing(_Covered, Processing):
         super().__init__(span, Context())
         self._over = over
 
+    @harmless(Span)
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         super().__exit__(kind, exc, traceback)
         self._over(self._error)
 
+    @harmless(Processing)
     def ended(self, event: str | None, error: str | None) -> None:
         if event is None:
-            self._failed(names.LOST, "another attempt owns the run")
+            self._failed(names.LOST, "the run is left to its lease")
             return
         self._span.set_attribute(names.EVENT, event)
         if event in _FAILURES and error is not None:

@@ -31,7 +31,7 @@ EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 SYSTEM_NAME: Final = "kumofire"
 """The value of `SYSTEM`."""
 LOST: Final = "LeaseLost"
-"""The value of `ERROR_TYPE` for an attempt whose run another one owns by now."""
+"""The value of `ERROR_TYPE` for an attempt whose lease is gone, or will run out as it broke."""
 
 ATTEMPT: Final = "kumofire.run.attempt"
 MAX_ATTEMPTS: Final = "kumofire.run.max_attempts"

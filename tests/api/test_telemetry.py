@@ -17,7 +17,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel
@@ -499,6 +499,41 @@ async def test_a_worker_on_a_file_tells_all_of_it(tmp_path: Path) -> None:
     assert told.metric(names.WAIT_DURATION)["mail",][1] == 2
 
 
+class Broken(SpanProcessor):
+    """A processor that raises whatever it is told."""
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        raise RuntimeError("broken at the start")
+
+    def on_end(self, span: Any) -> None:
+        raise RuntimeError("broken at the end")
+
+
+@pytest.mark.parametrize("part", ["on_start", "on_end"])
+async def test_a_processor_that_raises_fails_no_run(
+    kit: Kit, told: Told, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    other = "on_end" if part == "on_start" else "on_start"
+    monkeypatch.setattr(Broken, other, getattr(SpanProcessor, other))
+    told.provider.add_span_processor(Broken())
+    calls = []
+
+    @kit.job("mail")
+    async def mail(ctx: Any) -> None:
+        calls.append(ctx.attempt)
+
+    async with kit.bound() as w:
+        run_id = await w.create("mail")
+        await w.deliver(run_id)
+        assert (await w.state(run_id), calls) == ("succeeded", [1])
+    raised = [each for each in caplog.records if each.name == "kumofire_fsm.telemetry"]
+    assert [each.getMessage() for each in raised] == [
+        f"telemetry failed in {'creating' if part == 'on_start' else '__exit__'!r}, and goes without",
+        f"telemetry failed in {'processing' if part == 'on_start' else '__exit__'!r}, and goes without",
+    ]
+    assert otel_context.get_current() == {}
+
+
 # -- off, and refused -----------------------------------------------------------------------------
 
 
@@ -558,8 +593,12 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         instrument(Kumofire())
 
 
-def test_an_application_is_instrumented_once(kit: Kit, told: Told) -> None:
+async def test_an_application_is_instrumented_once_and_before_it_works(kit: Kit, told: Told) -> None:
     with pytest.raises(DefinitionError, match="instrumented already"):
         instrument(kit.app)
     with pytest.raises(DefinitionError, match="takes the application"):
         instrument("jobs:app")  # type: ignore[arg-type]
+    other = kit.another_app()
+    async with kit.bound(app=other):
+        with pytest.raises(DefinitionError, match="was opened or bound before"):
+            instrument(other)
