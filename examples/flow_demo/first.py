@@ -28,7 +28,7 @@ class Order(Flow[Data]):
 
     reserve = Task("Stock is set aside.", initial=True, undo=True)
     charge = Task("The card is charged.", undo=True)
-    approval = Wait("A person looks at large orders.", deadline=Deadline("now + 3 * 86400000", "overlook"))
+    approval = Wait("A person looks at large orders.", deadline=Deadline(timedelta(days=3), "overlook"))
     packing = Task("Everything goes into one parcel.")
     ship = Task("Handed to the carrier: no way back from here.", pivot=True)
     shipped = End("Delivered.")

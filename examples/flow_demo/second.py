@@ -25,7 +25,7 @@ class Order(Flow[Data], version=2, was={"packing": "pack"}):
 
     reserve = Task("Stock is set aside.", initial=True, undo=True)
     charge = Task("The card is charged.", undo=True)
-    approval = Wait("A person looks at large orders.", deadline=Deadline("now + 3 * 86400000", "overlook"))
+    approval = Wait("A person looks at large orders.", deadline=Deadline(timedelta(days=3), "overlook"))
     pack = Task("Everything goes into one parcel.")
     label = Task("A label is printed.")
     ship = Task("Handed to the carrier: no way back from here.", pivot=True)

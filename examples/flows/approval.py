@@ -1,14 +1,13 @@
 """A person approves an expense; they are reminded every two days, and after a week it lapses."""
 
 import asyncio
+from datetime import timedelta
 
 from pydantic import BaseModel
 
 from kumofire_fsm import Kumofire, StepContext
 from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
 from kumofire_fsm.machines import Deadline, Outcome
-
-DAY = 86_400_000
 
 
 class Expense(BaseModel):
@@ -26,7 +25,7 @@ class Approval(Flow[Expense]):
     """An expense, until somebody has decided about it."""
 
     ask = Task("The manager gets a mail.", initial=True)
-    asked = Wait("The manager is to decide.", deadline=Deadline(f"now + 2 * {DAY}", "remind", "give_up"))
+    asked = Wait("The manager is to decide.", deadline=Deadline(timedelta(days=2), "remind", "give_up"))
     reminder = Task("The manager gets another mail.")
     pay = Task("The money is sent.")
     paid = End("The money is on its way.")

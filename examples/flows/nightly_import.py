@@ -11,8 +11,6 @@ from kumofire_fsm import Backoff, Go, Kumofire, PlainStepContext
 from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
 from kumofire_fsm.machines import Deadline, Outcome
 
-TEN_MINUTES = 600_000
-
 
 class Import(BaseModel):
     path: Path
@@ -23,7 +21,7 @@ class NightlyImport(Flow[Import]):
     """A file, from its arrival to the report."""
 
     look = Task("Is the file there?", initial=True)
-    missing = Wait("It is not there yet.", deadline=Deadline(f"now + {TEN_MINUTES}", "again", "give_up"))
+    missing = Wait("It is not there yet.", deadline=Deadline(timedelta(minutes=10), "again", "give_up"))
     load = Task("Its rows are stored.", max_attempts=5, retry=Backoff(first=timedelta(minutes=1)))
     report = Task("Somebody reads how it went.")
     imported = End("The rows are there.")

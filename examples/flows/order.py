@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -31,7 +32,7 @@ class Order(Flow[Data]):
 
     reserve = Task("Stock is set aside.", initial=True, timeout=30, undo=True)
     charge = Task("The card is charged.", retry=Backoff(on={CardDeclined: NEVER}), undo=True)
-    approval = Wait("A person looks at large orders.", deadline=Deadline("now + 3 * 86400000", "overlook"))
+    approval = Wait("A person looks at large orders.", deadline=Deadline(timedelta(days=3), "overlook"))
     pack = Task("Everything goes into one parcel.")
     ship = Task("Handed to the carrier: no way back from here.", pivot=True)
     shipped = End("Delivered.")

@@ -1,6 +1,7 @@
 """A person approves each payment before it is made; who waits three days for an answer is told so."""
 
 import asyncio
+from datetime import timedelta
 
 from kumofire_fsm import Kumofire, RunContext, RunMachine, Transition
 from kumofire_fsm.machines import Actor, Deadline, Event, Role, State
@@ -13,7 +14,7 @@ class ApprovedRun(RunMachine):
         "Somebody is to approve or reject it.",
         role=Role.WAITING,
         initial=True,
-        deadline=Deadline("now + 3 * 86400000", "lapse"),
+        deadline=Deadline(timedelta(days=3), "lapse"),
     )
     rejected = State("Somebody said no.", role=Role.SETTLED)
     lapsed = State("Nobody answered in three days.", role=Role.SETTLED)

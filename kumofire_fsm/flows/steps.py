@@ -119,7 +119,7 @@ class Wait(Step):
     Args:
         doc: one sentence: what it waits for.
         initial: whether the flow begins here.
-        deadline: when which event fires by itself, as in ``Deadline("now + 86400000", "overlook")``.
+        deadline: when which event fires by itself, as in ``Deadline(timedelta(days=1), "overlook")``.
         waits: says out loud that it may last for ever; instead of a deadline.
     """
 

@@ -10,10 +10,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, ParamSpec, TypeVar
 
-from kumofire_fsm.errors import DefinitionError
+from kumofire_fsm.errors import DefinitionError, InvalidArgument
 from kumofire_fsm.machines.finding import did_you_mean
+from kumofire_fsm.values.times import duration_ms
 
-__all__ = ["CALLBACK", "checked", "expression_text", "mapping", "member", "of_kind"]
+__all__ = ["CALLBACK", "checked", "in_words", "lasting_ms", "mapping", "member", "of_kind", "time_text"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +35,14 @@ _INSTEAD: Final = {
     "name": "it is called as the attribute is",
     "value": "it is stored as the attribute is called",
     "id": "it is called as the attribute is",
+}
+
+_UNITS: Final = {
+    "days": 86_400_000,
+    "hours": 3_600_000,
+    "minutes": 60_000,
+    "seconds": 1000,
+    "milliseconds": 1,
 }
 
 
@@ -123,3 +132,36 @@ def expression_text(value: object, where: str) -> str:
     raise DefinitionError(
         f'{where}: an expression is a text, such as "{meant}" (in milliseconds); found {value!r:.80}'
     )
+
+
+def time_text(value: object, where: str) -> str:
+    """Return the expression of a deadline's time.
+
+    Raises:
+        DefinitionError: it is no text.
+    """
+    if isinstance(value, str):
+        return value
+    raise DefinitionError(
+        f"{where}: a time is a timedelta, such as timedelta(days=3), or an expression, such as "
+        f'"created_at + 60000" (in milliseconds); found {value!r:.80}'
+    )
+
+
+def lasting_ms(duration: object, where: str) -> int:
+    """Return a duration in milliseconds.
+
+    Raises:
+        DefinitionError: it is none, or nothing at all.
+    """
+    try:
+        return duration_ms(duration, "a duration", least=1)
+    except InvalidArgument as exc:
+        raise DefinitionError(f"{where}: {exc}") from None
+
+
+def in_words(milliseconds: int) -> str:
+    """Return a duration as people say it, in the largest unit that gives it exactly: ``3 days``."""
+    unit = next(unit for unit in _UNITS if milliseconds % _UNITS[unit] == 0)
+    count = milliseconds // _UNITS[unit]
+    return f"{count:,} {unit if count != 1 else unit.removesuffix('s')}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Never, Self
+from datetime import timedelta
+from typing import Any, Never, Self, overload
 
 import statemachine
 from statemachine import State as BaseState
@@ -12,7 +13,16 @@ from statemachine.transition import Transition
 from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines._arguments import CALLBACK, checked, expression_text, mapping, member, of_kind
+from kumofire_fsm.machines._arguments import (
+    CALLBACK,
+    checked,
+    in_words,
+    lasting_ms,
+    mapping,
+    member,
+    of_kind,
+    time_text,
+)
 from kumofire_fsm.machines.guards import guard_text
 from kumofire_fsm.machines.spec import Actor, Outcome, Role
 
@@ -22,20 +32,41 @@ __all__ = ["Deadline", "Edge", "EdgeList", "Event", "SealedEdges", "State", "edg
 class Deadline:
     """At what time which event fires if nothing happened by then.
 
+    ``Deadline(timedelta(days=3), "go")`` counts from when the state is entered; so does
+    ``Deadline("go", after=timedelta(days=3))``. An expression counts from elsewhere: ``created_at + 60000``.
+
     Args:
-        at: an expression that gives milliseconds since 1970, read from the row after the move.
+        at: a timedelta, or an expression that gives milliseconds since 1970, from the row after the move.
         fires: the events in the order they are tried; the last must always find an open edge.
-        doc: when that is, in a few words, for diagrams.
+        after: instead of ``at``, a timedelta or seconds.
+        doc: when that is, in a few words, for diagrams; of a duration by default ``after 3 days``.
     """
 
+    @overload
+    def __init__(self, at: str | timedelta, /, *fires: str, doc: str = "") -> None: ...
+    @overload
+    def __init__(self, *fires: str, after: timedelta | float, doc: str = "") -> None: ...
     @checked("Deadline")
-    def __init__(self, at: str, *fires: str, doc: str = "") -> None:
-        where = f"Deadline({at!r:.60})"
-        self.at = expression_text(at, where)
+    def __init__(
+        self, *given: str | timedelta, after: timedelta | float | None = None, doc: str = ""
+    ) -> None:
+        """Make the deadline."""
+        at, fires = (given[0] if given else None, given[1:]) if after is None else (after, given)
+        where = f"Deadline({at!r:.60})" if after is None else f"Deadline(after={at!r:.60})"
+        said = of_kind(str, doc, where, "doc")
+        if after is None and not isinstance(at, timedelta):
+            self.at, self.doc = time_text(at, where), said
+        else:
+            waits = lasting_ms(at, where)
+            self.at, self.doc = f"now + {waits}", said or f"after {in_words(waits)}"
+        events: list[str] = []
         for event in fires:
             if isinstance(event, statemachine.Event) or not isinstance(event, str):
                 raise DefinitionError(f"{where}: name its events, as texts; found {event!r:.80}")
-        self.fires, self.doc = fires, of_kind(str, doc, where, "doc")
+            if after is not None and not event.isidentifier():
+                raise DefinitionError(f"{where}: it has a time already, and {event!r:.80} is no event's name")
+            events.append(event)
+        self.fires = tuple(events)
 
 
 class Edge(Transition):

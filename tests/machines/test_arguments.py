@@ -17,6 +17,11 @@ NOTHING = (
     "method on_enter_<state>, after_<event>, ..."
 )
 
+TIME = (
+    "a time is a timedelta, such as timedelta(days=3), or an expression, such as "
+    '"created_at + 60000" (in milliseconds)'
+)
+
 
 def waiting():
     return State("Waits.", role=Role.WAITING, waits=True)
@@ -42,14 +47,21 @@ WRONG = [
     (lambda: State("W.", role=Role.WAITING, sets={"attempt": 0}), "State('W.'): an expression is a text, such as \"0\" (in milliseconds); found 0"),
     (lambda: State("W.", role=Role.WAITING, sets={"error": None}), "State('W.'): an expression is a text, such as \"None\" (in milliseconds); found None"),
     (lambda: State("W.", role=Role.WAITING, sets={1: "0"}), "State('W.'): a column must be a text; found 1"),
-    (lambda: Deadline(timedelta(hours=1), "lapse"), 'Deadline(datetime.timedelta(seconds=3600)): an expression is a text, such as "now + 3600000" (in milliseconds); found datetime.timedelta(seconds=3600)'),
-    (lambda: Deadline(60_000, "lapse"), 'Deadline(60000): an expression is a text, such as "60000" (in milliseconds); found 60000'),
-    (lambda: Deadline(1.5, "lapse"), 'Deadline(1.5): an expression is a text, such as "now + 60000" (in milliseconds); found 1.5'),
+    (lambda: Deadline(60_000, "lapse"), f"Deadline(60000): {TIME}; found 60000"),
+    (lambda: Deadline(1.5, "lapse"), f"Deadline(1.5): {TIME}; found 1.5"),
+    (lambda: Deadline(), f"Deadline(None): {TIME}; found None"),
+    (lambda: Deadline(timedelta(0), "lapse"), "Deadline(datetime.timedelta(0)): a duration must be at least 1 ms; found datetime.timedelta(0)"),
+    (lambda: Deadline("lapse", after=timedelta(days=-1)), "Deadline(after=datetime.timedelta(days=-1)): a duration must be at least 1 ms; found datetime.timedelta(days=-1)"),
+    (lambda: Deadline("lapse", after="60"), "Deadline(after='60'): a duration must be a timedelta or seconds; found '60'"),
+    (lambda: Deadline("lapse", after=True), "Deadline(after=True): a duration must be a timedelta or seconds; found True"),
+    (lambda: Deadline("lapse", after=float("nan")), "Deadline(after=nan): a duration must be finite; found nan"),
+    (lambda: Deadline("lapse", after=timedelta.max), f"Deadline(after={timedelta.max!r:.60}): a duration is longer than 1,000 years: {timedelta.max!r}"),
+    (lambda: Deadline("now + 5", "lapse", after=60), "Deadline(after=60): it has a time already, and 'now + 5' is no event's name"),
+    (lambda: Deadline(timedelta(1), "lapse", after=60), "Deadline(after=60): name its events, as texts; found datetime.timedelta(days=1)"),
     (lambda: Deadline("now", RunMachine.cancel), "Deadline('now'): name its events, as texts; found Event('cancel', delay=0, internal=False)"),
     (lambda: Deadline("now", 5), "Deadline('now'): name its events, as texts; found 5"),
     (lambda: Deadline("now", "lapse", doc=None), "Deadline('now'): doc must be a text; found None"),
     (lambda: Deadline("now", "lapse", dco="x"), "Deadline: got an unexpected keyword argument 'dco' (did you mean 'doc'?)"),
-    (lambda: Deadline(), "Deadline: missing a required argument: 'at'"),
     (lambda: waiting().to("ready"), "state.to('ready'): give the state itself, such as RunMachine.ready"),
     (lambda: waiting().to(READY, "canceled"), "state.to('canceled'): give the state itself, such as RunMachine.canceled"),
     (lambda: waiting().to(RunMachine), "state.to(<class 'kumofire_fsm.machines.run.RunMachine'>): give the state itself"),
@@ -99,3 +111,31 @@ def test_a_plain_event_may_be_joined():
 def test_roles_actors_and_outcomes_may_be_named_by_texts():
     assert State("Done.", role="settled", outcome="success").role is Role.SETTLED
     assert Event(waiting().to(READY), by="consumer").by == "consumer"
+
+
+def test_a_deadline_s_duration_counts_from_when_its_state_is_entered_however_it_is_written():
+    written = Deadline("now + 259200000", "lapse", "go", doc="three days")
+    for same in (
+        Deadline(timedelta(days=3), "lapse", "go", doc="three days"),
+        Deadline("lapse", "go", after=timedelta(days=3), doc="three days"),
+        Deadline("lapse", "go", after=3 * 86_400, doc="three days"),
+        Deadline("lapse", "go", after=259_200.0, doc="three days"),
+    ):
+        assert vars(same) == vars(written)
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (timedelta(days=1), "after 1 day"),
+        (timedelta(days=1461), "after 1,461 days"),
+        (timedelta(hours=36), "after 36 hours"),
+        (timedelta(minutes=90), "after 90 minutes"),
+        (1, "after 1 second"),
+        (1.5, "after 1,500 milliseconds"),
+    ],
+)
+def test_a_picture_says_a_duration_in_words_unless_the_declaration_does(after, words):
+    assert Deadline("lapse", after=after).doc == words
+    assert Deadline("lapse", after=after, doc="too late").doc == "too late"
+    assert Deadline("now + 1", "lapse").doc == ""
