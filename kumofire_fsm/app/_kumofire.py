@@ -221,11 +221,8 @@ def _check_machine(job: str, machine: object) -> None:
             f"{called} goes by the name {spec.name!r}, as a built-in lifecycle does; give it another: "
             "class ...(RunMachine, machine='...')"
         )
-    if (spec.fields.keys(), spec.parameters, spec.types) != (
-        usual.fields.keys(),
-        usual.parameters,
-        usual.types,
-    ):
+    same = (spec.parameters, {n: spec.types[n] for n in usual.types}) == (usual.parameters, usual.types)
+    if not same:
         raise DefinitionError(f"{called} has other columns or parameters than RunMachine; inherit from it")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kumofire_fsm.engine.payload_fields import check_fields
 from kumofire_fsm.engine.signatures import form_of, function_of, resolved
 from kumofire_fsm.errors import (
     DefinitionError,
@@ -15,6 +16,7 @@ from kumofire_fsm.errors import (
     InvalidResult,
     TooLarge,
 )
+from kumofire_fsm.machines.payload import misfit
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.retention import Retention
 from kumofire_fsm.retry import RetryPolicy
@@ -81,7 +83,7 @@ class Definition:
         """Validate a payload and return it as JSON text.
 
         Raises:
-            InvalidPayload: it does not fit the handler's annotation, or is not JSON.
+            InvalidPayload: it does not fit the handler's annotation or the lifecycle, or is not JSON.
             TooLarge: it is over the limit.
         """
         what = f"the payload of {self.name!r}"
@@ -90,7 +92,7 @@ class Definition:
         try:
             if self.payload is not None:
                 value = self.payload.validate_python(value)
-            return encode_typed(value, self.payload, what, PAYLOAD_BYTES)
+            text = encode_typed(value, self.payload, what, PAYLOAD_BYTES)
         except TooLarge:
             raise
         except InvalidArgument as exc:
@@ -98,6 +100,9 @@ class Definition:
         except ValueError as exc:
             # From None: whoever logs it would print what pydantic says of the values.
             raise InvalidPayload(f"{what} does not validate: {text_of(exc)}") from None
+        if wrong := misfit(self.machine.payload, text):
+            raise InvalidPayload(f"{what} does not fit its lifecycle {self.machine.name!r}: {wrong}")
+        return text
 
     def decode_payload(self, text: str | None) -> Any:
         """Return the value the handler is called with.
@@ -177,6 +182,9 @@ def define(
     form = form_of(name, handler)
     plain = function_of(handler)
     notes = inspect.get_annotations(plain)
+    payload = _adapter(plain, notes.get(form.payload, Any), name) if form.payload else None
+    if machine.payload:
+        check_fields(name, machine, payload, takes=form.payload is not None)
     return Definition(
         name=name,
         handler=handler,
@@ -193,7 +201,7 @@ def define(
         key_rate=key_rate,
         takes_context=form.takes_context,
         takes_payload=form.payload is not None,
-        payload=_adapter(plain, notes.get(form.payload, Any), name) if form.payload else None,
+        payload=payload,
         result=_adapter(plain, notes.get("return", Any), name),
         aliases=_aliases(name, aliases),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,10 +9,9 @@ from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import Expression
 from kumofire_fsm.machines.guards import guard_text, parsed
 
-__all__ = ["data_guard", "data_name", "fields_read", "holds", "holds_row", "row_guard", "written"]
+__all__ = ["data_guard", "data_name", "fields_read", "holds", "holds_row", "row_guard"]
 
-_FIELD: Final = re.compile(r"\bdata\.([A-Za-z_][A-Za-z0-9_]*)")
-_MARK: Final = "data__"
+_DATA: Final = "data."
 
 
 def data_guard(text: object, where: str) -> Expression:
@@ -22,13 +20,9 @@ def data_guard(text: object, where: str) -> Expression:
     Raises:
         DefinitionError: it is not an expression, or reads something else than ``data.<field>``.
     """
-    given = guard_text(text, where) if not isinstance(text, str) else text
-    try:
-        guard = parsed(_FIELD.sub(rf"{_MARK}\1", given), where)
-    except DefinitionError as exc:
-        raise DefinitionError(written(str(exc))) from None
+    guard = parsed(guard_text(text, where), where)
     for name in guard.names():
-        if not name.startswith(_MARK):
+        if not name.startswith(_DATA):
             raise DefinitionError(
                 f"{where}: out of a task a guard reads the data that its handler returned, as in "
                 f'cond="data.total > 100"; found {name!r}'
@@ -42,27 +36,23 @@ def row_guard(text: object, where: str) -> Expression:
     Raises:
         DefinitionError: it is not an expression, or reads the data, which no database can.
     """
-    if isinstance(text, str) and _FIELD.search(text):
+    guard = parsed(guard_text(text, where), where)
+    if fields_read(guard):
         raise DefinitionError(
             f"{where}: out of a wait a guard reads columns, because nobody holds the row there; found "
             f"{text!r}; let a task after the wait decide by the data"
         )
-    return parsed(guard_text(text, where), where)
+    return guard
 
 
 def data_name(field: str) -> str:
     """Return the name by which a guard's expression reads a field of the data."""
-    return f"{_MARK}{field}"
+    return f"{_DATA}{field}"
 
 
 def fields_read(guard: Expression) -> set[str]:
     """Return the fields of the data that a guard reads."""
-    return {name.removeprefix(_MARK) for name in guard.names() if name.startswith(_MARK)}
-
-
-def written(text: str) -> str:
-    """Return a text with the names of a guard's expression as they are written: ``data.total``."""
-    return text.replace(_MARK, "data.")
+    return {name.removeprefix(_DATA) for name in guard.names() if name.startswith(_DATA)}
 
 
 def holds(guard: Expression, data: Any) -> bool:

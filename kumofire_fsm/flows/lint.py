@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kumofire_fsm.flows.fields import FlowData
 from kumofire_fsm.flows.flow import Flow
-from kumofire_fsm.flows.guards import data_name, fields_read, written
+from kumofire_fsm.flows.guards import data_name, fields_read
 from kumofire_fsm.flows.instance import FlowMachine
 from kumofire_fsm.flows.spec import CANCEL, FAIL, FlowSpec, Kind, StepEdge, StepSpec
 from kumofire_fsm.flows.view import steps_as_machine
@@ -50,8 +50,7 @@ def _guards(flow: FlowSpec) -> Iterator[Broken]:
         parameters=columns.parameters,
         types={**columns.types, **{data_name(name): kind for name, kind in types.items()}},
     )
-    for name, what, mend, place in of_machines.edge_warnings(table):
-        yield name, written(what), mend, place
+    yield from of_machines.edge_warnings(table)
 
 
 def _unfired(flow: FlowSpec) -> Iterator[Broken]:

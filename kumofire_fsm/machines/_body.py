@@ -16,7 +16,7 @@ from kumofire_fsm.machines._declarations import Event, State
 from kumofire_fsm.machines._family import DECLARED, Declared
 from kumofire_fsm.machines.finding import did_you_mean
 
-__all__ = ["RESERVED", "check_body", "check_columns", "check_options"]
+__all__ = ["RESERVED", "check_body", "check_columns", "check_options", "check_table"]
 
 RESERVED: Final = frozenset(
     {name for name in dir(statemachine.StateMachine) if not name.startswith("_")}
@@ -33,6 +33,8 @@ RESERVED: Final = frozenset(
         "fields",
         "parameters",
         "texts",
+        "payload",
+        "payload_fields",
         "row",
     }
     | {"events", "states", "name", "id", "is_terminated", "configuration", "current_state_value"}
@@ -40,7 +42,7 @@ RESERVED: Final = frozenset(
 """Names that a state or event may not have: attributes of the machine, or marks in the history."""
 _COLUMNS: Final = frozenset({"fields", "parameters", "texts", "role_sets"})
 """What only a lifecycle declares that inherits no states: those of its table."""
-_FREE: Final = frozenset({"listeners", "listeners_inherit", "create", "truncated"})
+_FREE: Final = frozenset({"listeners", "listeners_inherit", "create", "truncated", "payload"})
 """Reserved names that a class may give a value or a method."""
 _OPTIONS: Final = ("table", "machine")
 
@@ -75,7 +77,10 @@ def check_body(cls: type, body: Mapping[str, Any], known: Mapping[str, Declared]
             near = did_you_mean(key, [name for name, each in known.items() if isinstance(each, Event)])
             raise DefinitionError(f"{what} = None takes no event away: none of that name is inherited{near}")
         elif key in _COLUMNS and known:
-            raise DefinitionError(f"{what}: the columns are those of the table; a subclass has no others")
+            raise DefinitionError(
+                f"{what}: the columns are those of the table; a subclass has no others. A field of the "
+                'payload is declared as payload = {"amount": int}, and read as payload.amount'
+            )
         elif key in RESERVED - _FREE - _COLUMNS:
             option = {"machine_name": "machine", "name": "machine", "table": "table"}.get(key)
             mend = f"say class {cls.__name__}(..., {option}=...)" if option else "rename it"
@@ -114,7 +119,7 @@ def _check_override(what: str, inherited: Declared, value: object) -> None:
 
 
 def _refuse_unknown(what: str, key: str, value: object, known: Mapping[str, Declared]) -> None:
-    near = did_you_mean(key, [*_COLUMNS, *known])
+    near = did_you_mean(key, [*_COLUMNS, "payload", *known])
     if isinstance(value, tuple) and any(isinstance(each, DECLARED) for each in value):
         near = "; is there a comma too many?"
     raise DefinitionError(
@@ -139,6 +144,31 @@ def _annotations(cls: type) -> Mapping[str, object]:
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
     return inspect.get_annotations(cls)
+
+
+def check_table(cls: Any, first: Any) -> None:
+    """Refuse a lifecycle of rows that nothing stores, or with other columns than their table has.
+
+    Args:
+        cls: the class.
+        first: the built-in lifecycle of its table; None where there is no such table.
+    """
+    name = cls.__name__
+    if first is None:
+        raise DefinitionError(
+            f"class {name}(Lifecycle) has no table, so nothing would store it: a lifecycle is that of a run, "
+            f"class {name}(RunMachine). Something of your own, such as an order that is placed, paid and "
+            f"shipped, is a flow, with or without handlers: class {name}(Flow[Data]); see docs/flows.md"
+        )
+    for what in ("fields", "parameters"):
+        own, known = getattr(cls, what), getattr(first, what)
+        if unknown := sorted(own.keys() ^ known.keys()):
+            lacks = "is not in" if unknown[0] in own else "misses one of"
+            raise DefinitionError(
+                f"{name}.{what}: {unknown[0]!r} {lacks} those of the table {cls.table!r}; inherit from "
+                f"{first.__name__}, and declare what expressions read of the payload: "
+                'payload = {"amount": int}'
+            )
 
 
 def check_columns(cls: Any) -> None:

@@ -17,6 +17,7 @@ from kumofire_fsm.machines.expression import (
 )
 from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.guards import parsed
+from kumofire_fsm.machines.payload import PREFIX
 from kumofire_fsm.machines.spec import (
     Actor,
     DeadlineSpec,
@@ -41,6 +42,7 @@ _KEPT = frozenset(
 def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
     """Return the frozen spec of a lifecycle's class."""
     types = {n: Type.TEXT if n in cls.texts else Type.INTEGER for n in (*cls.fields, *cls.parameters)}
+    types |= {f"{PREFIX}{name}": field.holds for name, field in cls.payload_fields.items()}
     states = tuple(_state(cls, types, state) for state in cls.states)
     edges = tuple(
         _edge(cls, types, event_id, event, edge)
@@ -56,6 +58,7 @@ def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
         events=tuple(EventSpec(e, v.by, v.hints, v.doc) for e, v in events.items()),
         edges=edges,
         types=types,
+        payload=cls.payload_fields,
     )
 
 
@@ -97,6 +100,13 @@ def _edge(cls: Any, types: Types, event_id: str, event: Event, edge: Any) -> Edg
 def _check(types: Types, where: str, text: str, expression: Expression, needs: Type, why: str) -> None:
     """Refuse an expression that names what is not known, mixes types, or gives another than it must."""
     for name in expression.names():
+        if name.startswith(PREFIX) and name not in types:
+            field = name.removeprefix(PREFIX)
+            near = did_you_mean(name, [each for each in types if each.startswith(PREFIX)])
+            raise DefinitionError(
+                f"{where}: {text!r} reads {name}, a field that the class does not declare{near}; "
+                f'say payload = {{"{field}": int}} in it, or str, or bool'
+            )
         if name not in types:
             raise DefinitionError(
                 f"{where}: {name!r} is neither a column nor a parameter of the machine"

@@ -17,8 +17,9 @@ from statemachine.transition_list import TransitionList
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines._declarations import Event, State
+from kumofire_fsm.machines.payload import PayloadField, declared
 
-__all__ = ["DECLARED", "Declared", "first_states", "inherited"]
+__all__ = ["DECLARED", "Declared", "first_states", "inherited", "payload_fields"]
 
 DECLARED = (BaseState, States, Transition, TransitionList, statemachine.Event)
 """What a name of a class may be that declares a part of a lifecycle."""
@@ -64,6 +65,22 @@ def first_states(cls: type, own: Mapping[str, BaseState]) -> list[str]:
     }
     _check_apart(cls, "the initial state is declared", list(beginning), "declare one with initial=True")
     return next(iter(beginning.values()), [])
+
+
+def payload_fields(cls: type, own: object) -> dict[str, PayloadField]:
+    """Return the fields of the payload that a class declares, with those that it inherits.
+
+    Raises:
+        DefinitionError: they are no names with types, or a name has two types.
+    """
+    found: dict[str, PayloadField] = {}
+    places = [(base.__name__, vars(base)["payload_fields"]) for base in reversed(_lineage(cls))]
+    for place, fields in [*places, (cls.__name__, declared(cls.__name__, own))]:
+        for name, field in fields.items():
+            if found.setdefault(name, field) != field:
+                what = f"{cls.__name__}: the field {name!r} of the payload has two types"
+                raise DefinitionError(f"{what}; that of {place} is another than the inherited one")
+    return found
 
 
 def _lineage(cls: type) -> list[type]:

@@ -9,6 +9,7 @@ from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines._given import parameters_given
 from kumofire_fsm.machines._verbs import VERBS, unanswered
 from kumofire_fsm.machines.finding import Broken, Finding, Severity, did_you_mean
+from kumofire_fsm.machines.payload import PREFIX
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
 
 __all__ = ["check", "findings"]
@@ -135,7 +136,21 @@ def _consumer_events(spec: MachineSpec) -> Iterable[Broken]:
             yield "consumer-event", what, "add one", {"event": event}
 
 
+def _begun(spec: MachineSpec) -> Iterable[Broken]:
+    """Where a schedule makes a run, the payload stands in the schedule's row, and nobody holds it."""
+    first, fields = spec.initial, {f"{PREFIX}{name}" for name in spec.payload}
+    mend = "let another state, which that one leads to, read it"
+    if first.deadline is not None and (read := sorted(fields.intersection(first.deadline.at.names()))):
+        what = f"rows begin in {first.id!r}, and its deadline reads {read[0]}, before the payload is stored"
+        yield "payload", what, mend, {"state": first.id}
+    for event in (event.id for event in spec.events if event.hints):
+        for edge in spec.edges_from(first.id, event):
+            if read := sorted(fields & edge.names()):
+                what = f"rows begin in {first.id!r}, and {event!r}, which creation fires, reads {read[0]}"
+                yield "payload", what, mend, {"state": first.id, "event": event}
+
+
 _RULES: Final = (
     _names, unanswered, _roles, _deadlines, _retired, _reachable, _settles, _consumer_events,
-    parameters_given,
+    parameters_given, _begun,
 )  # fmt: skip

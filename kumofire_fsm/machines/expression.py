@@ -68,7 +68,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A column of the row, or a parameter of the event."""
+    """A column of the row, a parameter of the event, or a field of what it carries: ``payload.amount``."""
 
     name: str
 
@@ -226,6 +226,8 @@ def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case
     match node:
         case ast.Name(id=name):
             return Name(name)
+        case ast.Attribute(value=ast.Name(id=owner), attr=field):
+            return Name(f"{owner}.{field}")
         case ast.Constant(value=bool()):
             raise ExpressionError(f"{text!r} uses a boolean: columns hold 0 and 1, compare those")
         case ast.Constant(value=int() | str() | None as value):

@@ -33,11 +33,15 @@ from kumofire_fsm.machines._family import Declared
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.guards import guard_function
+from kumofire_fsm.machines.payload import PayloadField
 from kumofire_fsm.machines.spec import MachineSpec, Role
 
 __all__ = ["Lifecycle", "spec_of"]
 
 _CONFIGURATION: Any = StateMachine.configuration
+_BUILT_IN = ("kumofire_fsm.machines.run", "kumofire_fsm.machines.job")
+_TABLES: dict[str, type] = {}
+"""The built-in lifecycle of each table, which says what columns there are."""
 
 
 class LifecycleMeta(StateMachineMetaclass):
@@ -80,7 +84,11 @@ class LifecycleMeta(StateMachineMetaclass):
         if not cls.states:
             return
         cls.machine_name = _snake(name) if machine is None else machine
+        if cls.__module__ in _BUILT_IN:
+            _TABLES.setdefault(cls.table, cls)
+        body.check_table(cls, _TABLES.get(cls.table))
         body.check_columns(cls)
+        cls.payload_fields = family.payload_fields(cls, cls.__dict__.get("payload", {}))
         declared: dict[str, Event] = cls.__dict__["_declared"]
         for event_id, event in declared.items():
             setattr(cls, event_id, event)
@@ -112,6 +120,11 @@ class Lifecycle(StateMachine, metaclass=LifecycleMeta):
     parameters: ClassVar[Mapping[str, Scalar]] = {}
     texts: ClassVar[AbstractSet[str]] = frozenset()
     """The columns and parameters that hold texts; all others hold integers."""
+    payload: ClassVar[Mapping[str, Any]] = {}
+    """The fields of the payload that expressions read as ``payload.amount``, beside those that are inherited:
+    int, str or bool by name, such as ``{"amount": int, "country": str | None}``."""
+    payload_fields: ClassVar[Mapping[str, PayloadField]] = {}
+    """The same as it was read, with what is inherited."""
     role_sets: ClassVar[Mapping[Role, Mapping[str, str]]] = {}
     """What is assigned whenever a state of a role is entered from another state, before its own ``sets``."""
     spec: ClassVar[MachineSpec]
@@ -155,7 +168,7 @@ class Lifecycle(StateMachine, metaclass=LifecycleMeta):
         known = {name: given[name] for name in self.parameters if name in given}
         for name, value in {**model, **known}.items():
             self.spec.check_value(name, value)
-        return {**model, **self.parameters, **now, **known, "state": self.current_state_value}
+        return self.spec.seen({**model, **now, **known, "state": self.current_state_value})
 
 
 class _Mover:

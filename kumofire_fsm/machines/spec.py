@@ -17,6 +17,7 @@ from typing import Final
 
 from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllowed
 from kumofire_fsm.machines.expression import Expression, Scalar, Type
+from kumofire_fsm.machines.payload import PayloadField, values
 
 __all__ = [
     "ADMIT",
@@ -160,6 +161,8 @@ class MachineSpec:
     events: tuple[EventSpec, ...]
     edges: tuple[EdgeSpec, ...] = field(repr=False)
     types: Mapping[str, Type] = field(default_factory=dict, repr=False)
+    payload: Mapping[str, PayloadField] = field(default_factory=dict)
+    """The fields of the payload that expressions read, as ``payload.amount``."""
     steps: frozenset[tuple[str, str]] = frozenset()
     """Of a flow: every (step, step) that one move may make; '' stands for creation, '*' for a fresh start."""
     begins: Mapping[str, Scalar] = field(default_factory=dict)
@@ -180,7 +183,9 @@ class MachineSpec:
         ]
         events = [(e.id, e.by, e.hints) for e in self.events]
         columns = sorted(self.fields.items()), sorted(self.parameters.items())
-        text = json.dumps([self.name, self.table, columns, states, events, edges, *sorted(self.steps)])
+        payload = [[name, each.kind.__name__, each.optional] for name, each in sorted(self.payload.items())]
+        more = [*sorted(self.steps), *payload]
+        text = json.dumps([self.name, self.table, columns, states, events, edges, *more])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @cached_property
@@ -198,6 +203,15 @@ class MachineSpec:
         if value is not None and type(value) is not (str if holds is Type.TEXT else int):
             unit = "" if holds is Type.TEXT else " (instants and durations in milliseconds)"
             raise InvalidArgument(f"{name}={value!r:.80}: {name} holds {holds.value}{unit}, or None")
+
+    def seen(self, row: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Return all that expressions may read of a row: columns and parameters, and fields of its payload.
+
+        Raises:
+            InvalidArgument: expressions read the payload, and the row does not hold it as JSON text.
+        """
+        found = {**self.fields, **self.parameters, **row}
+        return {**found, **values(self.payload, found["payload"])} if self.payload else found
 
     @cached_property
     def initial(self) -> StateSpec:
@@ -308,9 +322,8 @@ class MachineSpec:
             TransitionNotAllowed: no edge leads out of the row's state on this event.
             GuardFailed: edges exist, and no guard holds.
         """
-        before = {**self.fields, **self.parameters, **row}
-        full = {**before, **parameters}
-        state, row_id = str(before["state"]), str(before.get("id"))
+        full = self.seen({**row, **parameters})
+        state, row_id = str(full["state"]), str(full.get("id"))
         edges = self.edges_from(state, event_id)
         for edge in edges:
             if edge.holds(full):

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
-from kumofire_fsm.store._layout import indented, lines, select
+from kumofire_fsm.machines.payload import PayloadField
+from kumofire_fsm.store._layout import indented, lines, select, where
 from kumofire_fsm.store.rows import BODIES
 
-__all__ = ["MOST", "asked_sql", "body_sql", "bytes_sql", "payload_sql"]
+__all__ = ["MOST", "asked_sql", "body_sql", "bytes_sql", "field_sql", "payload_sql"]
 
 MOST: Final = "?1 ->> '$.most'"
 """How many bytes a body in an answer may have; NULL for none at all."""
@@ -37,6 +38,26 @@ def asked_sql(row: str, kind: str) -> str:
 def body_sql(what: str, owner: str, kind: str) -> str:
     """Return a SELECT of something about a body."""
     return select([what], f"FROM {BODIES} AS b", f"WHERE b.owner = {owner} AND b.kind = {quoted(kind)}")
+
+
+def field_sql(row: str, name: str, field: PayloadField) -> str:
+    """Return the SQL for a field of a run's payload, wherever that stands; NULL if it is of another type."""
+    column = f"{row}.payload"
+    body = indented(body_sql("b.body", f"{row}.id", "payload"))
+    found = select(
+        ["f.value"],
+        f"FROM json_each(CASE WHEN {column} = '' THEN (\n  {body}\n) ELSE {column} END) AS f",
+        where(f"f.key = {quoted(name)}", _TYPED[field.kind]),
+    )
+    return f"(\n  {indented(found)}\n)"
+
+
+_TYPED: Final = {
+    int: "f.type = 'integer' AND typeof(f.value) = 'integer'",  # beyond 64 bits it is none
+    str: "f.type = 'text'",
+    bool: "f.type IN ('true', 'false')",
+}
+"""What tells that a value in JSON is of a type."""
 
 
 def _fitting(column: str, owner: str, kind: str) -> str:

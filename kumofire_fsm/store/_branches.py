@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Name, quoted
+from kumofire_fsm.machines.payload import PREFIX
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
-from kumofire_fsm.store._layout import WIDTH, quoted_list
+from kumofire_fsm.store._bodies import field_sql
+from kumofire_fsm.store._layout import WIDTH, indented, quoted_list
 
 __all__ = ["Branch", "apart", "branches_of"]
 
@@ -41,7 +43,7 @@ class Branch(NamedTuple):
         event = [f"a.event = {quoted(self.event)}"] if self.event else []
         parts = [*event, self.place(machines, plus), *_conditions(self.guard)]
         short = " AND ".join(parts)
-        return short if len(short) <= WIDTH else "\n  AND ".join(parts)
+        return short if len(short) <= WIDTH else "\n  AND ".join(indented(part) for part in parts)
 
     def place(self, machines: int, plus: str = "") -> str:
         """Return the test for the states the edges leave, and for their machines where these differ."""
@@ -118,7 +120,8 @@ def _qualified(spec: MachineSpec, parameters: Sequence[str]) -> dict[str, Expres
     """Return what stands in SQL for each name that an expression of the machine may use."""
     left_out: dict[str, Expression] = {name: Literal(None) for name in OPTIONAL}
     given = {name: Name(f"a.{name}") for name in parameters}
-    return left_out | given | {name: Name(f"r.{name}") for name in spec.fields}
+    payload = {f"{PREFIX}{name}": Name(field_sql("r", name, each)) for name, each in spec.payload.items()}
+    return left_out | given | {name: Name(f"r.{name}") for name in spec.fields} | payload
 
 
 def _resolved(

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from kumofire_fsm.errors import GuardFailed, TransitionError, TransitionNotAllowed
-from kumofire_fsm.flows.guards import written
 from kumofire_fsm.machines import EdgeSpec
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.testing._rows import check_event, check_state, told
@@ -127,5 +126,4 @@ def _begun(
 def _found(edges: Iterable[EdgeSpec], seen: Mapping[str, Scalar]) -> str:
     """Return what the row holds in the columns that guards name."""
     names = [name for edge in edges if edge.guard is not None for name in edge.guard.names()]
-    shown = {written(name): seen[name] for name in names}
-    return f"; found {told(shown, shown)}" if names else ""
+    return f"; found {told(seen, names)}" if names else ""

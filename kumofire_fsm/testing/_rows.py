@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from kumofire_fsm.engine.binding import WORKERS
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines import MachineSpec
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.finding import did_you_mean
+from kumofire_fsm.machines.payload import misfit
 
 __all__ = ["NOW", "check_event", "check_state", "defaults", "parts", "told"]
 
@@ -47,11 +50,29 @@ def defaults(spec: MachineSpec) -> dict[str, Scalar]:
     said = {**spec.fields, **spec.parameters}
     instants = {name: NOW for name, value in said.items() if name.endswith("_at") and value is not None}
     durations = {name: value for name, value in timing.items() if name in spec.parameters}
-    return {**said, "id": "tested", "machine": spec.name, **instants, **durations}
+    payload = {"payload": payload_text(spec, {})} if spec.payload else {}
+    return {**said, "id": "tested", "machine": spec.name, **payload, **instants, **durations}
+
+
+def payload_text(spec: MachineSpec, given: Mapping[str, Any]) -> str:
+    """Return a payload as JSON text: what is given of it, and plain values of what else the machine declares.
+
+    Raises:
+        InvalidArgument: a value does not fit its field, or the machine reads no such field.
+    """
+    for name in given:
+        if name not in spec.payload:
+            near = did_you_mean(str(name), spec.payload)
+            raise InvalidArgument(f"payload: {spec.name} declares no field {name!r} of it{near}")
+    plain = {name: field.kind() for name, field in spec.payload.items() if not field.optional}
+    text = json.dumps({**plain, **given}, default=str)
+    if wrong := misfit(spec.payload, text):
+        raise InvalidArgument(f"payload: {wrong}")
+    return text
 
 
 def parts(
-    spec: MachineSpec, state: str, before: Mapping[str, Scalar], given: Mapping[str, Scalar]
+    spec: MachineSpec, state: str, before: Mapping[str, Scalar], given: Mapping[str, Any]
 ) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
     """Return a whole row in a state, and all parameters of an event that is fired on it.
 
@@ -59,18 +80,20 @@ def parts(
         spec: the lifecycle.
         state: the row's state; ``wake_at`` is what its deadline says, unless it is given.
         before: a whole row that an earlier move left, or nothing.
-        given: columns and parameters by name.
+        given: columns and parameters by name; the payload as JSON text, or as a dict of declared fields.
 
     Raises:
         InvalidArgument: a name is neither, or a value cannot stand in a column.
     """
+    if isinstance(payload := given.get("payload"), Mapping):
+        given = {**given, "payload": payload_text(spec, payload)}
     for name, value in given.items():
         _check_given(spec, name, value)
     full = {**defaults(spec), **before, **given, "state": state}
     row = {name: full[name] for name in spec.fields}
     deadline = (found := spec.state(state)) and found.deadline
     if "wake_at" not in given and not before:
-        found_at = deadline.at.evaluate(full) if deadline else None
+        found_at = deadline.at.evaluate(spec.seen(full)) if deadline else None
         row["wake_at"] = NOW if deadline and found_at is None else found_at
     return row, {name: full[name] for name in spec.parameters}
 

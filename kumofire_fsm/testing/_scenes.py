@@ -11,6 +11,7 @@ from kumofire_fsm.flows import Flow, FlowSpec
 from kumofire_fsm.machines import EdgeSpec, Lifecycle, MachineSpec
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.lint.grid import Grid
+from kumofire_fsm.machines.payload import PREFIX
 from kumofire_fsm.testing._flow_scene import FlowScene, Row
 from kumofire_fsm.testing._rows import parts
 
@@ -93,7 +94,7 @@ class _LifecycleScene:
         return parts(self.spec, at, before, given)
 
     def seen(self, row: Row, parameters: Row) -> Row:
-        return {**row, **parameters}
+        return self.spec.seen({**row, **parameters})
 
     def step(self, row: Row, event: str, parameters: Row) -> Row:
         return self.spec.step(row, event, **parameters)
@@ -105,12 +106,12 @@ class _LifecycleScene:
         row, parameters = self.start(at, {}, {})
         before = self.seen(row, parameters)
         for facts in self._grid(edges, before, reach=0).rows():
-            yield dict(facts), {**before, **facts}
+            yield self._facts(facts), {**before, **facts}
 
     def beginnings(self, edges: Sequence[EdgeSpec]) -> Iterator[dict[str, Any]]:
         row, parameters = self.start(self.spec.initial.id, {}, {})
         tried = [each for edge in edges for each in self.spec.edges_from(edge.source, edge.event)]
-        yield from self._grid(tried, self.seen(row, parameters), reach=len(edges)).rows()
+        yield from map(self._facts, self._grid(tried, self.seen(row, parameters), reach=len(edges)).rows())
 
     def goes(
         self, edges: Sequence[EdgeSpec], facts: Mapping[str, Any]
@@ -124,6 +125,17 @@ class _LifecycleScene:
         except TransitionError:
             return None
         return ()
+
+    def _facts(self, changes: Mapping[str, Scalar]) -> dict[str, Any]:
+        """Return changes as `assert_transition` takes them: fields of the payload under ``payload``."""
+        fields = {f"{PREFIX}{name}": (name, field) for name, field in self.spec.payload.items()}
+        payload = {
+            name: bool(changes[key]) if field.kind is bool and changes[key] is not None else changes[key]
+            for key, (name, field) in fields.items()
+            if key in changes
+        }
+        facts: dict[str, Any] = {name: value for name, value in changes.items() if name not in fields}
+        return {**facts, "payload": payload} if payload else facts
 
     def _grid(self, edges: Sequence[EdgeSpec], before: Row, reach: int) -> Grid:
         what: dict[str, Any] = {"texts": self.spec.texts, "fixed": ("state", "machine")}

@@ -165,10 +165,10 @@ def test_a_lifecycle_that_goes_by_the_name_of_a_built_in_one_is_refused(kit: Kit
         kit.job("job", machine=made)
 
 
-def test_a_lifecycle_with_columns_that_the_table_does_not_have_is_refused(kit: Kit) -> None:
+def test_a_lifecycle_whose_columns_are_others_than_those_of_a_run_is_refused(kit: Kit) -> None:
     class Small(Lifecycle, table="kumofire_runs"):
-        fields = {**RunMachine.fields, "colour": None}
-        parameters = RunMachine.parameters
+        fields = RunMachine.fields
+        parameters = {**RunMachine.parameters, "lease_ms": 5}
         texts = RunMachine.texts
         a = State("It begins.", role=Role.WAITING, waits=True, initial=True)
         b = State("It ends.", role=Role.SETTLED)

@@ -7,11 +7,12 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from kumofire_fsm.errors import GuardFailed, TransitionNotAllowed
-from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine
+from kumofire_fsm.machines import JobMachine, Lifecycle, MachineSpec, RunMachine, lifecycle
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._selection import event_edges
 from kumofire_fsm.store.schema import migrate
@@ -197,7 +198,7 @@ def fits() -> Callable[[MachineSpec, Row | None], bool]:
 
 @pytest.fixture
 def declare() -> Callable[..., Any]:
-    """Create a lifecycle's class from its attributes, as a class statement would."""
+    """Create a lifecycle's class from its attributes, as a class statement would; also of a table of its own."""
 
     def create(
         base: type = Lifecycle,
@@ -210,6 +211,7 @@ def declare() -> Callable[..., Any]:
         columns = {"fields": dict(RunMachine.fields), "parameters": dict(RunMachine.parameters)}
         columns["texts"] = RunMachine.texts
         namespace = {"__module__": __name__, **(columns if base is Lifecycle else {}), **body}
-        return type(base)("Small", (base,), namespace, table=in_table, machine=named)
+        with patch.dict(lifecycle._TABLES, {in_table: RunMachine} if in_table not in FENCES else {}):
+            return type(base)("Small", (base,), namespace, table=in_table, machine=named)
 
     return create

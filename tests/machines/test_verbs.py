@@ -10,7 +10,7 @@ import pytest
 
 import kumofire_fsm
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Lifecycle, Role, RunMachine, State
+from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State
 from kumofire_fsm.machines._declarations import EdgeList
 from kumofire_fsm.machines._verbs import VERBS
 from kumofire_fsm.machines.spec import ADMIT, HOLD
@@ -232,17 +232,9 @@ def test_a_deadline_of_a_recurring_job_names_the_event_that_is_fired_then():
     )
 
 
-def test_rows_of_another_table_are_nobodys():
+def test_rows_of_another_table_are_nobodys(declare):
     a, b = State(role=Role.LEASED, initial=True, deadline=Deadline("now", "go")), State(role=Role.SETTLED)
-    body = {
-        "fields": RunMachine.fields,
-        "parameters": RunMachine.parameters,
-        "texts": RunMachine.texts,
-        "a": a,
-        "b": b,
-        "go": Event(a.to(b)),
-    }
-    small = type(Lifecycle)("Small", (Lifecycle,), {"__module__": __name__, **body}, table="rows")
+    small = declare(in_table="rows", a=a, b=b, go=Event(a.to(b)))
     assert small.spec.legal("a") == ("go",)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.finding import Broken
 from kumofire_fsm.machines.lint.grid import Grid
+from kumofire_fsm.machines.payload import PREFIX
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
 
 __all__ = ["edge_warnings"]
@@ -49,7 +50,9 @@ def _guards(spec: MachineSpec, edges: Sequence[EdgeSpec]) -> Iterator[Warned]:
     guarded = _guarded(edges)
     if not guarded:
         return
-    defaults = {**spec.fields, **spec.parameters, "state": guarded[0].source, "machine": spec.name}
+    payload = {f"{PREFIX}{name}": field.plain for name, field in spec.payload.items()}
+    named = {"state": guarded[0].source, "machine": spec.name}
+    defaults = {**spec.fields, **spec.parameters, **payload, **named}
     guards = [edge.guard for edge in guarded]
     grid = Grid(guards, defaults, texts=spec.texts, fixed=("state", "machine"))
     seen = _look(guarded, grid, defaults)
