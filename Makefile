@@ -7,7 +7,7 @@ PROCESSES ?= 2
 BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-flow test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams docs sql stubs truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo demo-flow test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams docs sql columns stubs truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
@@ -83,6 +83,9 @@ diagrams: $(VENV)/.dev
 
 sql: $(VENV)/.dev
 	@$(BIN)/python tests/support/sql_page.py > docs/sql.md
+
+columns: $(VENV)/.dev
+	@$(BIN)/python tests/support/columns_page.py
 
 stubs: $(VENV)/.dev
 	@$(BIN)/python tests/support/sync_stub.py > kumofire_fsm/work/sync_jobs.pyi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kumofire_fsm.machines._declarations import Deadline, Event, State
+from kumofire_fsm.machines.columns import COLUMNS, PARAMETERS
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.spec import Actor, Outcome, Role
 
@@ -44,81 +45,11 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
     cancellation; both are fenced off by ``starts`` and ``claim``, which each start renews.
     """
 
-    fields = {
-        "id": None,
-        "job": "",
-        "machine": "run",
-        "state": None,
-        "wake_at": None,
-        "priority": 1,
-        "run_at": 0,
-        "attempt": 0,
-        "max_attempts": 1,
-        "starts": 0,
-        "claim": None,
-        "shared": 0,
-        "suspect": 0,
-        "deliveries": 0,
-        "timeout_at": None,
-        "expires_at": None,
-        "created_at": 0,
-        "started_at": None,
-        "finished_at": None,
-        "dedupe": None,
-        "dedupe_key": None,
-        "dedupe_slot": None,
-        "concurrency_key": None,
-        "schedule_id": None,
-        "scheduled_for": None,
-        "payload": None,
-        "result": None,
-        "error": None,
-        "progress": None,
-        "tags": None,
-        "history": "[]",
-        "step": None,
-        "visit": None,
-        "letters": None,
-        "mail": None,
-        "letter": None,
-        "keys": None,
-        "undo": None,
+    fields = {name: column.default for name, column in COLUMNS.items()}
+    parameters = {name: given.default for name, given in PARAMETERS.items()}
+    texts = {name for name in COLUMNS if COLUMNS[name].text} | {
+        name for name in PARAMETERS if PARAMETERS[name].text
     }
-    parameters = {
-        "now": 0,
-        "facts": None,
-        "horizon_ms": 0,
-        "redeliver_ms": 0,
-        "lost_ms": 0,
-        "grace_ms": 0,
-        "lease_ms": 0,
-        "timeout_ms": 0,
-        "token": None,
-        "alone": 1,
-        "next_at": 0,
-        "value": None,
-        "hint_ms": None,
-        "ends_at": None,
-        "step_ms": 0,
-        "to_step": "",
-        "data": "",
-        "to_undo": "[]",
-        "tries": 1,
-        "seen": 0,
-        "taken": None,
-        "told": None,
-        "signal_key": None,
-        "rests": 0,
-        "was_visit": None,
-        "full": 0,
-        "turn_at": None,
-    }
-    texts = {
-        "id", "job", "machine", "state", "claim", "dedupe", "dedupe_key", "dedupe_slot", "concurrency_key",
-        "schedule_id",
-        "payload", "result", "error", "progress", "tags", "history", "facts", "token", "value",
-        "step", "mail", "letter", "keys", "undo", "to_step", "data", "to_undo", "told", "signal_key",
-    }  # fmt: skip
     role_sets = {
         Role.CLAIMABLE: _OPEN,
         Role.WAITING: {**_OPEN, "finished_at": "None"},

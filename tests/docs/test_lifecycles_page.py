@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from columns_page import renewed
 from pages import files, page, played, sessions
 from scripts import run_python
 
@@ -31,6 +32,7 @@ def test_these_are_the_files_of_the_page() -> None:
     assert list(FILES) == [
         "lifecycles.py",
         "reviewed.py",
+        "orders.py",
         "test_approved_run.py",
         "test_deadline.py",
         "test_all_of_it.py",
@@ -53,6 +55,20 @@ for leased in ("running", "canceling"):
 """
     done = run_python(folder, "-c", moves)
     assert (done.stderr, done.stdout) == ("", 'reviewing succeeded "a result" rejected\n' * 2)
+
+
+def test_the_page_s_lifecycle_of_orders_asks_a_second_person_where_it_says(folder: Path) -> None:
+    done = run_python(folder, "-m", "kumofire_fsm.cli", "machine", "lint", "orders:app")
+    assert (done.returncode, done.stdout) == (0, "orders:app: nothing to mend\n")
+    moves = """
+from kumofire_fsm.testing import assert_transition
+from orders import ApprovedOrder
+
+for payload in ({"amount": 100, "country": "de"}, {"amount": 100}, {"amount": 101, "country": "de"}):
+    print(assert_transition(ApprovedOrder, "approval", "approve", payload=payload))
+"""
+    done = run_python(folder, "-c", moves)
+    assert (done.stderr, done.stdout) == ("", "ready\nsecond\nsecond\n")
 
 
 def test_an_edge_that_reads_next_at_makes_the_run_due_when_the_handler_says_as_on_the_page() -> None:
@@ -98,20 +114,8 @@ print(Both.spec.initial.id, Both.spec.edges_from("running", "succeed")[0].target
     assert (done.stderr, done.stdout) == ("", "approval reviewing\n")
 
 
-def tabled(heading: str) -> dict[str, str]:
-    """Return the names in the first column of a table, and the defaults in its second."""
-    table = re.search(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
-    assert table is not None
-    return dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \| ", table[1], re.MULTILINE))
-
-
-def test_the_page_lists_the_columns_and_parameters_of_a_run_with_their_defaults() -> None:
-    spec = RunMachine.spec
-    assert tabled("column") == {name: repr(value) for name, value in spec.fields.items()}
-    assert tabled("parameter") == {name: repr(value) for name, value in spec.parameters.items()}
-    assert list(tabled("column")) == list(spec.fields)
-    holds = dict(re.findall(r"^\| `(\w+)` \| `[^`]*` \| (integer|text) \| ", PAGE, re.MULTILINE))
-    assert holds == {name: held.value.split()[1] for name, held in spec.types.items()}
+def test_the_tables_of_columns_and_parameters_are_those_of_the_code() -> None:
+    assert renewed(PAGE) == PAGE, "run make columns"
 
 
 def test_the_page_says_which_events_give_a_parameter_that_the_inherited_edges_read() -> None:

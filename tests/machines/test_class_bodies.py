@@ -98,7 +98,8 @@ def test_an_inherited_state_or_event_is_not_hidden_by_something_else(value):
 @pytest.mark.parametrize("name", ["fields", "parameters", "texts", "role_sets"])
 def test_the_columns_of_a_subclass_are_those_of_its_table(name):
     refused(
-        f"Small.{name}: the columns are those of the table; a subclass has no others",
+        f"Small.{name}: the columns are those of the table; a subclass has no others. A field of the payload is "
+        'declared as payload = {"amount": int}, and read as payload.amount',
         {name: getattr(RunMachine, name)},
     )
 
