@@ -35,12 +35,21 @@ def font(value: str, colour: str, size: float, *, bold: bool = False) -> str:
     return f'<FONT COLOR="{colour}" POINT-SIZE="{size:g}">{inner}</FONT>'
 
 
-def cell(markup: str, *, shown: str = "", size: float = 10, align: str = "LEFT", **attributes: str) -> str:
+def cell(
+    markup: str,
+    *,
+    shown: str = "",
+    size: float = 10,
+    roomy: bool = False,
+    align: str = "LEFT",
+    **attributes: str,
+) -> str:
     """Return a table's cell, wide enough for ``shown`` in ``size`` points.
 
-    Graphviz knows the widths of Latin letters, and takes every other character for a space.
+    Graphviz knows the widths of Latin letters, and takes every other character for a space. Those are of a
+    narrow font: ``roomy`` leaves room for a wide one, where a renderer has no other and squeezes none.
     """
-    if not shown.isascii():
+    if roomy or not shown.isascii():
         attributes["width"] = f"{_width(plain(shown)) * size:.0f}"
     return f'<TD ALIGN="{align}"{_options(attributes)}>{markup}</TD>'
 

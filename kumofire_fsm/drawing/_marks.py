@@ -25,7 +25,8 @@ _PAD = gap(4)
 def box_label(picture: Picture, state: StateSpec, c: Palette) -> str:
     """Return a state's name, how many rows are in it, and when its deadline fires."""
     ink = c.ink if state.id in picture.visited else c.muted
-    name = cell(font(text(state.id), ink, 13, bold=True), shown=state.id, size=14)
+    align = "CENTER" if state.id.isascii() else "LEFT"
+    name = cell(font(text(state.id), ink, 13, bold=True), shown=state.id, size=14, roomy=True, align=align)
     count = picture.counts.get(state.id)
     rows = [_centred(name) if count is None else _centred(name, gap(6), _badge(count, c))]
     if state.deadline is not None and picture.shows(state.deadline.fires):
@@ -45,7 +46,9 @@ def _wrapped(words: str, c: Palette) -> str:
     lines = wrap(plain(words), 30) or [""]
     align = "CENTER" if words.isascii() else "LEFT"
     markup = f'<BR ALIGN="{align}"/>'.join(map(text, lines))
-    return cell(font(markup, c.muted, 9), shown=max(lines, key=len), size=9, align=align, balign=align)
+    return cell(
+        font(markup, c.muted, 9), shown=max(lines, key=len), size=9, roomy=True, align=align, balign=align
+    )
 
 
 def _centred(*cells: str) -> str:
