@@ -43,24 +43,29 @@ class Deadline:
     """
 
     @overload
-    def __init__(self, at: str | timedelta, /, *fires: str, doc: str = "") -> None: ...
+    def __init__(self, at: str | timedelta, *fires: str, doc: str = "") -> None: ...
     @overload
     def __init__(self, *fires: str, after: timedelta | float, doc: str = "") -> None: ...
     @checked("Deadline")
     def __init__(
-        self, *given: str | timedelta, after: timedelta | float | None = None, doc: str = ""
+        self,
+        at: str | timedelta | None = None,
+        *fires: str,
+        after: timedelta | float | None = None,
+        doc: str = "",
     ) -> None:
-        """Make the deadline."""
-        at, fires = (given[0] if given else None, given[1:]) if after is None else (after, given)
-        where = f"Deadline({at!r:.60})" if after is None else f"Deadline(after={at!r:.60})"
+        """Make the deadline; with ``after`` all that stands before it names events."""
+        named: tuple[object, ...] = fires if after is None or at is None else (at, *fires)
+        given = at if after is None else after
+        where = f"Deadline({given!r:.60})" if after is None else f"Deadline(after={given!r:.60})"
         said = of_kind(str, doc, where, "doc")
         if after is None and not isinstance(at, timedelta):
             self.at, self.doc = time_text(at, where), said
         else:
-            waits = lasting_ms(at, where)
+            waits = lasting_ms(given, where)
             self.at, self.doc = f"now + {waits}", said or f"after {in_words(waits)}"
         events: list[str] = []
-        for event in fires:
+        for event in named:
             if isinstance(event, statemachine.Event) or not isinstance(event, str):
                 raise DefinitionError(f"{where}: name its events, as texts; found {event!r:.80}")
             if after is not None and not event.isidentifier():

@@ -226,7 +226,7 @@ def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case
     match node:
         case ast.Name(id=name):
             return Name(name)
-        case ast.Attribute(value=ast.Name(id=owner), attr=field):
+        case ast.Attribute(value=ast.Name(id="payload" | "data" as owner), attr=field):
             return Name(f"{owner}.{field}")
         case ast.Constant(value=bool()):
             raise ExpressionError(f"{text!r} uses a boolean: columns hold 0 and 1, compare those")

@@ -179,7 +179,7 @@ WRONG = [
     (lambda: made(**ready_if("payload.amuont > 100")), "Own: let from held to ready: 'payload.amuont > 100' reads payload.amuont, a field that the class does not declare (did you mean 'payload.amount'?); say payload = {\"amuont\": int} in it, or str, or bool"),
     (lambda: made(**ready_if("payload.amount > '100'")), "Own: let from held to ready: \"payload.amount > '100'\": '>' is given an integer (payload.amount) and a text ('100'); Python and SQL differ on that"),
     (lambda: made(**ready_if("payload.amount.net > 1")), "edge held -> ready: 'payload.amount.net > 1' does not compile to SQL: 'payload.amount.net' is outside the language of guards"),
-    (lambda: made(**ready_if("order.amount > 1")), "Own: let from held to ready: 'order.amount' is neither a column nor a parameter of the machine"),
+    (lambda: made(**ready_if("order.amount > 1")), "edge held -> ready: 'order.amount > 1' does not compile to SQL: 'order.amount' is outside the language of guards"),
     (lambda: made(payload=["amount"]), "Own.payload names fields with their types, as in payload = {\"amount\": int}; found ['amount']"),
     (lambda: made(payload={"a b": int}), "Own.payload: a field is called as a name of Python; found 'a b'"),
     (lambda: made(payload={"amount": float}), "Own.payload: 'amount' is an int, str or bool, with `| None` where a payload may lack it; found <class 'float'>"),

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from kumofire_fsm import Created, Jobs, Kumofire, PlainContext, RunContext
 from kumofire_fsm.flows import End, Flow, Signal, Wait
+from kumofire_fsm.machines import Deadline
 
 app = Kumofire()
 
@@ -34,6 +35,10 @@ async def tick(ctx: RunContext) -> float:
 @app.job("no context")
 async def no_context(greeting: Greeting) -> None:
     pass
+
+
+LATE = Deadline(60_000, "late")  # refused
+LATER = Deadline("late", after="tomorrow")  # refused
 
 
 class Order(Flow[Greeting]):

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from kumofire_fsm import Created, Jobs, Kumofire, NewRun, PlainContext, PreparedRun, RunContext, SyncJobs
 from kumofire_fsm.flows import End, Flow, Signal, Wait
+from kumofire_fsm.machines import Deadline
 
 app = Kumofire()
 
@@ -68,6 +69,13 @@ class Greeter:
 
     def __call__(self, ctx: RunContext, greeting: Greeting) -> str:
         return greeting.name
+
+
+SOON = (
+    Deadline(timedelta(days=3), "late"),
+    Deadline("late", after=5),
+    Deadline("now", "go", "late", doc="soon"),
+)
 
 
 class Order(Flow[Greeting]):
