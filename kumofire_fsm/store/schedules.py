@@ -120,7 +120,8 @@ class ScheduleStatements:
             ["l.id", "l.machine", "l.state", "l.wake_at"],
             f"FROM {RUNS} AS l",
             # A run that somebody triggered has no occurrence, and stands outside.
-            "WHERE l.schedule_id = j.id AND l.scheduled_for < j.next_at",
+            # One that was made ahead by a wrong clock stands before those that are due by now.
+            "WHERE l.schedule_id = j.id AND l.scheduled_for < max(j.next_at, ?1 ->> '$.now')",
             "ORDER BY l.scheduled_for DESC",
             f"LIMIT {_PREVIOUS}",
         )

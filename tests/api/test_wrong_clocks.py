@@ -101,6 +101,20 @@ async def test_a_next_occurrence_is_derived_again_although_a_clock_was_ahead_twi
         assert (await w.jobs.get_schedule(schedule_key="s")).next_at == minute(30)
 
 
+async def test_what_a_clock_made_that_was_ahead_stands_before_what_it_makes_when_it_is_ahead_again(
+    kit: Kit, told: list[str]
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.create_schedule("echo", 1, schedule_key="s", every=60, overlap="skip")
+        assert (await wrongly_dispatched(kit, w, timedelta(hours=1))).made == 1
+        stored = (await w.jobs.get_schedule(schedule_key="s")).next_at
+        await until_a_look(kit, w)
+        told.append(warning("s", stored, minute(30)))
+        await w.jobs.dispatch()
+        assert (await wrongly_dispatched(kit, w, timedelta(hours=1))).made == 0
+
+
 async def test_a_tick_that_looks_costs_what_any_tick_costs(kit: Kit) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:
