@@ -126,7 +126,8 @@ class FiredAll:
     Attributes:
         moved: runs that moved.
         left: runs that somebody moved on meanwhile, that are gone, or whose guard did not hold.
-        refused: runs that the database refused to move, as another holds their dedupe key; the log has them.
+        refused: runs that were refused, and that the log has: another holds their dedupe key, or they are
+            instances of a flow's version before, for which this one has no place.
     """
 
     moved: int

@@ -19,7 +19,15 @@ from kumofire_fsm.values.limits import SIGNAL_BYTES
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.typed import encode_typed
 
-__all__ = ["Defaults", "FlowJob", "flow_job", "flow_of", "register_step", "signal_text"]
+__all__ = [
+    "Defaults",
+    "FlowJob",
+    "another_version",
+    "flow_job",
+    "flow_of",
+    "register_step",
+    "signal_text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +149,7 @@ def signal_text(job: Definition | None, machine: str, name: str, value: Any) -> 
         InvalidPayload: the value does not fit the signal's model.
     """
     if not isinstance(job, FlowJob) or job.machine.name != machine:
-        raise UnknownSignal(f"the run follows {machine!r}, which is no flow that is known here")
+        raise UnknownSignal(f"the run follows {machine!r}, which {another_version(job, machine)}")
     signal = job.flow.signal(name)
     if signal is None:
         known = ", ".join(each.id for each in job.flow.signals) or "none"
@@ -158,6 +166,18 @@ def signal_text(job: Definition | None, machine: str, name: str, value: Any) -> 
         raise
     except ValueError as exc:
         raise InvalidPayload(f"{what} does not validate: {text_of(exc)}") from exc
+
+
+def another_version(job: Definition | None, machine: str) -> str:
+    """Return what is said of a run's machine that this application does not know, and what to do."""
+    if not isinstance(job, FlowJob) or not machine.startswith(f"{job.flow.name}@"):
+        return "this application does not know"
+    if machine not in job.flow.former:
+        return f"is a later version than this code's {job.flow.version}: do it with that code"
+    return (
+        f"is an earlier version than this code's {job.flow.version}: bring it to this one first, by "
+        "kumofire machine migrate or jobs.migrate_flows()"
+    )
 
 
 def _adapter(annotation: Any) -> Any:

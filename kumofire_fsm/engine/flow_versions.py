@@ -7,32 +7,42 @@ read; what is leased is left until it rests, or its lease is over.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.flow_jobs import FlowJob
+from kumofire_fsm.engine.moves import Fired, fire, startable
 from kumofire_fsm.errors import KumofireError, MigrationConflict
-from kumofire_fsm.ports import Storage
+from kumofire_fsm.flows.instance import begun_again
+from kumofire_fsm.flows.spec import Kind
+from kumofire_fsm.ports import Statement, Storage
+from kumofire_fsm.store.moves import RunMoves
+from kumofire_fsm.store.rows import Move
 from kumofire_fsm.store.versions import (
     OLD_COLUMNS,
     count_steps,
     drop_payloads,
     move_versions,
     old_instances,
+    old_settled,
     store_payloads,
 )
 from kumofire_fsm.values.error_text import error_line
+from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.values.limits import INLINE_BYTES, PAYLOAD_BYTES
 from kumofire_fsm.values.typed import encode_typed
 
-__all__ = ["FlowPlan", "Upgrade", "migrate_flow", "plan_flow"]
+__all__ = ["REDRIVE", "FlowPlan", "Upgrade", "migrate_flow", "plan_flow", "redrive_settled"]
 
 Upgrade = Callable[[dict[str, Any]], Any]
 """Gives the data of the next version from that of one version, as JSON gives it."""
 
 SAMPLE: Final = 50
 """Instances whose data a plan checks."""
+REDRIVE: Final = "redrive"
+"""The event by which what is settled begins again."""
 AT_ONCE: Final = 100
 """Instances that one statement moves."""
 
@@ -97,13 +107,16 @@ class _Row:
 
     def values(self, facts: str, now: int) -> tuple[Any, ...]:
         """Return what `move_versions` takes of it."""
-        inline = "" if len(self.data) > INLINE_BYTES else self.data
-        return (*self.read[:-2], self.step, self.undo, inline, facts, now)
+        return (*self.read[:-2], self.step, self.undo, self.inline(), facts, now)
 
-    def body(self) -> tuple[str, str, int, int]:
-        """Return what `store_payloads` takes of it."""
+    def inline(self) -> str:
+        """Return the data as it stands in the row; empty where it is too large for that."""
+        return "" if len(self.data) > INLINE_BYTES else self.data
+
+    def body(self, entered: int) -> tuple[str, str, int, int]:
+        """Return what `store_payloads` takes of it, once so many steps are entered."""
         read = dict(zip(OLD_COLUMNS, self.read, strict=True))
-        return read["id"], self.data, read["starts"], read["visit"]
+        return read["id"], self.data, read["starts"], read["visit"] + entered
 
 
 async def plan_flow(
@@ -135,22 +148,82 @@ async def migrate_flow(
     async for rows in _old(storage, job, now):
         made = [_made(job, row, upgrades) for row in rows]
         for each in made:
-            if each.error or each.step is None:
-                why = each.error or f"there is no step {each.read[3]!r} in version {job.flow.version}"
-                raise MigrationConflict(
-                    f"instance {each.read[0]} of {job.name!r} cannot be moved: {why}; {moved:,} were moved "
-                    "before it"
-                )
-        facts = json.dumps({"version": job.flow.version}, separators=(",", ":"))
-        large = [each.body() for each in made if len(each.data) > INLINE_BYTES]
-        small = [each.read[0] for each in made if len(each.data) <= INLINE_BYTES < len(each.read[-1] or "")]
-        statements = [move_versions(job.machine, [each.values(facts, now()) for each in made])]
-        if large:
-            statements.append(store_payloads(job.machine, large))
-        if small:
-            statements.append(drop_payloads(small))
-        moved += len((await storage.batch(statements))[0])
+            if why := _why(job, each):
+                raise MigrationConflict(f"{why}; {moved:,} were moved before it")
+        moved += await _move(storage, job, made, now())
     return moved
+
+
+async def redrive_settled(
+    binding: Binding, job: FlowJob, run_ids: Sequence[str], *, step: str = "", said: str | None = None
+) -> tuple[Fired, dict[str, str]]:
+    """Redrive those of these runs that are settled instances of a version before; they follow this one then.
+
+    Args:
+        binding: the application on its database.
+        job: the flow.
+        run_ids: the runs.
+        step: where they go on, if not where they were.
+        said: who and why, as JSON for their histories.
+
+    Returns:
+        Those that moved; and of those that cannot, why.
+    """
+    states = {edge.source for edge in job.machine.edges_of(REDRIVE)}
+    rows = await binding.storage.execute(old_settled(job.machine, run_ids, states))
+    made = {row[0]: _made(job, row, job.upgrades) for row in rows}
+    for each in made.values():
+        each.step = step or each.step
+    bad = {run_id: why for run_id, each in made.items() if (why := _why(job, each))}
+    facts = json_facts(**json.loads(said or "{}"), version=job.flow.version)
+    moves = []
+    for run_id in made.keys() - bad.keys():
+        each = made[run_id]
+        read = dict(zip(OLD_COLUMNS, each.read, strict=True))
+        what = {"to_step": each.step, "to_undo": each.undo, "data": each.inline(), "facts": facts}
+        what |= {"was_visit": read["visit"], "told": None if step else read["letter"]}
+        moves.append(binding.move(run_id, REDRIVE, hint_ms=binding.hint_ms, **what))
+    again = RunMoves([begun_again(job.machine, former) for former in job.flow.former])
+
+    def batch(part: Sequence[Move]) -> list[Statement]:
+        rows = [made[move.id] for move in part]
+        return [again.fire([REDRIVE], part, fenced=False), *_bodies(job, rows, entered=1)]
+
+    return await fire(binding, moves, batch, hint=startable), bad
+
+
+async def _move(storage: Storage, job: FlowJob, made: Sequence[_Row], now: int) -> int:
+    """Move instances to this version, each if it is still as it was read; return how many."""
+    facts = json_facts(version=job.flow.version)
+    moved = move_versions(job.machine, [each.values(facts, now) for each in made])
+    return len((await storage.batch([moved, *_bodies(job, made)]))[0])
+
+
+def _bodies(job: FlowJob, made: Sequence[_Row], entered: int = 0) -> Iterator[Statement]:
+    """Yield what stores the data that is too large for its row, and what drops that which is so no more.
+
+    Args:
+        job: the flow.
+        made: the instances that the same transaction moves.
+        entered: how many steps that enters.
+    """
+    if large := [each.body(entered) for each in made if not each.inline()]:
+        yield store_payloads(job.machine, large)
+    if small := [each.read[0] for each in made if each.inline() and len(each.read[-1] or "") > INLINE_BYTES]:
+        yield drop_payloads(small)
+
+
+def _why(job: FlowJob, row: _Row) -> str:
+    """Return why an instance cannot follow this version; empty if it can."""
+    was, version = row.read[3], job.flow.version
+    if not row.error and row.step is not None:
+        return ""
+    why = row.error or (
+        f"{was!r} is an end in version {version}; say at which step it goes on"
+        if job.flow.step(job.flow.was.get(was, was))
+        else f"there is no step {was!r} in version {version}; say was={{{was!r}: ...}}"
+    )
+    return f"instance {row.read[0]} of {job.name!r} cannot be brought to version {version}: {why}"
 
 
 async def _old(
@@ -168,8 +241,9 @@ async def _old(
 
 
 def _renamed(job: FlowJob, step: str) -> str | None:
-    name = job.flow.was.get(step, step)
-    return name if job.flow.step(name) is not None else None
+    """Return the step of this version in which an instance goes on that is at this one; None for nowhere."""
+    found = job.flow.step(job.flow.was.get(step, step))
+    return None if found is None or found.kind is Kind.END else found.id
 
 
 def _made(job: FlowJob, row: tuple[Any, ...], upgrades: Mapping[int, Upgrade]) -> _Row:

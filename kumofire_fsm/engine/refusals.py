@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.flow_jobs import another_version
 from kumofire_fsm.engine.reading import read_runs
 from kumofire_fsm.errors import (
     Conflict,
@@ -30,9 +31,8 @@ async def refusal(binding: Binding, move: Move, cause: Exception | None = None) 
         return UnknownRun(move.id)
     spec = binding.runs.specs.get(row.machine)
     if spec is None:
-        return SchemaMismatch(
-            f"run {row.id} follows the machine {row.machine!r}, which this application does not know"
-        )
+        why = another_version(binding.registry.jobs.get(row.job), row.machine)
+        return SchemaMismatch(f"run {row.id} follows the machine {row.machine!r}, which {why}")
     legal = spec.legal(row.state, Actor.PERSON)
     facts: dict[str, Any] = {"row_id": row.id, "event": move.event, "state": row.state, "legal": legal}
     edges = spec.edges_from(row.state, move.event)

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from kumofire_fsm.flows.spec import CANCEL, FAIL, FlowSpec, Kind, StepEdge, StepSpec
 from kumofire_fsm.machines import Deadline, Edge, Event, State
-from kumofire_fsm.machines.expression import Scalar
+from kumofire_fsm.machines.expression import Expression, Literal, Name, Scalar
+from kumofire_fsm.machines.guards import parsed
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Outcome, Role
 from kumofire_fsm.values.limits import MAIL_LETTERS
 
-__all__ = ["TRIES", "FlowMachine", "machine_of", "rests_in"]
+__all__ = ["TRIES", "FlowMachine", "begun_again", "machine_of", "rests_in"]
 
 TRIES: Final = 3
 """How often a step is tried where neither it nor the application says so."""
@@ -96,7 +97,7 @@ class FlowMachine(RunMachine, machine="flow"):
         doc="It has reached an end that is a cancellation.",
     )
     lapse = Event(
-        waiting.to(RunMachine.ready, sets=_AGAIN),
+        waiting.to(RunMachine.queued, sets=_AGAIN),
         by=Actor.DEADLINE,
         doc="A wait's deadline has passed, and none of its events leads on: a consumer looks.",
     )
@@ -125,6 +126,24 @@ def machine_of(spec: FlowSpec, tries: int = TRIES) -> MachineSpec:
     empty: dict[str, Scalar] = {"visit": 0, "letters": 0, "mail": "[]", "keys": "[]", "undo": "[]"}
     begins = {"step": spec.first.id, **empty}
     return replace(_Edges(spec, tries).lifecycle().spec, steps=spec.moves, former=spec.former, begins=begins)
+
+
+def begun_again(spec: MachineSpec, former: str) -> MachineSpec:
+    """Return the lifecycle by which what is settled in a version before is redriven, and follows this one.
+
+    Args:
+        spec: the lifecycle of this version.
+        former: the name of that of the version before.
+    """
+    unmoved = parsed("visit == was_visit", spec.name)
+    sets = {"step": "to_step", "payload": "data", "undo": "to_undo", "letter": "told"}
+    given: dict[str, Expression] = {column: Name(text) for column, text in sets.items()}
+    given["machine"] = Literal(spec.name)
+    edges = tuple(
+        replace(edge, guard=unmoved, assigns={**edge.assigns, **given}) if edge.event == "redrive" else edge
+        for edge in spec.edges
+    )
+    return replace(spec, name=former, fields={**spec.fields, "machine": former}, edges=edges)
 
 
 _SETTLED: Final = {
@@ -172,7 +191,7 @@ class _Edges:
             state._initial = True
             body["waiting" if state is body["waiting"] else "parked"] = state
         for event in self._spec.deadline_events:
-            edges = self._out_of_waits(event, "")
+            edges = self._out_of_waits(event, "", again=FlowMachine.queued)  # the sweep sends the hint
             body[event] = Event(edges, by=Actor.DEADLINE, doc="A wait's deadline has passed.")
         for signal in self._spec.signals:
             body[signal.id] = Event(self._signal(signal.id), doc=signal.doc or f"The signal {signal.id!r}.")
@@ -192,45 +211,50 @@ class _Edges:
         state.deadline = Deadline(at, *self._spec.deadline_events, "lapse", doc="the wait's own deadline")
         return state
 
-    def _out_of_waits(self, event: str, also: str, sets: dict[str, str] | None = None) -> list[Edge]:
-        """Return the edges of an event that moves waits on, in SQL."""
+    def _out_of_waits(
+        self, event: str, also: str, sets: dict[str, str] | None = None, again: State = FlowMachine.ready
+    ) -> list[Edge]:
+        """Return the edges of an event that moves waits on, in SQL; see `_entering`."""
         edges: list[Edge] = []
         for edge in (e for e in self._spec.edges if e.event == event):
             source = self._spec.step(edge.source)
             if source is not None and source.kind is Kind.WAIT:
                 state = rests_in(source)
-                for target, cond, more in self._entering(edge):
+                for target, cond, more in self._entering(edge, again=again):
                     tests = [_at(edge.source), *([f"({edge.guard_text})"] if edge.guard else [])]
                     tests += [each for each in (also, cond) if each]
                     edges += state.to(target, cond=" and ".join(tests), sets={**more, **(sets or {})})
         return edges
 
-    def _entering(self, edge: StepEdge, left: str = "undo") -> Iterator[tuple[State, str, dict[str, str]]]:
+    def _entering(
+        self, edge: StepEdge, left: str = "undo", again: State = FlowMachine.ready
+    ) -> Iterator[tuple[State, str, dict[str, str]]]:
         """Yield (state, condition, assignments): how a row enters a step when no consumer goes on with it.
 
         Args:
             edge: the edge.
             left: where it stands what is to be undone.
+            again: the state in which a consumer takes it up.
         """
         step = self._spec.step(edge.enters)
         assert step is not None
         sets = {"step": f"'{step.id}'", "visit": "visit + 1", "attempt": "0", "letter": "None"}
-        again = {**sets, **_AGAIN, "progress": "None", "suspect": "0", "expires_at": "None"}
-        again["max_attempts"] = str(step.max_attempts or self._tries)
+        anew = {**sets, **_AGAIN, "progress": "None", "suspect": "0", "expires_at": "None"}
+        anew["max_attempts"] = str(step.max_attempts or self._tries)
         if step.kind is Kind.END:
             ended = {"step": f"'{step.id}'", "visit": "visit + 1"}
             yield rests_in(step), "", ended
         elif step.kind is Kind.WAIT:
             # A letter that has come already is read by a consumer.
             yield rests_in(step), "size(mail) == 0", sets
-            yield FlowMachine.ready, "", again
+            yield again, "", anew
         else:
             if edge.undo:  # nothing to undo: it is at its end
                 end = self._spec.step(edge.target)
                 assert end is not None
                 ended = {"step": f"'{end.id}'", "visit": "visit + 1"}
                 yield rests_in(end), f"size({left}) == 0", ended
-            yield FlowMachine.ready, "", again
+            yield again, "", anew
 
     def _redrive(self, cond: str) -> Event:
         """Return the event by which it begins again: at another step, as often as that is tried."""

@@ -11,6 +11,7 @@ from kumofire_fsm.engine.moves import fire_one, startable
 from kumofire_fsm.engine.reading import read_run
 from kumofire_fsm.errors import GuardFailed, MailFull
 from kumofire_fsm.flows.steps import Signal
+from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import RunStatus
 from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.values.checks import check_key, facts, part_id
@@ -65,8 +66,11 @@ class RunInstances(RunLookup):
             hint_ms=self._binding.hint_ms,
             facts=facts(by=by, note=note),
         )
+        spec = self._binding.runs.specs[row.machine]
+        # What was to start anyway has its hint, and a letter that is kept moves nothing.
+        hint = None if spec.has_role(row.state, Role.CLAIMABLE) else startable
         try:
-            await fire_one(self._binding, move, startable)
+            await fire_one(self._binding, move, hint)
         except GuardFailed as exc:
             if not await self._has_key(run_id, said):
                 raise MailFull(run_id, MAIL_LETTERS) from exc

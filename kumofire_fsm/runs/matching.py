@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Unpack
 
-from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.moves import fire, startable
+from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.flow_versions import REDRIVE, redrive_settled
+from kumofire_fsm.engine.moves import Fired, fire, startable
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.reports import FiredAll, Matched
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.runs.lookup import RunFilter, run_filters
-from kumofire_fsm.runs.people import adopt_keys, events_of_people
-from kumofire_fsm.store.rows import FAILED
+from kumofire_fsm.runs.people import adopt_keys, events_of_people, jobs_with_versions
+from kumofire_fsm.store.rows import FAILED, Moved
 from kumofire_fsm.values.checks import facts, whole_number
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.limits import MATCH_RUNS, MOVE_RUNS
@@ -159,12 +160,20 @@ def _due(
     return {"next_at": rows.due(run_at, delay, binding.now())} if given else {}
 
 
-async def _fire_chunk(
-    binding: Binding, event: str, ids: Sequence[str], what: dict[str, Any]
-) -> tuple[Any, Any]:
+async def _fire_chunk(binding: Binding, event: str, ids: Sequence[str], what: dict[str, Any]) -> Fired:
     await adopt_keys(binding, event, ids)
-    moves = [binding.move(run_id, event, hint_ms=binding.hint_ms, **what) for run_id in ids]
-    return await fire(binding, moves, hint=startable)
+    moved: dict[str, Moved] = {}
+    refused = frozenset[str]()
+    for job in jobs_with_versions(binding) if event == REDRIVE else ():
+        fired, bad = await redrive_settled(binding, job, ids, said=what["facts"])
+        for run_id, why in bad.items():
+            log.error("%r on run %s was refused, and is left as it was: %s", event, run_id, why)
+        moved |= fired.moved
+        refused |= fired.refused | bad.keys()
+    left = [run_id for run_id in ids if run_id not in moved and run_id not in refused]
+    moves = [binding.move(run_id, event, hint_ms=binding.hint_ms, **what) for run_id in left]
+    fired = await fire(binding, moves, hint=startable)
+    return Fired(moved | fired.moved, refused | fired.refused)
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -7,9 +7,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.flow_jobs import FlowJob
+from kumofire_fsm.engine.flow_versions import REDRIVE, redrive_settled
 from kumofire_fsm.engine.moves import fire_one, startable
 from kumofire_fsm.engine.reading import read_run
-from kumofire_fsm.errors import InvalidArgument, TransitionNotAllowed
+from kumofire_fsm.engine.refusals import refusal
+from kumofire_fsm.errors import (
+    InvalidArgument,
+    MigrationConflict,
+    SchemaMismatch,
+    TransitionError,
+    TransitionNotAllowed,
+)
 from kumofire_fsm.flows.steps import Step
 from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.models import RunStatus
@@ -20,7 +29,7 @@ from kumofire_fsm.values.ids import check_id
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.printable import shown
 
-__all__ = ["RunPeople", "adopt_keys", "events_of_people"]
+__all__ = ["RunPeople", "adopt_keys", "events_of_people", "jobs_with_versions"]
 
 
 def events_of_people(binding: Binding) -> set[str]:
@@ -35,6 +44,11 @@ async def adopt_keys(binding: Binding, event: str, run_ids: Sequence[str]) -> No
         spec.has_role(edge.source, Role.SETTLED) for spec in specs for edge in spec.edges_of(event)
     ):
         await binding.storage.execute(binding.runs.adopt(list(run_ids), renamed))
+
+
+def jobs_with_versions(binding: Binding) -> list[FlowJob]:
+    """Return the flows that had a version before."""
+    return [job for job in binding.registry.jobs.values() if isinstance(job, FlowJob) and job.flow.former]
 
 
 class RunPeople(RunLookup):
@@ -67,18 +81,29 @@ class RunPeople(RunLookup):
             UnknownRun: no run has this id.
             TransitionNotAllowed: the run is neither failed nor canceled.
             GuardFailed: it is a flow's instance at an end: say at which step it goes on.
+            MigrationConflict: it is of a flow's version before, and has no place in this one, or data that
+                does not fit.
             DedupeConflict: another run holds its dedupe key now.
         """
-        if step is None:
-            return await self._people(run_id, "redrive", by=by, note=note)
-        row = await read_run(self._binding, check_id(run_id))
-        spec, name = self._binding.runs.specs.get(row.machine), part_id(step, "step")
-        if spec is None or ("*", name) not in spec.steps:
-            known = ", ".join(sorted(to for source, to in spec.steps if source == "*")) if spec else ""
-            raise InvalidArgument(
-                f"run {run_id} cannot go on at a step {shown(name)}; it may at: {known or 'none (no flow)'}"
-            )
-        return await self._people(run_id, "redrive", by=by, note=note, to_step=name)
+        name = "" if step is None else part_id(step, "step")
+        if name:
+            await self._check_step(run_id, name)
+        try:
+            return await self._people(run_id, REDRIVE, by=by, note=note, to_step=name)
+        except SchemaMismatch:
+            job = self._flow_after((await read_run(self._binding, run_id)).machine)
+            if job is None:
+                raise
+        said = facts(by=by, note=note)
+        fired, bad = await redrive_settled(self._binding, job, [run_id], step=name, said=said)
+        if run_id in bad:
+            raise MigrationConflict(bad[run_id])
+        if run_id in fired.refused:
+            why = f"run {run_id}: {REDRIVE!r} was refused by the database; the log says why"
+            raise TransitionError(why, row_id=run_id, event=REDRIVE)
+        if run_id not in fired.moved:
+            raise await refusal(self._binding, self._binding.move(run_id, REDRIVE))
+        return await self._known(run_id)
 
     async def reschedule(
         self,
@@ -124,6 +149,21 @@ class RunPeople(RunLookup):
         return await self._people(run_id, event, by=by, note=note)
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _flow_after(self, machine: str) -> FlowJob | None:
+        """Return the flow that has a machine of a version before; None where none has."""
+        return next((job for job in jobs_with_versions(self._binding) if machine in job.flow.former), None)
+
+    async def _check_step(self, run_id: str, step: str) -> None:
+        """Refuse a step at which no instance may begin again."""
+        row = await read_run(self._binding, check_id(run_id))
+        job = self._flow_after(row.machine)
+        spec = job.machine if job else self._binding.runs.specs.get(row.machine)
+        if spec is None or ("*", step) not in spec.steps:
+            known = ", ".join(sorted(to for source, to in spec.steps if source == "*")) if spec else ""
+            raise InvalidArgument(
+                f"run {run_id} cannot go on at a step {shown(step)}; it may at: {known or 'none (no flow)'}"
+            )
 
     async def _people(
         self,

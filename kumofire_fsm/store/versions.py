@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kumofire_fsm.machines.operators import OPERATORS
 from kumofire_fsm.machines.spec import MachineSpec, Role
@@ -19,10 +19,11 @@ __all__ = [
     "drop_payloads",
     "move_versions",
     "old_instances",
+    "old_settled",
     "store_payloads",
 ]
 
-OLD_COLUMNS = ("id", "machine", "state", "step", "starts", "visit", "wake_at", "undo", "body")
+OLD_COLUMNS = ("id", "machine", "state", "step", "starts", "visit", "wake_at", "letter", "undo", "body")
 """What is read of an instance; it is moved only if all but the last two are still as they were read."""
 _MOVED = ("step", "undo", "payload", "facts", "now")
 
@@ -59,20 +60,17 @@ def old_instances(spec: MachineSpec, *, after: str, limit: int, now: int, leased
     states, ahead = quoted_list(spec.with_role(Role.LEASED)), f"?1 ->> '$.now' + {AHEAD_MS}"
     far = f"min(r.wake_at, r.history ->> '$[#-1][2]') > {ahead}"
     held = f"(r.state IN ({states}) AND r.wake_at > ?1 ->> '$.now' AND NOT {far})"
-    sql = select(
-        [_payload() if name == "body" else f"r.{name}" for name in OLD_COLUMNS],
-        f"FROM {RUNS} AS r",
-        where(
-            "r.id > ?1 ->> '$.after'",
-            f"r.machine IN ({quoted_list(spec.former)})",
-            "r.finished_at IS NULL",
-            held if leased else f"NOT {held}",
-        ),
-        "ORDER BY r.id",
-        "LIMIT ?1 ->> '$.limit'",
-    )
+    which = ["r.id > ?1 ->> '$.after'", "r.finished_at IS NULL", held if leased else f"NOT {held}"]
+    sql = lines(_old(spec, *which), "ORDER BY r.id", "LIMIT ?1 ->> '$.limit'")
     argument = dump({"after": after, "limit": limit, "now": now})
     return Statement("flows.old_instances", sql, argument, OLD_COLUMNS, reads=True)
+
+
+def old_settled(spec: MachineSpec, ids: Sequence[str], states: Iterable[str]) -> Statement:
+    """Read those of these instances that are of a version before, and settled in one of these states."""
+    which = ["r.id IN (SELECT value FROM json_each(?1))", f"r.state IN ({quoted_list(sorted(states))})"]
+    sql = _old(spec, *which, "r.finished_at IS NOT NULL")
+    return Statement("flows.old_settled", sql, dump(list(ids)), OLD_COLUMNS, reads=True)
 
 
 def move_versions(spec: MachineSpec, rows: Sequence[Sequence[object]]) -> Statement:
@@ -126,6 +124,13 @@ def drop_payloads(run_ids: Sequence[str]) -> Statement:
         ),
     )
     return Statement("bodies.drop", sql, dump(list(run_ids)), idempotent=True)
+
+
+def _old(spec: MachineSpec, *which: str) -> str:
+    """Return the SQL that reads instances of the versions before."""
+    columns = [_payload() if name == "body" else f"r.{name}" for name in OLD_COLUMNS]
+    former = f"r.machine IN ({quoted_list(spec.former)})"
+    return select(columns, f"FROM {RUNS} AS r", where(*which, former))
 
 
 def _payload() -> str:

@@ -9,8 +9,16 @@ from fakes import FakeMessage
 from harness import Kit
 from pydantic import BaseModel
 
-from kumofire_fsm.errors import DefinitionError, MigrationConflict
+from kumofire_fsm import Fail
+from kumofire_fsm.errors import (
+    DefinitionError,
+    InvalidArgument,
+    MigrationConflict,
+    SchemaMismatch,
+    UnknownSignal,
+)
 from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
+from kumofire_fsm.reports import FiredAll
 from kumofire_fsm.store.schema import migrate
 
 
@@ -182,3 +190,81 @@ def test_an_upgrade_is_from_a_version_before(kit: Kit) -> None:
     kit.app.upgrade(new, from_version=1)(dict)
     with pytest.raises(DefinitionError, match="already"):
         kit.app.upgrade(new, from_version=1)
+
+
+async def failed_of_version_1(kit: Kit, w, calls) -> list[str]:
+    """Return instances of version 1 that failed in the step that version 2 has renamed, and cannot undo."""
+
+    class Order(Flow[One]):
+        """As it was."""
+
+        packing = Task("Everything goes into one parcel.", initial=True)
+        shipped = End("Delivered.")
+        done = packing >> shipped
+
+    async def fail(ctx: Any, order: Any) -> None:
+        raise Fail("no paper")
+
+    app = kit.another_app()
+    app.step(Order.packing)(fail)
+    jobs = app.bind(db=w.storage, queue=w.queue)
+    await w.storage.inner.call(lambda db: migrate(db, list(jobs._binding.runs.specs.values())))
+    created = [await jobs.create(Order, One(number=n)) for n in range(2)]
+    ids = [each.kumofire_job_run_id for each in created]
+    await jobs.consume_batch([FakeMessage.of(each) for each in ids])
+    assert (await jobs.count_runs()) == {"failed": 2}
+    return ids
+
+
+async def test_what_failed_in_a_version_before_begins_again_in_this_one(kit: Kit) -> None:
+    calls: list[str] = []
+    async with kit.bound() as w:
+        one, two = await failed_of_version_1(kit, w, calls)
+        new = second(packing="pack")
+        app, jobs = await moved(kit, w, new, calls)
+        with pytest.raises(MigrationConflict, match="version 2: field 'warehouse': Field required"):
+            await jobs.redrive(one)
+        found = await jobs.match_runs("redrive", state="failed")
+        assert await jobs.fire_all(found) == FiredAll(0, 0, 2)
+        app.upgrade(new, from_version=1)(lambda data: {**data, "warehouse": "north"})
+        (plan,) = await jobs.plan_flows()
+        assert (plan.live, await jobs.migrate_flows()) == (0, 0)  # what is settled stands in nobody's way
+        status = await jobs.redrive(one, by="ana")
+        assert (status.state, status.step) == ("ready", "pack")
+        assert (await w.row(one))["machine"] == "order@2"
+        assert status.history[-1].facts == {"by": "ana", "version": 2, "step": "pack"}
+        assert await jobs.fire_all(await jobs.match_runs("redrive", state="failed")) == FiredAll(1, 0, 0)
+        await jobs.consume_batch([FakeMessage.of(one), FakeMessage.of(two)])
+        assert [(await jobs.get_status(i)).step for i in (one, two)] == ["shipped", "shipped"]
+        assert calls == ["pack", "pack", "label", "label"]
+
+
+async def test_what_failed_in_a_step_that_is_gone_says_so_or_goes_on_elsewhere(kit: Kit) -> None:
+    calls: list[str] = []
+    async with kit.bound() as w:
+        one, _ = await failed_of_version_1(kit, w, calls)
+        new = second(One)
+        _, jobs = await moved(kit, w, new, calls)
+        with pytest.raises(MigrationConflict, match="there is no step 'packing' in version 2"):
+            await jobs.redrive(one)
+        with pytest.raises(InvalidArgument, match="it may at: approval, label, pack, reserve"):
+            await jobs.redrive(one, step="packing")
+        status = await jobs.redrive(one, step=new.label)
+        assert (status.state, status.step) == ("ready", "label")
+
+
+async def test_what_people_say_of_a_live_instance_of_another_version_tells_what_to_do(kit: Kit) -> None:
+    calls: list[str] = []
+    old, new = first(), second(One, packing="pack")
+    serve(kit.app, old, calls)
+    async with kit.bound() as w:
+        before = await w.create(old, One(number=1))
+        await w.deliver(before)
+        _, jobs = await moved(kit, w, new, calls)
+        with pytest.raises(SchemaMismatch, match="bring it to this one first, by kumofire machine migrate"):
+            await jobs.cancel(before)
+        with pytest.raises(UnknownSignal, match="earlier version than this code's 2"):
+            await jobs.signal(before, new.approve)
+        later = (await jobs.create(new, One(number=2))).kumofire_job_run_id
+        with pytest.raises(SchemaMismatch, match="later version than this code's 1: do it with that code"):
+            await w.jobs.cancel(later)
