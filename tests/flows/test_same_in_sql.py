@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import nullcontext
+from functools import reduce
+from operator import or_
+from types import new_class
 
 import pytest
-from flows import Entity, Order, Trial
+from flows import Data, Entity, Order, Trial
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kumofire_fsm.errors import TransitionError
+from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
 from kumofire_fsm.flows.instance import machine_of
 from kumofire_fsm.flows.spec import Kind
+from kumofire_fsm.machines import Deadline, Outcome
 from kumofire_fsm.store.rows import Move
 
 FLOWS = {flow.spec.name: flow for flow in (Order, Entity, Trial)}
@@ -24,12 +29,10 @@ KEYS = st.lists(st.sampled_from(["a", "ü", 'q"\\', "\n"]), max_size=3, unique=T
 JSON = st.sampled_from(["null", '{"by":"ana"}', '{"by":"ü\\n"}', "[1,2]", '"x"'])
 
 
-def letters(draw):
+def letters(draw, flow):
     count = draw(st.integers(0, 3))
-    return [
-        [n + 1, draw(st.sampled_from(["approve", "ship", "upgrade"])), json.loads(draw(JSON))]
-        for n in range(count)
-    ]
+    names = st.sampled_from([signal.id for signal in flow.spec.signals] or ["none"])
+    return [[n + 1, draw(names), json.loads(draw(JSON))] for n in range(count)]
 
 
 def dump(value):
@@ -41,7 +44,10 @@ def fired(draw, flow, machine):
     """Draw a row in any state and step, an event, and what it carries."""
     state = draw(st.sampled_from(machine.states))
     step = draw(st.sampled_from(flow.spec.steps))
-    mail = letters(draw)
+    mail = letters(draw, flow)
+    done = st.lists(st.sampled_from([s.id for s in flow.spec.steps if s.undo] or ["none"]), max_size=2).map(
+        dump
+    )
     row = {
         **machine.fields,
         "id": "1",
@@ -67,7 +73,7 @@ def fired(draw, flow, machine):
         "mail": dump(mail),
         "letter": draw(st.none() | st.just('[[1,"approve",null]]')),
         "keys": dump(draw(KEYS)),
-        "undo": draw(st.sampled_from(["[]", '["reserve"]', '["reserve","charge"]'])),
+        "undo": draw(done),
     }
     tasks = [each.id for each in flow.spec.steps]
     events = [event.id for event in machine.events if event.id not in ("start", "hold_back", "admit")]
@@ -87,7 +93,7 @@ def fired(draw, flow, machine):
         "step_ms": 60_000,
         "to_step": draw(st.sampled_from(tasks)),
         "data": draw(JSON),
-        "to_undo": draw(st.sampled_from(["[]", '["reserve"]'])),
+        "to_undo": draw(done),
         "tries": draw(st.integers(1, 5)),
         "seen": draw(st.integers(0, 3)),
         "taken": draw(st.none() | st.integers(1, 3)),
@@ -103,13 +109,16 @@ def fired(draw, flow, machine):
 @FAST
 @given(data=st.data())
 def test_a_random_row_of_a_flow_steps_alike_in_python_and_in_sql(rows_of, name, data):
-    flow, machine = FLOWS[name], SPECS[name]
-    row, event, parameters = data.draw(fired(flow, machine))
+    steps_alike(rows_of(FLOWS[name]), *data.draw(fired(FLOWS[name], SPECS[name])), SPECS[name])
+
+
+def steps_alike(database, row, event, parameters, machine):
+    """Fire an event on a row in both, and compare what becomes of it."""
     try:
         then = machine.step(row, event, **parameters)
     except TransitionError:
         then = row
-    with rows_of(flow).kept() as rows:
+    with database.kept() as rows:
         rows.put(row)
         rows.db.execute("DROP TRIGGER kumofire_runs_step")
         statement = rows.statements.fire([event], [Move("1", event, **parameters)], fenced=False)
@@ -119,6 +128,71 @@ def test_a_random_row_of_a_flow_steps_alike_in_python_and_in_sql(rows_of, name, 
         **then,
         "history": json.loads(then["history"]),
     }
+
+
+@st.composite
+def flows(draw):
+    """Draw a flow: tasks and waits one after the other, ways beside those, and one to three ends."""
+    kinds = draw(st.lists(st.sampled_from(["task", "wait"]), min_size=1, max_size=5))
+    ends = {f"end{n}": End("Over.", draw(st.sampled_from(Outcome))) for n in range(draw(st.integers(1, 3)))}
+    names = [f"{kind}{n}" for n, kind in enumerate(kinds)]
+    steps, signals, parts = {}, {}, {}
+    deadline_events = draw(st.permutations(["late", "later"]))
+    for name in names:
+        first = name == names[0]
+        if name.startswith("task"):
+            options = draw(st.sampled_from([{}, {"undo": True}, {"pivot": True}]))
+            steps[name] = Task(
+                name, initial=first, max_attempts=draw(st.none() | st.integers(1, 4)), **options
+            )
+            continue
+        fires = draw(st.sampled_from([[], deadline_events[:1], deadline_events[1:], deadline_events]))
+        at = draw(st.sampled_from(["now + 5", "now + visit * 1000", "least(now + 9, expires_at)"]))
+        deadline = Deadline(at, *fires) if fires else None
+        steps[name] = Wait(name, initial=first, waits=deadline is None, deadline=deadline)
+    everywhere = {**steps, **ends}
+    some_end = st.sampled_from(list(ends.values()))
+
+    def ways(name, *, guard):
+        """Draw ways out of a step: perhaps a guarded one, and then one that is always open."""
+        source, to = steps[name], everywhere[[*names, "end0"][names.index(name) + 1]]
+        for test in guard[: draw(st.integers(0, 2))]:
+            back = source.undo(draw(some_end), cond=test)
+            yield draw(st.sampled_from([back, *(source.to(each, cond=test) for each in everywhere.values())]))
+        if name == names[-1]:  # so that something leads to each end
+            yield from (source.to(end, cond=f"{guard[-1]}{n}") for n, end in enumerate(ends.values()))
+        yield source.to(to)
+
+    data = ["data.total > 100", "data.charge_id == 'x'", "data.number == "]
+    row = ["visit < 4", "attempt == 0 or letters > 1", "visit == "]
+    events = {}
+    for name in names:
+        if name.startswith("task"):
+            events.setdefault("done", []).extend(ways(name, guard=data))
+            continue
+        fires = steps[name].deadline.fires if steps[name].deadline else ()
+        for event in [*fires, *draw(st.sampled_from([["go"], ["halt"], ["go", "halt"]]))]:
+            events.setdefault(event, []).extend(ways(name, guard=row))
+    for event, each in events.items():
+        joined = reduce(or_, each)
+        (signals if event in ("go", "halt") else parts)[event] = joined
+    for event in ("fail", "cancel"):
+        if event == "cancel" or any(name.startswith("task") for name in names):
+            undone = event == "fail" and any(getattr(step, "has_undo", False) for step in steps.values())
+            how = "undo" if undone else draw(st.sampled_from(["", "to", "undo"]))
+            if how:
+                parts[event] = getattr(Flow.any, how)(draw(some_end))
+    body = {**steps, **ends, **parts, **{name: Signal(way, takes=None) for name, way in signals.items()}}
+    return new_class("Drawn", (Flow[Data],), {}, lambda ns: ns.update(body))
+
+
+@settings(FAST, max_examples=16)
+@given(data=st.data())
+def test_a_row_of_a_random_flow_steps_alike_in_python_and_in_sql(rows_of, data):
+    flow = data.draw(flows())
+    machine, database = machine_of(flow.spec), type(rows_of(Order))(flow)
+    for _ in range(8):
+        steps_alike(database, *data.draw(fired(flow, machine)), machine)
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -50,7 +50,7 @@ PRICES = {
     RESTS: Price(1, 1, 2),
     ENDS: Price(1, 1, 1),
     SIGNALS: Price(3, 1, 2, 1),
-    KEEPS: Price(3, 1, 1),
+    KEEPS: Price(3, 1, 2),
     TAKES: Price(2, 2, 4),
     LAPSES: Price(2, 1, 2, 1),
     RETRIES: Price(1, 1, 2),
