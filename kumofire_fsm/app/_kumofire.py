@@ -9,6 +9,7 @@ from typing import Any, TypeVar, Unpack
 from kumofire_fsm.app._binder import OpeningHook
 from kumofire_fsm.app._flows import Flows
 from kumofire_fsm.engine.definitions import define
+from kumofire_fsm.engine.handlers import JobName
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.hooks import Hook, HookFunction
 from kumofire_fsm.machines.job import JobMachine
@@ -157,7 +158,7 @@ class Kumofire(Flows):
 
         return declare
 
-    def on(self, event: str, *, job: str | None = None) -> Callable[[HookT], HookT]:
+    def on(self, event: str, *, job: JobName | None = None) -> Callable[[HookT], HookT]:
         """Register the decorated function to be called after each transition that an event made.
 
         It is called with a `Transition` once the transition is committed, at most once, by the process that
@@ -172,14 +173,14 @@ class Kumofire(Flows):
 
         Args:
             event: an event that changes a run's state, or "create".
-            job: only for runs of this job.
+            job: only for runs of this job: its name, or its handler or flow, registered above.
 
         Raises (when the application is bound or opened):
             DefinitionError: there is no such job, or no job has the event, or the event changes no state.
         """
         return self._hook(event, None, job)
 
-    def on_enter(self, state: str, *, job: str | None = None) -> Callable[[HookT], HookT]:
+    def on_enter(self, state: str, *, job: JobName | None = None) -> Callable[[HookT], HookT]:
         """Register the decorated function to be called after each transition into a state; see `on`.
 
         ``on_enter("failed")`` is the hook for every failure: of a handler that said never (event "fail"),
@@ -187,7 +188,9 @@ class Kumofire(Flows):
         """
         return self._hook(None, state, job)
 
-    def _hook(self, event: str | None, state: str | None, job: str | None) -> Callable[[HookT], HookT]:
+    def _hook(self, event: str | None, state: str | None, job: JobName | None) -> Callable[[HookT], HookT]:
+        if callable(job):
+            job = self.registry.names_of(job)[0]
         given: tuple[object, ...] = (event, state, job)
         if not all(each is None or isinstance(each, str) for each in given):
             raise DefinitionError(f"a hook's event, state and job are texts; found {shown(given)}")

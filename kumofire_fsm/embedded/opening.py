@@ -17,6 +17,7 @@ from typing import Any, Literal
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded._pool import WorkerPool, WorkerReport
 from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.handlers import JobName
 from kumofire_fsm.errors import FileReplaced, InvalidArgument
 from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.checks import whole_number
@@ -48,7 +49,7 @@ class EmbeddedJobs(BoundJobs):
         *,
         concurrency: int = 100,
         grace: timedelta | float = 10.0,
-        jobs: Sequence[str] | None = None,
+        jobs: Sequence[JobName] | None = None,
     ) -> None:
         """Dispatch and work until cancelled; several processes on one file share the work.
 

@@ -180,7 +180,12 @@ async def redrive_settled(
     for run_id in made.keys() - bad.keys():
         each = made[run_id]
         read = dict(zip(OLD_COLUMNS, each.read, strict=True))
-        what = {"to_step": each.step, "to_undo": each.undo, "data": each.inline(), "facts": facts}
+        what: dict[str, Any] = {
+            "to_step": each.step,
+            "to_undo": each.undo,
+            "data": each.inline(),
+            "facts": facts,
+        }
         what |= {"was_visit": read["visit"], "told": None if step else read["letter"]}
         moves.append(binding.move(run_id, REDRIVE, hint_ms=binding.hint_ms, **what))
     again = RunMoves([begun_again(job.machine, former) for former in job.flow.former])

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from kumofire_fsm.flows.flow import Flow
 
-__all__ = ["AsyncHandler", "AsyncTick", "JobOf", "P", "PlainHandler", "PlainTick", "R", "Tick"]
+__all__ = ["AsyncHandler", "AsyncTick", "JobName", "JobOf", "P", "PlainHandler", "PlainTick", "R", "Tick"]
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -22,3 +22,5 @@ PlainTick: TypeAlias = Callable[[Any], R] | Callable[[Any, None], R]
 JobOf: TypeAlias = Callable[[Any, P], Any] | Callable[[P], Any] | type[Flow[P]]
 """A job by what it is made of, where its result does not matter."""
 Tick: TypeAlias = Callable[[Any], Any] | Callable[[Any, None], Any]
+JobName: TypeAlias = str | type[Flow[Any]] | Callable[..., Any]
+"""A job by its name, or by what it is made of, where its payload does not matter."""

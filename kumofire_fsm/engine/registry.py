@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.errors import DefinitionError, InvalidArgument, UnknownJob
@@ -13,9 +13,13 @@ from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewSchedule
 from kumofire_fsm.observer import Observer
 from kumofire_fsm.retention import Retention
+from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.printable import shown
 
 __all__ = ["Registry"]
+
+
+_FORMS: Final = "a job is given by its name, its handler or its flow; found {}"
 
 
 class Registry:
@@ -71,10 +75,18 @@ class Registry:
         definition = self.names.get(name)
         return name if definition is None else definition.name
 
-    def names_of(self, name: str) -> tuple[str, ...]:
-        """Return every name under which rows of a job may be stored."""
-        definition = self.names.get(name)
-        return (name,) if definition is None else (definition.name, *definition.aliases)
+    def names_of(self, job: object) -> tuple[str, ...]:
+        """Return every name under which rows of a job may be stored; a name may be unknown here.
+
+        Raises:
+            UnknownJob, InvalidArgument: it is neither a name, nor the handler or the flow of one job.
+        """
+        if isinstance(job, str) and job not in self.names:
+            return (storable(job, "name"),)
+        if not isinstance(job, str) and not callable(job):
+            raise InvalidArgument(_FORMS.format(shown(job)))
+        definition = self.get(job)
+        return definition.name, *definition.aliases
 
     def renamed(self) -> dict[str, str]:
         """Return the alias and the name of each job that has one."""
@@ -110,7 +122,7 @@ class Registry:
         if called.startswith("the flow "):
             return f"{called} is not registered"
         if not callable(given) or isinstance(given, type):
-            return f"a job is given by its name, its handler or its flow; found {shown(given)}"
+            return _FORMS.format(shown(given))
         for inner in _wrapped(given):
             if found := self._made_of.get(_key(inner)):
                 return (

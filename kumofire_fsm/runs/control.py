@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.handlers import JobName
 from kumofire_fsm.models import JobStatus, priority_of
 from kumofire_fsm.store.controls import ControlRow, read_controls, set_control
 from kumofire_fsm.values.checks import check_key, facts, whole_number
@@ -20,14 +21,14 @@ log = logging.getLogger(__package__)
 
 
 class JobControl:
-    """What an application calls about its jobs; any name may be given, also of a job registered elsewhere.
+    """What an application calls about its jobs: by name, also of one registered elsewhere, handler or flow.
 
     What is said of a job with aliases is said of all its names.
     """
 
     _binding: Binding
 
-    async def pause_job(self, name: str, *, by: str | None = None, note: str | None = None) -> JobStatus:
+    async def pause_job(self, name: JobName, *, by: str | None = None, note: str | None = None) -> JobStatus:
         """Start no more runs of a job until `resume_job`, in any process.
 
         What is under way goes on, and `create` and schedules go on making runs; they wait. Doing it twice is
@@ -38,7 +39,7 @@ class JobControl:
         """
         return await self._say("pause", name, by, note, paused_at=self._binding.now())
 
-    async def resume_job(self, name: str, *, by: str | None = None, note: str | None = None) -> JobStatus:
+    async def resume_job(self, name: JobName, *, by: str | None = None, note: str | None = None) -> JobStatus:
         """Start runs of a job again.
 
         On Workers a run whose message came in the meantime gets another when the first counts as lost.
@@ -49,7 +50,7 @@ class JobControl:
         return await self._say("resume", name, by, note)
 
     async def limit_job(
-        self, name: str, limit: int | None, *, by: str | None = None, note: str | None = None
+        self, name: JobName, limit: int | None, *, by: str | None = None, note: str | None = None
     ) -> JobStatus:
         """Let at most so many runs of a job be under way at once, over all processes.
 
@@ -68,15 +69,16 @@ class JobControl:
     # -- inside ---------------------------------------------------------------------------------
 
     async def _say(
-        self, what: str, name: str, by: str | None, note: str | None, **values: int | None
+        self, what: str, name: JobName, by: str | None, note: str | None, **values: int | None
     ) -> JobStatus:
-        binding, name = self._binding, check_key(name, "a job's name")
+        binding = self._binding
+        names = [check_key(each, "a job's name") for each in binding.registry.names_of(name)]
         facts(by=by, note=note)
         binding.wake()
         said = {"said_by": by, "note": note, "updated_at": binding.now(), **values}
-        of_each = [set_control(what, {"job": each, **said}) for each in binding.registry.names_of(name)]
+        of_each = [set_control(what, {"job": each, **said}) for each in names]
         await (binding.storage.batch(of_each) if len(of_each) > 1 else binding.storage.execute(of_each[0]))
-        return (await self._read([name], others=False))[0]
+        return (await self._read([name if isinstance(name, str) else names[0]], others=False))[0]
 
     async def _read(self, names: Sequence[str], *, others: bool) -> list[JobStatus]:
         binding = self._binding

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict, Unpack, overload
 
 from kumofire_fsm.engine.binding import HANDLED, Binding, about
-from kumofire_fsm.engine.handlers import R
+from kumofire_fsm.engine.handlers import JobName, R
 from kumofire_fsm.engine.reading import is_settled, read_run, read_runs
 from kumofire_fsm.engine.unknown import unknown_why, unknown_work
 from kumofire_fsm.errors import InvalidArgument, NoResult, WaitTimeout
@@ -67,7 +67,7 @@ def _position(cursor: str) -> str:
 class RunFilter(TypedDict, total=False):
     """What runs are filtered by; the arguments of `RunLookup.list_runs`."""
 
-    name: str | None
+    name: JobName | None
     state: str | Sequence[str] | None
     tag: str | None
     schedule_id: str | None
@@ -84,7 +84,7 @@ def run_filters(binding: Binding, **given: Unpack[RunFilter]) -> dict[str, Any]:
     """
     name, state = given.get("name"), given.get("state")
     texts: dict[str, Any] = {
-        what: given.get(what) for what in ("name", "tag", "schedule_id", "concurrency_key", "error")
+        what: given.get(what) for what in ("tag", "schedule_id", "concurrency_key", "error")
     }
     for what, text in texts.items():
         if text is not None:
@@ -126,7 +126,7 @@ class RunLookup:
     async def list_runs(
         self,
         *,
-        name: str | None = None,
+        name: JobName | None = None,
         state: str | Sequence[str] | None = None,
         tag: str | None = None,
         schedule_id: str | None = None,
@@ -145,7 +145,8 @@ class RunLookup:
         there is a cursor.
 
         Args:
-            name, state, tag, schedule_id, concurrency_key: what to filter by; several states may be given.
+            name: of which job: its name, its handler or its flow.
+            state, tag, schedule_id, concurrency_key: what to filter by; several states may be given.
             created_before: an aware datetime.
             error: a text that stands in their latest error, letter by letter.
             cursor: what the page before gave.
@@ -182,14 +183,14 @@ class RunLookup:
         runs = await in_turns(page, lambda row: run_status(self._binding, row))
         return RunPage(tuple(runs), None if more is None else _cursor(more))
 
-    async def count_runs(self, *, name: str | None = None) -> RunCounts:
+    async def count_runs(self, *, name: JobName | None = None) -> RunCounts:
         """Return how many runs are in each state that has any, of one job or of all.
+
+        A job is given by its name, its handler or its flow.
 
         What waits or runs, and what failed, is counted up to 10,000 a state; what settled otherwise, among
         the newest 10,000 runs. `RunCounts.at_least` names the states of which there may be more.
         """
-        if name is not None:
-            storable(name, "name")
         names = None if name is None else self._binding.registry.names_of(name)
         rows = await self._binding.storage.execute(self._binding.runs.count(names))
         numbers: dict[str, int] = {}

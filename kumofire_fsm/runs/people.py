@@ -91,7 +91,8 @@ class RunPeople(RunLookup):
         try:
             return await self._people(run_id, REDRIVE, by=by, note=note, to_step=name)
         except SchemaMismatch:
-            job = self._flow_after((await read_run(self._binding, run_id)).machine)
+            row = await read_run(self._binding, run_id)
+            job = self._flow_after(row.machine)
             if job is None:
                 raise
         said = facts(by=by, note=note)
@@ -100,7 +101,7 @@ class RunPeople(RunLookup):
             raise MigrationConflict(bad[run_id])
         if run_id in fired.refused:
             why = f"run {run_id}: {REDRIVE!r} was refused by the database; the log says why"
-            raise TransitionError(why, row_id=run_id, event=REDRIVE)
+            raise TransitionError(why, row_id=run_id, event=REDRIVE, state=row.state)
         if run_id not in fired.moved:
             raise await refusal(self._binding, self._binding.move(run_id, REDRIVE))
         return await self._known(run_id)

@@ -8,7 +8,17 @@ from typing import Any, Unpack, overload
 
 from kumofire_fsm.calendar.recurrence import Misfire
 from kumofire_fsm.engine.flow_versions import FlowPlan
-from kumofire_fsm.engine.handlers import AsyncHandler, AsyncTick, JobOf, P, PlainHandler, PlainTick, R, Tick
+from kumofire_fsm.engine.handlers import (
+    AsyncHandler,
+    AsyncTick,
+    JobName,
+    JobOf,
+    P,
+    PlainHandler,
+    PlainTick,
+    R,
+    Tick,
+)
 from kumofire_fsm.flows.flow import Flow
 from kumofire_fsm.flows.steps import Signal, Step
 from kumofire_fsm.models import (
@@ -36,10 +46,10 @@ class SyncJobs:
     ) -> None: ...
     def doctor(self, *, full: bool = False) -> list[Health]: ...
     def stats(self, *, window: timedelta | float = 3600) -> Stats: ...
-    def pause_job(self, name: str, *, by: str | None = None, note: str | None = None) -> JobStatus: ...
-    def resume_job(self, name: str, *, by: str | None = None, note: str | None = None) -> JobStatus: ...
+    def pause_job(self, name: JobName, *, by: str | None = None, note: str | None = None) -> JobStatus: ...
+    def resume_job(self, name: JobName, *, by: str | None = None, note: str | None = None) -> JobStatus: ...
     def limit_job(
-        self, name: str, limit: int | None, *, by: str | None = None, note: str | None = None
+        self, name: JobName, limit: int | None, *, by: str | None = None, note: str | None = None
     ) -> JobStatus: ...
     def list_jobs(self) -> list[JobStatus]: ...
     @overload
@@ -145,7 +155,7 @@ class SyncJobs:
     def list_runs(
         self,
         *,
-        name: str | None = None,
+        name: JobName | None = None,
         state: str | Sequence[str] | None = None,
         tag: str | None = None,
         schedule_id: str | None = None,
@@ -156,7 +166,7 @@ class SyncJobs:
         limit: int = 50,
         results: bool = False,
     ) -> RunPage: ...
-    def count_runs(self, *, name: str | None = None) -> RunCounts: ...
+    def count_runs(self, *, name: JobName | None = None) -> RunCounts: ...
     def unknown_work(self) -> list[UnknownWork]: ...
     def wait(self, run_id: str, *, timeout: timedelta | float | None = None) -> RunStatus: ...
     @overload
@@ -238,7 +248,11 @@ class SyncJobs:
         self, batch: Any, *, concurrency: int = 1, settle: SettleMode = "grouped"
     ) -> list[Disposition]: ...
     def run(
-        self, *, concurrency: int = 100, grace: timedelta | float = 10.0, jobs: Sequence[str] | None = None
+        self,
+        *,
+        concurrency: int = 100,
+        grace: timedelta | float = 10.0,
+        jobs: Sequence[JobName] | None = None,
     ) -> None: ...
     def backup(self, to: str | Path) -> None: ...
     @property

@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from flows import Data, Entity, Handlers, Order, Trial
+from flows import Data, Entity, Handlers, Order, Trial, Verdict, steps
 from harness import Kit
 
 from kumofire_fsm import Fail, NewRun
+from kumofire_fsm.errors import InvalidArgument, UnknownJob
 
 
 @pytest.fixture
@@ -37,6 +38,36 @@ async def test_instances_are_created_in_bulk_with_tags_dedupe_and_a_time(kit: Ki
         }
         assert [run.name for run in (await w.jobs.list_runs(tag="a")).runs] == ["order"]
         assert (await w.jobs.count_runs(name="order")) == {"queued": 1}
+
+
+async def test_a_job_is_named_by_its_flow_or_its_handler_wherever_a_name_is_taken(
+    kit: Kit, shop: Handlers
+) -> None:
+    @kit.job("mail", aliases=["post"])
+    async def mail(ctx: Any) -> None:
+        pass
+
+    told: list[str] = []
+    kit.app.on_enter("canceled", job=Entity)(lambda transition: told.append(transition.run.name))
+    async with kit.bound() as w:
+        order, entity = [await w.create(flow, Data()) for flow in (Order, Entity)]
+        sent = await w.create(mail)
+        for job, run_id in ((Order, order), (Entity, entity), (mail, sent)):
+            (run,) = (await w.jobs.list_runs(name=job)).runs
+            assert run.kumofire_job_run_id == run_id
+            assert sum((await w.jobs.count_runs(name=job)).values()) == 1
+            assert (await w.jobs.match_runs("cancel", name=job)).run_ids == (run_id,)
+        assert (await w.jobs.pause_job(Order)).name == "order"
+        assert (await w.jobs.limit_job(mail, 2)).limit == 2
+        assert (await w.jobs.resume_job(Order)).paused_at is None
+        await w.jobs.signal(entity, Entity.drop, Verdict(by="ana"))
+        assert told == ["entity"]
+        for read in (w.jobs.list_runs, w.jobs.count_runs):
+            with pytest.raises(UnknownJob, match="is the handler of no job here"):
+                await read(name=steps)
+            with pytest.raises(InvalidArgument, match="by its name, its handler or its flow; found 5"):
+                await read(name=5)
+        assert (await w.jobs.list_runs(name="of another application")).runs == ()
 
 
 async def test_an_instance_is_prepared_for_a_transaction_of_ones_own(kit: Kit, shop: Handlers) -> None:
