@@ -219,11 +219,14 @@ class _Edges:
         for edge in (e for e in self._spec.edges if e.event == event):
             source = self._spec.step(edge.source)
             if source is not None and source.kind is Kind.WAIT:
-                state = rests_in(source)
+                # A signal finds it in either state: what rests may have come there before the wait's deadline
+                # was added or dropped.
+                states = _RESTING if sets is not None else (rests_in(source),)
                 for target, cond, more in self._entering(edge, again=again):
                     tests = [_at(edge.source), *([f"({edge.guard_text})"] if edge.guard else [])]
                     tests += [each for each in (also, cond) if each]
-                    edges += state.to(target, cond=" and ".join(tests), sets={**more, **(sets or {})})
+                    for state in states:
+                        edges += state.to(target, cond=" and ".join(tests), sets={**more, **(sets or {})})
         return edges
 
     def _entering(
@@ -296,6 +299,13 @@ class _Edges:
             more.setdefault("cancel", []).extend(self._led(state, CANCEL))
         events = {name: _with(name, edges) for name, edges in more.items() if edges}
         events |= self._undoing(undoing)
+        waits = " or ".join(_at(step.id) for step in self._spec.of_kind(Kind.WAIT))
+        if waits:
+            events["look_again"] = Event(
+                FlowMachine.waiting.to(FlowMachine.ready, sets=_AGAIN)
+                | FlowMachine.parked.to(FlowMachine.ready, cond=waits, sets=_AGAIN),
+                doc="Somebody wants a wait to be looked at again: its deadline counts anew, as it is today.",
+            )
         if undoing:  # what is being undone is not canceled halfway
             halfway = " and ".join(f"step != '{step}'" for step in undoing)
             cancel = _with("cancel", more.get("cancel", ()), halfway)

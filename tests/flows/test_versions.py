@@ -18,6 +18,7 @@ from kumofire_fsm.errors import (
     UnknownSignal,
 )
 from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
+from kumofire_fsm.machines import Deadline, Outcome
 from kumofire_fsm.reports import FiredAll
 from kumofire_fsm.store.schema import migrate
 
@@ -268,3 +269,51 @@ async def test_what_people_say_of_a_live_instance_of_another_version_tells_what_
         later = (await jobs.create(new, One(number=2))).kumofire_job_run_id
         with pytest.raises(SchemaMismatch, match="later version than this code's 1: do it with that code"):
             await w.jobs.cancel(later)
+
+
+def waits(deadline: Deadline | None):
+    class Entity(Flow[One]):
+        """A wait whose deadline changes."""
+
+        placed = Wait("It waits.", initial=True, waits=deadline is None, deadline=deadline)
+        paid = End("The money is there.")
+        dropped = End("Too late.", Outcome.CANCELLATION)
+        if deadline is not None:
+            late = placed.to(dropped)
+        pay = Signal(placed.to(paid), takes=None)
+        drop = Signal(placed.to(dropped), takes=None)
+
+    return Entity
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 5), (5, None), (5, 50), (50, 5)])
+async def test_what_rests_keeps_its_deadline_until_it_is_looked_at_again(
+    kit: Kit, before: int | None, after: int | None
+) -> None:
+    old, new = (
+        waits(None if days is None else Deadline(f"now + {days} * 86400000", "late"))
+        for days in (before, after)
+    )
+    kit.app.flow(old)
+    async with kit.bound() as w:
+        kept, looked, paid = [await w.create(old, One(number=n)) for n in range(3)]
+        app = kit.another_app()
+        app.flow(new)
+        jobs = app.bind(db=w.storage, queue=w.queue)
+        await w.storage.inner.call(lambda db: migrate(db, list(jobs._binding.runs.specs.values())))
+        assert (await jobs.signal(paid, new.pay)).step == "paid"  # a signal moves it, whatever it waits for
+        kit.clock.advance(days=1)
+        at = kit.clock.now()
+        await jobs.fire(looked, "look_again", by="ana")
+        await jobs.consume_batch([FakeMessage.of(looked)])
+        days = 86_400_000
+        assert (await w.row(looked))["wake_at"] == (None if after is None else at + after * days)
+        assert (await w.row(looked))["visit"] == 0
+        assert (await w.row(kept))["wake_at"] == (None if before is None else at + (before - 1) * days)
+        kit.clock.advance(days=60)
+        for _ in range(2):
+            await jobs.dispatch()
+            await jobs.consume_batch([FakeMessage.of(each) for each in (kept, looked)])
+        ends = {None: "placed", 5: "dropped", 50: "dropped"}
+        assert (await jobs.get_status(looked)).step == ends[after]
+        assert (await jobs.get_status(kept)).step == ("placed" if None in (before, after) else "dropped")
