@@ -149,7 +149,8 @@ def signal_text(job: Definition | None, machine: str, name: str, value: Any) -> 
         InvalidPayload: the value does not fit the signal's model.
     """
     if not isinstance(job, FlowJob) or job.machine.name != machine:
-        raise UnknownSignal(f"the run follows {machine!r}, which {another_version(job, machine)}")
+        why = another_version(job, machine) or "is no flow that is known here"
+        raise UnknownSignal(f"the run follows {machine!r}, which {why}")
     signal = job.flow.signal(name)
     if signal is None:
         known = ", ".join(each.id for each in job.flow.signals) or "none"
@@ -169,9 +170,9 @@ def signal_text(job: Definition | None, machine: str, name: str, value: Any) -> 
 
 
 def another_version(job: Definition | None, machine: str) -> str:
-    """Return what is said of a run's machine that this application does not know, and what to do."""
+    """Return what is said of a machine of another version of a job's flow, and what to do; empty of others."""
     if not isinstance(job, FlowJob) or not machine.startswith(f"{job.flow.name}@"):
-        return "this application does not know"
+        return ""
     if machine not in job.flow.former:
         return f"is a later version than this code's {job.flow.version}: do it with that code"
     return (

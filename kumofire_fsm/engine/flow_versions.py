@@ -228,7 +228,7 @@ def _why(job: FlowJob, row: _Row) -> str:
         if job.flow.step(job.flow.was.get(was, was))
         else f"there is no step {was!r} in version {version}; say was={{{was!r}: ...}}"
     )
-    return f"instance {row.read[0]} of {job.name!r} cannot be brought to version {version}: {why}"
+    return f"instance {row.read[0]} of {job.name!r} cannot be moved to version {version}: {why}"
 
 
 async def _old(

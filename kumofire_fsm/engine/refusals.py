@@ -32,6 +32,7 @@ async def refusal(binding: Binding, move: Move, cause: Exception | None = None) 
     spec = binding.runs.specs.get(row.machine)
     if spec is None:
         why = another_version(binding.registry.jobs.get(row.job), row.machine)
+        why = why or "this application does not know"
         return SchemaMismatch(f"run {row.id} follows the machine {row.machine!r}, which {why}")
     legal = spec.legal(row.state, Actor.PERSON)
     facts: dict[str, Any] = {"row_id": row.id, "event": move.event, "state": row.state, "legal": legal}
