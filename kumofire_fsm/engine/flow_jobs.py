@@ -170,7 +170,7 @@ def signal_text(job: Definition | None, machine: str, name: str, value: Any) -> 
 
 
 def another_version(job: Definition | None, machine: str) -> str:
-    """Return what is said of a machine of another version of a job's flow, and what to do; empty of others."""
+    """Return what is said of a machine of another version of a job's flow, and what to do; else nothing."""
     if not isinstance(job, FlowJob) or not machine.startswith(f"{job.flow.name}@"):
         return ""
     if machine not in job.flow.former:

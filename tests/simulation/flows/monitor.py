@@ -64,7 +64,10 @@ class FlowMonitor(Monitor):
         machine = MACHINES[after.machine]
         if before is not None:
             self.lives.rows[move.run_id] = before
-        if before is not None and before.machine != after.machine:
+        follows = before is not None and before.machine != after.machine
+        if follows and _SPEC.has_role(before.state, Role.SETTLED):
+            self._check_redriven(move)  # and below, as every redrive
+        elif follows:
             self._check_migrated(move)
             self._check_data(move, "migrate")
             return "migrate"
@@ -276,6 +279,16 @@ class FlowMonitor(Monitor):
         begun = json.loads(before.history)[-1][2]
         if min(before.wake_at, begun) <= move.actor.now() + AHEAD_MS - TOLERANCE_MS:
             self.found("a migration leaves what is under way", str(move))
+
+    def _check_redriven(self, move: Move) -> None:
+        """Check that what is settled follows the later version from its redrive on."""
+        before, after = move.before, move.after
+        self.stories[move.run_id].later()
+        entry = json.loads(after.history)[-1]
+        known = (before.machine, after.machine) == ("order@1", "order@2")
+        if not known or entry[0] != "redrive" or entry[-1].get("version") != 2:
+            told = f"{move}: {before.machine} became {after.machine} by {entry}"
+            self.found("settled runs rest", told)
 
     # -- beside the database ----------------------------------------------------------------------
 

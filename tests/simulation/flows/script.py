@@ -12,6 +12,7 @@ from kumofire_fsm.errors import (
     GuardFailed,
     InvalidArgument,
     LeaseLost,
+    MigrationConflict,
     SchemaMismatch,
     TransientStoreError,
     TransitionNotAllowed,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["EXPECTED", "data_of", "perform", "script", "tend"]
 
 EXPECTED: Final = (
-    Conflict, GuardFailed, InvalidArgument, LeaseLost, SchemaMismatch, TransientStoreError,
-    TransitionNotAllowed, UnknownJob, UnknownRun, UnknownSignal,
+    Conflict, GuardFailed, InvalidArgument, LeaseLost, MigrationConflict, SchemaMismatch,
+    TransientStoreError, TransitionNotAllowed, UnknownJob, UnknownRun, UnknownSignal,
 )  # fmt: skip
 """What a caller may be told in a world that fails; by who redrives to a step that is not there, too, and by
 who runs the code of another version."""
