@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pages import ROOT, files, page, played, sessions
+from pages import files, page, played, sessions
 from scripts import run_python
 
 PAGE = page("flows.md")
@@ -41,17 +41,3 @@ def test_each_test_on_the_page_passes(tmp_path: Path, name: str) -> None:
         (tmp_path / file).write_text(source)
     done = run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", name)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_statements_that_it_names_are_asserted_by_a_test() -> None:
-    source = (ROOT / "tests" / "flows" / "test_on_workers.py").read_text("utf-8")
-    chain = 'w.storage.names == ["runs.claim", *["runs.advance"] * 3, "runs.succeed"]'
-    assert source.count(chain) == 2
-    assert 'w.storage.names == ["runs.claim", "runs.advance", "runs.rest"]' in source
-    assert 'w.storage.names == ["runs.read", "runs.approve", "runs.read"]' in source
-    assert dict(re.findall(r"^\| ([^|`]+) \| ([\d +]+) \|$", PAGE, re.MULTILINE)) == {
-        "claim an instance, and go through four tasks to its end": "1 + 4",
-        "the same for 25 instances in one batch": "1 + 4",
-        "claim, do two tasks, and rest in a wait": "1 + 2",
-        "a signal: read the instance, move it, read it again": "3",
-    }
