@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Unpack
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.flow_versions import REDRIVE, redrive_settled
 from kumofire_fsm.engine.moves import Fired, fire, startable
 from kumofire_fsm.errors import InvalidArgument
@@ -23,6 +24,8 @@ from kumofire_fsm.values.limits import MATCH_RUNS, MOVE_RUNS
 from kumofire_fsm.values.printable import shown
 
 __all__ = ["RunMatching"]
+
+log = logging.getLogger(__package__)
 
 _FIRST: Final = ["", -1, "", "", -(2**53), ""]
 """What comes before every row in the index of deadlines."""
