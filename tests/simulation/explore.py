@@ -67,7 +67,7 @@ def explore(
     explored, seen = Explored(), set[bytes]()
     stack: list[Sequence[int]] = [()]
     log = logging.getLogger("kumofire_fsm")
-    log.disabled = True
+    log.setLevel(logging.CRITICAL + 1)
     try:
         while stack and explored.states < most and explored.violation is None:
             path = stack.pop()
@@ -83,7 +83,7 @@ def explore(
             explored.states = len(seen)
             told(explored)
     finally:
-        log.disabled = False
+        log.setLevel(logging.NOTSET)
     return explored
 
 

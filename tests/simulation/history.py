@@ -75,7 +75,7 @@ def play(
     actions = world.script(dice, world.length_ms, without_actions)
     violation = None
     log = logging.getLogger("kumofire_fsm")
-    log.disabled = True  # what fails on purpose is told by the trace
+    log.setLevel(logging.CRITICAL + 1)  # what fails on purpose is told by the trace
     try:
         with world.around():
             world.plan(actions)
@@ -88,5 +88,5 @@ def play(
         exc.__traceback__ = None
     finally:
         world.loop.close()
-        log.disabled = False
+        log.setLevel(logging.NOTSET)
     return Result(seed, setting, violation, world, actions)
