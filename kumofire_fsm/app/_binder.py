@@ -141,7 +141,10 @@ class Binder:
         *,
         sync_schedules: bool,
     ) -> AsyncIterator[EmbeddedJobs]:
-        from kumofire_fsm.embedded.opening import open_embedded  # sqlite3 and threads, which no Worker needs
+        from kumofire_fsm.embedded.opening import (  # sqlite3 and threads, which no Worker needs
+            EmbeddedJobs,
+            open_embedded,
+        )
 
         given: object = path
         if not isinstance(given, (str, Path)) or not str(given):
@@ -151,7 +154,7 @@ class Binder:
         timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
         bound = lambda storage: self.binding(DiagnosingStorage(storage), None, env, timing)  # noqa: E731
         startup = [lambda jobs: jobs.sync_schedules(), *self._startup] if sync_schedules else self._startup
-        async with open_embedded(path, bound, synchronous, startup, self._shutdown) as jobs:
+        async with open_embedded(path, bound, EmbeddedJobs, synchronous, startup, self._shutdown) as jobs:
             yield jobs
 
     def open_sync(self, path: str | Path, **options: Unpack[OpenOptions]) -> AbstractContextManager[SyncJobs]:
@@ -162,7 +165,7 @@ class Binder:
         """
         from kumofire_fsm.embedded.threaded import InThread
 
-        return InThread(self.open(path, **options))
+        return InThread(self.open(path, **options), SyncJobs)
 
     def binding(
         self, db: Storage, queue: Queue | None, env: Any, timing: Timing, clock: Clock | None = None

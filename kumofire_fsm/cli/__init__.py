@@ -1,6 +1,6 @@
 """The command ``kumofire``; it needs the extra ``cli``.
 
-No other room imports it. Begin with `commands`, where each subcommand is registered.
+No other room but the pytest plugin imports it. Begin with `commands`, where each subcommand is registered.
 """
 
 from __future__ import annotations

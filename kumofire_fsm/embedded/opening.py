@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded._pool import WorkerPool, WorkerReport
@@ -30,6 +30,7 @@ from kumofire_fsm.work.sync import running_loop
 __all__ = ["EmbeddedJobs", "WorkerReport", "open_embedded"]
 
 log = logging.getLogger(__package__)
+OpenedT = TypeVar("OpenedT", bound="EmbeddedJobs")
 
 
 class EmbeddedJobs(BoundJobs):
@@ -163,17 +164,26 @@ async def _to_the_end(pool: WorkerPool, grace: float) -> None:
 async def open_embedded(
     path: str | Path,
     bind: Callable[[SqliteStorage], Binding],
+    made: Callable[[Binding, SqliteStorage], OpenedT],
     synchronous: Literal["FULL", "NORMAL", "OFF"],
     startup: Sequence[Callable[[Any], Any]],
     shutdown: Sequence[Callable[[Any], Any]],
-) -> AsyncIterator[EmbeddedJobs]:
-    """Open a file, bring schema and edges up to date, and call the application's hooks around its use."""
+) -> AsyncIterator[OpenedT]:
+    """Open a file, bring schema and edges up to date, and call the application's hooks around its use.
+
+    Args:
+        path: the file.
+        bind: binds the application to it.
+        made: makes the API that is given out.
+        synchronous: what a commit waits for.
+        startup, shutdown: the hooks, in the order in which they are called.
+    """
     storage = SqliteStorage(path, synchronous=synchronous)
     try:
         binding = bind(storage)
         specs = list(binding.runs.specs.values())
         await storage.call(lambda db: migrate(db, specs))
-        jobs = EmbeddedJobs(binding, storage)
+        jobs = made(binding, storage)
         try:
             for hook in startup:
                 await _call(hook, jobs)

@@ -5,32 +5,42 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from kumofire_fsm.errors import InvalidArgument, KumofireError
 from kumofire_fsm.values.owner import forks
 from kumofire_fsm.work.sync import wait_for
-from kumofire_fsm.work.sync_jobs import SyncJobs
 
 __all__ = ["InThread"]
 
+GivenT = TypeVar("GivenT")
 
-class InThread:
+
+class InThread(Generic[GivenT]):
     """A context manager that enters an async one on an event loop in a thread.
 
     What is never left is closed when the program ends, while its threads still run: later they stand
     still, and whoever waits for them waits for ever.
+
+    Args:
+        opening: the async one.
+        made: makes of the jobs API, its loop and the count of `forks` what is given out.
     """
 
-    def __init__(self, opening: AbstractAsyncContextManager[Any]) -> None:
-        self._opening = opening
+    def __init__(
+        self,
+        opening: AbstractAsyncContextManager[Any],
+        made: Callable[[Any, asyncio.AbstractEventLoop, int], GivenT],
+    ) -> None:
+        self._opening, self._made = opening, made
         self._born = forks()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> SyncJobs:
+    def __enter__(self) -> GivenT:
         if self._loop is not None:
             raise InvalidArgument("it is open, or was; call open_sync again")
         self._loop = loop = asyncio.new_event_loop()
@@ -42,7 +52,7 @@ class InThread:
             self._end()
             raise
         atexit.register(self._at_exit)
-        return SyncJobs(jobs, loop, self._born)
+        return self._made(jobs, loop, self._born)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
