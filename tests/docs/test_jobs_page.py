@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 from pages import files, page, played, sessions
+
 from scripts import run_python
 
 from kumofire_fsm import signals
@@ -31,20 +32,13 @@ asyncio.run(main())
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    assert list(files(PAGE)) == ["typed.py", "ship.py", "confirm.py", "mails.py", "test_mails.py"]
+    assert list(files(PAGE)) == ["typed.py", "ship.py", "confirm.py"]
     assert sessions(PAGE) == [
         ("python typed.py", "Hello, Ada!\nHello, Ada!\n"),
         ("python confirm.py", "[('a kite', 1)]\nthank you for buying a kite\n"),
     ]
     assert played(PAGE, tmp_path) == sessions(PAGE)
     assert played(PAGE, tmp_path) == sessions(PAGE)  # and once more, on the same file
-
-
-def test_the_example_s_test_of_a_worker_runs(tmp_path: Path) -> None:
-    for name, source in files(PAGE).items():
-        (tmp_path / name).write_text(source)
-    done = run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mails.py")
-    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
 
 
 def test_the_handler_that_ends_in_many_ways_does_so(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""The page on testing: its tests pass as they stand, and its tables name what there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from pages import ROOT, files, page
+
+from kumofire_fsm import pytest_plugin
+from kumofire_fsm.testing import Outcome
+
+PAGE = page("testing.md")
+
+
+def test_the_page_s_tests_pass(tmp_path: Path) -> None:
+    for name, source in files(PAGE).items():
+        (tmp_path / name).write_text(source)
+    (configuration,) = re.findall(r"^```ini\n# pytest.ini\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    (tmp_path / "pytest.ini").write_text(configuration)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    plugin = ["-p", "kumofire_fsm.pytest_plugin", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", *plugin],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1].split(" in ")[0]) == (0, "7 passed"), done.stdout
+
+
+def test_the_table_of_an_outcome_has_every_attribute() -> None:
+    names = {each.name for each in dataclasses.fields(Outcome)} | {"error_type", "progress"}
+    rows = PAGE.split("| of an `Outcome` |")[1].split("\n\n")[0]
+    cells = [row.split("|")[1] for row in rows.splitlines()[2:]]
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == names
+
+
+def test_the_table_of_fixtures_has_every_one() -> None:
+    fixtures = {name for name in pytest_plugin.__all__ if name.startswith("kumofire_")}
+    assert set(re.findall(r"^\| `(kumofire_\w+)` \|", PAGE, re.MULTILINE)) == fixtures
