@@ -10,8 +10,8 @@ from kumofire_fsm.flows.lint import lint
 from kumofire_fsm.testing._asserts import Moved, Refused, assert_refused, assert_transition
 from kumofire_fsm.testing._cases import TransitionCase, Way, transition_cases
 from kumofire_fsm.testing._clock import VirtualClock
-from kumofire_fsm.testing._opening import SyncVirtualJobs, VirtualOpening, virtual_jobs
-from kumofire_fsm.testing._outcome import Outcome
+from kumofire_fsm.testing._opening import SyncVirtualJobs, virtual_jobs
+from kumofire_fsm.testing._outcome import CallOutcome
 from kumofire_fsm.testing._paths import Path, paths_to
 from kumofire_fsm.testing._perform import perform
 from kumofire_fsm.testing._play import Play
@@ -23,9 +23,9 @@ from kumofire_fsm.testing._virtual import VirtualJobs
 
 __all__ = [
     "NOW",
+    "CallOutcome",
     "MemoryStorage",
     "Moved",
-    "Outcome",
     "Path",
     "Play",
     "RecordedMessage",
@@ -35,7 +35,6 @@ __all__ = [
     "TransitionCase",
     "VirtualClock",
     "VirtualJobs",
-    "VirtualOpening",
     "Way",
     "assert_refused",
     "assert_transition",

@@ -22,7 +22,7 @@ from kumofire_fsm.ports import Row
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._entropy import SteadyEntropy
-from kumofire_fsm.testing._outcome import Outcome
+from kumofire_fsm.testing._outcome import CallOutcome
 from kumofire_fsm.testing._virtual import VirtualJobs
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.calls import Call, not_awaited
@@ -98,8 +98,10 @@ class SyncVirtualJobs(SyncJobs):
 
     if TYPE_CHECKING:
 
-        def drain(self) -> list[Outcome[Any]]: ...
-        def advance(self, time: timedelta | datetime | float = 0.0, **units: float) -> list[Outcome[Any]]: ...
+        def drain(self) -> list[CallOutcome[Any]]: ...
+        def advance(
+            self, time: timedelta | datetime | float = 0.0, **units: float
+        ) -> list[CallOutcome[Any]]: ...
         def assert_created(
             self,
             name: str | type[Any] | Callable[..., Any],

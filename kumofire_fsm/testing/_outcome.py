@@ -15,13 +15,13 @@ from kumofire_fsm.values.limits import KEY_LENGTH
 from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.ending import Ending
 
-__all__ = ["Left", "Outcome", "outcome_of"]
+__all__ = ["CallOutcome", "Left", "outcome_of"]
 
 R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[R_co]):
+class CallOutcome(Generic[R_co]):
     """How one call of a handler ended.
 
     Attributes:
@@ -77,7 +77,7 @@ def outcome_of(
     left: Left,
     machine: MachineSpec,
     now: int,
-) -> Outcome[Any]:
+) -> CallOutcome[Any]:
     """Return how a call ended, as a test reads it."""
     run, move, result = ending.run, ending.move, None
     if ending.kind == "payload":  # a flow's data
@@ -85,7 +85,7 @@ def outcome_of(
     elif move.event == "succeed":
         result = definition.decode_result(ending.body or move.value)
     waits = machine.has_role(left.state, Role.CLAIMABLE)
-    return Outcome(
+    return CallOutcome(
         run_id=run.id,
         name=run.job,
         attempt=run.attempt,

@@ -15,7 +15,7 @@ from kumofire_fsm.store.rows import ClaimedRun
 from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._created import created_by
 from kumofire_fsm.testing._opening import opened
-from kumofire_fsm.testing._outcome import Left, Outcome, outcome_of
+from kumofire_fsm.testing._outcome import CallOutcome, Left, outcome_of
 from kumofire_fsm.testing._virtual import VirtualJobs
 from kumofire_fsm.testing._working import heard
 from kumofire_fsm.values.checks import whole_number
@@ -40,7 +40,7 @@ async def perform(
     attempt: int = 1,
     progress: Any = None,
     canceled: bool = False,
-) -> Outcome[R]: ...
+) -> CallOutcome[R]: ...
 @overload
 async def perform(
     handler: Callable[..., R],
@@ -52,7 +52,7 @@ async def perform(
     attempt: int = 1,
     progress: Any = None,
     canceled: bool = False,
-) -> Outcome[R]: ...
+) -> CallOutcome[R]: ...
 async def perform(
     handler: Callable[..., Any],
     payload: Any = None,
@@ -63,7 +63,7 @@ async def perform(
     attempt: int = 1,
     progress: Any = None,
     canceled: bool = False,
-) -> Outcome[Any]:
+) -> CallOutcome[Any]:
     """Call a handler once, as a worker does, and tell how the call ended.
 
     Payload and result are validated and converted. What the handler gives to ``ctx.commit`` is recorded and
@@ -99,7 +99,9 @@ async def perform(
         return await _performed(jobs, run, jobs._working.attempt(run, set_ms), canceled=canceled)
 
 
-async def _performed(jobs: VirtualJobs, run: ClaimedRun, attempt: Attempt, *, canceled: bool) -> Outcome[Any]:
+async def _performed(
+    jobs: VirtualJobs, run: ClaimedRun, attempt: Attempt, *, canceled: bool
+) -> CallOutcome[Any]:
     binding, context = jobs._binding, attempt.context
     heartbeats, beat = heard(attempt), context._beat
 

@@ -17,7 +17,7 @@ from kumofire_fsm.ports import Row
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._created import find_created
-from kumofire_fsm.testing._outcome import Outcome
+from kumofire_fsm.testing._outcome import CallOutcome
 from kumofire_fsm.testing._working import Working
 from kumofire_fsm.values.ids import check_id
 from kumofire_fsm.values.times import duration_ms, instant_ms
@@ -47,7 +47,7 @@ class VirtualJobs(EmbeddedJobs):
         for name in STARTING:
             setattr(self, name, self._at_once(getattr(self, name)))
 
-    async def drain(self) -> list[Outcome[Any]]:
+    async def drain(self) -> list[CallOutcome[Any]]:
         """Work until no run is left that starts by itself; tell how each call of a handler ended.
 
         Time goes on to what waits for it: a retry, a snooze, a delay. What waits for a person or a signal
@@ -58,7 +58,9 @@ class VirtualJobs(EmbeddedJobs):
         """
         return await self._working.work(None, deadlines=False)
 
-    async def advance(self, time: timedelta | datetime | float = 0.0, **units: float) -> list[Outcome[Any]]:
+    async def advance(
+        self, time: timedelta | datetime | float = 0.0, **units: float
+    ) -> list[CallOutcome[Any]]:
         """Let time pass, and work at its time all that comes due: runs, deadlines and schedules.
 
         Args:

@@ -14,7 +14,7 @@ from kumofire_fsm.errors import InvalidArgument, LeaseLost, StoreError
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
 from kumofire_fsm.store.rows import ClaimedRun
 from kumofire_fsm.testing._clock import VirtualClock
-from kumofire_fsm.testing._outcome import Left, Outcome, outcome_of
+from kumofire_fsm.testing._outcome import CallOutcome, Left, outcome_of
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.flow_attempt import attempt_of
@@ -64,7 +64,7 @@ class Working:
         *,
         deadlines: bool = True,
         enough: Enough | None = None,
-    ) -> list[Outcome[Any]]:
+    ) -> list[CallOutcome[Any]]:
         """Work what is due, and let time go on to what is due next.
 
         Args:
@@ -83,8 +83,8 @@ class Working:
 
     async def _go_on(
         self, until: int | None, enough: Enough | None, *, deadlines: bool
-    ) -> list[Outcome[Any]]:
-        done: list[Outcome[Any]] = []
+    ) -> list[CallOutcome[Any]]:
+        done: list[CallOutcome[Any]] = []
         while True:
             while await self._called(done) or await self._fired():
                 if enough is not None and await enough():
@@ -103,7 +103,7 @@ class Working:
         swept = await sweep(self._binding, limit=ROUND, hints="none")
         return bool(schedules.made or schedules.skipped or schedules.suspended or swept.moved)
 
-    async def _called(self, done: list[Outcome[Any]]) -> bool:
+    async def _called(self, done: list[CallOutcome[Any]]) -> bool:
         """Work one run that is due; return whether there was one."""
         claimed = await claim_due(self._binding, 1, alone=True, facts="{}")
         for run in claimed.runs:
@@ -133,7 +133,7 @@ class Working:
             return None
         return min(ahead) if until is None or min(ahead) <= until else None
 
-    async def _attempt(self, run: ClaimedRun, set_ms: float, done: list[Outcome[Any]]) -> None:
+    async def _attempt(self, run: ClaimedRun, set_ms: float, done: list[CallOutcome[Any]]) -> None:
         """Call a run's handler, or those of a flow one after another, and settle how each ended."""
         binding = self._binding
         attempt = self.attempt(run, set_ms)

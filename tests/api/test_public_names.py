@@ -29,7 +29,7 @@ PUBLIC = {
     "kumofire_fsm.testing": """
         assert_transition Moved assert_refused Refused NOW
         transition_cases TransitionCase Way paths_to Path event_sequences lint
-        perform Outcome virtual_jobs VirtualOpening VirtualJobs SyncVirtualJobs
+        perform CallOutcome virtual_jobs VirtualJobs SyncVirtualJobs
         MemoryStorage RecordingQueue RecordedMessage VirtualClock Play
     """,
     "kumofire_fsm.errors": """

@@ -53,6 +53,7 @@ CLASSES = {
     "Backoff": kumofire_fsm.Backoff,
     "Timing": kumofire_fsm.Timing,
     "MachineSpec": machines.MachineSpec,
+    "VirtualJobs": testing.VirtualJobs,
 }
 RECORDS = [
     each

@@ -12,7 +12,7 @@ from pathlib import Path
 from pages import ROOT, files, page
 
 from kumofire_fsm import pytest_plugin
-from kumofire_fsm.testing import Outcome
+from kumofire_fsm.testing import CallOutcome
 
 PAGE = page("testing.md")
 
@@ -36,8 +36,8 @@ def test_the_page_s_tests_pass(tmp_path: Path) -> None:
 
 
 def test_the_table_of_an_outcome_has_every_attribute() -> None:
-    names = {each.name for each in dataclasses.fields(Outcome)} | {"error_type", "progress"}
-    rows = PAGE.split("| of an `Outcome` |")[1].split("\n\n")[0]
+    names = {each.name for each in dataclasses.fields(CallOutcome)} | {"error_type", "progress"}
+    rows = PAGE.split("| of a `CallOutcome` |")[1].split("\n\n")[0]
     cells = [row.split("|")[1] for row in rows.splitlines()[2:]]
     assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == names
 

@@ -11,13 +11,13 @@ from shop_jobs import Mail, app, ask, count, ends, ever, mail, pay, report, welc
 
 from kumofire_fsm import Kumofire, PlainContext, RunContext
 from kumofire_fsm.errors import InvalidArgument, InvalidPayload, UnknownJob, WaitTimeout
-from kumofire_fsm.testing import Outcome, VirtualClock, virtual_jobs
+from kumofire_fsm.testing import CallOutcome, VirtualClock, virtual_jobs
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TABLE = "CREATE TABLE welcomed (name TEXT NOT NULL UNIQUE)"
 
 
-def told(done: list[Outcome[Any]]) -> list[tuple[str, str, float]]:
+def told(done: list[CallOutcome[Any]]) -> list[tuple[str, str, float]]:
     return [(each.name, each.state, (each.at - START).total_seconds()) for each in done]
 
 
@@ -145,7 +145,7 @@ async def test_what_goes_round_for_ever_is_an_error_and_a_bounded_time_of_it_is_
 
 
 async def test_each_history_repeats() -> None:
-    async def history() -> list[Outcome[Any]]:
+    async def history() -> list[CallOutcome[Any]]:
         async with virtual_jobs(app, sync_schedules=True) as jobs:
             await jobs.sql(TABLE)
             await jobs.create(welcome, "ana")

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from kumofire_fsm import Created, Jobs, Kumofire, NewRun, PlainContext, PreparedRun, RunContext, SyncJobs
 from kumofire_fsm.flows import End, Flow, Signal, Wait
 from kumofire_fsm.machines import Deadline
+from kumofire_fsm.testing import CallOutcome, SyncVirtualJobs, VirtualJobs, perform, virtual_jobs
 
 app = Kumofire()
 
@@ -146,3 +147,18 @@ def without_a_loop() -> None:
         jobs.run(concurrency=5)
         jobs.stop()
         assert_type(jobs.stuck_handlers, int)
+
+
+async def tested() -> None:
+    assert_type(await perform(greet, Greeting(name="Ada"), app=app, attempt=2), CallOutcome[str])
+    assert_type((await perform(count, [1])).result, int | None)
+    async with virtual_jobs(app, immediate=True) as jobs:
+        assert_type(jobs, VirtualJobs)
+        assert_type(await jobs.create(count, [1]), Created[int])
+        assert_type(await jobs.drain(), list[CallOutcome[Any]])
+        assert_type(len(await jobs.assert_created(greet, delay=timedelta(days=1), tags=["a"])), int)
+    with virtual_jobs(app) as plain:
+        assert_type(plain, SyncVirtualJobs)
+        assert_type(plain.result(plain.create(count, [1])), int)
+        assert_type(plain.advance(days=1)[0].delay, timedelta | None)
+        plain.immediate = True
