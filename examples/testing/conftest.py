@@ -14,8 +14,8 @@ class Double:
     """The bank, the mail and the warehouse."""
 
     declines: int = 0
-    unpacked: set[int] = field(default_factory=set)
-    sent: list[tuple[str, str]] = field(default_factory=list)
+    unpacked: set[int] = field(default_factory=set[int])
+    sent: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     async def charge(self, key: str, cents: int) -> str:
         if self.declines:

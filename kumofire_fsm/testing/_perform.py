@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.engine.due import claim_due
 from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.engine.reading import read_run
 from kumofire_fsm.errors import UnknownJob
+from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store.rows import ClaimedRun
 from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._created import created_by
 from kumofire_fsm.testing._opening import opened
 from kumofire_fsm.testing._outcome import CallOutcome, Left, outcome_of
 from kumofire_fsm.testing._virtual import VirtualJobs
-from kumofire_fsm.testing._working import heard
 from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.ids import new_token
 from kumofire_fsm.values.jsontext import encode
 from kumofire_fsm.values.limits import PROGRESS_BYTES
-from kumofire_fsm.work.attempt import Attempt
 
 __all__ = ["perform"]
 
 R = TypeVar("R")
-MOST_ATTEMPTS = 1_000
+MOST_ATTEMPTS: Final = 1_000
 
 
 @overload
@@ -88,38 +87,51 @@ async def perform(
         app = Kumofire()
         app.job(getattr(handler, "__name__", type(handler).__name__))(handler)
     name, step = _place(app, handler)
+    whole_number(attempt, "attempt", MOST_ATTEMPTS)
+    said = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
     async with opened(app, ":memory:", env, clock or VirtualClock()) as jobs:
-        await jobs.create(name, payload)
-        (claimed, *_), _, set_ms = await claim_due(jobs._binding, 1, alone=True, facts="{}")
-        run = claimed._replace(
-            attempt=whole_number(attempt, "attempt", MOST_ATTEMPTS),
-            step=step or claimed.step,
-            progress=None if progress is None else encode(progress, "progress", PROGRESS_BYTES),
-        )
-        return await _performed(jobs, run, jobs._working.attempt(run, set_ms), canceled=canceled)
+        created = await jobs.create(name, payload)
+        before = {"attempt": attempt - 1, "progress": said, **({} if step is None else {"step": step})}
+        return await _performed(jobs, created.kumofire_job_run_id, before, canceled=canceled)
 
 
 async def _performed(
-    jobs: VirtualJobs, run: ClaimedRun, attempt: Attempt, *, canceled: bool
+    jobs: VirtualJobs, run_id: str, before: dict[str, Any], *, canceled: bool
 ) -> CallOutcome[Any]:
-    binding, context = jobs._binding, attempt.context
-    heartbeats, beat = heard(attempt), context._beat
+    """Call the handler of a run that is there, from its start to its ending by its machine's own table."""
+    binding = jobs._binding
+    stored = await read_run(binding, run_id, results=True)
+    spec = binding.runs.specs[stored.machine]
+    row = {name: value for name, value in {**spec.fields, **stored._asdict()}.items() if name in spec.fields}
+    row |= {"id": run_id, "job": stored.job, "state": _start_of(spec), **before}
+    timing = {**binding.timing.columns(), "now": binding.now()}
+    whole, lease = binding.timing.lease_for(binding.registry.get(stored.job).timeout_ms)
+    row = spec.step(
+        row, "start", token=new_token(binding.entropy), timeout_ms=whole, lease_ms=lease, **timing
+    )
+    columns: dict[str, Any] = {name: row.get(name) for name in ClaimedRun._fields}
+    run = ClaimedRun(**{**columns, "body": stored.payload})
+    attempt, heartbeats = jobs._working.attempt(run, 0.0), list[Any]()
 
-    async def told(progress: Any) -> None:
-        await beat(progress)
-        context.canceled = canceled
+    async def beat(progress: Any) -> None:
+        if progress is not None:
+            attempt.context.progressed(encode(progress, "progress", PROGRESS_BYTES))
+        heartbeats.append(progress)
+        attempt.context.canceled = canceled
 
-    context._beat = told
-    ending, spec = await jobs._working.ended(attempt), binding.runs.specs[run.machine]
-    row = {**spec.fields, **(await read_run(binding, run.id))._asdict()}
-    row |= {"attempt": run.attempt, "step": run.step}
-    given = {key: value for key, value in ending.move._asdict().items() if key in spec.parameters}
-    after = spec.step({key: row[key] for key in row if key in spec.fields}, ending.move.event, **given)
-    left = Left(str(after["state"]), int(after["run_at"] or 0))
+    attempt.context._beat = beat
+    ending = await jobs._working.ended(attempt)
+    given = {name: value for name, value in ending.move._asdict().items() if name in spec.parameters}
+    after: dict[str, Any] = spec.step(row, ending.move.event, **given)
+    left = Left(after["state"], after["run_at"])
     outcome = outcome_of(ending, attempt.definition, heartbeats, left, spec, binding.now())
-    others = [each for each in await created_by(binding) if each != run.id]
-    found = [await jobs.get_status(each) for each in others]
-    return replace(outcome, created=tuple(each for each in found if each is not None))
+    others = [await jobs.get_status(each) for each in await created_by(binding) if each != run_id]
+    return replace(outcome, created=tuple(each for each in others if each is not None))
+
+
+def _start_of(spec: MachineSpec) -> str:
+    """Return a state in which a run may be started."""
+    return next(edge.source for edge in spec.edges_of("start") if spec.has_role(edge.source, Role.CLAIMABLE))
 
 
 def _place(app: Kumofire, handler: Any) -> tuple[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -108,6 +109,10 @@ class VirtualJobs(EmbeddedJobs):
         """Run a statement of the test's own, such as one that makes the application's tables."""
         rows: list[Row] = await self._storage.call(lambda db: db.execute(text, values).fetchall())
         return rows
+
+    async def run(self, **options: Any) -> None:  # noqa: ARG002 - an application may start a worker
+        """Work nothing until it is cancelled: the test works."""
+        await asyncio.get_running_loop().create_future()
 
     async def close(self) -> None:
         """Let the threads of plain handlers go."""

@@ -21,7 +21,7 @@ from kumofire_fsm.work.flow_attempt import attempt_of
 from kumofire_fsm.work.payloads import Payloads
 from kumofire_fsm.work.settle import settle
 
-__all__ = ["Enough", "Working", "heard"]
+__all__ = ["Enough", "Working"]
 
 MOST_CALLS: Final = 10_000
 """Calls of handlers after which a test counts as one that goes on for ever."""
@@ -141,7 +141,7 @@ class Working:
         try:
             goes_on = True
             while goes_on:
-                heartbeats = heard(attempt)
+                heartbeats = _heard(attempt)
                 ending = await self.ended(attempt)
                 refused: list[Ending] = []
                 settled = await settle(binding, [_noted(ending, refused)])
@@ -165,20 +165,25 @@ class Working:
 
     def attempt(self, run: ClaimedRun, set_ms: float) -> Attempt:
         """Return the attempt at a claimed run."""
-        binding = self._binding
-        what: dict[str, Any] = {"payloads": Payloads(binding, [run]), "worker_ends": lambda: False}
-        definition = binding.registry.get(run.job)
-        return attempt_of(binding, run, definition, set_ms=set_ms, shared_platform=False, **what)
+        binding, owner = self._binding, asyncio.current_task()
+        asked = owner.cancelling() if owner else 0
+        what: dict[str, Any] = {
+            "payloads": Payloads(binding, [run]),
+            "set_ms": set_ms,
+            "shared_platform": False,
+            "worker_ends": lambda: owner is not None and owner.cancelling() > asked,
+        }
+        return attempt_of(binding, run, binding.registry.get(run.job), **what)
 
     async def ended(self, attempt: Attempt) -> Ending:
-        """Call an attempt's handler, and return how it ended."""
-        ending = await attempt.perform(executor=self._threads)
+        """Call an attempt's handler in a task of its own, and return how it ended."""
+        ending = await asyncio.create_task(attempt.perform(executor=self._threads))
         if ending is None:
             raise StoreError(f"run {attempt.run.id}: the attempt broke; the log says why")
         return ending
 
 
-def heard(attempt: Attempt) -> list[Any]:
+def _heard(attempt: Attempt) -> list[Any]:
     """Return a list to which each heartbeat of an attempt adds what it says."""
     said, beat = list[Any](), attempt.context._beat
 

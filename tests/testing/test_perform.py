@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flows import Data, Handlers, Order
-from shop_jobs import Mail, app, count, ends, mail, plain, welcome
+from shop_jobs import Mail, app, count, ends, mail, pay, plain, welcome
 
 from kumofire_fsm import Backoff, Kumofire, RunContext
 from kumofire_fsm.errors import DefinitionError, InvalidArgument, InvalidPayload, UnknownJob
@@ -78,6 +79,40 @@ async def test_the_context_has_what_is_given() -> None:
 
     done = await perform(look, env={"a": 1}, clock=clock, attempt=7, progress={"page": 3})
     assert done.result == [7, {"a": 1}, {"page": 3}, 2030]
+
+
+async def test_a_run_that_waits_for_a_person_first_is_performed_as_if_it_were_ready() -> None:
+    done = await perform(pay, 5, app=app)
+    assert (done.state, done.result) == ("succeeded", 5)
+
+
+async def test_a_handler_that_takes_too_long_has_timed_out() -> None:
+    here = Kumofire()
+
+    @here.job("slow", timeout=0.01)
+    async def slow(ctx: RunContext) -> None:
+        await asyncio.Event().wait()
+
+    done = await perform(slow, app=here)
+    assert (done.state, done.error) == (
+        "retrying",
+        "TimeoutError: the handler took longer than its timeout of 0.01 s",
+    )
+
+
+async def test_who_gives_up_the_call_ends_it() -> None:
+    ended = list[str]()
+
+    async def endless(ctx: RunContext) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("ended")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await perform(endless)
+    assert ended == ["ended"]
 
 
 async def test_a_handler_that_nobody_registers_is_called_with_the_defaults_of_a_job() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,32 @@ async def test_the_hooks_of_opening_are_called_and_a_file_stays(tmp_path: Path) 
     assert calls == ["opened", "closed"]
     async with virtual_jobs(here, tmp_path / "jobs.db") as jobs:
         assert len(await jobs.drain()) == 1
+
+
+async def test_a_worker_that_the_application_starts_works_nothing() -> None:
+    async with virtual_jobs(app) as jobs:
+        worker = asyncio.create_task(jobs.run(concurrency=5))
+        await jobs.create(mail, Mail(to="ana"))
+        assert told(await jobs.drain()) == [("mail", "succeeded", 0)]
+        assert not worker.done()
+        worker.cancel()
+
+
+async def test_a_parent_s_timeout_ends_it_while_it_waits_for_a_child() -> None:
+    here = Kumofire(max_attempts=1)
+
+    @here.job("child")
+    async def child(ctx: RunContext) -> None:
+        await asyncio.Event().wait()
+
+    @here.job("parent", timeout=0.05)
+    async def parent(ctx: RunContext) -> None:
+        await ctx.jobs.result(await ctx.jobs.create(child))
+
+    async with virtual_jobs(here) as jobs:
+        await jobs.create(parent)
+        (done,) = await jobs.advance(0)
+        assert (done.name, done.state, done.error_type) == ("parent", "failed", "TimeoutError")
 
 
 async def test_handlers_find_what_is_given_and_a_plain_one_waits_for_another() -> None:
