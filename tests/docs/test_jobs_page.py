@@ -4,7 +4,6 @@ import inspect
 from pathlib import Path
 
 from pages import files, page, played, sessions
-
 from scripts import run_python
 
 from kumofire_fsm import signals
