@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("kumofire_fsm", "flows", "machines", "testing", "errors")
-EXAMPLES = ("worker", "flows", "lifecycles", "demo", "flow_demo")
+EXAMPLES = ("worker", "flows", "lifecycles", "testing", "demo", "flow_demo")
 HEIRS = ("BoundJobs", "EmbeddedJobs")  # they have what Jobs has, and something of their own
 SHOWN = {".py": "python", ".json": "json", ".jsonc": "json", ".toml": "toml", ".sql": "sql"}
 
