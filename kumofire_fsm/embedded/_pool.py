@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.embedded._alarm import Alarm
@@ -103,7 +103,7 @@ class WorkerPool:
         """Work until `stop` or a cancellation."""
         log.info("a worker starts: %d handlers at once; %s", self._concurrency, _told(self._binding))
         self._binding.wake = on_loop(self._loop, self.wake)  # elsewhere the storage refuses what follows
-        self._binding.owned = self._owned
+        self._binding.owned, self._binding.tell = self._owned, self._tell
         self._binding.full = lambda: len(self.in_flight) >= self._concurrency
         self._upkeep.start()
         over = self._binding.registry.observer.serving(lambda: (len(self.in_flight), self._concurrency))
@@ -138,7 +138,7 @@ class WorkerPool:
         patience = self._loop.time() + CANCEL_SECONDS
         await self._cancel_handlers(patience)
         await asyncio.gather(*self._upkeep.end(), return_exceptions=True)  # it kept the leases until now
-        self._binding.owned = tuple
+        self._binding.owned, self._binding.tell = tuple, None
         await self._handlers.end(patient=self._loop.time() <= patience and not self._left_behind)
         self._threads.shutdown()
         log.info("a worker has stopped; nothing of its own is under way")
@@ -177,6 +177,14 @@ class WorkerPool:
     def _owned(self) -> list[str]:
         under_way = (each.run.id for each in self.in_flight.values() if not each.is_over)
         return [*under_way, *self._settling.run_ids()]
+
+    def _tell(self, moved: Iterable[Moved]) -> None:
+        """Tell handlers at once that somebody in this process asked their runs to stop."""
+        specs = self._binding.runs.specs
+        asked = {run.id: run.state for run in moved if run.state in specs[run.machine].stopping}
+        for attempt in list(self.in_flight.values()) if asked else ():
+            if attempt.run.id in asked:
+                attempt.seen(asked[attempt.run.id])
 
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone; one that was stopped, and goes on, is left behind."""

@@ -125,6 +125,8 @@ class Binding:
     """The names of the jobs whose runs this process starts; None for all that it knows."""
     full: Callable[[], bool] = lambda: False
     """Whether a worker in this process has no slot for another handler."""
+    tell: Callable[[Iterable[Moved]], None] | None = None
+    """Tells a worker in this process of runs that were moved here: handlers may be asked to stop."""
     owned: Callable[[], Sequence[str]] = tuple
     """Gives the runs that a worker in this process owns: no sweep of this process takes them."""
     waiters: dict[str, list[asyncio.Future[None]]] = field(default_factory=dict)

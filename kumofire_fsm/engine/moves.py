@@ -207,7 +207,7 @@ async def follow(
     *,
     created: Container[str] = (),
 ) -> Hints:
-    """Do what follows moves that were committed: tell who waits, send hints, call hooks.
+    """Do what follows moves that were committed: tell handlers and who waits, send hints, call hooks.
 
     Args:
         binding: the application on its database.
@@ -218,9 +218,12 @@ async def follow(
     """
     hinting = hint is not None and binding.queue is not None
     watched = binding.registry.observer.watches
-    if not (binding.waiters or binding.unsettled or binding.registry.hooks or hinting or watched):
+    telling = binding.waiters or binding.unsettled or binding.tell or watched
+    if not (telling or binding.registry.hooks or hinting):
         return Hints()
     moved = list(moved)
+    if binding.tell is not None:
+        binding.tell(moved)
     if watched:
         tell_settled(binding, moved)
     if binding.waiters or binding.unsettled:

@@ -34,6 +34,8 @@ _HINT = "when(hint_ms is None or now + horizon_ms < run_at, 0 - horizon_ms, hint
 _NEXT_TRY = f"least(greatest(now, run_at) + {_HINT}, expires_at)"
 """A dispatcher sends a hint shortly before the time; where one goes along with the move, only once that
 seems lost. So there is one hint at a time."""
+_LEASE_OVER = "the lease ran out: the worker died, or was too slow to renew it"
+_GRACE_OVER = "canceled while it ran: its handler had not ended in its grace period, or its worker died"
 _TURN = f"when(turn_at is None, now + {LOOK_MS}, greatest(now, turn_at - horizon_ms))"
 _NEXT_TRY_DOC = "shortly before its time, or once the hint that went along seems lost"
 
@@ -229,7 +231,7 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
         by=Actor.DEADLINE,
         sets={
             "claim": "None",
-            "error": "'the lease ran out: the worker died, or was too slow to renew it'",
+            "error": f"when(state == 'canceling', '{_GRACE_OVER}', '{_LEASE_OVER}')",
         },
         doc="The lease ran out: its consumer died or stalled.",
     )

@@ -257,6 +257,13 @@ class MachineSpec:
         return frozenset(target for target, found in sources.items() if found <= leased)
 
     @cached_property
+    def stopping(self) -> frozenset[str]:
+        """The leased states that are entered from another: whoever holds the lease is asked to stop."""
+        leased = set(self.with_role(Role.LEASED))
+        moves = ((e.source, e.target) for e in self.edges if e.source != e.target)
+        return frozenset(target for source, target in moves if {source, target} <= leased)
+
+    @cached_property
     def _states(self) -> dict[str, StateSpec]:
         return {state.id: state for state in self.states}
 

@@ -41,6 +41,9 @@ log = logging.getLogger(__package__)
 
 SET_MS: Final = 1_000
 """By more than this a clock that nobody sets does not part from one that counts."""
+CANCELED: Final = "canceled"
+STOPPED: Final = "canceled while it ran: its handler was stopped"
+"""What is stored of a run whose handler let the `asyncio.CancelledError` out that a cancellation sent."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +53,8 @@ class Attempt(Claim):
     Attributes:
         payloads: gives its payload.
         worker_ends: tells whether its worker cancels what is under way, or is being cancelled itself.
-        stop_reason: why the worker ended the call ("timeout", "lost" or "shutdown"), if it did.
+        stop_reason: why the worker ended the call, if it did: "canceled", where it leaves the handler its
+            grace, or for good "timeout", "lost" or "shutdown".
         task: the task that runs the handler, once it has begun.
         set_ms: how far the clock was ahead of the one that nobody sets when the run was claimed.
     """
@@ -154,7 +158,7 @@ class Attempt(Claim):
 
     def stop(self, reason: str) -> None:
         """End the call; a plain function in a thread goes on, but its ending no longer counts."""
-        if self.stop_reason is None and self.task is not None:
+        if self.stop_reason in (None, CANCELED) and self.task is not None:
             self.stop_reason = reason
             self.task.cancel()
 
@@ -202,8 +206,18 @@ class Attempt(Claim):
         return self.binding.clock.monotonic() * 1000
 
     def seen(self, state: str) -> None:
-        """Note where a heartbeat found the run: another state than the claim's is a request to stop."""
-        self.context.canceled = state != self.run.state
+        """Note where its run is: another state than the claim's is a request to stop, told at once.
+
+        What the handler makes of it counts, within its grace: an async one gets `asyncio.CancelledError` where it
+        waits, or waits next.
+        """
+        if state == self.run.state:
+            return
+        until = round(self._steady_ms() + self.set_ms) + self.binding.timing.grace_ms
+        self.run = self.run._replace(state=state, timeout_at=min(self.run.timeout_at, until))
+        self.context.canceled = True
+        if self.definition.is_async:
+            self.stop(CANCELED)
 
     async def _call(self, payload: Any, executor: Executor | None) -> Any:
         definition = self.definition
@@ -222,14 +236,18 @@ class Attempt(Claim):
         return await value if inspect.isawaitable(value) else value
 
     def _stopped(self, exc: asyncio.CancelledError) -> Ending | None:
-        if self.stop_reason is None:
-            if self.worker_ends():
-                raise exc  # the whole worker is being cancelled, and not this call
-            return self.failed(RuntimeError("the handler cancelled itself"))
+        if self.stop_reason is None and self.worker_ends():
+            raise exc  # the whole worker is being cancelled, and not this call
+        if self.stop_reason == "lost":
+            return None
+        if self.context.canceled:
+            return self.ending("stop", value=STOPPED)
+        if self.stop_reason == "shutdown":
+            return self.released()
         if self.stop_reason == "timeout":
             seconds = self.definition.timeout_ms / 1000
             return self.failed(TimeoutError(f"the handler took longer than its timeout of {seconds:g} s"))
-        return self.released() if self.stop_reason == "shutdown" else None
+        return self.failed(RuntimeError("the handler cancelled itself"))
 
 
 async def _calm(task: asyncio.Task[Any]) -> None:

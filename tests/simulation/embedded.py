@@ -7,7 +7,8 @@ under any supervisor; now and then one is told to stop, as at a deploy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
@@ -16,6 +17,7 @@ from kumofire_fsm.embedded import _pool as worker_pool
 from kumofire_fsm.embedded import _upkeep as upkeep
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Timing
+from simulation.actors import CURRENT
 from simulation.calls import Event
 from simulation.faults import CLOCK, LOCK, Fault
 from simulation.handlers import ACTS
@@ -121,9 +123,30 @@ class EmbeddedWorld(World):
         new = [NewRun("work", {"acts": [act, "ok"]}) for act in acts]
 
         async def create(jobs: Any, _: Actor) -> None:
-            self.monitor.created(await jobs.create_many(new), [each.payload for each in new])
+            created = await jobs.create_many(new)
+            self.monitor.created(created, [each.payload for each in new])
+            ids = [each.kumofire_job_run_id for each in created]
+            at = self.now + dice.below(10_000, 717, number)
+            self.at(at, Event(None, "client", lambda: self.cancel(ids[number % 2 :: 2], number)))
 
         self.note(self.spawn("client", self.actor_key(5, number), create), "creates at once", acts)
+
+    def cancel(self, run_ids: Sequence[str], number: int) -> None:
+        """Let somebody ask runs to stop: another process, or a part of a worker's own."""
+
+        async def cancel(jobs: Any) -> None:
+            for run_id in run_ids:
+                with suppress(*self.expected):
+                    await jobs.cancel(run_id)
+
+        worker = next((actor for actor in self.pools if actor.alive), None)
+        if worker is None or self.faults.dice.below(2, 718, number):
+            self.spawn("client", self.actor_key(6, number), lambda jobs, _: cancel(jobs))
+        else:
+            context = copy_context()
+            context.run(CURRENT.set, worker)
+            self.note(worker, "asks runs to stop", run_ids)
+            self.loop.create_task(cancel(self.pools[worker]._binding.jobs), context=context)
 
     def begin_worker(self) -> None:
         """Begin a process that works until it is told to stop, or dies; when all is quiet, one is enough."""

@@ -59,7 +59,7 @@ MAX_LEASE_MS = 120_000
 """More than the longest timeout above with what a lease adds to it."""
 ACTS = (
     "ok", "ok", "large", "error", "error", "retry", "snooze", "fail", "stop", "slow", "hang", "beat",
-    "large", "spawn", "poison", "commit", "commit", "deaf", "leave",
+    "tidy", "spawn", "poison", "commit", "commit", "deaf", "leave",
 )  # fmt: skip
 """What one call of a handler may do. The last act of a payload is done by every later call too."""
 
@@ -84,6 +84,13 @@ async def act(ctx: Any, kind: str, call: HandlerCall) -> Any:
             await world.sleep(ctx.env, 3)
         case "hang":
             await world.sleep(ctx.env, 3_600)
+        case "tidy":
+            try:
+                await world.sleep(ctx.env, 3_600)
+            except asyncio.CancelledError:
+                await world.sleep(ctx.env, 1)
+                if number % 2 or not ctx.canceled:
+                    raise
         case "beat":
             for percent in (10, 50):
                 await ctx.heartbeat({"percent": percent})
@@ -149,7 +156,7 @@ async def work(ctx: Any, payload: Any) -> Any:
     except BaseException as exc:
         call.end(type(exc).__name__)
         if isinstance(exc, asyncio.CancelledError):
-            ctx.env.world.monitor.lives.cancelled(call)
+            ctx.env.world.monitor.lives.cancelled(call, told=ctx.canceled)
         raise
     call.end("returned", value)
     return value

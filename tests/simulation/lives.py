@@ -41,6 +41,8 @@ class HandlerCall:
     value: str | None = None
     overdue: bool = False
     deaf: bool = False
+    told: bool = False
+    """Whether it was cancelled because somebody asked its run to stop."""
     name: str = ""
     visit: int = 0
 
@@ -76,6 +78,8 @@ class Lives:
         self.starts_left: dict[str, int] = {}
         self.shortened: dict[tuple[str, str | None], int] = {}
         """Leases that a cancellation has cut, which their holder does not know until its next heartbeat."""
+        self.asked: dict[tuple[str, str | None], int] = {}
+        """When somebody asked a claimed run to stop, by the world's time."""
         self.sent: set[tuple[str, str]] = set()
         """Claims whose outcome was sent to the database."""
         self.gone: set[tuple[str, str | None]] = set()
@@ -131,9 +135,17 @@ class Lives:
             return holder.deaf
         return any(call.deaf for call in self.calls.get(run_id, ()))
 
-    def cancelled(self, call: HandlerCall) -> None:
-        """Check a call that was cancelled: at its timeout, because its run is lost, or its worker ends."""
-        if not (call.overdue or (call.run_id, call.claim) in self.gone or call.actor.stopping):
+    def asks(self, actor: Actor, run_id: str, claim: str, wake_at: int) -> None:
+        """Note that somebody asked a claimed run to stop, which leaves it a lease until then."""
+        self.asked[run_id, claim] = actor.world.now
+        self.shortened[run_id, claim] = self.real(actor, wake_at)
+
+    def cancelled(self, call: HandlerCall, *, told: bool) -> None:
+        """Check a call that was cancelled: it was asked to stop, is overdue or lost, or its worker ends."""
+        claim, call.told = (call.run_id, call.claim), told
+        if told and claim not in self.asked:
+            self._found("told what was asked", f"{call.run_id} was told to stop, and nobody asked it")
+        if not (told or call.overdue or claim in self.gone or call.actor.stopping):
             self._found(
                 "cancelled for a reason", f"{call.actor.name} cancelled {call.run_id} for another's sake"
             )
@@ -201,6 +213,8 @@ class Lives:
         if call.outcome is None:  # it ignores its cancellation, and its worker ends without it
             self.gone.add((call.run_id, call.claim))
             return ("release",) if actor.stopping else ()
+        if call.told:
+            return ("stop",)
         if call.outcome == "CancelledError":  # stopped at its timeout, or because its worker ends
             return ("retry", "release") if call.overdue else ("release",)
         return _SETTLES.get(call.outcome, ("retry",))

@@ -84,6 +84,8 @@ def check_move(move: Move, lives: Lives, found: Found) -> str | None:
             found("started when due", f"{move}: due {after.run_at - at} ms after {event}, not {wait}")
         if event == "succeed" and after.error is not None:
             found("a success shows no error", f"{move}: {after.error!r:.99}")
+        if call is not None and call.told and not (after.error or "").startswith("canceled while it ran"):
+            found("an error says why", f"{move}: {after.error!r:.99}")
     elif event in RULES:
         RULES[event](move, at, lives, found)
     return event
@@ -169,24 +171,26 @@ def _start(move: Move, at: int, lives: Lives, found: Found) -> None:
 
 
 def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
-    before, after = move.before, move.after
+    before, after, world = move.before, move.after, move.actor.world
     holder = lives.owner.get((move.run_id, before.claim))
-    if (
-        move.actor.world.unharmed()
-        and before.state not in STOPPING
-        and not lives.is_deaf(holder, move.run_id)
-    ):
+    stopping, deaf = before.state in STOPPING, lives.is_deaf(holder, move.run_id)
+    unheard = stopping and (
+        world.queue is not None or deaf
+    )  # on Workers no renewal tells a handler that waits
+    if world.unharmed() and not unheard and not deaf:
         found("nothing is lost without a fault", str(move))
     lives.lost(move.run_id, before.claim)
-    in_time = lives.ends.get((move.run_id, before.claim), 0) > move.actor.world.now
-    if holder is not None and holder.alive and before.state not in STOPPING and in_time:
-        if not holder.harmed and holder.world.timed_when_written:
-            found("a healthy worker keeps its runs", f"{move}: {holder.name} is well")
+    in_time = lives.ends.get((move.run_id, before.claim), 0) > world.now
+    if holder is not None and holder.alive and not unheard and in_time:
+        if not holder.harmed and world.timed_when_written:
+            what = "a cancellation is heard" if stopping else "a healthy worker keeps its runs"
+            found(what, f"{move}: {holder.name} is well")
         if holder is move.actor and any(c.run_id == move.run_id for c in lives.under_way(holder)):
             found("nobody takes his own run", str(move))
     if before.wake_at > at:
         found("leases hold", f"{move}: lost {before.wake_at - at} ms before its lease ran out")
-    stopping = before.state in STOPPING
+    if stopping != (after.error or "").startswith("canceled while it ran"):
+        found("an error says why", f"{move}: {after.error!r}")
     if after.state in FAILED and before.attempt < before.max_attempts and not stopping:
         found("attempts are counted", f"{move}: given up at {before.attempt} of {before.max_attempts}")
 
@@ -217,7 +221,7 @@ def _cancel(move: Move, _at: int, lives: Lives, found: Found) -> None:
         return
     if move.after.wake_at > move.before.wake_at:
         found("leases hold", f"{move}: a cancellation made the lease longer")
-    lives.shortened[move.run_id, move.after.claim] = lives.real(move.actor, move.after.wake_at)
+    lives.asks(move.actor, move.run_id, move.after.claim, move.after.wake_at)
 
 
 RULES: Final = {

@@ -123,7 +123,7 @@ def _handler(name: str) -> Any:
         except BaseException as exc:
             call.end(type(exc).__name__)
             if isinstance(exc, asyncio.CancelledError):
-                monitor.lives.cancelled(call)
+                monitor.lives.cancelled(call, told=ctx.canceled)
             raise
         text = data.model_dump_json() if value is None else "" if value == 5 else value.model_dump_json()
         call.end("bad" if value == 5 else "done", text)
