@@ -23,6 +23,7 @@ from kumofire_fsm.store.rows import LEFT_OUT, Moved
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.calls import not_awaited
+from kumofire_fsm.work.lifespan import for_one_event
 from kumofire_fsm.work.sync import noted
 
 __all__ = ["Hook", "HookFunction", "Transition", "call_hooks", "check_hooks"]
@@ -47,7 +48,7 @@ class Transition:
         facts: what its history entry notes, such as who fired it (``by``) and why (``note``).
         run: the run, read after the commit; it may have moved on meanwhile.
         jobs: the jobs API.
-        env: what the application was opened or bound with.
+        env: what its lifespan yielded, or what it was opened or bound with.
     """
 
     event: str
@@ -114,20 +115,30 @@ async def call_hooks(
         return
     try:
         async with asyncio.timeout(SECONDS):
-            rows = await read_runs(binding, [run.id for run in wanted], results=True)
-            for run in wanted:
-                row = rows.pop(run.id, None)
-                if row is not None and LEFT_OUT in (row.payload, row.result):
-                    row = (await read_runs(binding, [run.id], results=True)).get(run.id)
-                if row is not None:
-                    when = moment(at if isinstance(at, int) else at[run.id])
-                    status = run_status(binding, row)
-                    for place in _places(status.history, run.state, when, new=run.id in created):
-                        await _call_for(binding, status, place)
+            async with for_one_event(binding):
+                await _call_all(binding, wanted, at, created)
     except TimeoutError:
         log.error("the hooks for %d transitions took over %g s; the rest is dropped", len(wanted), SECONDS)
     except StoreError as exc:
         log.error("the hooks for %d transitions are dropped: %s", len(wanted), exc)
+    except Exception as exc:  # of the application's lifespan
+        log.error("the hooks for %d transitions are dropped: %s", len(wanted), logged(exc))
+
+
+async def _call_all(
+    binding: Binding, moved: Sequence[Moved], at: int | Mapping[str, int], created: Container[str]
+) -> None:
+    """Call the hooks for these runs, one after the other."""
+    rows = await read_runs(binding, [run.id for run in moved], results=True)
+    for run in moved:
+        row = rows.pop(run.id, None)
+        if row is not None and LEFT_OUT in (row.payload, row.result):
+            row = (await read_runs(binding, [run.id], results=True)).get(run.id)
+        if row is not None:
+            when = moment(at if isinstance(at, int) else at[run.id])
+            status = run_status(binding, row)
+            for place in _places(status.history, run.state, when, new=run.id in created):
+                await _call_for(binding, status, place)
 
 
 async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:

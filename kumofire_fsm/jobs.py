@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.runs.client import RunClient
 from kumofire_fsm.runs.control import JobControl
@@ -18,3 +20,8 @@ class Jobs(RunClient, ScheduleClient, JobControl, RunOverview, Doctor):
     def __init__(self, binding: Binding) -> None:
         super().__init__(binding)
         binding.jobs = self
+
+    @property
+    def env(self) -> Any:
+        """What the application was opened or bound with; on Workers the platform's bindings and secrets."""
+        return self._binding.opened_with

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -34,9 +34,7 @@ from kumofire_fsm.work.sync_jobs import SyncJobs
 if TYPE_CHECKING:
     from kumofire_fsm.embedded.opening import EmbeddedJobs
 
-__all__ = ["Binder", "OpeningHook"]
-
-OpeningHook = Callable[[Any], Awaitable[None] | None]
+__all__ = ["Binder"]
 
 
 class OpenOptions(TypedDict, total=False):
@@ -62,8 +60,6 @@ class Binder:
         self._clock, self._entropy = clock or SystemClock(), entropy or SystemEntropy()
         self.registry = Registry()
         self._statements: tuple[tuple[int, int], tuple[RunStatements, ScheduleStatements]] | None = None
-        self._startup: list[OpeningHook] = []
-        self._shutdown: list[OpeningHook] = []
 
     def bind(
         self,
@@ -81,7 +77,7 @@ class Binder:
             db: a D1 binding, or a storage such as `kumofire_fsm.testing.MemoryStorage`.
             queue: a Queue binding, or anything that satisfies `kumofire_fsm.ports.Queue`; without one
                 no hint is sent, and a run starts only where `consume` is called for it.
-            env: what handlers find in ``ctx.env``.
+            env: what handlers find in ``ctx.env``, unless the application has a lifespan that yields another.
             timing: other durations than the platform's own.
             max_statements: how many statements one `consume_batch` or `dispatch` may send before it leaves
                 the rest to the next; default 45 on D1, whose free plan allows 50 an invocation (the paid
@@ -119,11 +115,11 @@ class Binder:
 
         Args:
             path: the file, or ``":memory:"``.
-            env: what handlers find in ``ctx.env``.
+            env: what handlers find in ``ctx.env``, unless the application has a lifespan that yields another.
             lease: how long a worker's claims hold without renewal; after a worker was killed, its runs
                 are taken over by then. Default 15 s.
             synchronous: what a commit waits for; see `SqliteStorage`.
-            sync_schedules: whether to store what `schedule` declares, before the hooks of `on_startup`.
+            sync_schedules: whether to store what `schedule` declares, before its lifespan begins.
 
         Raises:
             StoreError: the file cannot be opened, is not a database, or belongs to newer code.
@@ -153,8 +149,9 @@ class Binder:
         lease_ms = EMBEDDED.lease_ms if lease is None else duration_ms(lease, "lease", least=100)
         timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=lease_ms)
         bound = lambda storage: self.binding(DiagnosingStorage(storage), None, env, timing)  # noqa: E731
-        startup = [lambda jobs: jobs.sync_schedules(), *self._startup] if sync_schedules else self._startup
-        async with open_embedded(path, bound, EmbeddedJobs, synchronous, startup, self._shutdown) as jobs:
+        async with open_embedded(
+            path, bound, EmbeddedJobs, synchronous, sync_schedules=sync_schedules
+        ) as jobs:
             yield jobs
 
     def open_sync(self, path: str | Path, **options: Unpack[OpenOptions]) -> AbstractContextManager[SyncJobs]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, Unpack
 
-from kumofire_fsm.app._binder import OpeningHook
 from kumofire_fsm.app._flows import Flows
 from kumofire_fsm.engine.definitions import define
 from kumofire_fsm.engine.handlers import JobName
@@ -27,11 +26,12 @@ from kumofire_fsm.values.limits import LIMIT_MAX
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.rates import rate_of
 from kumofire_fsm.values.times import duration_ms
+from kumofire_fsm.work.lifespan import LifespanFunction, lifespan_of
 
 __all__ = ["Kumofire"]
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-OpeningHookT = TypeVar("OpeningHookT", bound=OpeningHook)
+LifespanT = TypeVar("LifespanT", bound=LifespanFunction)
 HookT = TypeVar("HookT", bound=HookFunction)
 
 
@@ -201,15 +201,21 @@ class Kumofire(Flows):
 
         return register
 
-    def on_startup(self, hook: OpeningHookT) -> OpeningHookT:
-        """Register a function of the jobs API, called when an embedded database is opened."""
-        self._startup.append(hook)
-        return hook
+    def lifespan(self, function: LifespanT) -> LifespanT:
+        """Register the decorated function as what is open while handlers are called.
 
-    def on_shutdown(self, hook: OpeningHookT) -> OpeningHookT:
-        """Register a function of the jobs API, called when it is closed; last registered, first called."""
-        self._shutdown.insert(0, hook)
-        return hook
+        It is an async generator function of the jobs API with one ``yield``, or returns an async context manager.
+        What it yields is what handlers find in ``ctx.env``; None leaves there what the application was opened
+        with, which the jobs API has as ``jobs.env``. It begins when a database is opened and ends when it is closed,
+        after the last handler; on Workers, where nothing outlives an event, with each event that calls handlers.
+
+        Raises:
+            DefinitionError: it cannot be called like that, or there is one already.
+        """
+        if self.registry.lifespan is not None:
+            raise DefinitionError("an application has one lifespan; open all in that one")
+        self.registry.lifespan = lifespan_of(function)
+        return function
 
 
 def _check_machine(job: str, machine: object) -> None:

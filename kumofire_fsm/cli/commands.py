@@ -10,7 +10,7 @@ import typer
 
 from kumofire_fsm import __version__
 from kumofire_fsm.cli.create import create_command
-from kumofire_fsm.cli.echo import echo
+from kumofire_fsm.cli.echo import echo, echo_error
 from kumofire_fsm.cli.files import backup_command
 from kumofire_fsm.cli.flows import migrate_flows_command
 from kumofire_fsm.cli.jobs import jobs
@@ -22,7 +22,7 @@ from kumofire_fsm.cli.pictures import diagram_command
 from kumofire_fsm.cli.prune import prune_command
 from kumofire_fsm.cli.runs import runs
 from kumofire_fsm.cli.schedules import schedules
-from kumofire_fsm.errors import InvalidArgument, KumofireError
+from kumofire_fsm.errors import InvalidArgument
 
 __all__ = ["run"]
 
@@ -50,12 +50,11 @@ cli.command("diagram")(diagram_command)
 
 
 def run() -> None:
-    """Run the command line; what the package refuses is one line and exit code 2."""
+    """Run the command line; see `echo_error` for what ends it."""
     try:
         cli()
-    except KumofireError as exc:
-        echo(f"kumofire: {exc}", err=True)
-        sys.exit(2)
+    except Exception as exc:
+        sys.exit(echo_error(exc))
 
 
 def _version(value: bool) -> None:

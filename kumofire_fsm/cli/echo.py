@@ -6,14 +6,28 @@ import logging
 
 import typer
 
+from kumofire_fsm.errors import KumofireError
+from kumofire_fsm.values.error_text import fault_text
 from kumofire_fsm.values.printable import printable
 
-__all__ = ["PrintableFormatter", "echo"]
+__all__ = ["PrintableFormatter", "echo", "echo_error"]
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print a text with its control characters escaped, line feeds excepted; JSON stays the same JSON."""
     typer.echo(printable(text), err=err)
+
+
+def echo_error(exc: Exception) -> int:
+    """Print what ended a command, and return its exit code.
+
+    What the package refuses is one line and code 2, a fault of the application its own traceback and code 1.
+    """
+    if isinstance(exc, KumofireError):
+        echo("\n".join([f"kumofire: {exc}", *getattr(exc, "__notes__", ())]), err=True)
+        return 2
+    echo(fault_text(exc), err=True)
+    return 1
 
 
 class PrintableFormatter(logging.Formatter):

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.children import SIGNALS, give_children_their_own
-from kumofire_fsm.cli.echo import PrintableFormatter
+from kumofire_fsm.cli.echo import PrintableFormatter, echo_error
 from kumofire_fsm.embedded.opening import EmbeddedJobs
 from kumofire_fsm.reports import SyncReport
 
@@ -82,21 +82,27 @@ async def work(
 
     loop = asyncio.get_running_loop()
     give_children_their_own()
-    for number in SIGNALS:  # before the hooks: what they open is closed again
+    for number in SIGNALS:  # before its lifespan begins: what that opens is closed again
         loop.add_signal_handler(number, on_signal)
     log.info(
         "serving %s on %s: %d handlers at once, lease %g s, grace %g s, process %d",
         _served(app, jobs),
         *(db, concurrency, lease, grace, os.getpid()),
     )
-    with _health(app, db, health, opened):
-        async with app.open(db, lease=lease) as open_jobs:
-            opened.append(open_jobs)
-            if sync_schedules and app.registry.declared_schedules():
-                _tell(await open_jobs.sync_schedules())
-            if not signals:
-                await open_jobs.run(concurrency=concurrency, grace=grace, jobs=jobs)
-    _leave_threads_behind()
+    try:
+        with _health(app, db, health, opened):
+            async with app.open(db, lease=lease) as open_jobs:
+                opened.append(open_jobs)
+                if sync_schedules and app.registry.declared_schedules():
+                    _tell(await open_jobs.sync_schedules())
+                if not signals:
+                    await open_jobs.run(concurrency=concurrency, grace=grace, jobs=jobs)
+    except Exception as exc:
+        if _anything_goes_on():
+            _leave_it_behind(echo_error(exc))
+        raise
+    if _anything_goes_on():
+        _leave_it_behind(0)
 
 
 def _health(
@@ -131,11 +137,15 @@ def _tell(report: SyncReport) -> None:
     log.info("schedules: %s", "; ".join(f"{name} {', '.join(keys)}" for name, keys in done.items()))
 
 
-def _leave_threads_behind() -> None:
-    """End the process although a handler whose run was released goes on, in a thread or in spite of all."""
+def _anything_goes_on() -> bool:
+    """Return whether a handler whose run was released goes on, in a thread or in spite of all."""
     in_threads = any(thread.name.startswith("kumofire-handler") for thread in threading.enumerate())
-    if in_threads or len(asyncio.all_tasks()) > 1:
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+    return in_threads or len(asyncio.all_tasks()) > 1
+
+
+def _leave_it_behind(code: int) -> None:
+    """End the process all the same."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

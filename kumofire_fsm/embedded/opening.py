@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from kumofire_fsm.values.owner import forks
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
+from kumofire_fsm.work.lifespan import Lifespan
 from kumofire_fsm.work.sync import running_loop
 
 __all__ = ["EmbeddedJobs", "WorkerReport", "open_embedded"]
@@ -166,45 +166,33 @@ async def open_embedded(
     bind: Callable[[SqliteStorage], Binding],
     made: Callable[[Binding, SqliteStorage], OpenedT],
     synchronous: Literal["FULL", "NORMAL", "OFF"],
-    startup: Sequence[Callable[[Any], Any]],
-    shutdown: Sequence[Callable[[Any], Any]],
+    *,
+    sync_schedules: bool,
 ) -> AsyncIterator[OpenedT]:
-    """Open a file, bring schema and edges up to date, and call the application's hooks around its use.
+    """Open a file, bring schema and edges up to date, and let the application's lifespan hold around its use.
 
     Args:
         path: the file.
         bind: binds the application to it.
         made: makes the API that is given out.
         synchronous: what a commit waits for.
-        startup, shutdown: the hooks, in the order in which they are called.
+        sync_schedules: whether the declared schedules are stored.
     """
     storage = SqliteStorage(path, synchronous=synchronous)
     try:
         binding = bind(storage)
         specs = list(binding.runs.specs.values())
         await storage.call(lambda db: migrate(db, specs))
-        jobs = made(binding, storage)
+        jobs, lifespan = made(binding, storage), Lifespan(binding)
         try:
-            for hook in startup:
-                await _call(hook, jobs)
+            if sync_schedules:
+                await jobs.sync_schedules()
+            await lifespan.begin()
             yield jobs
         finally:
             await jobs.close()
-            if storage.is_mine:  # hooks close what belongs to the parent, too
-                await _shut_down(shutdown, jobs)
+            if storage.is_mine:  # what it opened belongs to the parent, too
+                await lifespan.end()
     finally:
         if storage.is_mine:
             await asyncio.shield(storage.close())
-
-
-async def _shut_down(hooks: Sequence[Callable[[Any], Any]], jobs: EmbeddedJobs) -> None:
-    """Call every hook, also after one that fails; the first error is raised at the end."""
-    async with AsyncExitStack() as stack:
-        for hook in reversed(hooks):
-            stack.push_async_callback(_call, hook, jobs)
-
-
-async def _call(hook: Callable[[Any], Any], jobs: EmbeddedJobs) -> None:
-    ending = hook(jobs)
-    if inspect.isawaitable(ending):
-        await ending

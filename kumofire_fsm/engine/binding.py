@@ -113,6 +113,10 @@ class Binding:
     env: Any
     runs: RunStatements
     schedules: ScheduleStatements
+    opened_with: Any = field(init=False)
+    """What the application was opened or bound with; `env` is another where its lifespan yields one."""
+    lives: bool = False
+    """Whether the application's lifespan has begun, and not ended."""
     jobs: Any = None
     """The API on this binding, for handlers and hooks."""
     on_moved: OnMoved | None = None
@@ -135,6 +139,7 @@ class Binding:
     _durations: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.opened_with = self.env
         self._durations = self.timing.columns()
 
     @property

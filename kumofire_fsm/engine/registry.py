@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -42,6 +43,8 @@ class Registry:
         """What is called after transitions; see `kumofire_fsm.engine.hooks.Hook`."""
         self.observer = Observer()
         """Who is told what happens; see `kumofire_fsm.telemetry`."""
+        self.lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
+        """What is open while handlers are called; see `kumofire_fsm.work.lifespan`."""
         self.told: set[object] = set()
         """What the log was told once, and is not told again by this process."""
         self.retention: Retention | None = None

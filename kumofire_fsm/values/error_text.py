@@ -22,7 +22,7 @@ from kumofire_fsm.values.jsontext import cut_middle, first_line
 from kumofire_fsm.values.limits import ERROR_BYTES, ERROR_LINE, KEY_LENGTH
 from kumofire_fsm.values.printable import one_line, printable
 
-__all__ = ["error_line", "error_name", "error_text", "logged", "text_of"]
+__all__ = ["error_line", "error_name", "error_text", "fault_text", "logged", "text_of"]
 
 _PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
 _BETWEEN: Final = (
@@ -31,6 +31,9 @@ _BETWEEN: Final = (
     "<frozen importlib",
 )
 """What stands between a worker and a handler, and says nothing of either."""
+_HIDDEN: Final = (_PACKAGE, *_BETWEEN)
+_AROUND: Final = ("asyncio", "click", "contextlib", "typer")
+"""What stands between a command and an application, beside that."""
 _MOST_NODES: Final = 500
 """Exceptions that are printed with all that caused them."""
 _MOST_FRAMES: Final = 1000
@@ -49,7 +52,7 @@ def error_text(exc: BaseException, *, ours: bool = False) -> str:
     """
     line = error_line(exc)
     try:
-        trace = "".join(_traceback(exc, ours=ours)).rstrip("\n")
+        trace = "".join(_traceback(exc, () if ours else _HIDDEN)).rstrip("\n")
     except Exception as broken:  # an application's exceptions may refuse to be looked at
         trace = f"<its traceback could not be made: {type(broken).__name__}>"
     says_more = trace.partition(": ")[2] != line.partition(": ")[2] or "\n" in trace
@@ -59,6 +62,17 @@ def error_text(exc: BaseException, *, ours: bool = False) -> str:
 def error_name(text: str) -> str:
     """Return the exception's name with which an error's text begins."""
     return first_line(text, KEY_LENGTH).partition(": ")[0]
+
+
+def fault_text(exc: BaseException) -> str:
+    """Return the traceback of an application's fault as a command shows it: without the way to it."""
+    found = (sys.modules.get(name) for name in _AROUND)
+    files = [Path(module.__file__) for module in found if module is not None and module.__file__]
+    around = (str(file.parent) + os.sep if file.stem == "__init__" else str(file) for file in files)
+    hidden = (*_HIDDEN, *around)
+    if not isinstance(exc, SyntaxError) and not _frames(exc, _MOST_FRAMES, hidden):
+        hidden = ()  # nothing of the application: the fault is our own
+    return printable("".join(_traceback(exc, hidden)).rstrip("\n"))
 
 
 def error_line(exc: BaseException) -> str:
@@ -96,20 +110,20 @@ def _short(text: str) -> str:
 # -- tracebacks --------------------------------------------------------------------------------------
 
 
-def _traceback(exc: BaseException, *, ours: bool) -> Iterator[str]:
+def _traceback(exc: BaseException, hidden: tuple[str, ...]) -> Iterator[str]:
     if _count(exc) > _MOST_NODES:
-        yield from _alone(exc, ours=ours)
+        yield from _alone(exc, hidden)
         return
     root = TracebackException(type(exc), exc, None)  # the frames are added below, without ours
     left, frames = deque([(root, exc)]), _MOST_FRAMES
     while left:
         node, of = left.popleft()
-        stack = _frames(of, frames, ours=ours)
+        stack = _frames(of, frames, hidden)
         frames -= len(stack)
         node.stack = StackSummary.from_list(stack) if stack else None  # type: ignore[assignment]
         if _is_pydantics(of):
             node._str = text_of(of)  # type: ignore[attr-defined]
-        if isinstance(of, StoreError) and not ours:
+        if isinstance(of, StoreError) and hidden:
             node.__cause__ = None  # the driver's error, which ours has translated
         beneath = [(node.__cause__, of.__cause__), (node.__context__, of.__context__)]
         if isinstance(of, BaseExceptionGroup):
@@ -133,22 +147,18 @@ def _count(exc: BaseException) -> int:
     return number
 
 
-def _alone(exc: BaseException, *, ours: bool) -> Iterator[str]:
+def _alone(exc: BaseException, hidden: tuple[str, ...]) -> Iterator[str]:
     """Yield an error and the first that it holds, each without what caused it."""
     found = islice((each for each in leaves(exc) if each is not exc), _SHOWN)
     for each in (*found, exc):
-        yield from StackSummary.from_list(_frames(each, _MOST_FRAMES // _SHOWN, ours=ours)).format()
+        yield from StackSummary.from_list(_frames(each, _MOST_FRAMES // _SHOWN, hidden)).format()
         yield f"{type(each).__name__}: {text_of(each)}\n"
     yield "... [there are very many exceptions: not all are shown, nor what caused them]\n"
 
 
-def _frames(exc: BaseException, most: int, *, ours: bool) -> list[FrameSummary]:
+def _frames(exc: BaseException, most: int, hidden: tuple[str, ...]) -> list[FrameSummary]:
     found = extract_tb(exc.__traceback__, limit=-most) if most > 0 else ()
-    return [frame for frame in found if ours or not _is_ours(frame.filename)]
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith((_PACKAGE, *_BETWEEN))
+    return [frame for frame in found if not frame.filename.startswith(hidden)]
 
 
 # -- pydantic ----------------------------------------------------------------------------------------

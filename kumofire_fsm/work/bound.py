@@ -11,6 +11,7 @@ from kumofire_fsm.work import _dispatcher as dispatcher
 from kumofire_fsm.work import consumer
 from kumofire_fsm.work.batch import SettleMode
 from kumofire_fsm.work.disposition import Disposition
+from kumofire_fsm.work.lifespan import for_one_event
 
 __all__ = ["BoundJobs"]
 
@@ -25,7 +26,9 @@ class BoundJobs(Jobs):
             limit: rows a round, from 1 to 1,000; rounds repeat until nothing is due, or the invocation's
                 statements are spent.
         """
-        return await dispatcher.dispatch(self._binding, limit=whole_number(limit, "limit", 1000))
+        whole_number(limit, "limit", 1000)
+        async with for_one_event(self._binding):
+            return await dispatcher.dispatch(self._binding, limit=limit)
 
     async def consume(self, message: Any) -> Disposition:
         """Work on the run that one message hints at; the message is acknowledged or retried.
@@ -33,7 +36,8 @@ class BoundJobs(Jobs):
         Raises:
             InvalidMessage: a bare body (not a message that can be retried) is not one of ours.
         """
-        return await consumer.consume(self._binding, message)
+        async with for_one_event(self._binding):
+            return await consumer.consume(self._binding, message)
 
     async def consume_batch(
         self, batch: Any, *, concurrency: int = 1, settle: SettleMode = "grouped"
@@ -50,4 +54,5 @@ class BoundJobs(Jobs):
         Raises:
             InvalidArgument: it is not a batch, or an option is out of range or unknown.
         """
-        return await consumer.consume_batch(self._binding, batch, concurrency=concurrency, settle=settle)
+        async with for_one_event(self._binding):
+            return await consumer.consume_batch(self._binding, batch, concurrency=concurrency, settle=settle)

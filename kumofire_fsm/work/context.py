@@ -52,7 +52,8 @@ class RunContext(HandlerContext):
 
     Attributes:
         attempt: which attempt this is, from 1.
-        env: what the application was opened or bound with (bindings, secrets, clients).
+        env: what the application's lifespan yielded, or what it was opened or bound with (bindings, secrets,
+            clients).
     """
 
     _run: ClaimedRun

@@ -153,60 +153,6 @@ async def test_a_lease_that_makes_no_sense_is_refused(lease: Any) -> None:
             pass
 
 
-async def test_hooks_run_in_order_and_shutdown_backwards() -> None:
-    app, seen = quick_app(), []
-
-    @app.on_startup
-    async def first(jobs: Any) -> None:
-        seen.append("up 1")
-
-    @app.on_startup
-    def second(jobs: Any) -> None:
-        seen.append("up 2")
-
-    @app.on_shutdown
-    async def third(jobs: Any) -> None:
-        assert await jobs.count_runs() == {}  # the database is still open
-        seen.append("down 1")
-
-    @app.on_shutdown
-    def fourth(jobs: Any) -> None:
-        seen.append("down 2")
-
-    async with app.open(":memory:"):
-        seen.append("open")
-    assert seen == ["up 1", "up 2", "open", "down 2", "down 1"]
-    assert (first.__name__, fourth.__name__) == ("first", "fourth")
-
-
-@pytest.mark.parametrize("broken", ["startup", "body", "shutdown"])
-async def test_every_shutdown_hook_runs_whatever_else_breaks(broken: str, tmp_path: Path) -> None:
-    app, seen = quick_app(), []
-
-    @app.on_startup
-    async def start(jobs: Any) -> None:
-        if broken == "startup":
-            raise ZeroDivisionError
-
-    @app.on_shutdown
-    async def last(jobs: Any) -> None:
-        seen.append("last")
-
-    @app.on_shutdown
-    async def first(jobs: Any) -> None:
-        seen.append("first")
-        if broken == "shutdown":
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        async with app.open(tmp_path / "jobs.db"):
-            if broken == "body":
-                raise ZeroDivisionError
-    assert seen == ["first", "last"]
-    async with quick_app().open(tmp_path / "jobs.db") as jobs:
-        assert await jobs.count_runs() == {}
-
-
 @pytest.mark.parametrize("how", ["retry", "snooze", "commit"])
 async def test_what_a_worker_s_own_settles_make_due_is_not_left_to_its_next_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str

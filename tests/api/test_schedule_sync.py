@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -238,9 +239,10 @@ async def test_an_embedded_file_gets_the_declared_schedules_only_when_asked(
     @app.job("tick")
     def tick(ctx: Any) -> None: ...
 
-    @app.on_startup
-    async def started(jobs: Any) -> None:
+    @app.lifespan
+    async def lifespan(jobs: Any) -> AsyncIterator[None]:
         seen.extend(await jobs.list_schedules())
+        yield
 
     async with app.open(tmp_path / "jobs.db", sync_schedules=asked):
         assert [each.schedule_key for each in seen] == (["tick"] if asked else [])

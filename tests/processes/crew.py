@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,9 +35,10 @@ def note(word: str, ctx: RunContext | None = None) -> None:
         os.close(file)
 
 
-@app.on_startup
-def up(_: object) -> None:
+@app.lifespan
+async def lifespan(_: object) -> AsyncIterator[None]:
     note("up")
+    yield
 
 
 @app.job("quick")

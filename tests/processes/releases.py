@@ -10,7 +10,7 @@ import asyncio
 import os
 from datetime import timedelta
 
-from crew import note, work
+from crew import lifespan, note, work
 
 from kumofire_fsm import Backoff, Kumofire, RunContext, RunMachine
 from kumofire_fsm.machines import Actor, Deadline, Event, Role, State
@@ -35,7 +35,7 @@ class Own(SharedNext, machine="own"):
 def release(*machines: tuple[str, type[RunMachine]]) -> Kumofire:
     """Return an application whose jobs all do the same."""
     made = Kumofire(max_attempts=3, retry=Backoff(first=timedelta(milliseconds=20), jitter=False))
-    made.on_startup(lambda _: note("up"))
+    made.lifespan(lifespan)
 
     async def handler(ctx: RunContext) -> int:
         note("ran", ctx)

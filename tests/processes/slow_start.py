@@ -1,19 +1,17 @@
-"""An application whose startup hook takes a while; it prints when its hooks are called."""
+"""An application whose lifespan takes a while to begin; it prints how that goes on."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from kumofire_fsm import Jobs, Kumofire
 
 app = Kumofire()
 
 
-@app.on_startup
-async def begin(jobs: Jobs) -> None:
+@app.lifespan
+async def lifespan(jobs: Jobs) -> AsyncIterator[None]:
     print("begins", flush=True)
     await asyncio.sleep(0.5)
     print("began", flush=True)
-
-
-@app.on_shutdown
-async def end(jobs: Jobs) -> None:
+    yield
     print("ended", flush=True)

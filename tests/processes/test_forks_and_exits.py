@@ -103,7 +103,11 @@ def test_the_synchronous_api_is_refused_in_a_child_at_once(play: Play, call: str
 @needs_fork
 def test_a_child_leaves_the_with_and_ends_in_order_and_the_parent_goes_on(play: Play) -> None:
     code, said, error = play("""
-    app.on_shutdown(lambda jobs: say("shut down in", "the parent" if os.getpid() == parent else "the child"))
+    @app.lifespan
+    async def lifespan(jobs):
+        yield
+        say("shut down in", "the parent" if os.getpid() == parent else "the child")
+
     parent = os.getpid()
     with app.open_sync("jobs.db") as jobs:
         jobs.create("child")
@@ -281,7 +285,11 @@ def test_a_pool_of_processes_in_a_handler_is_terminated_and_the_worker_goes_on(p
 )
 def test_what_is_opened_and_never_closed_is_closed_at_the_end(play: Play, held: str, ends: str) -> None:
     code, said, error = play(f"""
-    app.on_shutdown(lambda jobs: say("shut down"))
+    @app.lifespan
+    async def lifespan(jobs):
+        yield
+        say("shut down")
+
     {held}
     say(jobs.create("child").is_new)
     {ends}
