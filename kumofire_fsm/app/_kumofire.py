@@ -204,10 +204,10 @@ class Kumofire(Flows):
     def lifespan(self, function: LifespanT) -> LifespanT:
         """Register the decorated function as what is open while handlers are called.
 
-        It is an async generator function of the jobs API with one ``yield``, or returns an async context manager.
-        What it yields is what handlers find in ``ctx.env``; None leaves there what the application was opened
-        with, which the jobs API has as ``jobs.env``. It begins when a database is opened and ends when it is closed,
-        after the last handler; on Workers, where nothing outlives an event, with each event that calls handlers.
+        It is an async generator function of the jobs API with one ``yield``, or returns an async context
+        manager. What it yields is what handlers find in ``ctx.env``; None leaves there what the application
+        was opened with, which the jobs API has as ``jobs.env``. It begins when a database is opened, and ends
+        when it is closed, after the last handler; on Workers it holds for each event that calls handlers.
 
         Raises:
             DefinitionError: it cannot be called like that, or there is one already.

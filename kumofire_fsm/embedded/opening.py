@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded._pool import WorkerPool, WorkerReport
@@ -169,7 +169,7 @@ async def open_embedded(
     *,
     sync_schedules: bool,
 ) -> AsyncIterator[OpenedT]:
-    """Open a file, bring schema and edges up to date, and let the application's lifespan hold around its use.
+    """Open a file, bring schema and edges up to date, and hold the application's lifespan around its use.
 
     Args:
         path: the file.

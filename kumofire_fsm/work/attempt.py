@@ -208,8 +208,8 @@ class Attempt(Claim):
     def seen(self, state: str) -> None:
         """Note where its run is: another state than the claim's is a request to stop, told at once.
 
-        What the handler makes of it counts, within its grace: an async one gets `asyncio.CancelledError` where
-        it waits, or waits next.
+        What the handler makes of it counts, within its grace: where an async one waits, or waits next, it
+        gets `asyncio.CancelledError`.
         """
         if state == self.run.state:
             return

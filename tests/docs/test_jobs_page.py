@@ -31,9 +31,14 @@ asyncio.run(main())
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    assert list(files(PAGE)) == ["typed.py", "ship.py", "confirm.py"]
+    assert list(files(PAGE)) == ["typed.py", "ship.py", "stopped.py", "lasting.py", "confirm.py"]
     assert sessions(PAGE) == [
         ("python typed.py", "Hello, Ada!\nHello, Ada!\n"),
+        (
+            "python stopped.py",
+            "removing what is there of orders\ncanceled - canceled while it ran: its handler was stopped\n",
+        ),
+        ("python lasting.py", "Hello, Ada!\n"),
         ("python confirm.py", "[('a kite', 1)]\nthank you for buying a kite\n"),
     ]
     assert played(PAGE, tmp_path) == sessions(PAGE)
