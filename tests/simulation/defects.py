@@ -47,6 +47,7 @@ __all__ = [
     "unread",
     "unsaid",
     "unstored",
+    "untold",
     "without_drain",
 ]
 
@@ -133,6 +134,11 @@ def refusing(send_hints: Any) -> Any:
         return hints
 
     return raising
+
+
+def untold(_seen: Any) -> Any:
+    """Keep from an attempt what was asked of its run."""
+    return lambda _self, _state: None
 
 
 def never(duty: Any) -> Any:

@@ -182,9 +182,11 @@ def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     lives.lost(move.run_id, before.claim)
     in_time = lives.ends.get((move.run_id, before.claim), 0) > world.now
     if holder is not None and holder.alive and not unheard and in_time:
-        if not holder.harmed and world.timed_when_written:
-            what = "a cancellation is heard" if stopping else "a healthy worker keeps its runs"
-            found(what, f"{move}: {holder.name} is well")
+        well = not holder.harmed and world.timed_when_written
+        if well and stopping:
+            found("a cancellation is heard", f"{move}: {holder.name} is well")
+        elif well:
+            found("a healthy worker keeps its runs", f"{move}: {holder.name} is well")
         if holder is move.actor and any(c.run_id == move.run_id for c in lives.under_way(holder)):
             found("nobody takes his own run", str(move))
     if before.wake_at > at:

@@ -55,6 +55,7 @@ from simulation.defects import (
     unread,
     unsaid,
     unstored,
+    untold,
     without_drain,
 )
 from simulation.handlers import Applications
@@ -342,6 +343,11 @@ MUTANTS = (
         ((r"t\.nth > s\.room", "(t.nth > s.room OR s.every > 0)"),),
     ),
     Mutant("a held run is told no turn", r"runs\.claim", ((r"END AS turn_at", "END * NULL AS turn_at"),)),
+    Mutant(
+        "a handler is not told that it is canceled",
+        patches=((Attempt, "seen", untold),),
+        setting="embedded",
+    ),
     Mutant(
         "a shutdown costs an attempt", patches=((Attempt, "_stopped", charged),), setting="embedded", first=7
     ),
