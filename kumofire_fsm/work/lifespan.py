@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
-from kumofire_fsm.engine.binding import Binding, log
+from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.printable import shown
 
 __all__ = ["Lifespan", "LifespanFunction", "for_one_event", "lifespan_of"]
 
+log = logging.getLogger(__package__)
 LifespanFunction: TypeAlias = Callable[[Any], Any]
 _RIGHT = "write `async def lifespan(jobs): ...` with one `yield`, of what handlers find in ctx.env"
 
