@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -43,13 +43,13 @@ def virtual_jobs(
 ) -> VirtualOpening:
     """Open a database in virtual time: ``async with`` gives `VirtualJobs`, and ``with`` `SyncVirtualJobs`.
 
-    The hooks of `on_startup` and `on_shutdown` are called as by `Kumofire.open`. Ids repeat, and a backoff
-    with jitter waits its longest.
+    The application's lifespan holds as in `Kumofire.open`, unless ``env`` takes its place. Ids repeat, and a
+    backoff with jitter waits its longest.
 
     Args:
         app: the application whose jobs are tested.
         path: the file; default a database in memory.
-        env: what handlers find in ``ctx.env``.
+        env: what handlers find in ``ctx.env``; without it, what the lifespan yields.
         clock: the time; default one of its own, at the beginning of 2026.
         immediate: whether a call that makes a run due, such as `create`, works it before it returns.
         sync_schedules: whether to store what `Kumofire.schedule` declares.
@@ -57,31 +57,30 @@ def virtual_jobs(
     given: object = app
     if not isinstance(given, Kumofire):
         raise InvalidArgument(f"virtual_jobs takes the application, a Kumofire object; found {shown(app)}")
-    hooks = list(app._startup), list(app._shutdown)
-    if sync_schedules:
-        hooks[0].insert(0, lambda jobs: jobs.sync_schedules())
-    return VirtualOpening(
-        partial(opened, app, path, env, clock or VirtualClock(), *hooks), immediate=immediate
-    )
+    how: dict[str, Any] = {"env": env, "clock": clock or VirtualClock(), "lifespan": env is None}
+    opening = partial(opened, app, path, sync_schedules=sync_schedules, **how)
+    return VirtualOpening(opening, immediate=immediate)
 
 
 @asynccontextmanager
 async def opened(
     app: Kumofire,
     path: str | Path,
+    *,
     env: Any,
     clock: VirtualClock,
-    startup: Sequence[Callable[[Any], Any]] = (),
-    shutdown: Sequence[Callable[[Any], Any]] = (),
+    lifespan: bool,
+    sync_schedules: bool = False,
 ) -> AsyncIterator[VirtualJobs]:
     """Open a database on the event loop that runs."""
 
     def bind(storage: SqliteStorage) -> Binding:
         binding = app.binding(DiagnosingStorage(storage), None, env, EMBEDDED, clock)
-        binding.entropy = SteadyEntropy()
+        binding.entropy, binding.lives = SteadyEntropy(), not lifespan
         return binding
 
-    async with open_embedded(path, bind, partial(VirtualJobs, clock=clock), "OFF", startup, shutdown) as jobs:
+    made = partial(VirtualJobs, clock=clock)
+    async with open_embedded(path, bind, made, "OFF", sync_schedules=sync_schedules) as jobs:
         yield jobs
 
 

@@ -89,7 +89,7 @@ async def perform(
     name, step = _place(app, handler)
     whole_number(attempt, "attempt", MOST_ATTEMPTS)
     said = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
-    async with opened(app, ":memory:", env, clock or VirtualClock()) as jobs:
+    async with opened(app, ":memory:", env=env, clock=clock or VirtualClock(), lifespan=False) as jobs:
         created = await jobs.create(name, payload)
         before = {"attempt": attempt - 1, "progress": said, **({} if step is None else {"step": step})}
         return await _performed(jobs, created.kumofire_job_run_id, before, canceled=canceled)

@@ -54,10 +54,10 @@ class Lifespan:
         self._opened: AbstractAsyncContextManager[Any] | None = None
 
     async def begin(self) -> None:
-        """Enter it; what it yields is what handlers find, unless that is None."""
-        binding = self._binding
+        """Enter it, unless it holds; what it yields is what handlers find, unless that is None."""
+        binding, held = self._binding, self._binding.lives
         binding.lives = True
-        if binding.registry.lifespan is None:
+        if held or binding.registry.lifespan is None:
             return
         with _told("start"):
             opened = binding.registry.lifespan(binding.jobs)

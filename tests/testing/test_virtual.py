@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -194,16 +195,24 @@ async def test_on_a_loop_of_the_tests_its_calls_are_awaited_and_none_is_forgotte
         jobs.assert_created(mail, times=5)
 
 
-async def test_the_hooks_of_opening_are_called_and_a_file_stays(tmp_path: Path) -> None:
-    here, calls = Kumofire(), list[str]()
-    here.job("note")(lambda ctx: None)
-    here.on_startup(lambda jobs: calls.append("opened"))
-    here.on_shutdown(lambda jobs: calls.append("closed"))
+async def test_the_lifespan_holds_unless_env_takes_its_place_and_a_file_stays(tmp_path: Path) -> None:
+    here, calls = Kumofire(), list[Any]()
+    here.job("note")(lambda ctx: calls.append(ctx.env))
+
+    @here.lifespan
+    async def lifespan(_jobs: Any) -> AsyncIterator[str]:
+        calls.append("opened")
+        yield "real"
+        calls.append("closed")
+
     async with virtual_jobs(here, tmp_path / "jobs.db") as jobs:
         await jobs.create("note")
-    assert calls == ["opened", "closed"]
-    async with virtual_jobs(here, tmp_path / "jobs.db") as jobs:
+        await jobs.drain()
+        await jobs.create("note")
+    assert calls == ["opened", "real", "closed"]
+    async with virtual_jobs(here, tmp_path / "jobs.db", env="double") as jobs:
         assert len(await jobs.drain()) == 1
+    assert calls == ["opened", "real", "closed", "double"]
 
 
 async def test_a_worker_that_the_application_starts_works_nothing() -> None:
