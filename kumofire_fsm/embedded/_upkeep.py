@@ -144,7 +144,7 @@ class Upkeep:
             if attempt.key not in self._pool.in_flight or run_id in refused:
                 continue  # a lease that cannot be renewed is not lost: only time tells
             if run_id in moved:
-                attempt.seen(moved[run_id].state)
+                attempt.renewed(moved[run_id].state)
             else:
                 self._pool.lost(attempt)
 

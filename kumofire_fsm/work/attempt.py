@@ -66,6 +66,9 @@ class Attempt(Claim):
     context: RunContext = field(init=False)
     set_ms: float = field(kw_only=True)
     _clock_was_set: bool = False
+    _asked_ms: float = 0.0
+    """Until when the lease is to be held that was asked for last, by the clock that nobody sets."""
+    _renewed_ms: float = 0.0
 
     def __post_init__(self) -> None:
         plain = not self.definition.is_async
@@ -106,7 +109,7 @@ class Attempt(Claim):
                 unread = body == LEFT_OUT
                 if unread:
                     body = await _drive(self.payloads.of(self.run), suspended)
-                late = unread and self._is_late()
+                late = unread and (self._is_late() or self.lease_is_over)
                 ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
             except asyncio.CancelledError as exc:
                 ending = self._stopped(exc)
@@ -174,7 +177,7 @@ class Attempt(Claim):
                 event="heartbeat",
                 state=self.run.state,
             ) from exc
-        self.seen(moved.state)
+        self.renewed(moved.state)
         if value is not None:
             self.context.progressed(value)
 
@@ -190,6 +193,7 @@ class Attempt(Claim):
         moved_ms = round(self.binding.now() - self._steady_ms() - self.set_ms)
         self._clock_was_set = self._clock_was_set or abs(moved_ms) > SET_MS
         ends_at = self.run.timeout_at + moved_ms if self._clock_was_set else None
+        self._asked_ms = self._steady_ms() + lease_ms
         return self.move("heartbeat", value=value, lease_ms=lease_ms, ends_at=ends_at)
 
     @property
@@ -199,11 +203,16 @@ class Attempt(Claim):
 
     @property
     def lease_is_over(self) -> bool:
-        """Whether the lease that the claim gave is over by now, whatever the clock was set to."""
-        return self._steady_ms() >= self.run.wake_at - self.set_ms
+        """Whether its lease is over by now, as far as it knows, whatever the clock was set to."""
+        return self._steady_ms() >= max(self.run.wake_at - self.set_ms, self._renewed_ms)
 
     def _steady_ms(self) -> float:
         return self.binding.clock.monotonic() * 1000
+
+    def renewed(self, state: str) -> None:
+        """Note that its lease was renewed, and where its run was found."""
+        self._renewed_ms = self._asked_ms
+        self.seen(state)
 
     def seen(self, state: str) -> None:
         """Note where its run is: another state than the claim's is a request to stop, told at once.
