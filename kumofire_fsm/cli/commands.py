@@ -87,6 +87,7 @@ def worker_command(
         str | None, typer.Option(metavar="A,B", help="Start runs of these jobs alone; all without it.")
     ] = None,
     log_format: Annotated[str, typer.Option(help="text, or json for a line of JSON each.")] = "text",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log how each attempt ends too.")] = False,
     health_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="Serve /live, /ready and /metrics there; 0 for any free port."),
@@ -122,9 +123,9 @@ def worker_command(
     if app is None:  # each of its workers loads it, in a process of its own
         from kumofire_fsm.cli.reload import Reloader
 
-        begin_log(as_json=as_json)
+        begin_log(as_json=as_json, verbose=verbose)
         raise typer.Exit(Reloader([each for each in sys.argv[1:] if each != "--reload"], Path.cwd()).run())
     options: dict[str, Any] = {"concurrency": concurrency, "lease": lease, "grace": grace, "jobs": named}
-    options |= {"as_json": as_json, "sync_schedules": sync_schedules}
+    options |= {"as_json": as_json, "verbose": verbose, "sync_schedules": sync_schedules}
     options["health"] = None if health_port is None else (health_host, health_port)
     asyncio.run(work(app, db, **options))

@@ -44,12 +44,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def begin_log(*, as_json: bool) -> None:
-    """Write what is logged to the standard error, as text or as lines of JSON."""
+def begin_log(*, as_json: bool, verbose: bool) -> None:
+    """Write what is logged to the standard error, as text or as lines of JSON; each ending too if verbose."""
     handler = logging.StreamHandler()
     plain = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     handler.setFormatter(JsonFormatter() if as_json else PrintableFormatter(plain))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    if verbose:
+        logging.getLogger("kumofire_fsm").setLevel(logging.DEBUG)
 
 
 async def work(
@@ -61,6 +63,7 @@ async def work(
     grace: float,
     jobs: Sequence[str] | None = None,
     as_json: bool = False,
+    verbose: bool = False,
     sync_schedules: bool = True,
     health: tuple[str, int] | None = None,
 ) -> None:
@@ -70,7 +73,7 @@ async def work(
     A second signal cancels the handlers at once; either way their runs are released. ``health`` is where its
     health is served: host and port.
     """
-    begin_log(as_json=as_json)
+    begin_log(as_json=as_json, verbose=verbose)
     signals = 0
     opened: list[EmbeddedJobs] = []
 

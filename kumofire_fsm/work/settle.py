@@ -10,7 +10,7 @@ from collections.abc import Container, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.binding import Binding, about
 from kumofire_fsm.engine.moves import (
     admission,
     admitted_by,
@@ -93,7 +93,19 @@ async def settle(binding: Binding, endings: Sequence[Ending], has_hint: Containe
         failed += done.failed
         why = done.why or why
         refused |= done.refused
+    if log.isEnabledFor(logging.DEBUG):
+        _tell(binding, [ending for ending in endings if ending.move.id in moved])
     return Settled(moved, failed, why, refused)
+
+
+def _tell(binding: Binding, settled: Sequence[Ending]) -> None:
+    """Log how attempts ended that are stored, and how long they took, for who looks at each run."""
+    leases = binding.leases()
+    for run, move in ((ending.run, ending.move) for ending in settled):
+        seconds = max(0, move.now - (run.timeout_at - leases.get(run.job, (0, 0))[0])) / 1000
+        said = "run %s of job %r: attempt %d of %d ended with %r after %.3f s"
+        extra = {**about(run), "seconds": seconds}
+        log.debug(said, run.id, run.job, run.attempt, run.max_attempts, move.event, seconds, extra=extra)
 
 
 async def _settle_together(binding: Binding, endings: Sequence[Ending], has_hint: Container[str]) -> Settled:

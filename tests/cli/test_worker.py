@@ -56,7 +56,9 @@ def logged(folder: Path, *options: str) -> tuple[list[str], str, str]:
 
 
 def test_a_worker_says_what_it_serves_and_logs_lines_of_json(folder: Path) -> None:
-    lines, mail, report = logged(folder, "--jobs", "mail", "--log-format", "json", "--concurrency", "7")
+    lines, mail, report = logged(
+        folder, "--jobs", "mail", "--log-format", "json", "--concurrency", "7", "--verbose"
+    )
     assert (mail, report) == ("failed", "queued")
     first, *others = map(json.loads, lines)
     assert first["message"].startswith(
@@ -68,6 +70,11 @@ def test_a_worker_says_what_it_serves_and_logs_lines_of_json(folder: Path) -> No
     assert failed["message"].startswith(
         f"run {failed['run_id']} of job 'mail' failed for good: Fail: no such"
     )
+    (ended,) = [each for each in others if each["level"] == "DEBUG"]
+    assert ended["message"] == (
+        f"run {ended['run_id']} of job 'mail': attempt 1 of 3 ended with 'fail' after {ended['seconds']:.3f} s"
+    )
+    assert 0 <= ended["seconds"] < 600
 
 
 def test_a_record_is_one_line_of_json_whatever_it_carries() -> None:
