@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,11 @@ def test_a_history_does_not_depend_on_those_before_it(setting: str):
     assert play(5, setting=setting).trace() == first
 
 
-def meet(setting: str, seeds: range, faults: set[Fault], again: set[str]) -> None:
-    """Play histories until they have met these faults, walked every event, and left these states as they are."""
+def meet(setting: str, seeds: Iterable[int], faults: set[Fault], again: set[str]) -> None:
+    """Play histories until they have met these faults, walked every event, and left these states as they are.
+
+    The first of the seeds met all of it when they were chosen.
+    """
     moving = {edge.event for edge in SPEC.edges if edge.source != edge.target}
     struck: set[Fault] = set()
     events: set[str | None] = set()
@@ -80,9 +84,15 @@ def meet(setting: str, seeds: range, faults: set[Fault], again: set[str]) -> Non
 def test_histories_together_meet_every_fault_and_walk_every_event():
     # What leaves the state as it is: a hint is sent again, and a lease is renewed.
     again = {edge.source for edge in SPEC.edges_of("redeliver")} | {e.target for e in SPEC.edges_of("start")}
-    meet("workers", range(10_000, 10_250), set(Fault) - {*LOCK, *RENEWAL, *CLOCK}, again)
+    meet(
+        "workers",
+        (10_035, 10_019, 10_094, 10_036, *range(10_000, 10_250)),
+        set(Fault) - {*LOCK, *RENEWAL, *CLOCK},
+        again,
+    )
 
 
 def test_embedded_histories_together_meet_every_fault_of_a_process_and_walk_every_event():
     again = {edge.target for edge in SPEC.edges_of("start")}
-    meet("embedded", range(10_000, 10_150), {*STORAGE, *SLEEPING, *ACTOR, *LOCK, *RENEWAL, *CLOCK}, again)
+    seeds = (10_055, 10_005, 10_081, 10_006, *range(10_000, 10_150))
+    meet("embedded", seeds, {*STORAGE, *SLEEPING, *ACTOR, *LOCK, *RENEWAL, *CLOCK}, again)
