@@ -1,4 +1,4 @@
-"""What applications may import: six modules, and these names in each; documentation and examples use nothing else."""
+"""What applications may import: seven modules, and these names in each; documentation and examples use nothing else."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ PUBLIC = {
         FileReplaced OpenedElsewhere
     """,
     "kumofire_fsm.cloudflare": "KumofireWorker",
+    "kumofire_fsm.telemetry": "instrument",
 }
 NAMES = {module: sorted(names.split()) for module, names in PUBLIC.items()}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
