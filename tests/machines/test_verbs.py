@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import kumofire_fsm
+from kumofire_fsm.engine.flow_versions import REDRIVE
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State
 from kumofire_fsm.machines._declarations import EdgeList
@@ -262,4 +263,4 @@ def fired_by_name():
 
 
 def test_the_verbs_are_what_the_code_fires_by_name_and_starts():
-    assert fired_by_name() | {"start", HOLD, ADMIT} == {verb.event for _, verb in ALL}
+    assert fired_by_name() | {"start", HOLD, ADMIT, REDRIVE} == {verb.event for _, verb in ALL}
