@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-from story import HERE, LARGE, ORDERS, Story, bill, create, draft_of, findings
+from story import HERE, LARGE, Story, bill, create, draft_of, findings
 
 MOVES = """
 SELECT value ->> 0 AS event, count(*) AS number FROM kumofire_runs, json_each(history)
@@ -28,10 +28,11 @@ def main() -> int:
     """Play the demo; return the exit code."""
     parser = argparse.ArgumentParser(description="Deploy through 1,000 live orders.")
     parser.add_argument("--pictures", type=Path, help="a folder for the flow's picture, before and after")
-    given: Path | None = parser.parse_args().pictures
-    pictures = given and given.resolve()
+    parser.add_argument("--orders", type=int, default=1_000, help="how many orders there are")
+    given = parser.parse_args()
+    pictures: Path | None = given.pictures and given.pictures.resolve()
     with tempfile.TemporaryDirectory(prefix="kumofire-flow-") as scratch:
-        story = Story(Path(scratch))
+        story = Story(Path(scratch), given.orders)
         try:
             return asyncio.run(play(Console(), story, pictures))
         finally:
@@ -45,8 +46,8 @@ async def play(console: Console, story: Story, pictures: Path | None) -> int:
     first = story.deploy(1, (HERE / "first.py").read_text())
     (story.folder / "v1" / "held").touch()
     async with first.app.open(story.db) as jobs:
-        ids = await create(jobs, first)
-    console.print(f"{ORDERS:,} orders are created, and two workers serve version 1")
+        ids = await create(jobs, first, story.orders)
+    console.print(f"{story.orders:,} orders are created, and two workers serve version 1")
     story.start_worker(1)
     story.start_worker(1)
     killing = asyncio.ensure_future(story.kill_workers())
@@ -60,7 +61,7 @@ async def play(console: Console, story: Story, pictures: Path | None) -> int:
         story.stop(1)
         console.print("nothing of version 1 is left: its workers are stopped")
         async with second.app.open(story.db) as jobs:
-            for n in range(LARGE, ORDERS, 5):
+            for n in range(LARGE, story.orders, 5):
                 status = await jobs.get_status(ids[n])
                 if status is not None and not status.settled:
                     await jobs.signal(ids[n], "approve", key=f"approval {n}", by="demo")
@@ -84,7 +85,10 @@ async def until_they_stand_everywhere(console: Console, story: Story) -> None:
 
     def stand() -> bool:
         steps = {step: number for (_, step), number in story.counts().items()}
-        return all(steps.get(step, 0) >= 150 for step in ("reserve", "charge", "approval", "packing", "ship"))
+        return all(
+            steps.get(step, 0) >= 0.15 * story.orders
+            for step in ("reserve", "charge", "approval", "packing", "ship")
+        )
 
     await until(console, story, stand)
 

@@ -21,7 +21,6 @@ from typing import Any, Final
 from kumofire_fsm import EmbeddedJobs, NewRun, RunStatus
 
 HERE: Final = Path(__file__).resolve().parent
-ORDERS: Final = 1_000
 LARGE: Final = 4
 """Orders with this rest by five are large: a person looks at them."""
 MEND: Final = "app.upgrade(Order, from_version=1)"
@@ -33,6 +32,7 @@ class Story:
     """The shop: its database, its deploys, and the workers of each."""
 
     folder: Path
+    orders: int = 1_000
     killed: int = 0
     workers: dict[int, list[subprocess.Popen[bytes]]] = field(default_factory=dict)
     _kills: random.Random = field(default_factory=lambda: random.Random(1))
@@ -126,12 +126,12 @@ def draft_of(source: str) -> tuple[str, str]:
     return "".join(each for each in lines if each != line), line.strip()
 
 
-async def create(jobs: EmbeddedJobs, shop: ModuleType) -> list[str]:
+async def create(jobs: EmbeddedJobs, shop: ModuleType, number: int) -> list[str]:
     """Create the orders; some are approved before anybody has asked."""
-    orders = [{"number": n, "total": 250_000 if n % 5 == LARGE else 100} for n in range(ORDERS)]
+    orders = [{"number": n, "total": 250_000 if n % 5 == LARGE else 100} for n in range(number)]
     created = await jobs.create_many([NewRun(shop.Order, order) for order in orders])
     ids = [each.kumofire_job_run_id for each in created]
-    for n in range(LARGE, ORDERS, 50):
+    for n in range(LARGE, number, 50):
         await jobs.signal(ids[n], "approve", key=f"approval {n}", by="demo")
     return ids
 
@@ -143,14 +143,17 @@ async def findings(
     runs = [run async for run in _all(jobs, ids)]
     ledger = Counter(story.rows("SELECT number, step FROM ledger"))
     wanted = {"reserve", "charge", "packing", "ship"}
-    done = [{step for number, step in ledger if number == n} for n in range(ORDERS)] if ledger else []
+    done = [{step for number, step in ledger if number == n} for n in range(story.orders)] if ledger else []
     paths = [_path(run) for run in runs]
     illegal = [pair for path in paths for pair in itertools.pairwise(path) if pair not in moves]
     labelled = sum("label" in path for path in paths)
     doubled = sum(number - 1 for number in ledger.values())
     ends = Counter(run.step for run in runs)
     return [
-        (f"0 lost: {ends['shipped']:,} of {ORDERS:,} orders are delivered", ends == {"shipped": ORDERS}),
+        (
+            f"0 lost: {ends['shipped']:,} of {story.orders:,} orders are delivered",
+            ends == {"shipped": story.orders},
+        ),
         (f"{doubled} doubled: {sum(ledger.values()):,} rows of the ledger, each once", doubled == 0),
         ("every step of every order is in the ledger", bool(done) and all(wanted <= each for each in done)),
         (f"{len(illegal)} illegal: every step was entered along an edge", not illegal),
@@ -158,7 +161,7 @@ async def findings(
             f"{labelled:,} orders went through the step that version 2 inserted",
             labelled == sum(("label" in each) for each in done) > 0,
         ),
-        (f"{story.killed} workers were killed with SIGKILL", story.killed > 5),
+        (f"{story.killed} workers were killed with SIGKILL", story.killed > 2),
     ]
 
 

@@ -134,7 +134,7 @@ async def test_a_limit_that_is_none_is_refused(kit: Kit, limit: Any) -> None:
 async def test_what_is_said_is_checked_first(kit: Kit) -> None:
     async with kit.bound() as w:
         for name in ("", None, 5):
-            with pytest.raises(InvalidArgument, match="a job is given by its name|a job's name"):
+            with pytest.raises(InvalidArgument, match=r"a job is given by its name|a job's name"):
                 await w.jobs.pause_job(name)
         with pytest.raises(TooLarge):
             await w.jobs.pause_job("mail", note="x" * 2000)
