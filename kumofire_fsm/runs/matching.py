@@ -16,7 +16,7 @@ from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.reports import FiredAll, Matched
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.runs.lookup import RunFilter, run_filters
-from kumofire_fsm.runs.people import adopt_keys, events_of_people, jobs_with_versions
+from kumofire_fsm.runs.people import adopt_keys, check_carries, events_of_people, jobs_with_versions
 from kumofire_fsm.store.rows import FAILED, Moved
 from kumofire_fsm.values.checks import facts, whole_number
 from kumofire_fsm.values.jsontext import storable
@@ -90,7 +90,7 @@ class RunMatching:
             by, note: who and why, kept in each history.
 
         Raises:
-            InvalidArgument, TooLarge: nothing was changed.
+            InvalidArgument, TooLarge: nothing was changed; a flow's signal that carries something is refused.
             StoreError: the database failed; the chunks before this one are stored.
         """
         given: object = matched
@@ -102,6 +102,7 @@ class RunMatching:
             "facts": facts(by=by, note=note),
             **_due(binding, self._rows, matched.event, run_at, delay),
         }
+        await check_carries(binding, matched.event, matched.run_ids)
         moved = refused = 0
         for ids in _chunks(matched.run_ids):
             binding.wake()

@@ -10,10 +10,12 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.engine.flow_versions import REDRIVE, redrive_settled
 from kumofire_fsm.engine.moves import fire_one, startable
-from kumofire_fsm.engine.reading import read_run
+from kumofire_fsm.engine.reading import read_run, read_runs
 from kumofire_fsm.engine.refusals import refusal
 from kumofire_fsm.errors import (
+    GuardFailed,
     InvalidArgument,
+    InvalidPayload,
     MigrationConflict,
     SchemaMismatch,
     TransitionError,
@@ -27,14 +29,33 @@ from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.values.checks import facts, part_id
 from kumofire_fsm.values.ids import check_id
 from kumofire_fsm.values.jsontext import storable
+from kumofire_fsm.values.limits import MOVE_RUNS
 from kumofire_fsm.values.printable import shown
 
-__all__ = ["RunPeople", "adopt_keys", "events_of_people", "jobs_with_versions"]
+__all__ = ["RunPeople", "adopt_keys", "check_carries", "events_of_people", "jobs_with_versions"]
 
 
 def events_of_people(binding: Binding) -> set[str]:
     """Return the events that people may fire, of any machine that is known here."""
     return {event for spec in binding.runs.specs.values() for event in spec.events_by(Actor.PERSON)}
+
+
+async def check_carries(binding: Binding, event: str, run_ids: Sequence[str]) -> None:
+    """Refuse to fire a signal without what it carries; only such a signal's name costs a statement.
+
+    Raises:
+        InvalidPayload: a run is an instance of a flow whose signal takes something.
+    """
+    carry = {
+        job.name: job.flow.name
+        for job in binding.registry.jobs.values()
+        if isinstance(job, FlowJob) and (signal := job.flow.signal(event)) and signal.takes is not None
+    }
+    for start in range(0, len(run_ids) if carry else 0, MOVE_RUNS):
+        for row in (await read_runs(binding, run_ids[start : start + MOVE_RUNS])).values():
+            if row.job in carry and row.machine.startswith(f"{carry[row.job]}@"):
+                what = f"run {row.id}: the signal {event!r} of {row.job!r}"
+                raise InvalidPayload(f"{what} carries something: send it by jobs.signal")
 
 
 async def adopt_keys(binding: Binding, event: str, run_ids: Sequence[str]) -> None:
@@ -90,6 +111,12 @@ class RunPeople(RunLookup):
             await self._check_step(run_id, name)
         try:
             return await self._people(run_id, REDRIVE, by=by, note=note, to_step=name)
+        except GuardFailed as exc:
+            steps = await self._steps(run_id)
+            if name or not steps:
+                raise
+            why = f"run {run_id} is at an end of its flow: say at which step it goes on, {', '.join(steps)}"
+            raise GuardFailed(why, row_id=run_id, event=REDRIVE, state=exc.state, legal=exc.legal) from exc
         except SchemaMismatch:
             row = await read_run(self._binding, run_id)
             job = self._flow_after(row.machine)
@@ -146,7 +173,9 @@ class RunPeople(RunLookup):
             UnknownRun: no run has this id.
             TransitionNotAllowed: the event is unknown, illegal now, or fired by consumers or deadlines.
             GuardFailed, Conflict: it did not move.
+            InvalidPayload: it is a flow's signal that carries something: `signal` sends it.
         """
+        await check_carries(self._binding, event, [check_id(run_id)])
         return await self._people(run_id, event, by=by, note=note)
 
     # -- inside ---------------------------------------------------------------------------------
@@ -157,14 +186,17 @@ class RunPeople(RunLookup):
 
     async def _check_step(self, run_id: str, step: str) -> None:
         """Refuse a step at which no instance may begin again."""
+        steps = await self._steps(run_id)
+        if step not in steps:
+            known = ", ".join(steps) or "none (no flow)"
+            raise InvalidArgument(f"run {run_id} cannot go on at a step {shown(step)}; it may at: {known}")
+
+    async def _steps(self, run_id: str) -> list[str]:
+        """Return the steps at which an instance may go on; none of a run that is no flow's."""
         row = await read_run(self._binding, check_id(run_id))
         job = self._flow_after(row.machine)
         spec = job.machine if job else self._binding.runs.specs.get(row.machine)
-        if spec is None or ("*", step) not in spec.steps:
-            known = ", ".join(sorted(to for source, to in spec.steps if source == "*")) if spec else ""
-            raise InvalidArgument(
-                f"run {run_id} cannot go on at a step {shown(step)}; it may at: {known or 'none (no flow)'}"
-            )
+        return sorted(to for source, to in spec.steps if source == "*") if spec else []
 
     async def _people(
         self,

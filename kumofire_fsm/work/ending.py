@@ -178,7 +178,7 @@ class Claim:
     def failed(self, exc: BaseException) -> Ending:
         """Fire ``retry``, whose edges know whether it is tried again; ``fail`` when the policy says never."""
         try:
-            wait = 0 if self._settles("retry") else self._wait_ms(exc)  # asked only if somebody waits
+            wait = 0 if self._is_last("retry") else self._wait_ms(exc)  # asked only if somebody waits
         except BaseException as broken:
             if self.ends_worker(broken):
                 raise
@@ -189,10 +189,10 @@ class Claim:
             return self.final(exc)
         ending = self.ending("retry", error=exc, next_at=self.binding.now() + wait)
         move = ending.move
-        settles = self._settles("retry", now=move.now, next_at=move.next_at, value=move.value)
-        if settles:
+        last = self._is_last("retry", now=move.now, next_at=move.next_at, value=move.value)
+        if last:
             return self._told_final(ending)
-        failed = "failed" if settles is None else "failed, and is tried again"
+        failed = "failed" if last is None else "failed, and is tried again"
         why = first_line(str(move.value), _NOTE_LENGTH)
         told = self.run.id, self.run.job, self.run.attempt, self.run.max_attempts, failed, why
         log.warning("run %s of job %r: attempt %d of %d %s: %s", *told, extra=about(self.run))
@@ -202,13 +202,20 @@ class Claim:
         """Return whether what the application raised is meant for its worker; see `ends_worker`."""
         return ends_worker(exc, shared_platform=self.shared_platform)
 
-    def _settles(self, event: str, **given: Any) -> bool | None:
-        """Return whether the event will settle the run; None if its claim and ``given`` do not tell."""
+    def _is_last(self, event: str, **given: Any) -> bool | None:
+        """Return whether no attempt follows the event; None if its claim and ``given`` do not tell."""
         machine = self.binding.runs.specs[self.run.machine]
         known = {name: getattr(self.run, name) for name in _STAYS}
-        targets = machine.targets({**known, **given}, event)
-        ends = {machine.has_role(state, Role.SETTLED) for state in targets}
+        ends = {self._gives_up(state) for state in machine.targets({**known, **given}, event)}
         return ends.pop() if len(ends) == 1 else None
+
+    def _gives_up(self, target: str) -> bool:
+        """Return whether a failure that leads to this state was the last one: a run is settled there."""
+        return self.binding.runs.specs[self.run.machine].has_role(target, Role.SETTLED)
+
+    def _called(self) -> str:
+        """Return what the log says that failed."""
+        return f"run {self.run.id} of job {self.run.job!r}"
 
     def _wait_ms(self, exc: BaseException) -> int | None:
         """Return how long to wait after a failure, of several at once the longest; None for never."""
@@ -243,8 +250,7 @@ class Claim:
 
     def _told_final(self, ending: Ending) -> Ending:
         why = printable(ending.move.value or "")
-        told = self.run.id, self.run.job, why
-        log.error("run %s of job %r failed for good: %s", *told, extra=about(self.run))
+        log.error("%s failed for good: %s", self._called(), why, extra=about(self.run))
         return ending
 
     def ending(

@@ -33,6 +33,9 @@ __all__ = ["FlowAttempt", "attempt_of"]
 
 log = logging.getLogger(__package__)
 
+RETRYING: Final = "retrying"
+"""The state in which a step waits for its next attempt."""
+
 UNKNOWN_STEP_S: Final = 60
 """After how many seconds an instance is looked at again whose step is not known here."""
 
@@ -117,6 +120,13 @@ class FlowAttempt(Attempt):
                 InvalidArgument(f"{given}: a step of a flow is left by Go(...), or by returning")
             )
         return self._left(signal.event, signal.data, self.context.close())
+
+    def _gives_up(self, target: str) -> bool:
+        """Return whether the step failed for good; the flow may go on elsewhere."""
+        return target != RETRYING
+
+    def _called(self) -> str:
+        return f"the step {self.run.step!r} of {Attempt._called(self)}"
 
     def _left(self, event: str, value: Any, effects: Sequence[Statement]) -> Ending:
         flow, step = self.job.flow, self._step()

@@ -212,3 +212,17 @@ async def test_an_upgrade_that_raises_is_told_by_the_plan_and_moves_nothing(kit:
         assert (await w.row(run_id))["machine"] == "item@1"
         await w.deliver(run_id)
         assert (await w.status(run_id)).step == "made"
+
+
+async def test_a_signal_that_carries_something_is_not_fired_without_it(kit: Kit, shop: Handlers) -> None:
+    async with kit.bound() as w:
+        entity = await w.create(Entity, Data())
+        await w.jobs.signal(entity, Entity.pay)
+        before = await w.row(entity)
+        with pytest.raises(InvalidPayload, match="'drop' of 'entity' carries something: send"):
+            await w.jobs.fire(entity, "drop")
+        matched = await w.jobs.match_runs("drop", name=Entity)
+        with pytest.raises(InvalidPayload, match="carries something"):
+            await w.jobs.fire_all(matched)
+        assert (matched.run_ids, await w.row(entity)) == ((entity,), before)
+        assert (await w.jobs.fire(entity, "ship", by="ana")).step == "shipped"

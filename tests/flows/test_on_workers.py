@@ -227,11 +227,31 @@ async def test_a_failed_step_may_be_redriven(kit: Kit, shop: Handlers) -> None:
         await w.deliver(run_id)
         assert (await w.status(run_id)).step == "trying"
         await w.jobs.cancel(run_id)
-        with pytest.raises(GuardFailed):
-            await w.jobs.redrive(run_id)  # it is at an end
+        with pytest.raises(GuardFailed, match="say at which step it goes on, charge, dunning"):
+            await w.jobs.redrive(run_id)
         with pytest.raises(InvalidArgument, match="it may at: charge, dunning, trying, welcome"):
             await w.jobs.redrive(run_id, step="active")
         status = await w.jobs.redrive(run_id, step=Trial.charge)
         assert (status.state, status.step) == ("ready", "charge")
         await w.deliver(run_id)
         assert (await w.status(run_id)).step == "active"
+
+
+async def test_the_log_tells_which_step_failed_for_good_though_the_flow_goes_on(
+    kit: Kit, shop: Handlers, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.fails["charge"] = ValueError("no money")
+    async with kit.bound() as w:
+        run_id = await w.create(Trial, Data())
+        await w.deliver(run_id)
+        await w.jobs.signal(run_id, Trial.upgrade)
+        for _ in range(3):
+            await w.deliver(run_id)
+            kit.clock.advance(3600)
+        assert (await w.status(run_id)).step == "dunning"
+        told = f"run {run_id} of job 'trial'"
+        assert [record.getMessage().splitlines()[0] for record in caplog.records] == [
+            f"{told}: attempt 1 of 3 failed, and is tried again: ValueError: no money",
+            f"{told}: attempt 2 of 3 failed, and is tried again: ValueError: no money",
+            f"the step 'charge' of {told} failed for good: ValueError: no money",
+        ]
