@@ -15,7 +15,7 @@ from kumofire_fsm.cli.place import Place, acting, on_database
 from kumofire_fsm.cli.texts import duration_of, instant_of, json_of
 from kumofire_fsm.errors import InvalidArgument
 
-__all__ = ["create_command"]
+__all__ = ["create_command", "payload_of"]
 
 
 @on_database()
@@ -52,7 +52,7 @@ def create_command(
         "concurrency_key": concurrency_key,
         "max_attempts": max_attempts,
     }
-    given = None if payload is None else _json(payload)
+    given = None if payload is None else payload_of(payload)
     created = acting(where, app, lambda jobs: jobs.create(job, given, **options))
     where.leave_to_tick()
     echo(json_of(created) if as_json else created.kumofire_job_run_id)
@@ -61,7 +61,7 @@ def create_command(
         echo(f"kumofire: a run with this dedupe key was there already{differs}", err=True)
 
 
-def _json(text: str) -> Any:
+def payload_of(text: str) -> Any:
     """Return a payload.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kumofire_fsm.cli.create import payload_of
 from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.many import act_on_all, filters_of
 from kumofire_fsm.cli.options import (
@@ -210,6 +211,30 @@ def fire_command(
 ) -> None:
     """Fire an event of a run's lifecycle that belongs to people, such as one that you added."""
     _act(where, app, lambda jobs: jobs.fire(run_id, event, by=by, note=note), as_json=as_json)
+
+
+@runs.command("signal")
+@on_database()
+def signal_command(
+    run_id: RunId,
+    signal: Annotated[str, typer.Argument(metavar="SIGNAL", help="A signal of the run's flow.")],
+    where: Place,
+    value: Annotated[
+        str | None,
+        typer.Argument(metavar="[VALUE]", help="JSON; @FILE reads it from a file, and - from the input."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="A signal with a key that came already does nothing.")
+    ] = None,
+    by: By = None,
+    note: Note = None,
+    app: App = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell an instance of a flow something: it moves a wait, or is kept until one takes it."""
+    given = None if value is None else payload_of(value)
+    said = {"key": key, "by": by, "note": note}
+    _act(where, app, lambda jobs: jobs.signal(run_id, signal, given, **said), as_json=as_json)
 
 
 def _due_of(at: str | None, delay: str | None, *, utc: bool) -> dict[str, Any]:

@@ -83,3 +83,21 @@ def test_where_to_migrate_is_said_once(
 ) -> None:
     done = kumofire(folder[0], "machine", "migrate", "later:app", *options)
     assert (done.code, said in done.err) == (2, True)
+
+
+def test_an_instance_is_told_something_from_a_shell(folder: tuple[Path, list[str]]) -> None:
+    where, (_, run_id, _) = folder
+    source = (where / "shop.py").read_text().replace("takes=None", "takes=Data")
+    (where / "shop.py").write_text(source)
+    of = ("--db", "jobs.db", "--app", "shop:app")
+    for value, why in (
+        ([], "does not validate"),
+        (['{"number": "x"}'], "does not validate"),
+        (["{"], "must be JSON"),
+    ):
+        refused = kumofire(where, "runs", "signal", run_id, "hand_over", *value, *of)
+        assert (refused.code, why in refused.err) == (2, True)
+    refused = kumofire(where, "runs", "fire", run_id, "hand_over", *of)
+    assert (refused.code, "carries something" in refused.err) == (2, True)
+    done = kumofire(where, "runs", "signal", run_id, "hand_over", '{"number": 1}', "--by", "ana", *of)
+    assert (done.code, done.out) == (0, f"{run_id}  succeeded\n")
