@@ -55,7 +55,8 @@ async def check_carries(binding: Binding, event: str, run_ids: Sequence[str]) ->
         for row in (await read_runs(binding, run_ids[start : start + MOVE_RUNS])).values():
             if row.job in carry and row.machine.startswith(f"{carry[row.job]}@"):
                 what = f"run {row.id}: the signal {event!r} of {row.job!r}"
-                raise InvalidPayload(f"{what} carries something: send it by jobs.signal")
+                how = "send it by jobs.signal or kumofire runs signal"
+                raise InvalidPayload(f"{what} carries something: {how}")
 
 
 async def adopt_keys(binding: Binding, event: str, run_ids: Sequence[str]) -> None:
