@@ -23,6 +23,8 @@ SQL_BYTES: Final = 100_000
 """What D1 takes as one statement (https://developers.cloudflare.com/d1/platform/limits/). Linux takes 128 KB
 as one argument of a command, so for a batch it is the same."""
 _PLAIN: Final = re.compile(r"[ -~]*")
+_PARAMETER: Final = re.compile(r"'[^']*'|\?1")
+"""A text, such as one that a guard of an application compares with, or else the parameter."""
 _CHANGED: Final = "BEGIN TRANSACTION"
 """What wrangler takes out of a text, or refuses, wherever it stands."""
 
@@ -84,9 +86,12 @@ def literal(text: str) -> str:
 
 
 def _spelled(statement: Statement) -> str:
-    """Return a statement's text with its one parameter written into it."""
+    """Return a statement's text with its one parameter written into it, but not into texts of its own."""
     argument = statement.given()
-    return statement.sql if argument is None else statement.sql.replace("?1", literal(argument))
+    if argument is None:
+        return statement.sql
+    written = literal(argument)
+    return _PARAMETER.sub(lambda found: written if found[0] == "?1" else found[0], statement.sql)
 
 
 def _rows(statement: Statement, answer: Mapping[str, Any]) -> list[Row]:

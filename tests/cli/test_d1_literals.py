@@ -68,6 +68,15 @@ def test_a_json_argument_is_read_wherever_the_statement_names_it(value: dict[str
     assert rows == [(argument, 1, len(value))]
 
 
+def test_a_text_of_an_application_s_own_guard_stays_as_it_is() -> None:
+    database = Recorded()
+    sql = "SELECT ?1 ->> '$.note' AS note, 'it''s ok?1' AS text, '?1' AS other"
+    argument = json.dumps({"note": "'; DROP TABLE kumofire_job_runs; --"})
+    statement = Statement("odd", sql, argument, ("note", "text", "other"))
+    rows = asyncio.run(storage(database).execute(statement))
+    assert rows == [("'; DROP TABLE kumofire_job_runs; --", "it's ok?1", "?1")]
+
+
 def test_several_statements_are_one_command_and_their_rows_are_told_apart() -> None:
     database, cost = Recorded(), Cost()
     statements = [
