@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.binding import HANDLED, Binding
 from kumofire_fsm.engine.halving import in_halves
 from kumofire_fsm.engine.observing import tell_settled
 from kumofire_fsm.engine.reading import is_settled
@@ -222,8 +222,9 @@ async def follow(
     if not (telling or binding.registry.hooks or hinting):
         return Hints()
     moved = list(moved)
+    caller = HANDLED.get()  # its cancellation would end what follows here: it is told last
     if binding.tell is not None:
-        binding.tell(moved)
+        binding.tell(moved if caller is None else [run for run in moved if run.id != caller])
     if watched:
         tell_settled(binding, moved)
     if binding.waiters or binding.unsettled:
@@ -231,10 +232,14 @@ async def follow(
             run.id for run in moved if is_settled(binding, run.machine, run.state, run.wake_at)
         )
     hints = Hints()
-    if hint is not None and hinting:
-        hints = await send_hints(binding, [(run.id, run.run_at) for run in moved if hint(binding, run)])
-    if binding.registry.hooks and binding.on_moved is not None and moved:
-        await binding.on_moved(moved, at, created)
+    try:
+        if hint is not None and hinting:
+            hints = await send_hints(binding, [(run.id, run.run_at) for run in moved if hint(binding, run)])
+        if binding.registry.hooks and binding.on_moved is not None and moved:
+            await binding.on_moved(moved, at, created)
+    finally:
+        if caller is not None and binding.tell is not None:
+            binding.tell([run for run in moved if run.id == caller])
     return hints
 
 

@@ -168,6 +168,27 @@ async def test_a_handler_that_cancels_its_own_run_is_cancelled_where_it_waits_ne
     assert other.result == "undisturbed"
 
 
+async def test_hooks_hear_that_a_handler_canceled_its_own_run_before_it_is_cancelled() -> None:
+    app, heard = Kumofire(), []
+
+    @app.on("cancel")
+    async def told(transition: Any) -> None:
+        await asyncio.sleep(0.01)
+        heard.append(f"hook: {transition.state}")
+
+    @app.job("own")
+    async def own(ctx: Any) -> None:
+        try:
+            await asyncio.gather(ctx.jobs.cancel(ctx.run.id))
+        except asyncio.CancelledError:
+            heard.append("handler")
+            raise
+
+    async with working(app) as jobs:
+        status = await jobs.wait((await jobs.create("own")).kumofire_job_run_id)
+    assert (status.state, heard) == ("canceled", ["hook: canceling", "handler"])
+
+
 async def test_all_that_match_are_told_and_no_other(tmp_path: Path) -> None:
     app, began = Kumofire(), []
 
