@@ -70,23 +70,15 @@ async def work(
     """Work on a file until SIGTERM or SIGINT; running handlers finish within ``grace`` seconds.
 
     First it stores the schedules that the application declares; one that declares none touches none.
-    A second signal cancels the handlers at once; either way their runs are released. ``health`` is where its
-    health is served: host and port.
+    A second signal cancels the handlers at once, and where none runs the start or the end of the lifespan;
+    either way their runs are released. ``health`` is where its health is served: host and port.
     """
     begin_log(as_json=as_json, verbose=verbose)
-    signals = 0
     opened: list[EmbeddedJobs] = []
-
-    def on_signal() -> None:
-        nonlocal signals
-        signals += 1
-        for each in opened:
-            each.stop(at_once=signals > 1)
-
-    loop = asyncio.get_running_loop()
+    signals, loop = _Signals(opened), asyncio.get_running_loop()
     give_children_their_own()
     for number in SIGNALS:  # before its lifespan begins: what that opens is closed again
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, signals.hear)
     log.info(
         "serving %s on %s: %d handlers at once, lease %g s, grace %g s, process %d",
         _served(app, jobs),
@@ -98,14 +90,44 @@ async def work(
                 opened.append(open_jobs)
                 if sync_schedules and app.registry.declared_schedules():
                     _tell(await open_jobs.sync_schedules())
-                if not signals:
+                if not signals.number:
                     await open_jobs.run(concurrency=concurrency, grace=grace, jobs=jobs)
+    except asyncio.CancelledError:
+        if not signals.canceled:
+            raise
+        log.warning("the worker was told twice to end, and its lifespan was canceled")
     except Exception as exc:
         if _anything_goes_on():
             _leave_it_behind(echo_error(exc))
         raise
     if _anything_goes_on():
         _leave_it_behind(0)
+
+
+class _Signals:
+    """Ends a worker that a signal tells to end: in order at the first, at once at the second.
+
+    Args:
+        opened: holds its jobs API, once that is open.
+
+    Attributes:
+        number: how many signals there were.
+        canceled: whether the start or the end of the lifespan was canceled, as no worker runs.
+    """
+
+    def __init__(self, opened: list[EmbeddedJobs]) -> None:
+        self.number, self.canceled = 0, False
+        self._opened, self._task = opened, asyncio.current_task()
+
+    def hear(self) -> None:
+        """Hear one signal more."""
+        self.number += 1
+        for each in self._opened:
+            each.stop(at_once=self.number > 1)
+        works = any(each._report() is not None for each in self._opened)
+        if self.number > 1 and not works and self._task is not None:
+            self.canceled = True
+            self._task.cancel()
 
 
 def _health(

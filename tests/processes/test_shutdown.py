@@ -136,3 +136,37 @@ def test_a_signal_while_the_hooks_still_start_lets_them_finish_and_ends(tmp_path
         worker.terminate()
         assert worker.communicate(timeout=60)[0] == "began\nended\n"
         assert worker.returncode == 0
+
+
+def test_a_second_signal_ends_a_lifespan_that_waits_for_ever(tmp_path):
+    (tmp_path / "waits.py").write_text(
+        """import asyncio
+from kumofire_fsm import Kumofire
+
+app = Kumofire()
+
+
+@app.lifespan
+async def lifespan(jobs):
+    print("waits", flush=True)
+    try:
+        await asyncio.sleep(3600)
+        yield
+    finally:
+        print("tidied up", flush=True)
+"""
+    )
+    command = [sys.executable, "-m", "kumofire_fsm.cli", "worker", "waits:app", "--db", "j.db", "--create"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "waits\n"
+        worker.terminate()
+        time.sleep(0.5)
+        assert worker.poll() is None, "the first signal waits for it"
+        worker.terminate()
+        out, err = worker.communicate(timeout=60)
+        assert (out, worker.returncode) == ("tidied up\n", 0)
+        assert err.rstrip().endswith("told twice to end, and its lifespan was canceled")
+        assert "Traceback" not in err
