@@ -129,10 +129,21 @@ class EmbeddedJobs(BoundJobs):
         return None if pool is None else pool.report()
 
     async def close(self) -> None:
-        """End `run` if it goes on, and wait until its runs are released; in a child process do nothing."""
-        if self._born == forks():
-            self.stop(at_once=True)
-            await self._ended.wait()
+        """End `run` if it goes on, and wait until its runs are released; in a child process do nothing.
+
+        A cancellation meanwhile is raised afterwards: handlers need what is open until they have ended.
+        """
+        if self._born != forks():
+            return
+        self.stop(at_once=True)
+        canceled: asyncio.CancelledError | None = None
+        while not self._ended.is_set():
+            try:
+                await self._ended.wait()
+            except asyncio.CancelledError as exc:
+                canceled = exc
+        if canceled is not None:
+            raise canceled
 
     def stop(self, *, at_once: bool = False) -> None:
         """End `run`: no new work, and running handlers finish within the grace period, or not at all.
@@ -190,9 +201,11 @@ async def open_embedded(
             await lifespan.begin()
             yield jobs
         finally:
-            await jobs.close()
-            if storage.is_mine:  # what it opened belongs to the parent, too
-                await lifespan.end()
+            try:
+                await jobs.close()
+            finally:
+                if storage.is_mine:  # what it opened belongs to the parent, too
+                    await lifespan.end()
     finally:
         if storage.is_mine:
             await asyncio.shield(storage.close())

@@ -39,6 +39,8 @@ class InThread(Generic[GivenT]):
         self._born = forks()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._held: asyncio.Task[None] | None = None
+        self._leaves: asyncio.Event | None = None
 
     def __enter__(self) -> GivenT:
         if self._loop is not None:
@@ -72,10 +74,23 @@ class InThread(Generic[GivenT]):
             self.__exit__(None, None, None)
 
     async def _enter(self) -> Any:
-        return await self._opening.__aenter__()
+        """Open it in a task that closes it as well: a task group of its lifespan needs that, or a context."""
+        given = asyncio.get_running_loop().create_future()
+        self._leaves = asyncio.Event()
+        self._held = asyncio.ensure_future(self._hold(given, self._leaves))
+        await asyncio.wait([given, self._held], return_when=asyncio.FIRST_COMPLETED)
+        return given.result() if given.done() else self._held.result()
+
+    async def _hold(self, given: asyncio.Future[Any], leaves: asyncio.Event) -> None:
+        async with self._opening as jobs:
+            given.set_result(jobs)
+            await leaves.wait()
 
     async def _leave(self) -> None:
-        await self._opening.__aexit__(None, None, None)
+        assert self._held is not None
+        assert self._leaves is not None
+        self._leaves.set()
+        await self._held
 
     def _end(self) -> None:
         """End the loop; who still waits for an answer hears that the database is closed."""

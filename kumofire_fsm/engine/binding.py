@@ -117,6 +117,8 @@ class Binding:
     """What the application was opened or bound with; `env` is another where its lifespan yields one."""
     lives: bool = False
     """Whether the application's lifespan has begun, and not ended."""
+    shared: Any = None
+    """The lifespan that events of a Worker share; see `kumofire_fsm.work.lifespan`."""
     jobs: Any = None
     """The API on this binding, for handlers and hooks."""
     on_moved: OnMoved | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any, Final, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import DefinitionError
@@ -18,6 +20,8 @@ __all__ = ["Lifespan", "LifespanFunction", "for_one_event", "lifespan_of"]
 log = logging.getLogger(__package__)
 LifespanFunction: TypeAlias = Callable[[Any], Any]
 _RIGHT = "write `async def lifespan(jobs): ...` with one `yield`, of what handlers find in ctx.env"
+_STEPS: Final[ContextVar[bool]] = ContextVar("kumofire_lifespan_steps", default=False)
+"""Whether this is called by the start or the end of a Worker's lifespan itself."""
 
 
 def lifespan_of(function: object) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
@@ -57,43 +61,88 @@ class Lifespan:
         """Enter it, unless it holds; what it yields is what handlers find, unless that is None."""
         binding, held = self._binding, self._binding.lives
         binding.lives = True
-        if held or binding.registry.lifespan is None:
-            return
+        if not held and binding.registry.lifespan is not None:
+            await self._enter(binding.registry.lifespan)
+
+    async def end(self) -> None:
+        """Leave it, if it has begun; what its end itself calls finds that it holds."""
+        try:
+            await self._leave()
+        finally:
+            self._binding.lives = False
+
+    async def _enter(self, lifespan: Callable[[Any], AbstractAsyncContextManager[Any]]) -> None:
+        binding = self._binding
         with _told("start"):
-            opened = binding.registry.lifespan(binding.jobs)
+            opened = lifespan(binding.jobs)
             if not isinstance(opened, AbstractAsyncContextManager):
                 raise DefinitionError(f"the lifespan gave {shown(opened)}; {_RIGHT}")
             env = await opened.__aenter__()
         self._opened = opened
         binding.env = binding.opened_with if env is None else env
 
-    async def end(self) -> None:
-        """Leave it, if it has begun."""
+    async def _leave(self) -> None:
         opened, self._opened = self._opened, None
-        self._binding.lives = False
         if opened is not None:
             with _told("end"):
                 await opened.__aexit__(None, None, None)
 
 
-@asynccontextmanager
-async def for_one_event(binding: Binding) -> AsyncIterator[None]:
-    """Hold for an event of a Worker, where nothing outlives one; where it holds already, do nothing.
+class SharedLifespan(Lifespan):
+    """The lifespan that what goes on at once in a Worker shares: the first begins it, the last ends it."""
 
-    What fails at its end is logged: what the event did stands.
-    """
-    if binding.lives or binding.registry.lifespan is None:
-        yield
-        return
-    lifespan = Lifespan(binding)
-    try:
-        await lifespan.begin()
-        yield
-    finally:
+    def __init__(self, binding: Binding) -> None:
+        super().__init__(binding)
+        self._users, self._turn = 0, asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Enter it for one more; who comes while another enters or leaves it waits for that."""
+        lifespan = self._binding.registry.lifespan
+        self._users += 1
         try:
-            await lifespan.end()
+            async with self._turn:
+                if self._opened is None and lifespan is not None:
+                    await self._within(self._enter(lifespan))
+        except BaseException:
+            self._users -= 1
+            raise
+
+    async def end(self) -> None:
+        """Leave it for one; what fails at its end is logged: what was done stands."""
+        self._users -= 1
+        if self._users:
+            return
+        try:
+            async with self._turn:
+                if not self._users:
+                    await self._within(self._leave())
         except Exception as exc:
             log.error("%s", logged(exc))
+
+    async def _within(self, step: Awaitable[None]) -> None:
+        """Take a step whose own calls wait for no lifespan: they would wait for themselves."""
+        token = _STEPS.set(True)
+        try:
+            await step
+        finally:
+            with suppress(ValueError):  # a task that is given up may be closed in another context
+                _STEPS.reset(token)
+
+
+@asynccontextmanager
+async def for_one_event(binding: Binding) -> AsyncIterator[None]:
+    """Hold for an event of a Worker, where nothing outlives one; where it holds already, do nothing."""
+    if binding.lives or binding.registry.lifespan is None or _STEPS.get():
+        yield
+        return
+    if binding.shared is None:
+        binding.shared = SharedLifespan(binding)
+    shared = binding.shared
+    await shared.begin()
+    try:
+        yield
+    finally:
+        await shared.end()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,120 @@ async def test_on_workers_a_hook_finds_it_in_other_events_too(kit: Kit) -> None:
     async with kit.bound(env="bindings") as w:
         await w.create("job")
     assert seen == ["bindings and a client", "closed"]
+
+
+async def test_on_workers_what_goes_on_at_once_shares_one_that_is_open_for_all(kit: Kit) -> None:
+    seen: list[str] = []
+
+    @kit.app.lifespan
+    async def lifespan(jobs: Any) -> AsyncIterator[Pool]:
+        seen.append("opened")
+        await asyncio.sleep(0.02)
+        pool = Pool(jobs.env)
+        yield pool
+        pool.is_open = False
+        await asyncio.sleep(0.02)
+        seen.append("closed")
+
+    @kit.job("job")
+    async def job(ctx: Any, seconds: float) -> None: ...
+
+    @kit.app.on("create")
+    async def created(transition: Any) -> None:
+        assert transition.env.is_open
+        await asyncio.sleep(transition.run.payload)
+        assert transition.env.is_open
+        seen.append("told")
+
+    async with kit.bound() as w:
+
+        async def create(after: float, seconds: float) -> None:
+            await asyncio.sleep(after)
+            await w.jobs.create("job", seconds)
+
+        await asyncio.gather(create(0, 0.05), create(0.01, 0.1), create(0.04, 0.1))
+        assert seen == ["opened", "told", "told", "told", "closed"]
+        await asyncio.gather(create(0, 0), create(0.03, 0))
+        assert seen[5:] in (["opened", "told", "told", "closed"], ["opened", "told", "closed"] * 2)
+        assert w.jobs._binding.shared._users == 0
+
+
+@pytest.mark.parametrize("where", ["file", "worker"])
+async def test_what_its_start_and_its_end_do_themselves_opens_no_other(kit: Kit, where: str) -> None:
+    app, seen = kit.app, list[str]()
+
+    @app.lifespan
+    async def lifespan(jobs: Any) -> AsyncIterator[None]:
+        seen.append("opened")
+        await jobs.create("job", 1)
+        yield
+        await jobs.create("job", 2)
+        seen.append("closed")
+
+    @kit.job("job")
+    async def job(ctx: Any, number: int) -> None: ...
+
+    @app.on("create")
+    def created(transition: Any) -> None:
+        seen.append(f"told of {transition.run.payload}")
+
+    if where == "file":
+        async with app.open(":memory:"):
+            pass
+    else:
+        async with kit.bound() as w:
+            await w.jobs.dispatch()
+    assert seen == ["opened", "told of 1", "told of 2", "closed"]
+
+
+async def test_it_ends_after_the_last_handler_although_the_program_is_cancelled_meanwhile() -> None:
+    app, seen, began = Kumofire(), list[str](), asyncio.Event()
+
+    @app.lifespan
+    async def lifespan(jobs: Any) -> AsyncIterator[None]:
+        yield
+        seen.append("closed")
+
+    @app.job("job")
+    async def job(ctx: Any) -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.1)
+            seen.append("handler tidied up")
+
+    async def program() -> None:
+        async with app.open(":memory:") as jobs:
+            working = asyncio.ensure_future(jobs.run())
+            await jobs.create("job")
+            await began.wait()
+            asyncio.get_running_loop().call_later(0.02, task.cancel)
+        await working
+
+    task = asyncio.ensure_future(program())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == ["handler tidied up", "closed"]
+
+
+def test_in_open_sync_one_task_begins_and_ends_it() -> None:
+    app, held, tasks = Kumofire(), ContextVar("held", default=0), list[Any]()
+
+    @app.lifespan
+    async def lifespan(jobs: Any) -> AsyncIterator[None]:
+        token = held.set(1)
+        tasks.append(asyncio.current_task())
+        async with asyncio.TaskGroup() as group:
+            beside = group.create_task(asyncio.sleep(60))
+            yield
+            beside.cancel()
+        tasks.append(asyncio.current_task())
+        held.reset(token)
+
+    with app.open_sync(":memory:") as jobs:
+        assert jobs.count_runs() == {}
+    assert tasks[0] is tasks[1]
 
 
 async def test_one_that_yields_nothing_leaves_what_it_was_opened_with() -> None:
