@@ -56,10 +56,10 @@ class Hints(NamedTuple):
 
 
 class Fired(NamedTuple):
-    """The runs that moved, by id, and the ids of those that the database refused to move."""
+    """The runs that moved, by id, and why the database refused to move others."""
 
     moved: dict[str, Moved]
-    refused: frozenset[str]
+    refused: Mapping[str, Exception]
 
 
 ADMISSION: Final = "runs.admit"
@@ -110,7 +110,8 @@ async def fire(
         has_hint: of the held runs that these statements admit, those that need no hint.
         hint: tells for which of the moved runs a hint is sent; where a person moves them.
     """
-    at, refused, admitted = {move.id: move.now for move in moves}, set[str](), list[Moved]()
+    at, admitted = {move.id: move.now for move in moves}, list[Moved]()
+    refused: dict[str, Exception] = {}
 
     async def move(part: Sequence[Move]) -> list[Row]:
         if batch is not None:
@@ -124,7 +125,7 @@ async def fire(
         return rows
 
     def leave(move: Move, why: RowRefused) -> None:
-        refused.add(move.id)
+        refused[move.id] = why
         told = move.event, move.id, explained(why)
         said = "%s on run %s was refused, and is left as it was: %s"
         log.error(said, *told, extra={"run_id": move.id})
@@ -136,7 +137,7 @@ async def fire(
         if hint is not None:
             await give_way(binding, moved.values())
     await follow_admitted(binding, admitted, max(at.values(), default=0), has_hint)
-    return Fired(moved, frozenset(refused))
+    return Fired(moved, refused)
 
 
 async def batch_of(binding: Binding, statements: Sequence[Statement]) -> list[list[Row]]:

@@ -21,7 +21,7 @@ from kumofire_fsm.machines.spec import Actor
 from kumofire_fsm.store.diagnosis import REGISTER, lacks_edge
 from kumofire_fsm.store.rows import Move, RunRow
 
-__all__ = ["refusal"]
+__all__ = ["refusal", "refused_by_database"]
 
 
 async def refusal(binding: Binding, move: Move, cause: Exception | None = None) -> Exception:
@@ -49,14 +49,19 @@ async def refusal(binding: Binding, move: Move, cause: Exception | None = None) 
         text = ", ".join(legal) or "nothing"
         return TransitionNotAllowed(f"{said} is not allowed from {row.state!r}; legal now: {text}", **facts)
     if cause is not None:
-        return _refused_by_database(said, row, facts, cause)
+        return refused_by_database(move.event, row, cause, legal)
     guards = [edge.guard_text for edge in edges if edge.guard is not None]
     if len(guards) == len(edges):
         return GuardFailed(f"{said} from {row.state!r} needs {' or '.join(guards)}", **facts)
     return Conflict(f"{said}: somebody else moved it meanwhile; it is {row.state!r} now", **facts)
 
 
-def _refused_by_database(said: str, row: RunRow, facts: dict[str, Any], cause: Exception) -> Exception:
+def refused_by_database(
+    event: str, row: RunRow, cause: Exception, legal: tuple[str, ...] = ()
+) -> TransitionError | SchemaMismatch:
+    """Return why the database refused an event of a run."""
+    said = f"run {row.id}: {event!r}"
+    facts: dict[str, Any] = {"row_id": row.id, "event": event, "state": row.state, "legal": legal}
     if "_slot" in str(cause):
         return DedupeConflict(
             f"{said}: another run holds the dedupe key {row.dedupe_key!r} of job {row.job!r} now", **facts

@@ -12,7 +12,7 @@ from typing import Any, Final, Unpack
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.flow_versions import REDRIVE, redrive_settled
 from kumofire_fsm.engine.moves import Fired, fire, startable
-from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 from kumofire_fsm.reports import FiredAll, Matched
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.runs.lookup import RunFilter, run_filters
@@ -167,17 +167,17 @@ def _due(
 async def _fire_chunk(binding: Binding, event: str, ids: Sequence[str], what: dict[str, Any]) -> Fired:
     await adopt_keys(binding, event, ids)
     moved: dict[str, Moved] = {}
-    refused = frozenset[str]()
+    refused: dict[str, Exception] = {}
     for job in jobs_with_versions(binding) if event == REDRIVE else ():
         fired, bad = await redrive_settled(binding, job, ids, said=what["facts"])
         for run_id, why in bad.items():
             log.error("%r on run %s was refused, and is left as it was: %s", event, run_id, why)
         moved |= fired.moved
-        refused |= fired.refused | bad.keys()
+        refused |= {**fired.refused, **{run_id: MigrationConflict(why) for run_id, why in bad.items()}}
     left = [run_id for run_id in ids if run_id not in moved and run_id not in refused]
     moves = [binding.move(run_id, event, hint_ms=binding.hint_ms, **what) for run_id in left]
     fired = await fire(binding, moves, hint=startable)
-    return Fired(moved | fired.moved, refused | fired.refused)
+    return Fired(moved | fired.moved, {**refused, **fired.refused})
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

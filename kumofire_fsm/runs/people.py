@@ -11,14 +11,13 @@ from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.engine.flow_versions import REDRIVE, redrive_settled
 from kumofire_fsm.engine.moves import fire_one, startable
 from kumofire_fsm.engine.reading import read_run, read_runs
-from kumofire_fsm.engine.refusals import refusal
+from kumofire_fsm.engine.refusals import refusal, refused_by_database
 from kumofire_fsm.errors import (
     GuardFailed,
     InvalidArgument,
     InvalidPayload,
     MigrationConflict,
     SchemaMismatch,
-    TransitionError,
     TransitionNotAllowed,
 )
 from kumofire_fsm.flows.steps import Step
@@ -128,8 +127,7 @@ class RunPeople(RunLookup):
         if run_id in bad:
             raise MigrationConflict(bad[run_id])
         if run_id in fired.refused:
-            why = f"run {run_id}: {REDRIVE!r} was refused by the database; the log says why"
-            raise TransitionError(why, row_id=run_id, event=REDRIVE, state=row.state)
+            raise refused_by_database(REDRIVE, row, fired.refused[run_id])
         if run_id not in fired.moved:
             raise await refusal(self._binding, self._binding.move(run_id, REDRIVE))
         return await self._known(run_id)

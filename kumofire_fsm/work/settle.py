@@ -114,7 +114,8 @@ async def _settle_together(binding: Binding, endings: Sequence[Ending], has_hint
     def batch(part: Sequence[Move]) -> list[Statement]:
         return _statements(binding, [by_id[move.id] for move in part])
 
-    moved, refused = await fire(binding, [ending.move for ending in endings], batch, has_hint)
+    moved, found = await fire(binding, [ending.move for ending in endings], batch, has_hint)
+    refused = frozenset(found)
     late = [ending for ending in endings if ending.move.id not in moved and ending.move.id not in refused]
     if not late:
         return Settled(moved, [], refused=refused)

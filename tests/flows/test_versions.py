@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from kumofire_fsm import Fail
 from kumofire_fsm.errors import (
+    DedupeConflict,
     DefinitionError,
     InvalidArgument,
     MigrationConflict,
@@ -193,7 +194,7 @@ def test_an_upgrade_is_from_a_version_before(kit: Kit) -> None:
         kit.app.upgrade(new, from_version=1)
 
 
-async def failed_of_version_1(kit: Kit, w, calls) -> list[str]:
+async def failed_of_version_1(kit: Kit, w, calls, **options: Any) -> list[str]:
     """Return instances of version 1 that failed in the step that version 2 has renamed, and cannot undo."""
 
     class Order(Flow[One]):
@@ -210,10 +211,11 @@ async def failed_of_version_1(kit: Kit, w, calls) -> list[str]:
     app.step(Order.packing)(fail)
     jobs = app.bind(db=w.storage, queue=w.queue)
     await w.storage.inner.call(lambda db: migrate(db, list(jobs._binding.runs.specs.values())))
-    created = [await jobs.create(Order, One(number=n)) for n in range(2)]
+    number = 1 if options else 2
+    created = [await jobs.create(Order, One(number=n), **options) for n in range(number)]
     ids = [each.kumofire_job_run_id for each in created]
     await jobs.consume_batch([FakeMessage.of(each) for each in ids])
-    assert (await jobs.count_runs()) == {"failed": 2}
+    assert (await jobs.count_runs()) == {"failed": number}
     return ids
 
 
@@ -238,6 +240,19 @@ async def test_what_failed_in_a_version_before_begins_again_in_this_one(kit: Kit
         await jobs.consume_batch([FakeMessage.of(one), FakeMessage.of(two)])
         assert [(await jobs.get_status(i)).step for i in (one, two)] == ["shipped", "shipped"]
         assert calls == ["pack", "pack", "label", "label"]
+
+
+async def test_what_failed_in_a_version_before_stays_while_another_holds_its_dedupe_key(kit: Kit) -> None:
+    calls: list[str] = []
+    async with kit.bound() as w:
+        await failed_of_version_1(kit, w, calls, dedupe_key="k", dedupe="active")
+        (one,) = [run.kumofire_job_run_id for run in (await w.jobs.list_runs()).runs]
+        new = second(One, packing="pack")
+        _, jobs = await moved(kit, w, new, calls)
+        await jobs.create(new, One(number=5), dedupe_key="k", dedupe="active")
+        with pytest.raises(DedupeConflict, match="'redrive': another run holds the dedupe key 'k'"):
+            await jobs.redrive(one)
+        assert ((await w.row(one))["machine"], await w.state(one)) == ("order@1", "failed")
 
 
 async def test_what_failed_in_a_step_that_is_gone_says_so_or_goes_on_elsewhere(kit: Kit) -> None:
