@@ -29,7 +29,7 @@ from kumofire_fsm.store.versions import (
     old_settled,
     store_payloads,
 )
-from kumofire_fsm.values.error_text import error_line
+from kumofire_fsm.values.error_text import error_line, first_refusal
 from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.values.limits import INLINE_BYTES, PAYLOAD_BYTES
 from kumofire_fsm.values.typed import encode_typed
@@ -273,8 +273,4 @@ def _made(job: FlowJob, row: tuple[Any, ...], upgrades: Mapping[int, Upgrade]) -
 
 
 def _first_line(exc: Exception) -> str:
-    errors = getattr(exc, "errors", None)
-    if callable(errors):  # pydantic's: the field and the rule, and not the value
-        first = errors()[0]
-        return f"field {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
-    return str(exc).split("\n", 1)[0]
+    return first_refusal(exc) or str(exc).split("\n", 1)[0]

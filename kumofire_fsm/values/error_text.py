@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from kumofire_fsm.errors import StoreError
 from kumofire_fsm.values.groups import leaves
@@ -22,7 +22,7 @@ from kumofire_fsm.values.jsontext import cut_middle, first_line
 from kumofire_fsm.values.limits import ERROR_BYTES, ERROR_LINE, KEY_LENGTH
 from kumofire_fsm.values.printable import one_line, printable
 
-__all__ = ["error_line", "error_name", "error_text", "fault_text", "logged", "text_of"]
+__all__ = ["error_line", "error_name", "error_text", "fault_text", "first_refusal", "logged", "text_of"]
 
 _PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
 _BETWEEN: Final = (
@@ -95,6 +95,14 @@ def text_of(exc: BaseException) -> str:
         return _refusals(exc) if _is_pydantics(exc) else str(exc)
     except Exception as broken:
         return f"<its text could not be made: {type(broken).__name__}>"
+
+
+def first_refusal(exc: BaseException) -> str:
+    """Return the first field that pydantic refused, and by which rule, without the value; else nothing."""
+    if not _is_pydantics(exc):
+        return ""
+    first = cast("Any", exc).errors(include_url=False)[0]
+    return f"field {'.'.join(map(str, first['loc']))!r}: {_rule(first)}"
 
 
 def _said(exc: BaseException) -> str:

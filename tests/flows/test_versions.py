@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fakes import FakeMessage
 from harness import Kit
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, field_validator
 
 from kumofire_fsm import Fail
 from kumofire_fsm.errors import (
@@ -253,6 +253,24 @@ async def test_what_failed_in_a_version_before_stays_while_another_holds_its_ded
         with pytest.raises(DedupeConflict, match="'redrive': another run holds the dedupe key 'k'"):
             await jobs.redrive(one)
         assert ((await w.row(one))["machine"], await w.state(one)) == ("order@1", "failed")
+
+
+async def test_what_an_application_says_of_data_that_does_not_fit_is_told_without_it(kit: Kit) -> None:
+    class Picky(One):
+        """Refuses what it is given, and says so."""
+
+        card: str = Field(default="4000-0566", validate_default=True)
+
+        @field_validator("card")
+        @classmethod
+        def check(cls, card: str) -> str:
+            raise ValueError(f"{card} is no card")
+
+    async with kit.bound() as w:
+        one, _ = await failed_of_version_1(kit, w, [])
+        _, jobs = await moved(kit, w, second(Picky, packing="pack"), [])
+        with pytest.raises(MigrationConflict, match=r"field 'card': Value error, \.\.\. is no card$"):
+            await jobs.redrive(one)
 
 
 async def test_what_failed_in_a_step_that_is_gone_says_so_or_goes_on_elsewhere(kit: Kit) -> None:
