@@ -14,6 +14,8 @@ from kumofire_fsm.errors import (
 )
 
 if TYPE_CHECKING:
+    from kumofire_fsm import flows as flows
+    from kumofire_fsm import machines as machines
     from kumofire_fsm.app import Kumofire
     from kumofire_fsm.drawing import diagram
     from kumofire_fsm.embedded.opening import EmbeddedJobs
@@ -155,15 +157,17 @@ needs none of them, and a Worker no embedded runtime."""
 _HOME: Final = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for, and keep it."""
-    if name in ("flows", "machines"):
-        return import_module(f"kumofire_fsm.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"kumofire_fsm.{_HOME[name]}"), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # for type checkers it would make every misspelled name one of ours
+
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for, and keep it."""
+        if name in ("flows", "machines"):
+            return import_module(f"kumofire_fsm.{name}")
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"kumofire_fsm.{_HOME[name]}"), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

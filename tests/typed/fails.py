@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+import kumofire_fsm
 from kumofire_fsm import Created, Jobs, Kumofire, PlainContext, RunContext
 from kumofire_fsm.flows import End, Flow, Signal, Wait
 from kumofire_fsm.machines import Deadline
@@ -37,6 +38,7 @@ async def no_context(greeting: Greeting) -> None:
     pass
 
 
+NO_SUCH_NAME = kumofire_fsm.RunMachin  # refused
 LATE = Deadline(60_000, "late")  # refused
 LATER = Deadline("late", after="tomorrow")  # refused
 

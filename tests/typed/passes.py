@@ -9,12 +9,14 @@ from typing import Any, assert_type
 
 from pydantic import BaseModel
 
+import kumofire_fsm
 from kumofire_fsm import Created, Jobs, Kumofire, NewRun, PlainContext, PreparedRun, RunContext, SyncJobs
 from kumofire_fsm.flows import End, Flow, Signal, Wait
 from kumofire_fsm.machines import Deadline
 from kumofire_fsm.testing import CallOutcome, SyncVirtualJobs, VirtualJobs, perform, virtual_jobs
 
 app = Kumofire()
+WAITING: kumofire_fsm.machines.Role = kumofire_fsm.machines.Role.WAITING
 
 
 class Greeting(BaseModel):
