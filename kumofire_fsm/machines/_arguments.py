@@ -157,7 +157,8 @@ def lasting_ms(duration: object, where: str) -> int:
     try:
         return duration_ms(duration, "a duration", least=1)
     except InvalidArgument as exc:
-        raise DefinitionError(f"{where}: {exc}") from None
+        meant = '; the time "now" is due at once' if duration in (0, timedelta(0)) else ""
+        raise DefinitionError(f"{where}: {exc}{meant}") from None
 
 
 def in_words(milliseconds: int) -> str:

@@ -33,6 +33,7 @@ def test_these_are_the_files_of_the_page() -> None:
         "lifecycles.py",
         "reviewed.py",
         "orders.py",
+        "sorting.py",
         "test_approved_run.py",
         "test_deadline.py",
         "test_all_of_it.py",
@@ -69,6 +70,33 @@ for payload in ({"amount": 100, "country": "de"}, {"amount": 100}, {"amount": 10
 """
     done = run_python(folder, "-c", moves)
     assert (done.stderr, done.stdout) == ("", "ready\nsecond\nsecond\n")
+
+
+def test_on_the_page_only_a_large_order_waits_for_a_person(folder: Path) -> None:
+    done = run_python(folder, "-m", "kumofire_fsm.cli", "machine", "lint", "sorting:LargeOrder")
+    assert (done.returncode, done.stdout) == (0, "sorting:LargeOrder: nothing to mend\n")
+    moves = """
+from kumofire_fsm import Kumofire, PlainContext
+from kumofire_fsm.testing import virtual_jobs
+from sorting import LargeOrder
+
+app = Kumofire()
+
+
+@app.job("ship", machine=LargeOrder)
+def ship(ctx: PlainContext, order: dict[str, int]) -> None: ...
+
+
+with virtual_jobs(app) as jobs:
+    for amount in (100, 101):
+        jobs.create("ship", {"amount": amount})
+        jobs.advance(1)
+        print(jobs.list_runs(limit=1).runs[0].state)
+    jobs.advance(days=3)
+    print(jobs.list_runs(limit=1).runs[0].state)
+"""
+    done = run_python(folder, "-c", moves)
+    assert (done.stderr, done.stdout) == ("", "succeeded\napproval\ncanceled\n")
 
 
 def test_an_edge_that_reads_next_at_makes_the_run_due_when_the_handler_says_as_on_the_page() -> None:

@@ -50,7 +50,7 @@ WRONG = [
     (lambda: Deadline(60_000, "lapse"), f"Deadline(60000): {TIME}; found 60000"),
     (lambda: Deadline(1.5, "lapse"), f"Deadline(1.5): {TIME}; found 1.5"),
     (lambda: Deadline(), f"Deadline(None): {TIME}; found None"),
-    (lambda: Deadline(timedelta(0), "lapse"), "Deadline(datetime.timedelta(0)): a duration must be at least 1 ms; found datetime.timedelta(0)"),
+    (lambda: Deadline(timedelta(0), "lapse"), 'Deadline(datetime.timedelta(0)): a duration must be at least 1 ms; found datetime.timedelta(0); the time "now" is due at once'),
     (lambda: Deadline("lapse", after=timedelta(days=-1)), "Deadline(after=datetime.timedelta(days=-1)): a duration must be at least 1 ms; found datetime.timedelta(days=-1)"),
     (lambda: Deadline("lapse", after="60"), "Deadline(after='60'): a duration must be a timedelta or seconds; found '60'"),
     (lambda: Deadline("lapse", after=True), "Deadline(after=True): a duration must be a timedelta or seconds; found True"),
