@@ -25,6 +25,19 @@ with TestClient(web) as client:
     print(client.post("/letters", json={"to": "ana@example.com", "text": "Hi"}).json())
 """
 
+WITHDRAWN = """
+from answers import web
+from fastapi.testclient import TestClient
+from letters import app
+
+with TestClient(web) as client:
+    print(client.delete("/letters/unknown").status_code)
+    client.post("/letters", json={"to": "ana@example.com", "text": "Hi"})
+    with app.open_sync("letters.db") as jobs:
+        (run,) = jobs.list_runs().runs
+    print(client.delete(f"/letters/{run.kumofire_job_run_id}").status_code)
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -38,13 +51,19 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_page_has_these_files() -> None:
-    assert list(files(PAGE)) == ["letters.py", "fast.py", "flasked.py", "test_flasked.py"]
+    assert list(files(PAGE)) == ["letters.py", "fast.py", "answers.py", "flasked.py", "test_flasked.py"]
 
 
 def test_a_worker_inside_of_fastapi_answers_with_the_result_and_ends(folder: Path) -> None:
     (folder / "posted.py").write_text(POSTED)
     done = run_python(folder, "posted.py")
     assert (done.returncode, done.stdout) == (0, "{'result': 'sent to ana@example.com'}\n"), done.stderr
+
+
+def test_what_is_refused_becomes_an_answer_of_fastapi(folder: Path) -> None:
+    (folder / "withdrawn.py").write_text(WITHDRAWN)
+    done = run_python(folder, "withdrawn.py")
+    assert (done.returncode, done.stdout) == (0, "404\n409\n"), done.stderr
 
 
 def test_the_test_of_the_flask_service_passes(folder: Path) -> None:
