@@ -69,6 +69,8 @@ class Attempt(Claim):
     _asked_ms: float = 0.0
     """Until when the lease is to be held that was asked for last, by the clock that nobody sets."""
     _renewed_ms: float = 0.0
+    _granted: int | None = None
+    """The run's `timeout_at` before a request to stop made it shorter."""
 
     def __post_init__(self) -> None:
         plain = not self.definition.is_async
@@ -125,6 +127,8 @@ class Attempt(Claim):
             processing.ended(*((None, None) if ending is None else (ending.move.event, ending.move.value)))
         if task is not None and task.cancelling():
             await _calm(task)
+        if ending is not None and self._granted is not None:
+            return ending._replace(run=ending.run._replace(timeout_at=self._granted))
         return ending
 
     def _is_late(self) -> bool:
@@ -223,6 +227,7 @@ class Attempt(Claim):
         if state == self.run.state:
             return
         until = round(self._steady_ms() + self.set_ms) + self.binding.timing.grace_ms
+        self._granted = self.run.timeout_at if self._granted is None else self._granted
         self.run = self.run._replace(state=state, timeout_at=min(self.run.timeout_at, until))
         self.context.canceled = True
         if self.definition.is_async:
