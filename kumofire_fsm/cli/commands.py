@@ -10,6 +10,7 @@ import typer
 
 from kumofire_fsm import __version__
 from kumofire_fsm.cli.create import create_command
+from kumofire_fsm.cli.demo import demo_command
 from kumofire_fsm.cli.echo import echo, echo_error
 from kumofire_fsm.cli.files import backup_command
 from kumofire_fsm.cli.flows import migrate_flows_command
@@ -47,6 +48,7 @@ cli.command("prune")(prune_command)
 cli.command("migrate")(migrate_command)
 cli.command("backup")(backup_command)
 cli.command("diagram")(diagram_command)
+cli.command("demo")(demo_command)
 
 
 def run() -> None:
