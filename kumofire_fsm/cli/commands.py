@@ -89,7 +89,7 @@ def worker_command(
         str | None, typer.Option(metavar="A,B", help="Start runs of these jobs alone; all without it.")
     ] = None,
     log_format: Annotated[str, typer.Option(help="text, or json for a line of JSON each.")] = "text",
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log how each attempt ends too.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each attempt too.")] = False,
     health_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="Serve /live, /ready and /metrics there; 0 for any free port."),

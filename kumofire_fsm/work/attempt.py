@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import HANDLED, about
+from kumofire_fsm.engine.binding import HANDLED, about, about
 from kumofire_fsm.engine.moves import fire_one
 from kumofire_fsm.errors import (
     Conflict,
@@ -97,6 +97,9 @@ class Attempt(Claim):
         """
         if self._is_late() or self.context.canceled:
             return self.released()  # it has waited too long for its turn, or is not to begin
+        if log.isEnabledFor(logging.DEBUG):
+            said, run = "run %s of job %r: attempt %d of %d starts", self.run
+            log.debug(said, run.id, run.job, run.attempt, run.max_attempts, extra=about(run))
         timeout, loop = self.definition.timeout_ms / 1000, asyncio.get_running_loop()
         timers: list[asyncio.TimerHandle] = []
 

@@ -29,6 +29,6 @@ async def test_an_attempt_that_was_canceled_is_logged_with_the_time_that_it_took
         await jobs.wait(created.kumofire_job_run_id, timeout=60)
         jobs.stop()
         await worker
-    (ended,) = [each for each in caplog.records if each.levelno == logging.DEBUG]
+    _, ended = [each for each in caplog.records if each.levelno == logging.DEBUG]
     assert "ended with 'stop'" in ended.message
     assert 0 <= vars(ended)["seconds"] < 600

@@ -70,7 +70,8 @@ def test_a_worker_says_what_it_serves_and_logs_lines_of_json(folder: Path) -> No
     assert failed["message"].startswith(
         f"run {failed['run_id']} of job 'mail' failed for good: Fail: no such"
     )
-    (ended,) = [each for each in others if each["level"] == "DEBUG"]
+    started, ended = [each for each in others if each["level"] == "DEBUG"]
+    assert started["message"] == f"run {ended['run_id']} of job 'mail': attempt 1 of 3 starts"
     assert ended["message"] == (
         f"run {ended['run_id']} of job 'mail': attempt 1 of 3 ended with 'fail' after {ended['seconds']:.3f} s"
     )
