@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Never, Self, overload
+from typing import TYPE_CHECKING, Any, Never, Self, overload
 
 import statemachine
 from statemachine import State as BaseState
@@ -240,10 +240,14 @@ class Event(statemachine.Event):
     hints: bool
     doc: str
 
+    if TYPE_CHECKING:  # on a class it is itself; checkers that infer take python-statemachine's for another
+
+        def __get__(self, instance: Any, owner: Any) -> Self: ...
+
     @checked("Event")
     def __new__(
         cls,
-        edges: Iterable[Transition] = (),
+        edges: Iterable[Transition] | Event = (),
         *,
         by: Actor = Actor.PERSON,
         sets: Mapping[str, str] | None = None,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import coroutine
 from typing import Any, Final
 
-from kumofire_fsm.engine.binding import HANDLED, about, about
+from kumofire_fsm.engine.binding import HANDLED, about
 from kumofire_fsm.engine.moves import fire_one
 from kumofire_fsm.errors import (
     Conflict,

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 import kumofire_fsm
 from kumofire_fsm import Created, Jobs, Kumofire, NewRun, PlainContext, PreparedRun, RunContext, SyncJobs
 from kumofire_fsm.flows import End, Flow, Signal, Wait
-from kumofire_fsm.machines import Deadline
+from kumofire_fsm.machines import Deadline, Event, Role, RunMachine, State
 from kumofire_fsm.testing import CallOutcome, SyncVirtualJobs, VirtualJobs, perform, virtual_jobs
 
 app = Kumofire()
@@ -164,3 +164,17 @@ async def tested() -> None:
         assert_type(plain.result(plain.create(count, [1])), int)
         assert_type(plain.advance(days=1)[0].delay, timedelta | None)
         plain.immediate = True
+
+
+class Approved(RunMachine):
+    """What is inherited is read on its class, with its types."""
+
+    approval = State("A person looks.", role=Role.WAITING, waits=True, initial=True)
+    approve = Event(approval.to(RunMachine.ready))
+    cancel = RunMachine.cancel | approval.to(RunMachine.canceled)
+    redrive = Event(
+        RunMachine.failed.to(approval) | RunMachine.canceled.to(approval), sets=RunMachine.redrive.sets
+    )
+
+
+assert_type(RunMachine.redrive.sets, dict[str, str])
