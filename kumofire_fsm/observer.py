@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import ClassVar, Final, Protocol, Self
 
-__all__ = ["Creation", "Observer", "Processed", "Processing", "Span"]
+__all__ = ["Attempted", "Creation", "Observer", "Processed", "Processing", "Span"]
 
 
 class Span:
@@ -27,7 +27,7 @@ class Creation(Span):
         """Tell which runs are stored, or which one holds the dedupe key."""
 
 
-class Processed(Protocol):
+class Attempted(Protocol):
     """A run as an attempt has it."""
 
     @property
@@ -41,6 +41,10 @@ class Processed(Protocol):
     @property
     def attempt(self) -> int:
         """Which attempt it is."""
+
+
+class Processed(Attempted, Protocol):
+    """A run whose handler is called."""
 
     @property
     def max_attempts(self) -> int:

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.registry import Registry
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.observer import Attempted
 from kumofire_fsm.ports import Clock, Entropy, Queue, Storage
 from kumofire_fsm.store.rows import Move, Moved
 from kumofire_fsm.store.runs import RunStatements
@@ -21,22 +22,6 @@ __all__ = ["EMBEDDED", "HANDLED", "WORKERS", "Binding", "Timing", "about"]
 
 HANDLED: Final[ContextVar[str | None]] = ContextVar("kumofire_handled", default=None)
 """The id of the run whose handler this code is called by; None outside of handlers."""
-
-
-class Attempted(Protocol):
-    """A run as an attempt has it."""
-
-    @property
-    def id(self) -> str:
-        """The run."""
-
-    @property
-    def job(self) -> str:
-        """Its job."""
-
-    @property
-    def attempt(self) -> int:
-        """Which attempt it is."""
 
 
 def about(run: Attempted) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from kumofire_fsm.ports import Statement, Storage
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.rows import Move
 from kumofire_fsm.store.versions import (
-    OLD_COLUMNS,
+    OldInstance,
     count_steps,
     drop_payloads,
     move_versions,
@@ -99,7 +99,7 @@ class FlowPlan:
 class _Row:
     """An instance as it was read, and as it is to become."""
 
-    read: tuple[Any, ...]
+    read: OldInstance
     step: str | None
     undo: str
     data: str = ""
@@ -115,8 +115,7 @@ class _Row:
 
     def body(self, entered: int) -> tuple[str, str, int, int]:
         """Return what `store_payloads` takes of it, once so many steps are entered."""
-        read = dict(zip(OLD_COLUMNS, self.read, strict=True))
-        return read["id"], self.data, read["starts"], read["visit"] + entered
+        return self.read.id, self.data, self.read.starts, self.read.visit + entered
 
 
 async def plan_flow(
@@ -130,7 +129,7 @@ async def plan_flow(
     for machine, step, number in await storage.execute(count_steps(flow.former)):
         steps[machine, step] = number, _renamed(job, step)
     rows = await storage.execute(old_instances(job.machine, after="", limit=SAMPLE, now=now(), leased=False))
-    made = [_made(job, row, upgrades) for row in rows]
+    made = [_made(job, OldInstance(*row), upgrades) for row in rows]
     bad = [each for each in made if each.error]
     left = await storage.execute(old_instances(job.machine, after="", limit=1000, now=now(), leased=True))
     return FlowPlan(job, steps, len(made), len(bad), bad[0].error if bad else "", len(left))
@@ -146,7 +145,7 @@ async def migrate_flow(
     """
     moved = 0
     async for rows in _old(storage, job, now):
-        made = [_made(job, row, upgrades) for row in rows]
+        made = [_made(job, OldInstance(*row), upgrades) for row in rows]
         for each in made:
             if why := _why(job, each):
                 raise MigrationConflict(f"{why}; {moved:,} were moved before it")
@@ -171,7 +170,7 @@ async def redrive_settled(
     """
     states = {edge.source for edge in job.machine.edges_of(REDRIVE)}
     rows = await binding.storage.execute(old_settled(job.machine, run_ids, states))
-    made = {row[0]: _made(job, row, job.upgrades) for row in rows}
+    made = {row[0]: _made(job, OldInstance(*row), job.upgrades) for row in rows}
     for each in made.values():
         each.step = step or each.step
     bad = {run_id: why for run_id, each in made.items() if (why := _why(job, each))}
@@ -179,14 +178,13 @@ async def redrive_settled(
     moves = []
     for run_id in made.keys() - bad.keys():
         each = made[run_id]
-        read = dict(zip(OLD_COLUMNS, each.read, strict=True))
         what: dict[str, Any] = {
             "to_step": each.step,
             "to_undo": each.undo,
             "data": each.inline(),
             "facts": facts,
         }
-        what |= {"was_visit": read["visit"], "told": None if step else read["letter"]}
+        what |= {"was_visit": each.read.visit, "told": None if step else each.read.letter}
         moves.append(binding.move(run_id, REDRIVE, hint_ms=binding.hint_ms, **what))
     again = RunMoves([begun_again(job.machine, former) for former in job.flow.former])
 
@@ -214,13 +212,13 @@ def _bodies(job: FlowJob, made: Sequence[_Row], entered: int = 0) -> Iterator[St
     """
     if large := [each.body(entered) for each in made if not each.inline()]:
         yield store_payloads(job.machine, large)
-    if small := [each.read[0] for each in made if each.inline() and len(each.read[-1] or "") > INLINE_BYTES]:
+    if small := [e.read.id for e in made if e.inline() and len(e.read.body or "") > INLINE_BYTES]:
         yield drop_payloads(small)
 
 
 def _why(job: FlowJob, row: _Row) -> str:
     """Return why an instance cannot follow this version; empty if it can."""
-    was, version = row.read[3], job.flow.version
+    was, version = row.read.step, job.flow.version
     if not row.error and row.step is not None:
         return ""
     why = row.error or (
@@ -228,7 +226,7 @@ def _why(job: FlowJob, row: _Row) -> str:
         if job.flow.step(job.flow.was.get(was, was))
         else f"there is no step {was!r} in version {version}; say was={{{was!r}: ...}}"
     )
-    return f"instance {row.read[0]} of {job.name!r} cannot be moved to version {version}: {why}"
+    return f"instance {row.read.id} of {job.name!r} cannot be moved to version {version}: {why}"
 
 
 async def _old(
@@ -251,14 +249,13 @@ def _renamed(job: FlowJob, step: str) -> str | None:
     return None if found is None or found.kind is Kind.END else found.id
 
 
-def _made(job: FlowJob, row: tuple[Any, ...], upgrades: Mapping[int, Upgrade]) -> _Row:
+def _made(job: FlowJob, read: OldInstance, upgrades: Mapping[int, Upgrade]) -> _Row:
     """Return what an instance becomes."""
-    read = dict(zip(OLD_COLUMNS, row, strict=True))
-    undo = [_renamed(job, step) for step in json.loads(read["undo"] or "[]")]
-    made = _Row(row, _renamed(job, read["step"]), json.dumps([step for step in undo if step]))
-    version = int(read["machine"].rpartition("@")[2])
+    undo = [_renamed(job, step) for step in json.loads(read.undo or "[]")]
+    made = _Row(read, _renamed(job, read.step), json.dumps([step for step in undo if step]))
+    version = int(read.machine.rpartition("@")[2])
     try:
-        data: Any = json.loads(read["body"] or "null")
+        data: Any = json.loads(read.body or "null")
         for number in range(version, job.flow.version):
             if number in upgrades:
                 data = upgrades[number](data)

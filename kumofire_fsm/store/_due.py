@@ -249,4 +249,4 @@ def due_sql(
 
 def window(more: str = "") -> str:
     """Return the SELECT of the ids that ``q`` found."""
-    return select(["id"], "FROM q", "WHERE place > 0", f"{LIMIT}{more}")
+    return f"SELECT id FROM q WHERE place > 0 {LIMIT}{more}"

@@ -22,7 +22,6 @@ from kumofire_fsm.store.rows import PACES, RUNS, Moved, dump
 
 __all__ = [
     "FULL",
-    "NEAR",
     "REFUSED",
     "ROOM",
     "admit_sql",
@@ -39,8 +38,6 @@ ROOM: Final = Literal(0)
 """Where no job is known to limit its keys, none is full."""
 REFUSED: Final = {"full": FULL, "turn_at": Name("(SELECT turn_at FROM k WHERE k.id = r.id)")}
 """What a claim knows of a run ``r`` whose key has no room or allowance left, by ``k`` of `refused_sql`."""
-NEAR: Final = "r.run_at <= a.now + a.horizon_ms"
-"""The condition that the turn of a held run ``r`` has come, or is so near that a hint is sent."""
 LONGEST_US: Final = 86_400_000_000
 """A turn is told behind another that is so far ahead at most: that may be what a wrong clock said."""
 _LOOKED_AT: Final = 20
@@ -179,7 +176,7 @@ def admit_sql(specs: Sequence[MachineSpec]) -> str:
             **admitted_sql(specs, freed, free_places(specs)),
             "a": TIMES_GIVEN,
         },
-        match=["r.id IN (SELECT id FROM f WHERE places > 0)", NEAR],
+        match=["r.id IN (SELECT id FROM f WHERE places > 0)"],
         returning=Moved._fields,
         known={"full": ROOM},
     )
@@ -197,7 +194,7 @@ def _leased_sql(specs: Sequence[MachineSpec], row: str) -> str:
 
 
 def _oldest(specs: Sequence[MachineSpec], row: str, after: str = "") -> str:
-    """Return the SQL for the oldest held run of a key whose turn has come, or is near.
+    """Return the SQL for the oldest held run of a key whose turn has come, or is so near that a hint is sent.
 
     One that a wrong clock put off stops none behind it, as far as `_LOOKED_AT` runs.
     """
@@ -208,12 +205,9 @@ def _oldest(specs: Sequence[MachineSpec], row: str, after: str = "") -> str:
         f"FROM {RUNS} AS d",
         where(
             f"d.job = {row}.job AND d.concurrency_key = {row}.key AND {states}{after}",
-            "d.wake_at IS NOT NULL",
-            f"d.machine IN ({quoted_list(spec.name for spec in specs)})",
+            f"d.wake_at IS NOT NULL AND d.machine IN ({quoted_list(spec.name for spec in specs)})",
         ),
-        "ORDER BY d.id",
-        f"LIMIT {_LOOKED_AT}",
+        f"ORDER BY d.id LIMIT {_LOOKED_AT}",
     )
     near = "o.run_at <= ?1 ->> '$.now' + ?1 ->> '$.horizon_ms'"
-    found = select(["o.id"], f"FROM (\n  {indented(oldest)}\n) AS o", f"WHERE {near}", "LIMIT 1")
-    return f"(\n  {indented(found)}\n)"
+    return f"(\n  SELECT o.id FROM (\n    {indented(oldest, 4)}\n  ) AS o WHERE {near} LIMIT 1\n)"

@@ -9,7 +9,7 @@ from kumofire_fsm.machines.expression import Expression
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import LIMIT, TIMES, TIMES_GIVEN, due_sql, places_of, states_with, window
-from kumofire_fsm.store._keys import FULL, NEAR, ROOM, admitted_sql, free_places, full_sql, held_states
+from kumofire_fsm.store._keys import FULL, ROOM, admitted_sql, free_places, full_sql, held_states
 from kumofire_fsm.store._layout import indented, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges
 from kumofire_fsm.store._slots import swept_sql
@@ -59,7 +59,7 @@ def sweep_sql(
     if keyed:
         source |= {**_freed(specs), **_looking(specs)}
         taken = f"SELECT id FROM (\n  {taken}\n)\nUNION ALL\n{_ADMITTED}"
-        due, full = f"({due}\n  OR (r.id IN ({_ADMITTED})\n    AND {NEAR}))", FULL
+        due, full = f"({due}\n  OR r.id IN ({_ADMITTED}))", FULL
     return compare_and_set(
         specs,
         edges,

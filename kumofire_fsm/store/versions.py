@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from kumofire_fsm.machines.operators import OPERATORS
 from kumofire_fsm.machines.spec import MachineSpec, Role
@@ -13,7 +14,7 @@ from kumofire_fsm.store.rows import BODIES, RUNS, dump
 from kumofire_fsm.values.times import AHEAD_MS
 
 __all__ = [
-    "OLD_COLUMNS",
+    "OldInstance",
     "count_all_steps",
     "count_steps",
     "drop_payloads",
@@ -23,8 +24,22 @@ __all__ = [
     "store_payloads",
 ]
 
-OLD_COLUMNS = ("id", "machine", "state", "step", "starts", "visit", "wake_at", "letter", "undo", "body")
-"""What is read of an instance; it is moved only if all but the last two are still as they were read."""
+
+class OldInstance(NamedTuple):
+    """What is read of an instance; it is moved only if all but the last two are still as they were read."""
+
+    id: str
+    machine: str
+    state: str
+    step: str
+    starts: int
+    visit: int
+    wake_at: int | None
+    letter: str | None
+    undo: str | None
+    body: str | None
+
+
 _MOVED = ("step", "undo", "payload", "facts", "now")
 
 
@@ -63,14 +78,14 @@ def old_instances(spec: MachineSpec, *, after: str, limit: int, now: int, leased
     which = ["r.id > ?1 ->> '$.after'", "r.finished_at IS NULL", held if leased else f"NOT {held}"]
     sql = lines(_old(spec, *which), "ORDER BY r.id", "LIMIT ?1 ->> '$.limit'")
     argument = dump({"after": after, "limit": limit, "now": now})
-    return Statement("flows.old_instances", sql, argument, OLD_COLUMNS, reads=True)
+    return Statement("flows.old_instances", sql, argument, OldInstance._fields, reads=True)
 
 
 def old_settled(spec: MachineSpec, ids: Sequence[str], states: Iterable[str]) -> Statement:
     """Read those of these instances that are of a version before, and settled in one of these states."""
     which = ["r.id IN (SELECT value FROM json_each(?1))", f"r.state IN ({quoted_list(sorted(states))})"]
     sql = _old(spec, *which, "r.finished_at IS NOT NULL")
-    return Statement("flows.old_settled", sql, dump(list(ids)), OLD_COLUMNS, reads=True)
+    return Statement("flows.old_settled", sql, dump(list(ids)), OldInstance._fields, reads=True)
 
 
 def move_versions(spec: MachineSpec, rows: Sequence[Sequence[object]]) -> Statement:
@@ -80,7 +95,7 @@ def move_versions(spec: MachineSpec, rows: Sequence[Sequence[object]]) -> Statem
         spec: the machine of the version.
         rows: what was read but for its last two columns, then (step, undo, payload, facts, now).
     """
-    read = OLD_COLUMNS[:-2]
+    read = OldInstance._fields[:-2]
     given = [f"to_{name}" if name in ("step", "undo", "payload") else name for name in _MOVED]
     entry = OPERATORS["record"].sql("r.history", "'migrate'", "r.state", "a.now", "a.facts")
     sql = lines(
@@ -128,7 +143,7 @@ def drop_payloads(run_ids: Sequence[str]) -> Statement:
 
 def _old(spec: MachineSpec, *which: str) -> str:
     """Return the SQL that reads instances of the versions before."""
-    columns = [_payload() if name == "body" else f"r.{name}" for name in OLD_COLUMNS]
+    columns = [_payload() if name == "body" else f"r.{name}" for name in OldInstance._fields]
     former = f"r.machine IN ({quoted_list(spec.former)})"
     return select(columns, f"FROM {RUNS} AS r", where(*which, former))
 

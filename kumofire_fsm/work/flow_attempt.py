@@ -17,6 +17,7 @@ from kumofire_fsm.engine.binding import Binding, about
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.flows.instance import FlowMachine
 from kumofire_fsm.flows.moves import ADVANCE, entering, letter_for
 from kumofire_fsm.flows.spec import DONE, Kind, StepSpec
 from kumofire_fsm.flows.walk import Next, after_task, after_undo, undone_by
@@ -32,9 +33,6 @@ from kumofire_fsm.work.step_context import PlainStepContext, StepContext
 __all__ = ["FlowAttempt", "attempt_of"]
 
 log = logging.getLogger(__package__)
-
-RETRYING: Final = "retrying"
-"""The state in which a step waits for its next attempt."""
 
 UNKNOWN_STEP_S: Final = 60
 """After how many seconds an instance is looked at again whose step is not known here."""
@@ -123,7 +121,7 @@ class FlowAttempt(Attempt):
 
     def _gives_up(self, target: str) -> bool:
         """Return whether the step failed for good; the flow may go on elsewhere."""
-        return target != RETRYING
+        return target != FlowMachine.retrying.id
 
     def _called(self) -> str:
         return f"the step {self.run.step!r} of {Attempt._called(self)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from pages import files, page, played, sessions
-from scripts import run_python
+from scripts import run_pytest, run_python
 
 PAGE = page("flows.md")
 FILES = files(PAGE)
@@ -39,5 +39,5 @@ def test_the_plan_of_the_page_is_refused_in_these_words(tmp_path: Path) -> None:
 def test_each_test_on_the_page_passes(tmp_path: Path, name: str) -> None:
     for file, source in FILES.items():
         (tmp_path / file).write_text(source)
-    done = run_python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", name)
+    done = run_pytest(tmp_path, name)
     assert done.returncode == 0, done.stdout + done.stderr

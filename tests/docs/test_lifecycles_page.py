@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from columns_page import renewed
 from pages import files, page, played, sessions
-from scripts import run_python
+from scripts import run_pytest, run_python
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Event, Role, RunMachine
@@ -159,7 +159,7 @@ def test_the_page_says_which_events_give_a_parameter_that_the_inherited_edges_re
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("test_")])
 def test_each_test_on_the_page_passes(folder: Path, name: str) -> None:
-    done = run_python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", name)
+    done = run_pytest(folder, name)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -177,8 +177,7 @@ def test_with_the_inherited_redrive_a_run_gets_round_its_approval_as_the_page_sa
     assert (
         "warning bypass: approved_run: redrive from canceled leads to ready, past 'approval'" in lint_.stdout
     )
-    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_all_of_it.py"]
-    done = run_python(folder, *command)
+    done = run_pytest(folder, "test_all_of_it.py")
     assert done.returncode == 1
     assert "events=['cancel', 'redrive']" in done.stdout
     assert "With the inherited `redrive` the last test fails with `['cancel', 'redrive']`" in PAGE

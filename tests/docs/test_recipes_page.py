@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 from pages import files, page
-from scripts import run_python
+from scripts import run_pytest, run_python
 
 from kumofire_fsm.cli.commands import cli
 
@@ -67,9 +67,7 @@ def test_what_is_refused_becomes_an_answer_of_fastapi(folder: Path) -> None:
 
 
 def test_the_test_of_the_flask_service_passes(folder: Path) -> None:
-    done = run_python(
-        folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:anyio", "test_flasked.py"
-    )
+    done = run_pytest(folder, "test_flasked.py")
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
 
 

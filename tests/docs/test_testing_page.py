@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from pages import ROOT, files, page
+from pages import files, page
+from scripts import run_pytest
 
 from kumofire_fsm import pytest_plugin
 from kumofire_fsm.testing import CallOutcome
@@ -22,16 +20,7 @@ def test_the_page_s_tests_pass(tmp_path: Path) -> None:
         (tmp_path / name).write_text(source)
     (configuration,) = re.findall(r"^```ini\n# pytest.ini\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "pytest.ini").write_text(configuration)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    plugin = ["-p", "kumofire_fsm.pytest_plugin", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", "-q", *plugin],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_pytest(tmp_path)
     assert (done.returncode, done.stdout.splitlines()[-1].split(" in ")[0]) == (0, "7 passed"), done.stdout
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import typer
 from pages import PROGRAMS, files, page, played, sessions
-from scripts import environment, run_python
+from scripts import environment, run_pytest, run_python
 
 from kumofire_fsm.cli.commands import cli
 
@@ -62,9 +62,7 @@ def test_the_steps_print_what_the_page_says_in_their_order(tmp_path: Path) -> No
 def test_the_tests_of_the_shop_pass(tmp_path: Path) -> None:
     for name in ("shop.py", "test_shop.py"):
         (tmp_path / name).write_text(files(PAGE)[name])
-    done = run_python(
-        tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:anyio", "test_shop.py"
-    )
+    done = run_pytest(tmp_path, "test_shop.py")
     assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout
 
 

@@ -153,35 +153,26 @@ async def test_old_and_new_code_work_side_by_side_and_instances_are_moved_with_t
         assert [(await jobs.get_status(i)).step for i in ids[:2]] == ["shipped", "shipped"]
 
 
-async def test_what_is_under_way_is_left_until_it_rests(kit: Kit) -> None:
+@pytest.mark.parametrize(
+    ("ahead", "left"), [(0, 1), (1, 0)], ids=["by a right clock", "by one that was an hour ahead"]
+)
+async def test_what_is_under_way_is_left_until_it_rests_if_it_was_begun(
+    kit: Kit, ahead: int, left: int
+) -> None:
     calls: list[str] = []
     old, new = first(), second(One, packing="pack")
     serve(kit.app, old, calls)
     async with kit.bound() as w:
         run_id = await w.create(old, One(number=1))
+        kit.clock.advance(hours=ahead)
         w.storage.fail_once("runs.rest", "before")
         await w.deliver(run_id)
         assert await w.state(run_id) == "running"
+        kit.clock.advance(hours=-ahead)
         _, jobs = await moved(kit, w, new, calls)
         (plan,) = await jobs.plan_flows()
-        assert (plan.left, await jobs.migrate_flows()) == (1, 0)
-        assert "1 are under way now" in str(plan)
-
-
-async def test_what_was_begun_by_a_clock_that_was_ahead_is_not_left_until_then(kit: Kit) -> None:
-    calls: list[str] = []
-    old, new = first(), second(One, packing="pack")
-    serve(kit.app, old, calls)
-    async with kit.bound() as w:
-        run_id = await w.create(old, One(number=1))
-        kit.clock.advance(hours=1)
-        w.storage.fail_once("runs.rest", "before")
-        await w.deliver(run_id)
-        assert await w.state(run_id) == "running"
-        kit.clock.advance(hours=-1)
-        _, jobs = await moved(kit, w, new, calls)
-        (plan,) = await jobs.plan_flows()
-        assert (plan.left, await jobs.migrate_flows()) == (0, 1)
+        assert (plan.left, await jobs.migrate_flows()) == (left, 1 - left)
+        assert ("1 are under way now" in str(plan)) is (left == 1)
 
 
 def test_an_upgrade_is_from_a_version_before(kit: Kit) -> None:

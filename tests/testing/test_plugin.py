@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
-from scripts import ROOT
+from scripts import PLUGIN, ROOT, run_pytest
 
-PLUGIN = "kumofire_fsm.pytest_plugin"
 APP = """
 from kumofire_fsm import Kumofire, RunContext
 app = Kumofire()
@@ -46,15 +44,11 @@ def test_with_a_loop(kumofire_jobs):
 
 
 def run(folder: Path, *arguments: str, **files: str) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a folder with these files, as it is where only this plugin is installed."""
+    """Run pytest in a folder with these files."""
     for name, text in files.items():
         file = folder / (f"{name}.py" if "." not in name else name)
         file.write_text(text)
-    environment = {"PYTHONPATH": f"{ROOT}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": ""}
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", PLUGIN, "-p", "no:cacheprovider"]
-    return subprocess.run(
-        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    return run_pytest(folder, *arguments)
 
 
 def test_it_is_declared() -> None:
