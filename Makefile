@@ -4,15 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROCESSES ?= 2
+# The tests start Python hundreds of times: each start would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-flow test coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams docs sql columns stubs truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo demo-flow test proofs coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams docs sql columns stubs truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
 	@echo "make demo-flow  deploy a flow's next version through 1,000 live orders, with workers killed all the while"
 	@echo "make test   lint, types, layers and all tests"
+	@echo "make proofs   whole what make test does a slice of: properties, fuzz, mutants (MORE=20 times the examples)"
 	@echo "make coverage  the tests once more, and which lines and branches they reach"
 	@echo "make check  lint, types and layers only"
 	@echo "make soak-processes  workers killed and stopped under load (SECONDS=90 SEEDS='1 2')"
@@ -61,10 +64,17 @@ check: $(VENV)/.dev
 	@$(BIN)/lint-imports
 
 test: check
-	@KUMOFIRE_SLICE=$${KUMOFIRE_SLICE:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)} $(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@KUMOFIRE_SLICE=$${KUMOFIRE_SLICE:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)} $(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder $(ARGS)
+
+MORE ?= 20
+
+proofs: $(VENV)/.dev
+	@KUMOFIRE_MORE=$(MORE) $(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder tests/simulation/test_mutants.py \
+	  tests/fuzz tests/machines tests/schedules tests/flows tests/testing tests/api/test_policies.py \
+	  tests/api/test_same_value.py tests/drawing tests/cli/test_d1_literals.py $(ARGS)
 
 coverage: check
-	@$(BIN)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term
+	@$(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder --cov --cov-report=term
 
 bench: $(VENV)/.dev
 	@$(BENCH)/bench.py $(ARGS)
