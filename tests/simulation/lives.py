@@ -210,7 +210,8 @@ class Lives:
         """Return the events by which an attempt may end whose handler was called, or not."""
         if call is None:
             return ("release",)
-        if call.outcome is None:  # it ignores its cancellation, and its worker ends without it
+        # It ignores its cancellation, and its worker ends without it; what it sent counts after its death too.
+        if call.outcome in (None, "died"):
             self.gone.add((call.run_id, call.claim))
             return ("release",) if actor.stopping else ()
         if call.told:
