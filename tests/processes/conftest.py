@@ -69,7 +69,7 @@ class Site:
             process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=CREW.parent,
-                env={**os.environ, "CREW_NOTES": str(self._notes), "PYTHONDONTWRITEBYTECODE": "1"},
+                env={**os.environ, "CREW_NOTES": str(self._notes)},
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )

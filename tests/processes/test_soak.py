@@ -95,7 +95,6 @@ def creator(site: Any, seed: int, out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, script, site.db, str(seed), str(SECONDS)],
             cwd=script.parent,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=file,
         )
 

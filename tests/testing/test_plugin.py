@@ -43,12 +43,12 @@ def test_with_a_loop(kumofire_jobs):
 """
 
 
-def run(folder: Path, *arguments: str, **files: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, fresh: bool = False, **files: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a folder with these files."""
     for name, text in files.items():
         file = folder / (f"{name}.py" if "." not in name else name)
         file.write_text(text)
-    return run_pytest(folder, *arguments)
+    return run_pytest(folder, *arguments, fresh=fresh)
 
 
 def test_it_is_declared() -> None:
@@ -101,5 +101,5 @@ def test_it():
     assert ours == {"kumofire_fsm", "kumofire_fsm.errors", "kumofire_fsm.pytest_plugin"}
     assert not {"pydantic", "statemachine", "croniter", "sqlite3"} & set(sys.modules)
 """
-    done = run(tmp_path, "--strict-markers", "--strict-config", test_it=tests)
+    done = run(tmp_path, "--strict-markers", "--strict-config", fresh=True, test_it=tests)
     assert done.returncode == 0, done.stdout
