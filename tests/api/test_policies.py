@@ -12,6 +12,7 @@ from harness import Bound, Kit, nothing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from schedule_model import Model
+from slices import examples
 
 RULES = st.one_of(
     st.integers(20, 600).map(lambda seconds: {"every": seconds}),
@@ -80,7 +81,7 @@ async def follow(model: Model, rule: dict[str, Any], steps: list[tuple[int, bool
 @pytest.mark.parametrize("overlap", ["allow", "skip", "queue", "cancel_previous"])
 @pytest.mark.parametrize("misfire", ["skip", "latest", "all"])
 def test_the_dispatcher_does_what_the_model_says(misfire: str, overlap: str) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=examples(25), deadline=None)
     @given(
         rule=RULES,
         grace=st.sampled_from([0, 30, 60, 900]),

@@ -13,6 +13,7 @@ from harness import Bound, Kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, TypeAdapter
+from slices import examples
 from typing_extensions import TypedDict
 
 from kumofire_fsm.errors import InvalidArgument, InvalidPayload
@@ -119,7 +120,7 @@ async def test_an_instant_whose_offset_has_seconds_is_refused_because_it_would_b
         assert (await w.sizes())["kumofire_runs"] == 0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(at=st.datetimes(timezones=st.timezones(), allow_imaginary=True) | st.datetimes())
 def test_any_instant_of_any_zone_comes_back_or_is_refused(at: datetime) -> None:
     adapter = TypeAdapter(datetime)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from slices import examples
 
 from kumofire_fsm.cli.cost import Cost
 from kumofire_fsm.cli.d1_storage import SQL_BYTES, WranglerStorage, literal
@@ -48,7 +49,7 @@ def storage(database: Any, cost: Cost | None = None) -> WranglerStorage:
 @example("BEGIN TRANSACTION; COMMIT;")
 @example("\x00\r\n\u2028\U0001f680 ?1 $1 :a @b 100%")
 @example("")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_literal_is_the_text_itself_in_printable_ascii(text: str) -> None:
     written = literal(text)
     assert all(" " <= letter <= "~" for letter in written)
@@ -59,7 +60,7 @@ def test_a_literal_is_the_text_itself_in_printable_ascii(text: str) -> None:
 
 
 @given(st.dictionaries(TEXTS, TEXTS | st.integers(-(2**53), 2**53) | st.none(), max_size=4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_a_json_argument_is_read_wherever_the_statement_names_it(value: dict[str, Any]) -> None:
     argument = json.dumps(value, ensure_ascii=False)
     sql = "SELECT json_valid(?1) AS valid, (SELECT count(*) FROM json_each(?1)) AS number, ?1 AS whole"

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from node_tools import find_node, install_packages
+from slices import examples
 
 from kumofire_fsm import JobMachine, RunMachine, diagram
 from kumofire_fsm.drawing._labels import plain
@@ -99,7 +100,9 @@ SIGNS = st.text(
 @given(
     st.lists(st.one_of(TEXT, SIGNS), min_size=2, max_size=2, unique_by=plain), st.one_of(TEXT, SIGNS), TEXT
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_no_text_does(ask: Ask, spec_of: SpecOf, names: list[str], event: str, title: str) -> None:
     check(ask, spec_of(*names, event), title=title)
 

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from slices import examples
 
 from kumofire_fsm import InvalidArgument, JobMachine, RunMachine, diagram
 from kumofire_fsm.drawing import _engines as engines
@@ -288,7 +289,9 @@ WORD = st.text(min_size=1, max_size=12).filter(plain)
 
 
 @given(names=st.lists(WORD, min_size=3, max_size=3, unique_by=plain), words=st.text(max_size=40))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_no_text_breaks_a_drawing(spec_of, names, words):
     ET.fromstring(diagram(spec_of(*names, words)))
 

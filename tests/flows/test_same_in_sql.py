@@ -13,6 +13,7 @@ import pytest
 from flows import Data, Entity, Order, Trial
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from slices import examples
 
 from kumofire_fsm.errors import TransitionError
 from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
@@ -23,7 +24,9 @@ from kumofire_fsm.store.rows import Move
 
 FLOWS = {flow.spec.name: flow for flow in (Order, Entity, Trial)}
 SPECS = {name: machine_of(flow.spec) for name, flow in FLOWS.items()}
-FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = settings(
+    max_examples=examples(75), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 NOW = 1_790_000_000_000
 KEYS = st.lists(st.sampled_from(["a", "ü", 'q"\\', "\n"]), max_size=3, unique=True)
 JSON = st.sampled_from(["null", '{"by":"ana"}', '{"by":"ü\\n"}', "[1,2]", '"x"'])
@@ -186,7 +189,7 @@ def flows(draw):
     return new_class("Drawn", (Flow[Data],), {}, lambda ns: ns.update(body))
 
 
-@settings(FAST, max_examples=16)
+@settings(FAST, max_examples=examples(16))
 @given(data=st.data())
 def test_a_row_of_a_random_flow_steps_alike_in_python_and_in_sql(rows_of, data):
     flow = data.draw(flows())

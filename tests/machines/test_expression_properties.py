@@ -9,6 +9,7 @@ import sqlite3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from slices import examples
 
 from kumofire_fsm.errors import GuardFailed
 from kumofire_fsm.machines import Event, Role, RunMachine, State
@@ -87,7 +88,7 @@ def in_sql(db, expression, row):
     return value
 
 
-FAST = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @FAST
@@ -162,7 +163,7 @@ def spelled(text):
     return re.sub(r"\b[abstpq]\b", lambda match: COLUMNS[match[0]], text)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     guards=st.tuples(few_numbers, few_numbers),
     sets=st.fixed_dictionaries(

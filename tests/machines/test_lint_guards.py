@@ -7,6 +7,7 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slices import examples
 
 from kumofire_fsm.machines import Event, Role, State
 from kumofire_fsm.machines.expression import parse
@@ -153,7 +154,7 @@ guards = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(guard=guards)
 def test_a_guard_holds_somewhere_on_an_exact_grid_when_it_holds_anywhere(guard):
     """Compared with every row of a much larger range."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from slices import examples
 
 from kumofire_fsm.errors import DefinitionError, GuardFailed, InvalidArgument
 from kumofire_fsm.machines import Deadline, Event, Lifecycle, Role, RunMachine, State
@@ -58,7 +59,9 @@ VALUES = st.one_of(
 OBJECTS = st.fixed_dictionaries({}, optional=dict.fromkeys(("amount", "country", "gift", "other"), VALUES))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.lists(
         st.tuples(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from slices import examples
 
 from kumofire_fsm.machines import JobMachine, RunMachine
 
-FAST = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = settings(
+    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 instants = st.integers(0, 2**42)
 small = st.integers(0, 40)
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)

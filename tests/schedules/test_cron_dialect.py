@@ -9,6 +9,7 @@ import pytest
 from cron_oracle import milliseconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slices import examples
 
 from kumofire_fsm.calendar.options import recurrence_from_options
 from kumofire_fsm.calendar.rules import Cron, preview
@@ -159,7 +160,7 @@ def test_occurrences_end_with_the_calendar_and_begin_with_1970() -> None:
 WORDS = st.sampled_from([*"0123456789*/,-#lL?WHR@ \t", "mon", "SUN", "jan", " * ", " 1 ", "5#3", "L5", "*/7"])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     st.lists(WORDS, max_size=14).map("".join)
     | st.tuples(*[st.sampled_from(["*", "1", "*/9", "L", "3-5", "L6", "2#4", "7", "9/2"])] * 5).map(" ".join)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from cron_oracle import Expression, changes, expressions, milliseconds, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slices import examples
 
 from kumofire_fsm.calendar.rules import Cron, latest_between, preview
 from kumofire_fsm.values.times import moment
@@ -32,7 +33,7 @@ ZONES = [
     "Pacific/Auckland",
 ]
 FIRST, LAST = datetime(2006, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
-OFTEN = settings(max_examples=100, deadline=None)
+OFTEN = settings(max_examples=examples(100), deadline=None)
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,8 +11,9 @@ from typing import Any
 
 from fakes import START
 from harness import TABLES, Bound, Kit
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
+from slices import SLICE, examples
 
 from kumofire_fsm import Fail, KumofireError, Retry, RunMachine, Snooze
 from kumofire_fsm.machines import Actor, JobMachine, Role
@@ -32,16 +32,19 @@ from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.store.unknown import find_unknown
 
-# For a longer and random search: KUMOFIRE_FUZZ=1000 pytest tests/fuzz
-EXAMPLES = int(os.environ.get("KUMOFIRE_FUZZ", "16"))
-fuzz = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize="KUMOFIRE_FUZZ" not in os.environ,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-fuzz_more = settings(fuzz, max_examples=4 * EXAMPLES)
+
+def fuzz(test: Callable[..., Any], number: int = 8) -> Any:
+    """Try a test with values of every kind; each commit tries others."""
+    search = settings(
+        max_examples=examples(number), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    return seed(SLICE)(search(test))
+
+
+def fuzz_more(test: Callable[..., Any]) -> Any:
+    """Try a test whose examples are cheap with four times as many."""
+    return fuzz(test, 32)
+
 
 LAST = datetime.max.replace(tzinfo=UTC)
 CIRCLE: list[Any] = []

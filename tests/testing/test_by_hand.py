@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lifecycles import MACHINES
+from slices import examples
 from statemachine.exceptions import TransitionNotAllowed
 
 from kumofire_fsm.testing import (
@@ -19,7 +20,7 @@ from kumofire_fsm.testing import (
 )
 from kumofire_fsm.testing._rows import parts
 
-FAST = settings(max_examples=60, deadline=None)
+FAST = settings(max_examples=examples(30), deadline=None)
 each_machine = pytest.mark.parametrize("machine", MACHINES)
 
 

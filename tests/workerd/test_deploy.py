@@ -11,7 +11,7 @@ from workerd_project import EXAMPLE, Project, copy_example
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPLICIT = Path(__file__).resolve().parent / "docs_app"
-SECONDS_MAX = 30
+SECONDS_MAX = 120
 SIZE_MAX_KIB = 3 * 1024
 
 

@@ -20,7 +20,7 @@ from kumofire_fsm import RunStatus, Schedule
 MAIL = {"to": "ana@example.com", "subject": "Hi"}
 MAILING = {"key": "mailing", "job": "email", "payload": MAIL}
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
-SECONDS_MAX = 30
+SECONDS_MAX = 120
 
 
 @pytest.fixture(scope="module")

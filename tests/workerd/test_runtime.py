@@ -18,7 +18,7 @@ INSERT = (
     "INSERT INTO kumofire_runs (id, machine, state, wake_at, job, run_at, attempt, max_attempts, starts, shared, "
     "suspect, deliveries, created_at, history) VALUES ('{}', 'run', '{}', {}, 'j', 1, 0, 1, 0, 0, 0, 0, 1, '[]')"
 )
-SECONDS_MAX = 15
+SECONDS_MAX = 120
 
 
 @pytest.fixture
