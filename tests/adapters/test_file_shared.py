@@ -61,9 +61,9 @@ def test_a_lock_that_another_connection_holds_is_waited_for_and_reads_go_on(path
             writing = asyncio.ensure_future(storage.execute(things.put("mine")))
             await asyncio.sleep(0.4)
             early = writing.done()
-            seen = await asyncio.wait_for(storage.execute(things.names()), 5)
+            seen = await asyncio.wait_for(storage.execute(things.names()), 60)
             other.execute("COMMIT")
-            return early, seen, await asyncio.wait_for(writing, 5)
+            return early, seen, await asyncio.wait_for(writing, 60)
 
     assert asyncio.run(scenario()) == (False, [("before",)], [("mine",)])
 

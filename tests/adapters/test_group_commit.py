@@ -55,7 +55,7 @@ def test_what_is_submitted_while_the_writer_is_busy_shares_the_next_commit(path,
             def slow(db: sqlite3.Connection) -> None:
                 db.execute("INSERT INTO things (name) VALUES ('slow')")
                 busy.set()
-                go.wait(10)
+                go.wait(60)
 
             first = asyncio.ensure_future(storage.call(slow))
             await asyncio.to_thread(busy.wait, 10)
@@ -234,7 +234,7 @@ def test_reads_do_not_wait_for_the_writer_and_see_what_was_committed(path, thing
             def slow(db: sqlite3.Connection) -> None:
                 db.execute("INSERT INTO things (name) VALUES ('under way')")
                 busy.set()
-                go.wait(10)
+                go.wait(60)
 
             writing = asyncio.ensure_future(storage.call(slow))
             await asyncio.to_thread(busy.wait, 10)
@@ -264,7 +264,7 @@ def test_a_caller_cancelled_while_its_statement_is_queued_does_not_disturb_its_g
     async def scenario() -> list[object]:
         async with things.opened(path) as storage:
             busy, go = threading.Event(), threading.Event()
-            first = asyncio.ensure_future(storage.call(lambda _: (busy.set(), go.wait(10))))
+            first = asyncio.ensure_future(storage.call(lambda _: (busy.set(), go.wait(60))))
             await asyncio.to_thread(busy.wait, 10)
             tasks = [asyncio.ensure_future(storage.execute(things.put(str(i)))) for i in range(4)]
             failing = asyncio.ensure_future(storage.execute(things.put("bad", size=-1)))
@@ -344,7 +344,7 @@ def test_what_is_submitted_while_the_storage_closes_is_refused_and_the_close_end
     async def scenario() -> None:
         async with things.opened(path) as storage:
             busy, go = threading.Event(), threading.Event()
-            first = asyncio.ensure_future(storage.call(lambda _: (busy.set(), go.wait(10))))
+            first = asyncio.ensure_future(storage.call(lambda _: (busy.set(), go.wait(60))))
             await asyncio.to_thread(busy.wait, 10)
             closing = asyncio.ensure_future(storage.close())
             await asyncio.sleep(0.02)

@@ -24,7 +24,7 @@ async def working(app: Kumofire, path: str | Path = ":memory:", **options: Any) 
             yield jobs
         finally:
             jobs.stop()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(60):
                 await worker
 
 

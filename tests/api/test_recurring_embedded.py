@@ -33,7 +33,7 @@ async def test_a_worker_lets_an_occurrence_wait_for_the_previous_run(
 
     async with app.open(tmp_path / "jobs.db", sync_schedules=True, synchronous="OFF") as jobs:
         worker = asyncio.create_task(jobs.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await enough.wait()
         worker.cancel()
         shown = await jobs.get_schedule(schedule_key="slow")

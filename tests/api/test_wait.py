@@ -98,7 +98,7 @@ async def test_a_run_settled_in_this_process_ends_the_wait_without_another_look(
         else:
             kit.clock.advance(hours=1)
             await w.jobs.dispatch()
-        status = await asyncio.wait_for(waiting, 2)
+        status = await asyncio.wait_for(waiting, 60)
         assert status.state == {"consumed": "succeeded", "lost": "failed"}.get(how, "canceled")
         assert w.jobs._binding.waiters == {}
 

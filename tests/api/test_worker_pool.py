@@ -29,7 +29,7 @@ async def working(w: Bound, concurrency: int) -> AsyncIterator[WorkerPool]:
     pool = WorkerPool(w.jobs._binding, lambda: 0, concurrency, "a worker")
     running = asyncio.ensure_future(pool.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             yield pool
     finally:
         pool.stop()
@@ -160,7 +160,7 @@ async def test_the_end_waits_until_what_had_failed_is_stored(
         pool.stop()
         await running
         draining = asyncio.ensure_future(pool.drain(0))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await again.wait()
         for _ in range(200):
             await asyncio.sleep(0)

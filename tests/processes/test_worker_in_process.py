@@ -102,7 +102,7 @@ def test_what_was_claimed_while_the_worker_stopped_is_released_unstarted(tmp_pat
             async with working(jobs, grace=0.2) as worker:
                 await asyncio.sleep(0.1)
                 go = threading.Event()
-                slow = asyncio.ensure_future(jobs._storage.call(lambda _: go.wait(5)))
+                slow = asyncio.ensure_future(jobs._storage.call(lambda _: go.wait(60)))
                 await asyncio.sleep(0.05)
                 creating = asyncio.ensure_future(jobs.create("long"))
                 await asyncio.sleep(0.05)  # the insert and the claim wait behind the slow commit
@@ -133,13 +133,13 @@ def test_stop_at_once_does_not_wait_for_the_grace_period(tmp_path):
     async def scenario():
         async with app.open(tmp_path / "jobs.db") as jobs:
             run = (await jobs.create("long")).kumofire_job_run_id
-            worker = asyncio.ensure_future(jobs.run(grace=60))
+            worker = asyncio.ensure_future(jobs.run(grace=600))
             await began.wait()
             jobs.stop()
             await asyncio.sleep(0.1)
             assert not worker.done()
             jobs.stop(at_once=True)
-            await asyncio.wait_for(worker, 2)
+            await asyncio.wait_for(worker, 60)
             return await jobs.get_status(run)
 
     status = asyncio.run(scenario())
@@ -525,7 +525,7 @@ def test_a_handler_that_takes_longer_than_its_timeout_is_a_failed_attempt(tmp_pa
         @app.job("slow", timeout=0.1, max_attempts=2)
         def slow(ctx) -> None:
             calls.append(ctx.attempt)
-            free.wait(10)
+            free.wait(60)
 
     @app.job("quick")
     async def quick(ctx) -> None: ...
