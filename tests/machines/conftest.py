@@ -64,8 +64,18 @@ class Rows:
         return dict(self.db.execute(sql, (json.dumps(arguments),)).fetchall())
 
 
+_COMPILED: dict[tuple[int, tuple[str, ...], bool], tuple[MachineSpec, str]] = {}
+
+
 def compiled(spec: MachineSpec, events: tuple[str, ...], fenced: bool) -> str:
-    """Compile events with every parameter of the machine as a column of the argument."""
+    """Compile events with every parameter of the machine as a column of the argument, once."""
+    key = (id(spec), events, fenced)
+    if key not in _COMPILED:
+        _COMPILED[key] = (spec, _compile(spec, events, fenced))  # with the spec, so that its id stays its own
+    return _COMPILED[key][1]
+
+
+def _compile(spec: MachineSpec, events: tuple[str, ...], fenced: bool) -> str:
     fence = FENCES[spec.table]
     columns = ("id", "event", *(f"fence_{name}" for name in fence), *spec.parameters)
     picks = ", ".join(f"value ->> {i} AS {name}" for i, name in enumerate(columns))

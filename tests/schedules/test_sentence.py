@@ -70,7 +70,7 @@ STARTS = st.integers(0, 15 * 365 * 86_400).map(lambda seconds: FIRST + timedelta
 
 
 @given(expression=expressions(), seconds=st.sampled_from(SECONDS), start=STARTS)
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 def test_the_occurrences_are_those_that_the_sentence_names(
     expression: Expression, seconds: str, start: datetime
 ) -> None:
@@ -78,7 +78,7 @@ def test_the_occurrences_are_those_that_the_sentence_names(
 
 
 @given(st.sampled_from(SECONDS), st.sampled_from(TIMES), st.sampled_from(HOURS), STARTS)
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_so_they_are_for_the_usual_times_of_day(second: str, minute: str, hour: str, start: datetime) -> None:
     agree(f"{second} {minute} {hour} * * *".strip(), start)
 
@@ -124,7 +124,7 @@ def test_so_it_is_of_every_step_from_every_minute() -> None:
 
 
 @given(st.sampled_from([*SECONDS, *TIMES]), st.sampled_from(HOURS))
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_within_the_hours_that_it_names_the_gaps_are_equal_too(minute: str, hour: str) -> None:
     expression = f"{minute or '*'} {hour} * * *"
     said = read(describe(parse_crontab(expression)))

@@ -10,7 +10,7 @@ from simulation.explore import WORLDS, explore
 LEAST = {"calm": 400, "a retry": 400, "two keys": 200}
 """Fewer states than these would mean that the exploration misses something."""
 LARGER = ("one crash", "one error", "a late worker", "two keys and a crash")
-PART = 500
+PART = 250
 
 
 @pytest.mark.parametrize("name", LEAST)
