@@ -18,7 +18,7 @@ from kumofire_fsm.errors import DefinitionError, StoreError
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import HistoryEntry, RunStatus
-from kumofire_fsm.runs.lookup import run_status
+from kumofire_fsm.runs.status import run_status
 from kumofire_fsm.store.rows import LEFT_OUT, Moved
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.times import moment

@@ -12,9 +12,8 @@ from datetime import timedelta
 from itertools import islice, takewhile
 from typing import Any, Final, Protocol
 
-from kumofire_fsm.calendar._zoned import next_firing, previous_firing
 from kumofire_fsm.calendar.crontab import Crontab, parse_crontab
-from kumofire_fsm.calendar.wall_times import next_wall
+from kumofire_fsm.calendar.firings import next_firing, next_wall, previous_firing
 from kumofire_fsm.calendar.zones import find_zone
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.values.checks import is_whole

@@ -11,18 +11,16 @@ import typer
 from kumofire_fsm import __version__
 from kumofire_fsm.cli.create import create_command
 from kumofire_fsm.cli.demo import demo_command
-from kumofire_fsm.cli.echo import echo, echo_error
 from kumofire_fsm.cli.files import backup_command
-from kumofire_fsm.cli.flows import migrate_flows_command
 from kumofire_fsm.cli.jobs import jobs
 from kumofire_fsm.cli.machine import machine
-from kumofire_fsm.cli.machine_sql import machine_sql_command
+from kumofire_fsm.cli.many import prune_command
 from kumofire_fsm.cli.migrate import migrate_command
 from kumofire_fsm.cli.overview import doctor_command, stats_command
 from kumofire_fsm.cli.pictures import diagram_command
-from kumofire_fsm.cli.prune import prune_command
 from kumofire_fsm.cli.runs import runs
 from kumofire_fsm.cli.schedules import schedules
+from kumofire_fsm.cli.terminal import echo, echo_error
 from kumofire_fsm.errors import InvalidArgument
 
 __all__ = ["run"]
@@ -36,8 +34,6 @@ cli = typer.Typer(
     rich_markup_mode=None,  # rich costs more to import than all else that a help needs
 )
 runs.command("create")(create_command)
-machine.command("sql")(machine_sql_command)
-machine.command("migrate")(migrate_flows_command)
 cli.add_typer(runs, name="runs")
 cli.add_typer(schedules, name="schedules")
 cli.add_typer(jobs, name="jobs")

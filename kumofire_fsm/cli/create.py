@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.options import AsJson, MakesRuns, Utc
 from kumofire_fsm.cli.place import Place, acting, on_database
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.cli.texts import duration_of, instant_of, json_of
 from kumofire_fsm.errors import InvalidArgument
 

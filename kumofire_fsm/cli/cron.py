@@ -8,9 +8,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from kumofire_fsm.calendar.crontab import Crontab, parse_crontab
+from kumofire_fsm.calendar.firings import next_wall
 from kumofire_fsm.calendar.rules import Cron, preview
 from kumofire_fsm.calendar.sentence import describe
-from kumofire_fsm.calendar.wall_times import next_wall
 from kumofire_fsm.calendar.zones import Change, find_zone, offset_at, offset_or_change
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.values.times import instant_ms, moment

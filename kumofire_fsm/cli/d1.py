@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kumofire_fsm.cli.questions import ask
+from kumofire_fsm.cli.terminal import ask
 from kumofire_fsm.cli.wrangler import run_wrangler
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict, WranglerError
 from kumofire_fsm.store.schema import Aim, Change, applied_by_wrangler

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.status import status_text
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.cli.texts import zoned
 
 if TYPE_CHECKING:

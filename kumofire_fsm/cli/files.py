@@ -1,8 +1,10 @@
-"""Opens a database file for a command, and copies one."""
+"""An SQLite file for a command: opened, copied, and brought up to date in one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -11,9 +13,16 @@ import typer
 from kumofire_fsm.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from kumofire_fsm.adapters.sqlite import SqliteStorage
+    import sqlite3
 
-__all__ = ["backup_command", "using"]
+    from kumofire_fsm.adapters.sqlite import SqliteStorage
+    from kumofire_fsm.store.schema import Aim, Change
+
+__all__ = [
+    "SqliteFile",
+    "backup_command",
+    "using",
+]
 
 T = TypeVar("T")
 
@@ -55,3 +64,54 @@ def using(db: Path, work: Callable[[SqliteStorage], Awaitable[T]], *, read_only:
             await storage.close()
 
     return asyncio.run(inside())
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFile:
+    """An SQLite file; it is made when something is to be stored in it."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def migrate(self, aim: Aim, *, dry_run: bool) -> Change:
+        """Do all that is to be done, or nothing; return what that is.
+
+        Raises:
+            StoreError: it cannot be opened, or is not a database.
+        """
+        import asyncio
+
+        found = self._find(aim)
+        return asyncio.run(self._apply(aim)) if found and not dry_run else found
+
+    def _find(self, aim: Aim) -> Change:
+        """Look into the file without writing."""
+        if self.path.exists():
+            seen: Change = using(
+                self.path, lambda file: file.read(lambda db: aim(db.execute)), read_only=True
+            )
+            return seen
+        import sqlite3
+
+        with closing(sqlite3.connect(":memory:")) as db:
+            return aim(db.execute)
+
+    async def _apply(self, aim: Aim) -> Change:
+        """Find it again where nobody writes meanwhile, and do it."""
+
+        def act(db: sqlite3.Connection) -> Change:
+            change = aim(db.execute)
+            for statement in change.statements():
+                db.execute(statement)
+            return change
+
+        from kumofire_fsm.adapters.sqlite import SqliteStorage
+
+        storage = SqliteStorage(self.path)
+        try:
+            done: Change = await storage.call(act)
+        finally:
+            await storage.close()
+        return done

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from kumofire_fsm.cli.echo import echo
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 from kumofire_fsm.store.schema import Aim, Change, Missing, migrations
 

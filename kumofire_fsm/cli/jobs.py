@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.options import NOUN, AsJson, By, Note, Utc
 from kumofire_fsm.cli.place import Place, acting, looking, on_database
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.cli.texts import Clock, json_of, zoned
 from kumofire_fsm.values.limits import LOOK_ROWS
 from kumofire_fsm.values.printable import one_line

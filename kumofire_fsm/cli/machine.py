@@ -1,13 +1,21 @@
-"""``kumofire machine``: what can be asked of a lifecycle without a database."""
+"""``kumofire machine``: checks a lifecycle, prints its statements, and migrates the instances of flows."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.options import NOUN
+from kumofire_fsm.cli.options import NOUN, Config, Environment, Local, PersistTo, Remote
+from kumofire_fsm.cli.terminal import echo
+from kumofire_fsm.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from kumofire_fsm.app import Kumofire
+    from kumofire_fsm.cli.loading import Declared
+    from kumofire_fsm.machines import MachineSpec
 
 __all__ = ["machine"]
 
@@ -34,3 +42,102 @@ def lint_command(
     found = found_in(target)
     echo(findings_json(found) if as_json else readable(target, found))
     raise typer.Exit(int(is_refused(found, strict=strict)))
+
+
+@machine.command("sql")
+def sql_command(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="RunMachine, JobMachine, MODULE:CLASS, or MODULE:APP for all that it sends.",
+        ),
+    ],
+    event: Annotated[
+        str | None, typer.Argument(metavar="[EVENT]", help="Only what fires this event.")
+    ] = None,
+) -> None:
+    """Print the statements of a lifecycle or flow, each under a sentence: what it does, and who sends it."""
+    from kumofire_fsm.cli.loading import load_target
+    from kumofire_fsm.store.catalogue import catalogue, entries_of
+
+    entries = catalogue(_specs(load_target(target)))
+    shown = entries if event is None else entries_of(entries, event)
+    echo("\n\n".join(f"-- {entry.name}: {entry.says}\n{entry.sql};" for entry in shown))
+
+
+def _specs(target: Kumofire | Declared) -> list[MachineSpec]:
+    """Return the machines whose rows a statement moves; an application moves those of all in one."""
+    from kumofire_fsm.app import Kumofire
+    from kumofire_fsm.flows import FlowSpec
+    from kumofire_fsm.flows.instance import machine_of
+    from kumofire_fsm.machines import JobMachine, RunMachine
+
+    if not isinstance(target, Kumofire):
+        return [machine_of(target.spec) if isinstance(target.spec, FlowSpec) else target.spec]
+    found = [RunMachine.spec, *target.registry.machines(), JobMachine.spec]
+    return list({spec.name: spec for spec in found}.values())
+
+
+@machine.command("migrate")
+def migrate_command(
+    application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
+    sqlite: Annotated[Path | None, typer.Option(help="An SQLite file.")] = None,
+    local: Local = False,
+    remote: Remote = False,
+    database: Annotated[str | None, typer.Option(help="D1: its name or binding.", metavar="NAME")] = None,
+    config: Config = None,
+    env: Environment = None,
+    persist_to: PersistTo = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would be done; change nothing.")] = False,
+) -> None:
+    """Bring the instances of flows that rest to the versions of this code; exit code 1 where that is refused.
+
+    Each is moved to the step of its name, or to the one that `was` names, with its data upgraded. What is
+    under way is left: run it again. Register the edges first: `kumofire migrate`.
+    """
+    import asyncio
+
+    from kumofire_fsm.adapters.sqlite import SqliteStorage
+    from kumofire_fsm.cli.d1 import D1Database
+    from kumofire_fsm.cli.loading import load_app
+    from kumofire_fsm.cli.storages import WranglerStorage
+
+    if (sqlite is not None) + local + remote != 1 or ((local or remote) and not database):
+        raise InvalidArgument(
+            "give exactly one of --sqlite FILE, --local and --remote; these with --database NAME"
+        )
+    if sqlite is not None and not sqlite.exists():
+        raise InvalidArgument(f"there is no file {str(sqlite)!r}")
+    app = load_app(application)
+
+    def storage() -> Any:
+        if sqlite is not None:
+            return SqliteStorage(sqlite, read_only=plan)
+        return WranglerStorage(D1Database(str(database), remote, config, env, persist_to))
+
+    refused = asyncio.run(_with(app, storage, plan=plan))
+    if refused:
+        raise typer.Exit(1)
+
+
+async def _with(app: Any, storage: Callable[[], Any], *, plan: bool) -> bool:
+    """Plan, print the plan, and do it unless something stands in the way; return whether it does."""
+    from kumofire_fsm.adapters.sqlite import SqliteStorage
+    from kumofire_fsm.engine.binding import EMBEDDED
+
+    opened = storage()
+    try:
+        jobs = app.bind(db=opened, timing=EMBEDDED)
+        plans = await jobs.plan_flows()
+        for each in plans:
+            echo(str(each))
+        if not plans:
+            echo("the application has no flow")
+        refused = any(each.refused for each in plans)
+        if not plan and not refused:
+            echo(f"moved {await jobs.migrate_flows():,}")
+        return refused
+    finally:
+        if isinstance(opened, SqliteStorage):
+            await opened.close()

@@ -1,20 +1,27 @@
-"""Fires an event on all runs of a database that match a filter: a count first, then a yes."""
+"""Acts on many runs of a database, after a yes: fires an event on all that match, or prunes by age."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
-from kumofire_fsm.cli.echo import echo
-from kumofire_fsm.cli.place import Place, acting, looking
-from kumofire_fsm.cli.questions import ask
+import typer
+
+from kumofire_fsm.cli.options import App, AsJson, Yes
+from kumofire_fsm.cli.place import Place, acting, looking, on_database
+from kumofire_fsm.cli.terminal import ask, echo
 from kumofire_fsm.cli.texts import duration_of, json_of
 from kumofire_fsm.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from kumofire_fsm.jobs import Jobs
     from kumofire_fsm.reports import FiredAll, Matched
 
-__all__ = ["act_on_all", "filters_of"]
+__all__ = [
+    "act_on_all",
+    "filters_of",
+    "prune_command",
+]
 
 
 def filters_of(
@@ -78,3 +85,29 @@ def _json(matched: Matched, done: FiredAll) -> str:
     return json_of(
         {**told, "more": matched.more, "moved": done.moved, "left": done.left, "refused": done.refused}
     )
+
+
+CHUNK = 1_000
+
+
+@on_database()
+def prune_command(
+    where: Place,
+    older_than: Annotated[str, typer.Option(help="Settled longer ago than this: 90s, 15m, 2h, 7d, 1w.")],
+    yes: Yes = False,
+    app: App = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete runs that settled longer ago than that, 1,000 in a transaction; their dedupe keys are free."""
+    age = duration_of(older_than, "--older-than")
+    if not yes:
+        ask(f"delete every run that settled more than {older_than} ago, for good")
+    deleted = acting(where, app, lambda jobs: _prune(jobs, age))
+    echo(json_of({"deleted": deleted}) if as_json else f"deleted {deleted:,} runs")
+
+
+async def _prune(jobs: Jobs, age: timedelta) -> int:
+    deleted = 0
+    while number := await jobs.prune(older_than=age, limit=CHUNK):
+        deleted += number
+    return deleted

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.options import Config, Environment, Local, PersistTo, Remote
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 
 if TYPE_CHECKING:
     from kumofire_fsm.cli.d1 import D1Database
+    from kumofire_fsm.cli.files import SqliteFile
     from kumofire_fsm.cli.folder import Folder
-    from kumofire_fsm.cli.sqlite_file import SqliteFile
     from kumofire_fsm.machines.spec import MachineSpec
     from kumofire_fsm.store.edges import Ask
     from kumofire_fsm.store.schema import Change
@@ -92,8 +92,8 @@ def _chosen(
 ) -> SqliteFile | Folder | D1Database:
     """Return the one place that the options name."""
     from kumofire_fsm.cli.d1 import D1Database
+    from kumofire_fsm.cli.files import SqliteFile
     from kumofire_fsm.cli.folder import Folder
-    from kumofire_fsm.cli.sqlite_file import SqliteFile
 
     if (sqlite is not None) + (folder is not None) + local + remote != 1:
         raise InvalidArgument("give exactly one of --sqlite FILE, --local, --remote and --dir DIR")

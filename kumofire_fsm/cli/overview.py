@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.options import App, AsJson, Utc
 from kumofire_fsm.cli.place import Place, looking, on_database
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.cli.texts import Clock, duration_of, json_of, table, zoned
 from kumofire_fsm.values.printable import one_line
 from kumofire_fsm.values.times import brief

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from kumofire_fsm.cli.echo import echo
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.values.printable import one_line
 

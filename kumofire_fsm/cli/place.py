@@ -9,7 +9,6 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.files import using
 from kumofire_fsm.cli.options import (
     Config,
@@ -21,12 +20,13 @@ from kumofire_fsm.cli.options import (
     Remote,
     ShowCost,
 )
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.errors import InvalidArgument, SchemaMismatch
 
 if TYPE_CHECKING:
     from kumofire_fsm.app import Kumofire
-    from kumofire_fsm.cli.cost import Cost
     from kumofire_fsm.cli.d1 import D1Database
+    from kumofire_fsm.cli.storages import Cost
     from kumofire_fsm.jobs import Jobs
 
 __all__ = ["Place", "acting", "application_of", "looking", "on_database"]
@@ -102,12 +102,12 @@ def _with_jobs(where: Place, app: str | None, work: Callable[[Jobs], Awaitable[T
 
     of = application_of(app)
     if isinstance(where.at, Path):
-        from kumofire_fsm.cli.cost import CountedStorage
+        from kumofire_fsm.cli.storages import CountedStorage
 
         return using(
             where.at, lambda file: work(of.bind(db=CountedStorage(file, where.cost))), read_only=read_only
         )
-    from kumofire_fsm.cli.d1_storage import WranglerStorage
+    from kumofire_fsm.cli.storages import WranglerStorage
     from kumofire_fsm.engine.binding import Timing
 
     async def inside(storage: WranglerStorage) -> T:
@@ -132,7 +132,7 @@ def _place(
     Raises:
         InvalidArgument: they name more than one, or half of one.
     """
-    from kumofire_fsm.cli.cost import Cost
+    from kumofire_fsm.cli.storages import Cost
 
     if (db is not None) + (d1 is not None) > 1 or local + remote != (d1 is not None):
         raise InvalidArgument("give --db FILE, or --d1 NAME with one of --local and --remote")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kumofire_fsm.cli.create import payload_of
-from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.many import act_on_all, filters_of
 from kumofire_fsm.cli.options import (
     NOUN,
@@ -30,6 +29,7 @@ from kumofire_fsm.cli.options import (
 )
 from kumofire_fsm.cli.place import Place, acting, looking, on_database
 from kumofire_fsm.cli.status import moves, status_fields, status_text
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.cli.texts import duration_of, instant_of, json_of, table, zoned
 from kumofire_fsm.errors import InvalidArgument
 
@@ -264,7 +264,7 @@ def _only(run_id: str | None, filters: dict[str, Any], *, every: bool) -> str | 
 async def _read(jobs: Jobs, run_id: str) -> tuple[RunStatus, str]:
     """Return the status of a run, and the name of its machine."""
     from kumofire_fsm.engine.reading import read_run
-    from kumofire_fsm.runs.lookup import run_status
+    from kumofire_fsm.runs.status import run_status
     from kumofire_fsm.values.ids import check_id
 
     row = await read_run(jobs._binding, check_id(run_id), results=True)

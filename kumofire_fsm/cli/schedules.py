@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kumofire_fsm.cli.echo import echo
 from kumofire_fsm.cli.options import NOUN, AsJson, By, MakesRuns, Note, Utc
 from kumofire_fsm.cli.place import Place, acting, looking, on_database
+from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.cli.texts import Clock, json_of, table, zoned
 from kumofire_fsm.values.ids import is_id
 from kumofire_fsm.values.printable import one_line

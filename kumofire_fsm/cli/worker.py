@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cli.children import SIGNALS, give_children_their_own
-from kumofire_fsm.cli.echo import PrintableFormatter, echo_error
+from kumofire_fsm.cli.terminal import PrintableFormatter, echo_error
 from kumofire_fsm.embedded.opening import EmbeddedJobs
 from kumofire_fsm.reports import SyncReport
 

@@ -12,10 +12,9 @@ from typing import Final, Literal
 
 from kumofire_fsm.errors import DrawingError, MissingPackage
 
-__all__ = ["ENGINES", "INSTALL", "Engine", "render"]
+__all__ = ["INSTALL", "Engine", "render"]
 
 Engine = Literal["bundled", "system"]
-ENGINES: Final = ("bundled", "system")
 INSTALL: Final = "pip install 'kumofire_fsm[diagrams]'"
 
 _LACKING: Final = re.compile(

@@ -61,10 +61,6 @@ class Palette:
         """Return the colours of a state: of its outcome when it declares one, of its role otherwise."""
         return self.tint(state.outcome or state.role)
 
-    def tints(self) -> list[Tint]:
-        """Return the colours of every kind of state."""
-        return [value for each in fields(self) if isinstance(value := getattr(self, each.name), Tint)]
-
     def colours(self) -> list[str]:
         """Return every colour, in the order of the fields."""
         values = [getattr(self, each.name) for each in fields(self)]

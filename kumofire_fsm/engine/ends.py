@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from kumofire_fsm.values.groups import leaves
+from kumofire_fsm.values.error_text import leaves
 
 __all__ = ["ends_worker"]
 

@@ -1,7 +1,7 @@
 """Fields of a run's payload that a lifecycle declares: ``payload = {"amount": int}``.
 
 Expressions read them as ``payload.amount``. They are derived from the payload's JSON, wherever it is stored;
-what is not of the declared type is None, in Python as in SQL (`kumofire_fsm.store._bodies`).
+what is not of the declared type is None, in Python as in SQL (`kumofire_fsm.store._answers`).
 """
 
 from __future__ import annotations

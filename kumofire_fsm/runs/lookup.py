@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict, Unpack, overload
 
-from kumofire_fsm.engine.binding import HANDLED, Binding, about
+from kumofire_fsm.engine.binding import HANDLED, Binding
 from kumofire_fsm.engine.handlers import JobName, R
 from kumofire_fsm.engine.reading import is_settled, read_run, read_runs
-from kumofire_fsm.engine.unknown import unknown_why, unknown_work
+from kumofire_fsm.engine.unknown import unknown_work
 from kumofire_fsm.errors import InvalidArgument, NoResult, WaitTimeout
 from kumofire_fsm.machines.spec import Outcome, Role
 from kumofire_fsm.models import (
-    UNREADABLE,
     Created,
-    HistoryEntry,
     RunCounts,
     RunPage,
     RunStatus,
-    entries,
-    priority_of,
 )
 from kumofire_fsm.reports import UnknownWork
 from kumofire_fsm.runs._waits import Waits
-from kumofire_fsm.store.rows import LAST_ID, LEFT_OUT, RunRow
+from kumofire_fsm.runs.status import run_status
+from kumofire_fsm.store.rows import LAST_ID, RunRow
 from kumofire_fsm.values.checks import whole_number
-from kumofire_fsm.values.columns import Columns
-from kumofire_fsm.values.error_text import error_name
-from kumofire_fsm.values.hidden import without_hidden
+from kumofire_fsm.values.columns import in_turns
 from kumofire_fsm.values.ids import check_id, first_id_at, is_id
 from kumofire_fsm.values.jsontext import decode, first_line, storable
 from kumofire_fsm.values.limits import ANSWER_BYTES, ERROR_LINE
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
-from kumofire_fsm.values.turns import in_turns
 
-__all__ = ["RunFilter", "RunLookup", "run_filters", "run_status"]
+__all__ = ["RunFilter", "RunLookup", "run_filters"]
 
 log = logging.getLogger(__package__)
 
@@ -311,72 +304,3 @@ class RunLookup:
 
     async def _known(self, run_id: str) -> RunStatus:
         return run_status(self._binding, await read_run(self._binding, run_id, results=True))
-
-
-def run_status(binding: Binding, row: RunRow) -> RunStatus:
-    """Return a run as the API shows it; what of its row cannot be shown is named in ``unreadable``."""
-    columns, left_out = Columns(row), row.result == LEFT_OUT
-    payload, payload_left_out = _payload(binding, row)
-    history = columns.read("history", entries, UNREADABLE)
-    settled = is_settled(binding, row.machine, row.state, row.wake_at)
-    status = RunStatus(
-        kumofire_job_run_id=row.id,
-        name=binding.registry.name_of(row.job),
-        state=row.state,
-        settled=settled,
-        attempt=row.attempt,
-        max_attempts=row.max_attempts,
-        run_at=columns.moment("run_at"),
-        created_at=columns.moment("created_at"),
-        started_at=columns.instant("started_at"),
-        finished_at=columns.instant("finished_at"),
-        expires_at=columns.instant("expires_at"),
-        scheduled_for=columns.instant("scheduled_for"),
-        schedule_id=row.schedule_id,
-        dedupe_key=row.dedupe_key,
-        last_error=row.error,
-        error_type=_error_type(row.error, history),
-        result=None if left_out else columns.json("result"),
-        progress=columns.json("progress"),
-        tags=columns.texts("tags"),
-        history=history,
-        result_left_out=left_out,
-        unreadable=tuple(columns.unreadable),
-        unknown=None if settled else unknown_why(binding, row.job, row.machine, row.state),
-        paused=row.slots == 0 and _is_claimable(binding, row),
-        priority=priority_of(row.priority),
-        concurrency_key=row.concurrency_key,
-        step=row.step,
-        payload=payload,
-        payload_left_out=payload_left_out,
-    )
-    if status.unreadable:
-        told = row.id, ", ".join(status.unreadable)
-        log.error("run %s cannot be read in: %s; it is shown without", *told, extra=about(row))
-    return status
-
-
-def _payload(binding: Binding, row: RunRow) -> tuple[Any, bool]:
-    """Return the payload as it may be shown, and whether it is left out."""
-    job = binding.registry.names.get(row.job)
-    if not row.payload or job is None:
-        return None, True
-    try:
-        text = json.loads(row.payload)
-        return (text if job.payload is None else without_hidden(job.decode_payload(row.payload), text)), False
-    except Exception:  # an application's own types may raise anything
-        return None, True
-
-
-def _is_claimable(binding: Binding, row: RunRow) -> bool:
-    spec = binding.runs.specs.get(row.machine)
-    return spec is not None and spec.has_role(row.state, Role.CLAIMABLE)
-
-
-def _error_type(error: str | None, history: Sequence[HistoryEntry]) -> str | None:
-    """Return the exception's name with which an error begins, if the latest that is noted is this one."""
-    noted = next((entry.facts["error"] for entry in reversed(history) if "error" in entry.facts), None)
-    beginning = noted.removesuffix("\N{HORIZONTAL ELLIPSIS}") if isinstance(noted, str) else ""
-    if error is None or not beginning or not error.startswith(beginning):
-        return None
-    return error_name(error)

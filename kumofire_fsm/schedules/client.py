@@ -30,10 +30,10 @@ from kumofire_fsm.schedules.changes import (
 from kumofire_fsm.schedules.rows import Schedule, run_row, schedule, stored_object
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key, facts, whole_number
+from kumofire_fsm.values.columns import in_turns
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import moment
-from kumofire_fsm.values.turns import in_turns
 
 __all__ = ["ScheduleClient"]
 

@@ -9,7 +9,7 @@ from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Name, quoted
 from kumofire_fsm.machines.payload import PREFIX
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
-from kumofire_fsm.store._bodies import field_sql
+from kumofire_fsm.store._answers import field_sql
 from kumofire_fsm.store._layout import WIDTH, indented, quoted_list
 
 __all__ = ["Branch", "apart", "branches_of"]

@@ -12,7 +12,7 @@ from typing import Final
 
 from kumofire_fsm.machines.expression import Call, Name
 from kumofire_fsm.machines.spec import HOLD, MachineSpec, Role
-from kumofire_fsm.store._bodies import payload_sql
+from kumofire_fsm.store._answers import payload_sql
 from kumofire_fsm.store._branches import Branch
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import (
@@ -27,9 +27,9 @@ from kumofire_fsm.store._due import (
 )
 from kumofire_fsm.store._keys import REFUSED, ROOM, refused_sql
 from kumofire_fsm.store._layout import indented, listed, quoted_list, select, where
-from kumofire_fsm.store._pacing import paced_sql
 from kumofire_fsm.store._selection import deadline_edges, event_edges, start_events
 from kumofire_fsm.store._slots import free_sql, groups_sql, most_sql
+from kumofire_fsm.store.paces import paced_sql
 from kumofire_fsm.store.rows import CONTROLS, RUNS, STARTS_ALONE, ClaimedRun
 
 __all__ = ["claim_by_hint", "claim_by_scan", "claimed_columns"]

@@ -17,7 +17,7 @@ from kumofire_fsm.machines.spec import ADMIT, MachineSpec, Role
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import TIMES, TIMES_GIVEN, states_with
 from kumofire_fsm.store._layout import indented, lines, picked, quoted_list, select, where
-from kumofire_fsm.store._pacing import PACED, STARTS, least_sql
+from kumofire_fsm.store.paces import PACED, STARTS, least_sql
 from kumofire_fsm.store.rows import PACES, RUNS, Moved, dump
 
 __all__ = [

@@ -53,9 +53,9 @@ def listed(items: Iterable[str]) -> str:
     return ",\n".join(rows)
 
 
-def picked(names: Iterable[str], of: str = "value") -> list[str]:
+def picked(names: Iterable[str]) -> list[str]:
     """Return the elements of a JSON array as columns of these names."""
-    return [f"{of} ->> {i} AS {name}" for i, name in enumerate(names)]
+    return [f"value ->> {i} AS {name}" for i, name in enumerate(names)]
 
 
 def select(columns: Iterable[str], *clauses: str) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from kumofire_fsm.machines.expression import quoted
+from kumofire_fsm.store._answers import Page
 from kumofire_fsm.store._due import ANY_PRIORITY, LIMIT
 from kumofire_fsm.store._layout import common, indented, lines, listed, select, where
-from kumofire_fsm.store._pages import Page
 from kumofire_fsm.store.rows import FAILED, RUNS
 from kumofire_fsm.values.limits import LOOK_ROWS
 

@@ -2,7 +2,7 @@
 
 A paused job has no slots, and a limited one has as many as its limit leaves beside the runs that are leased.
 They are counted where they stand, in the index of deadlines, so that no counter can be wrong. A job with a
-rate has as many as its allowance holds; see `kumofire_fsm.store._pacing`.
+rate has as many as its allowance holds; see `kumofire_fsm.store.paces`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store._due import ANY_PRIORITY, Places, present_sql, states_with
 from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import indented, lines, quoted_list, select, where
-from kumofire_fsm.store._pacing import OPENS, least_sql, paced_sql
+from kumofire_fsm.store.paces import OPENS, least_sql, paced_sql
 from kumofire_fsm.store.rows import CONTROLS, RUNS, dump
 
 __all__ = ["free_sql", "groups_sql", "most_sql", "swept_sql"]

@@ -14,7 +14,7 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._due import ANY_PRIORITY, places_of, present_sql, states_with
 from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import common, indented, lines, listed, select, where
-from kumofire_fsm.store._pacing import BY_JOB
+from kumofire_fsm.store.paces import BY_JOB
 from kumofire_fsm.store.rows import CONTROLS, PACES, RUNS, dump
 from kumofire_fsm.values.limits import LOOK_ROWS
 

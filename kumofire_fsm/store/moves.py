@@ -18,10 +18,10 @@ from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import due_sql, open_sql, places_of, states_with, window
 from kumofire_fsm.store._keys import admit_sql
 from kumofire_fsm.store._layout import Texts, common, lines, picked, quoted_list, select, where
-from kumofire_fsm.store._pacing import Rates, rates_at
 from kumofire_fsm.store._selection import event_edges, hinted_states, start_events
 from kumofire_fsm.store._slots import swept_sql
 from kumofire_fsm.store._sweeps import sweep_sql, swept_columns
+from kumofire_fsm.store.paces import Rates, rates_at
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, Move, Moved, dump
 from kumofire_fsm.values.limits import ANSWER_BYTES
 

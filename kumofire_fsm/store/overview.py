@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.ports import Statement
+from kumofire_fsm.store._answers import Page
 from kumofire_fsm.store._groups import group_key, groups_walk_sql
 from kumofire_fsm.store._layout import common, indented, lines, select, where
 from kumofire_fsm.store._looks import each_sql, find_failed_sql, up_to
-from kumofire_fsm.store._pages import Page
 from kumofire_fsm.store.edges import KNOWN
 from kumofire_fsm.store.rows import FAILED, LAST_ID, RUNS, SCHEDULES, dump
 from kumofire_fsm.values.limits import ERROR_LINE, LOOK_ROWS

@@ -10,7 +10,7 @@ from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.operators import OPERATORS
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._bodies import MOST, asked_sql, body_sql, bytes_sql
+from kumofire_fsm.store._answers import MOST, Page, asked_sql, body_sql, bytes_sql, size_sql
 from kumofire_fsm.store._due import FREE, LIMIT, alike_sql, places_of, present_sql, states_with
 from kumofire_fsm.store._keys import held_states
 from kumofire_fsm.store._layout import common, indented, lines, listed, picked, quoted_list, select, where
@@ -22,10 +22,9 @@ from kumofire_fsm.store._looks import (
     find_waiting_sql,
     prunable_sql,
 )
-from kumofire_fsm.store._pacing import Rates
-from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._slots import groups_sql
 from kumofire_fsm.store.moves import RunMoves
+from kumofire_fsm.store.paces import Rates
 from kumofire_fsm.store.rows import (
     BODIES,
     CONTROLS,

@@ -7,11 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._bodies import bytes_sql
+from kumofire_fsm.store._answers import Page, bytes_sql, size_sql
 from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import LIMIT, due_sql, places_of, present_sql
 from kumofire_fsm.store._layout import Texts, common, indented, lines, listed, picked, select, where
-from kumofire_fsm.store._pages import Page, size_sql
 from kumofire_fsm.store._selection import event_edges
 from kumofire_fsm.store.rows import BODIES, FLOW_COLUMNS, INSERT_COLUMNS, RUNS, SCHEDULES, dump
 from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES, MADE_AHEAD

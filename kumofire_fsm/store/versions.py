@@ -8,7 +8,7 @@ from typing import NamedTuple
 from kumofire_fsm.machines.operators import OPERATORS
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store._bodies import body_sql, bytes_sql
+from kumofire_fsm.store._answers import body_sql, bytes_sql
 from kumofire_fsm.store._layout import common, indented, lines, picked, quoted_list, select, where
 from kumofire_fsm.store.rows import BODIES, RUNS, dump
 from kumofire_fsm.values.times import AHEAD_MS

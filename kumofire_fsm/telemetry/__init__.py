@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kumofire_fsm.telemetry._instrument import instrument
+from kumofire_fsm.telemetry._observer import instrument
 
 __all__ = ["instrument"]

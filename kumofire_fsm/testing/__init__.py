@@ -8,17 +8,15 @@ with `_asserts`, then `_virtual`.
 
 from kumofire_fsm.flows.lint import lint
 from kumofire_fsm.testing._asserts import Moved, Refused, assert_refused, assert_transition
+from kumofire_fsm.testing._bindings import MemoryStorage, RecordedMessage, RecordingQueue
 from kumofire_fsm.testing._cases import TransitionCase, Way, transition_cases
-from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._opening import SyncVirtualJobs, virtual_jobs
 from kumofire_fsm.testing._outcome import CallOutcome
-from kumofire_fsm.testing._paths import Path, paths_to
+from kumofire_fsm.testing._paths import Path, event_sequences, paths_to
 from kumofire_fsm.testing._perform import perform
 from kumofire_fsm.testing._play import Play
-from kumofire_fsm.testing._queue import RecordedMessage, RecordingQueue
 from kumofire_fsm.testing._rows import NOW
-from kumofire_fsm.testing._sequences import event_sequences
-from kumofire_fsm.testing._storage import MemoryStorage
+from kumofire_fsm.testing._system import VirtualClock
 from kumofire_fsm.testing._virtual import VirtualJobs
 
 __all__ = [

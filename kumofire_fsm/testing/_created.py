@@ -12,7 +12,8 @@ from kumofire_fsm.engine.reading import read_run
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.models import RunOptions, RunStatus
-from kumofire_fsm.runs.lookup import RunLookup, run_status
+from kumofire_fsm.runs.lookup import RunLookup
+from kumofire_fsm.runs.status import run_status
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.limits import LIMIT_MAX

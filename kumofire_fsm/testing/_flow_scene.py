@@ -24,11 +24,9 @@ from kumofire_fsm.machines.lint.grid import Grid
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.testing._rows import parts
 
-__all__ = ["FlowScene", "Returned", "Row"]
+__all__ = ["FlowScene", "Row"]
 
 Row = dict[str, Scalar]
-Returned = tuple[Mapping[str, Any], ...]
-"""What the handlers of a way return, a mapping for each move."""
 _FIXED: Final = ("state", "machine", "step", "undo")
 
 

@@ -20,9 +20,8 @@ from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.models import RunOptions, RunStatus
 from kumofire_fsm.ports import Row
 from kumofire_fsm.store.diagnosis import DiagnosingStorage
-from kumofire_fsm.testing._clock import VirtualClock
-from kumofire_fsm.testing._entropy import SteadyEntropy
 from kumofire_fsm.testing._outcome import CallOutcome
+from kumofire_fsm.testing._system import SteadyEntropy, VirtualClock
 from kumofire_fsm.testing._virtual import VirtualJobs
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.calls import Call, not_awaited

@@ -12,10 +12,10 @@ from kumofire_fsm.engine.reading import read_run
 from kumofire_fsm.errors import UnknownJob
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.store.rows import ClaimedRun
-from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._created import created_by
 from kumofire_fsm.testing._opening import opened
 from kumofire_fsm.testing._outcome import CallOutcome, Left, outcome_of
+from kumofire_fsm.testing._system import VirtualClock
 from kumofire_fsm.testing._virtual import VirtualJobs
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.ids import new_token

@@ -16,9 +16,9 @@ from kumofire_fsm.errors import InvalidArgument, WaitTimeout
 from kumofire_fsm.models import RunOptions, RunStatus
 from kumofire_fsm.ports import Row
 from kumofire_fsm.store.rows import RunRow
-from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._created import find_created
 from kumofire_fsm.testing._outcome import CallOutcome
+from kumofire_fsm.testing._system import VirtualClock
 from kumofire_fsm.testing._working import Working
 from kumofire_fsm.values.ids import check_id
 from kumofire_fsm.values.times import duration_ms, instant_ms

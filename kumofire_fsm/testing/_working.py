@@ -13,8 +13,8 @@ from kumofire_fsm.engine.due import claim_due, sweep
 from kumofire_fsm.errors import InvalidArgument, LeaseLost, StoreError
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
 from kumofire_fsm.store.rows import ClaimedRun
-from kumofire_fsm.testing._clock import VirtualClock
 from kumofire_fsm.testing._outcome import CallOutcome, Left, outcome_of
+from kumofire_fsm.testing._system import VirtualClock
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.flow_attempt import attempt_of

@@ -1,19 +1,26 @@
 """Reads a row that may hold anything that its columns can: what cannot be shown is noted, the rest is shown.
 
 The database keeps types, and nothing else: an instant may lie beyond every calendar, and JSON be broken. One
-such row must not hide the others.
+such row must not hide the others. Many rows are read a few milliseconds a turn of the event loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from kumofire_fsm.values.times import moment
 
-__all__ = ["BROKEN", "Columns", "json_object", "texts"]
+__all__ = [
+    "BROKEN",
+    "Columns",
+    "in_turns",
+    "json_object",
+    "texts",
+]
 
 T = TypeVar("T")
 
@@ -84,3 +91,21 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError("a JSON object is needed")
     return value
+
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+TURN_SECONDS: Final = 0.005
+
+
+async def in_turns(items: Iterable[Given], make: Callable[[Given], Made]) -> list[Made]:
+    """Make something of each item; between, let the event loop do what others wait for."""
+    loop, made = asyncio.get_running_loop(), []
+    ends = loop.time() + TURN_SECONDS
+    for item in items:
+        made.append(make(item))
+        if loop.time() > ends:
+            await asyncio.sleep(0)
+            ends = loop.time() + TURN_SECONDS
+    return made

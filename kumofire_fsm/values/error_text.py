@@ -17,12 +17,20 @@ from traceback import FrameSummary, StackSummary, TracebackException, extract_tb
 from typing import Any, Final, cast
 
 from kumofire_fsm.errors import StoreError
-from kumofire_fsm.values.groups import leaves
 from kumofire_fsm.values.jsontext import cut_middle, first_line
 from kumofire_fsm.values.limits import ERROR_BYTES, ERROR_LINE, KEY_LENGTH
 from kumofire_fsm.values.printable import one_line, printable
 
-__all__ = ["error_line", "error_name", "error_text", "fault_text", "first_refusal", "logged", "text_of"]
+__all__ = [
+    "error_line",
+    "error_name",
+    "error_text",
+    "fault_text",
+    "first_refusal",
+    "leaves",
+    "logged",
+    "text_of",
+]
 
 _PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
 _BETWEEN: Final = (
@@ -198,3 +206,17 @@ def _rule(error: Any) -> str:
     if error["type"] in _APPLICATIONS and isinstance(found, (str, int, float)) and len(str(found)) > 3:
         return text.replace(str(found), "...")
     return text
+
+
+def leaves(exc: BaseException) -> Iterator[BaseException]:
+    """Yield what an exception group holds, at any depth, each once; else the exception itself."""
+    left, seen = [exc], set[int]()
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, BaseExceptionGroup):
+            left += reversed(each.exceptions)
+        else:
+            yield each

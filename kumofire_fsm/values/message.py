@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from kumofire_fsm.errors import InvalidMessage, UnsupportedMessageVersion
 from kumofire_fsm.values.ids import is_id
 from kumofire_fsm.values.printable import shown
 
-__all__ = ["VERSION", "QueueMessage", "message_body", "read_message"]
+__all__ = ["VERSION", "message_body", "read_message"]
 
 VERSION: Final = 1
-
-
-class QueueMessage(Protocol):
-    """What a queue delivers: Cloudflare's message, or anything of this shape."""
-
-    body: Any
-
-    def ack(self) -> None:
-        """Take the message off the queue."""
-        ...
-
-    def retry(self, *, delaySeconds: int = 0) -> None:  # noqa: N803 -- Cloudflare's name
-        """Deliver the message again, after a delay in seconds."""
-        ...
 
 
 def message_body(run_id: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kumofire_fsm.signals import Cancel, Fail, Fire, Snooze
-from kumofire_fsm.values.groups import leaves
+from kumofire_fsm.values.error_text import leaves
 
 __all__ = ["decisive"]
 

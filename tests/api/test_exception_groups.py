@@ -24,7 +24,7 @@ from kumofire_fsm import (
     Snooze,
 )
 from kumofire_fsm.machines import Actor, Event, Role, State
-from kumofire_fsm.values.groups import leaves
+from kumofire_fsm.values.error_text import leaves
 from kumofire_fsm.work._decisive import decisive
 
 

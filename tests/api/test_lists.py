@@ -11,10 +11,10 @@ import pytest
 from harness import Bound, Kit, echo, nothing
 
 from kumofire_fsm import InvalidArgument, RunStatus
-from kumofire_fsm.runs.lookup import run_status
+from kumofire_fsm.runs.status import run_status
 from kumofire_fsm.store import runs as store_runs
 from kumofire_fsm.store import schedules as store_schedules
-from kumofire_fsm.values import turns
+from kumofire_fsm.values import columns
 
 LARGE = "x" * 3000
 
@@ -193,7 +193,7 @@ async def test_whoever_waits_gets_a_turn_between_the_runs_of_a_list(
         seen.append(turn)
         return run_status(binding, row)
 
-    monkeypatch.setattr(turns, "TURN_SECONDS", -1.0)
+    monkeypatch.setattr(columns, "TURN_SECONDS", -1.0)
     monkeypatch.setattr("kumofire_fsm.runs.lookup.run_status", noted)
     kit.job("none")(nothing)
     async with kit.bound() as w:

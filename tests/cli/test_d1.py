@@ -18,7 +18,7 @@ from commands import Done, Terminal, kumofire
 from stub_wrangler import StubWrangler
 
 from kumofire_fsm import Fail, Kumofire, NewRun
-from kumofire_fsm.cli.d1_storage import SQL_BYTES
+from kumofire_fsm.cli.storages import SQL_BYTES
 
 D1 = ("--d1", "jobs", "--local")
 TICK = "jobs (local): a command sends no hint; the dispatcher's next tick does what follows\n"

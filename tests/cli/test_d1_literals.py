@@ -13,8 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from slices import examples
 
-from kumofire_fsm.cli.cost import Cost
-from kumofire_fsm.cli.d1_storage import SQL_BYTES, WranglerStorage, literal
+from kumofire_fsm.cli.storages import SQL_BYTES, Cost, WranglerStorage, literal
 from kumofire_fsm.errors import RowRefused, SchemaMismatch, StatementRefused, WranglerError
 from kumofire_fsm.ports import Statement
 

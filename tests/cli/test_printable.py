@@ -18,7 +18,7 @@ from commands import kumofire
 
 import kumofire_fsm.cli
 from kumofire_fsm import Fail, Kumofire
-from kumofire_fsm.cli.echo import PrintableFormatter
+from kumofire_fsm.cli.terminal import PrintableFormatter
 from kumofire_fsm.values.printable import one_line, printable, shown
 
 EVIL = "\x1b[2J\x1b]0;title\x07\x9b31m\x7f\r\b\u202e\u2028"
@@ -137,7 +137,7 @@ def test_there_is_one_place_that_prints() -> None:
         for node in ast.walk(ast.parse(file.read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("typer.echo", "typer.secho", "print")
     ]
-    assert [name for name, _ in prints] == ["echo.py"]
+    assert [name for name, _ in prints] == ["terminal.py"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from commands import Done, Terminal, kumofire
 
 from kumofire_fsm import Kumofire, NewRun
-from kumofire_fsm.cli.prune import CHUNK
+from kumofire_fsm.cli.many import CHUNK
 from kumofire_fsm.testing import VirtualClock
 
 

@@ -10,7 +10,6 @@ from scripts import run_pytest, run_python
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Event, Role, RunMachine
-from kumofire_fsm.machines import _given as given
 from kumofire_fsm.machines import _rules as rules
 from kumofire_fsm.machines import _verbs as verbs
 from kumofire_fsm.machines.lint import _overlaps as overlaps
@@ -184,9 +183,7 @@ def test_with_the_inherited_redrive_a_run_gets_round_its_approval_as_the_page_sa
 
 
 def test_the_page_tells_of_every_rule() -> None:
-    sources = [
-        Path(str(module.__file__)).read_text("utf-8") for module in (rules, verbs, given, lint, overlaps)
-    ]
+    sources = [Path(str(module.__file__)).read_text("utf-8") for module in (rules, verbs, lint, overlaps)]
     told = {
         name
         for names in re.findall(r"^\|([^|]*)\| (?:error|warning) \|", PAGE, re.MULTILINE)

@@ -8,7 +8,7 @@ import pytest
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines import Actor, Deadline, Event, JobMachine, Role, RunMachine, State
-from kumofire_fsm.machines._given import CLAIMED, FIRED, SWEPT
+from kumofire_fsm.machines._rules import CLAIMED, FIRED, SWEPT
 from kumofire_fsm.store import _claims, _due
 from kumofire_fsm.store._branches import OPTIONAL
 from kumofire_fsm.store.rows import Move

@@ -59,7 +59,7 @@ def test_a_transition_takes_a_function_as_guard_afterwards():
 
 
 def test_the_names_of_callbacks_are_kept_with_the_class_its_states_and_its_edges():
-    """What `kumofire_fsm.machines.lint._callbacks` compares a class's methods with."""
+    """What `kumofire_fsm.machines.lint._warnings` compares a class's methods with."""
     edge = next(iter(Plain.a.transitions))
     assert Plain._specs.conventional_specs == {"prepare_event"}
     assert Plain.a._specs.conventional_specs == {

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kumofire_fsm.calendar.crontab import parse_crontab
+from kumofire_fsm.calendar.firings import next_wall
 from kumofire_fsm.calendar.recurrence import jitter_delay_ms
 from kumofire_fsm.calendar.rules import Cron, Every, latest_between, preview
-from kumofire_fsm.calendar.wall_times import next_wall
 from kumofire_fsm.values.times import LAST_MS
 
 DAY_MS = 86_400_000

@@ -16,9 +16,8 @@ import pytest
 from commands import Done, kumofire
 
 from kumofire_fsm import Fail, Kumofire
-from kumofire_fsm.cli.cost import Cost
 from kumofire_fsm.cli.d1 import D1Database
-from kumofire_fsm.cli.d1_storage import WranglerStorage
+from kumofire_fsm.cli.storages import Cost, WranglerStorage
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.ports import Statement
 

@@ -1,16 +1,22 @@
-"""The one way in which commands print: what a database holds steers no terminal."""
+"""The one way in which commands print, and ask: what a database holds steers no terminal."""
 
 from __future__ import annotations
 
 import logging
+import sys
 
 import typer
 
-from kumofire_fsm.errors import KumofireError
+from kumofire_fsm.errors import InvalidArgument, KumofireError
 from kumofire_fsm.values.error_text import fault_text
 from kumofire_fsm.values.printable import printable
 
-__all__ = ["PrintableFormatter", "echo", "echo_error"]
+__all__ = [
+    "PrintableFormatter",
+    "ask",
+    "echo",
+    "echo_error",
+]
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -36,3 +42,24 @@ class PrintableFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record, with its control characters escaped."""
         return printable(super().format(record))
+
+
+def ask(what: str, about: str = "", beside: str = "") -> None:
+    """Let a person say yes; who says no ends the command with exit code 1.
+
+    Args:
+        what: what is to be done.
+        about: what it is done to, to stand before it.
+        beside: what else the person should know.
+
+    Raises:
+        InvalidArgument: nobody sits at a terminal.
+    """
+    if not sys.stdin.isatty():
+        raise InvalidArgument(
+            f"{about}to {what} takes a yes, and nobody sits at a terminal to give it; nothing was changed; "
+            "to go on without a question, add --yes"
+        )
+    if not typer.confirm(f"{about}{what}?{beside}", err=True):
+        echo("nothing was changed")
+        raise typer.Exit(1)

@@ -1,15 +1,19 @@
-"""Time that a test moves."""
+"""Time that a test moves, and randomness that repeats."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Final
 
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.values.times import instant_ms, moment
 
-__all__ = ["VirtualClock"]
+__all__ = [
+    "SteadyEntropy",
+    "VirtualClock",
+]
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -52,3 +56,18 @@ class VirtualClock:
     def time(self) -> datetime:
         """What it shows, as an aware UTC datetime."""
         return moment(self._now)
+
+
+class SteadyEntropy:
+    """Counts: ids repeat, and stand in the order in which they were made; a jitter is always the longest."""
+
+    def __init__(self) -> None:
+        self._count = count(1)
+
+    def token(self, size: int) -> bytes:
+        """Return the next ``size`` bytes."""
+        return next(self._count).to_bytes(size, "big")
+
+    def random(self) -> float:
+        """Return the most: a test that reckons with the longest wait reckons with all."""
+        return 1.0

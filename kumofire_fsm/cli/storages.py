@@ -1,23 +1,28 @@
-"""The storage port on a D1 database that is reached through wrangler: for commands of people, and slow.
+"""The storages of commands, which count what they send; one is a D1 database, reached through wrangler.
 
-`wrangler d1 execute` binds no parameters, so a value is written into the statement.
+`wrangler d1 execute` binds no parameters, so a value is written into the statement: for people, and slow.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.adapters.d1_errors import translate
-from kumofire_fsm.cli.cost import Cost
 from kumofire_fsm.cli.d1 import D1Database
 from kumofire_fsm.errors import RowRefused, WranglerError
 from kumofire_fsm.machines.expression import quoted
-from kumofire_fsm.ports import Row, Statement
+from kumofire_fsm.ports import Row, Statement, Storage
 
-__all__ = ["WranglerStorage", "literal"]
+__all__ = [
+    "Cost",
+    "CountedStorage",
+    "WranglerStorage",
+    "literal",
+]
 
 SQL_BYTES: Final = 100_000
 """What D1 takes as one statement (https://developers.cloudflare.com/d1/platform/limits/). Linux takes 128 KB
@@ -98,3 +103,46 @@ def _rows(statement: Statement, answer: Mapping[str, Any]) -> list[Row]:
     """Return the rows of an answer, in which each is an object by the names of its columns."""
     rows = answer["results"] if statement.columns else ()
     return [tuple(row[column] for column in statement.columns) for row in rows]
+
+
+class Cost:
+    """Counts statements by their names, and the rows of which D1's ``meta`` tells."""
+
+    def __init__(self) -> None:
+        self._sent: Counter[str] = Counter()
+        self._rows: Counter[str] = Counter()
+
+    def add(self, statement: Statement, meta: Mapping[str, Any] | None = None) -> None:
+        """Count a statement that was sent; ``meta`` is what came back beside its rows."""
+        self._sent[statement.name] += 1
+        self._rows.update(
+            {what: n for what in ("rows_read", "rows_written") if (n := (meta or {}).get(what))}
+        )
+        if meta and "rows_read" in meta:
+            self._rows["told"] += 1
+
+    def __str__(self) -> str:
+        number = self._sent.total()
+        names = ", ".join(f"{sent:,} {name}" for name, sent in sorted(self._sent.items()))
+        text = f"{number:,} statement{'s' * (number != 1)}{f' ({names})' if names else ''}"
+        if not self._rows["told"]:
+            return text
+        return f"{text}; {self._rows['rows_read']:,} rows read, {self._rows['rows_written']:,} written"
+
+
+class CountedStorage:
+    """A storage whose statements are counted."""
+
+    def __init__(self, inner: Storage, cost: Cost) -> None:
+        self._inner, self._cost = inner, cost
+
+    async def execute(self, statement: Statement) -> list[Row]:
+        """Run one statement; see `kumofire_fsm.ports.Storage`."""
+        self._cost.add(statement)
+        return await self._inner.execute(statement)
+
+    async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run statements atomically; see `kumofire_fsm.ports.Storage`."""
+        for statement in statements:
+            self._cost.add(statement)
+        return await self._inner.batch(statements)

@@ -1,6 +1,9 @@
-"""The wall times that a cron expression names, whatever the zone: a date found by croniter, a time of day.
+"""When a cron expression fires: the wall times that it names, and the instants at which they come in a zone.
 
-A wall time is counted in seconds since 1970-01-01 00:00 on the wall; in UTC it is the instant.
+A date is found by croniter, a time of day here. A wall time is counted in seconds since 1970-01-01 00:00 on
+the wall; in UTC it is the instant. Clock changes follow the rule that Vixie's cron documents: fixed times
+fire once, the first time round in a repeated hour, and just after a skipped one. Others follow the clock:
+they fire at each matching wall time that really comes, both times round.
 """
 
 from __future__ import annotations
@@ -10,10 +13,17 @@ from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from kumofire_fsm.calendar.crontab import Crontab
+from kumofire_fsm.calendar.zones import Change, offset_at, offset_or_change
 
-__all__ = ["last_wall", "next_wall"]
+__all__ = [
+    "last_wall",
+    "next_firing",
+    "next_wall",
+    "previous_firing",
+]
 
 _DAY: Final = 86_400
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)  # a wall time has no zone
@@ -121,3 +131,55 @@ def _croniter(date: tuple[str, str, str]) -> Any:
 
     # It gets its start at each question; day_or=False, because the either-or is asked as two questions.
     return croniter("0 0 " + " ".join(date), _EPOCH, day_or=False, max_years_between_matches=_YEARS)
+
+
+def next_firing(crontab: Crontab, zone: ZoneInfo, after: int) -> int | None:
+    """Return the first instant later than ``after`` at which the expression fires; None without one."""
+    wall = after + offset_at(zone, after)
+    here = offset_or_change(zone, wall)
+    if isinstance(here, Change):
+        if crontab.fixed and after >= here.at:
+            wall = here.end - 1  # the second time round, when everything has fired
+        elif not crontab.fixed and after < here.at:
+            found = next_wall(crontab, wall)
+            if found is not None and found < here.end:
+                return found - here.before
+            wall = here.first - 1  # the first time round is over: on to the second
+    found = next_wall(crontab, wall)
+    while found is not None:
+        there = offset_or_change(zone, found)
+        if not isinstance(there, Change):
+            return found - there
+        if not there.skips:
+            first = found - there.before
+            return first if first > after else found - there.after
+        if crontab.fixed:
+            return there.at
+        found = next_wall(crontab, there.end - 1)
+    return None
+
+
+def previous_firing(crontab: Crontab, zone: ZoneInfo, before: int) -> int | None:
+    """Return the last instant earlier than ``before`` at which the expression fires; None without one."""
+    until = before - 1
+    wall = until + offset_at(zone, until)
+    here = offset_or_change(zone, wall)
+    found: int | None
+    if isinstance(here, Change) and until >= here.at:
+        if not crontab.fixed:
+            found = last_wall(crontab, wall)
+            if found is not None and found >= here.first:
+                return found - here.after
+        wall = here.end - 1  # nothing in the second time round: back to the first
+    found = last_wall(crontab, wall)
+    while found is not None:
+        there = offset_or_change(zone, found)
+        if not isinstance(there, Change):
+            return found - there
+        if not there.skips:
+            second = found - there.after
+            return second if second <= until and not crontab.fixed else found - there.before
+        if crontab.fixed:
+            return there.at
+        found = last_wall(crontab, there.first - 1)
+    return None
