@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -42,6 +43,10 @@ Answer = tuple[int, str, str]
 
 
 class _Server(ThreadingHTTPServer):
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), handler)
+
     def server_bind(self) -> None:
         """Bind, without asking for the name of the host, for which HTTPServer may wait long."""
         TCPServer.server_bind(self)
@@ -69,11 +74,11 @@ class HealthServer:
         self._looking = threading.Lock()
         self._looked: tuple[float, Stats] | None = None
         try:
-            self._server = _Server((host, port), self._handler())
+            self._server = _Server(host, port, self._handler())
         except (OSError, OverflowError) as exc:
             mend = "say another --health-port or --health-host"
             raise InvalidArgument(f"nobody can listen at {host!r}, port {port}: {exc}; {mend}") from exc
-        self.url = f"http://{host}:{self._server.server_port}"
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         if hasattr(os, "register_at_fork"):  # else what a handler forks would hold the port after the worker
@@ -111,7 +116,7 @@ class HealthServer:
 
     def _metrics(self) -> Answer:
         try:
-            return 200, OPEN_METRICS, metrics_text(self._stats(), self._report())
+            return 200, OPEN_METRICS, metrics_text(self._app.registry, self._stats(), self._report())
         except KumofireError as exc:
             return 503, PLAIN, f"the database cannot be read: {exc}\n"
 

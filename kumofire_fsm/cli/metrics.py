@@ -1,12 +1,19 @@
-"""What ``kumofire worker --health-port`` tells a monitoring system, as OpenMetrics text."""
+"""What ``kumofire worker --health-port`` tells a monitoring system, as OpenMetrics text.
+
+Metrics and labels are those of `kumofire_fsm.telemetry.names`, as OpenTelemetry's exporters write them there.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from kumofire_fsm.telemetry import names
+
 if TYPE_CHECKING:
     from kumofire_fsm.embedded.opening import WorkerReport
+    from kumofire_fsm.engine.registry import Registry
     from kumofire_fsm.reports import Stats
 
 __all__ = ["OPEN_METRICS", "metrics_text"]
@@ -16,27 +23,27 @@ OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-
 Sample = tuple[Mapping[str, str], float]
 
 
-def metrics_text(stats: Stats, worker: WorkerReport | None) -> str:
+def metrics_text(registry: Registry, stats: Stats, worker: WorkerReport | None) -> str:
     """Return what the database and this worker tell."""
-    lines = [*_of_database(stats), *(() if worker is None else _of_worker(worker)), "# EOF\n"]
+    lines = [*_of_database(stats), *(() if worker is None else _of_worker(registry, worker)), "# EOF\n"]
     return "\n".join(lines)
 
 
 def _of_database(stats: Stats) -> Iterator[str]:
     late = 0.0 if stats.oldest_due_at is None else (stats.at - stats.oldest_due_at).total_seconds()
     runs = [
-        ({"job": each.name, "state": state}, number)
+        ({names.JOB: each.name, names.STATE: state}, number)
         for each in stats.jobs
         for state, number in each.states.items()
     ]
     yield from _family(
-        "kumofire_run_count",
+        names.COUNT,
         "gauge",
         "Runs in each state, up to 10000 of a job; of settled ones but failed, those of the newest 10000.",
         runs,
     )
     yield from _family(
-        "kumofire_run_oldest_age_seconds",
+        f"{names.OLDEST_AGE}_seconds",
         "gauge",
         "For how long the run is due that waits longest for its start; 0 where none waits.",
         [({}, late)],
@@ -44,12 +51,15 @@ def _of_database(stats: Stats) -> Iterator[str]:
     )
 
 
-def _of_worker(worker: WorkerReport) -> Iterator[str]:
+def _of_worker(registry: Registry, worker: WorkerReport) -> Iterator[str]:
     yield from _family(
-        "kumofire_worker_slots",
+        names.SLOTS,
         "gauge",
-        "How many handlers this worker calls at once, and how many are under way.",
-        [({"kind": "all"}, worker.slots), ({"kind": "busy"}, worker.busy)],
+        "How many handlers of this worker are under way, and for how many more it has room.",
+        [
+            ({names.SLOT_STATE: names.BUSY}, worker.busy),
+            ({names.SLOT_STATE: names.IDLE}, max(0, worker.slots - worker.busy)),
+        ],
     )
     yield from _family(
         "kumofire_worker_stuck_handlers",
@@ -57,22 +67,41 @@ def _of_worker(worker: WorkerReport) -> Iterator[str]:
         "Handlers that go on although their runs are gone.",
         [({}, worker.stuck)],
     )
-    settled = [({"job": job, "state": state}, number) for (job, state), number in worker.settled.items()]
+    settled: Counter[tuple[str, str]] = Counter()
+    for (job, state), number in worker.settled.items():
+        settled[job, _outcome(registry, job, state)] += number
     yield from _family(
-        "kumofire_run_settled", "counter", "Runs that this worker settled since its start.", settled, "_total"
+        names.SETTLED,
+        "counter",
+        "Runs that this worker settled since its start, by outcome.",
+        [({names.JOB: job, names.OUTCOME: outcome}, number) for (job, outcome), number in settled.items()],
+        "_total",
     )
+
+
+def _outcome(registry: Registry, job: str, state: str) -> str:
+    """Return the outcome of a settled state; the state itself where it has none."""
+    definition = registry.names.get(job)
+    found = None if definition is None else definition.machine.state(state)
+    return state if found is None or found.outcome is None else found.outcome.value
 
 
 def _family(
     name: str, kind: str, about: str, samples: Iterable[Sample], suffix: str = "", *, unit: str = ""
 ) -> Iterator[str]:
+    name = _plain(name)
     yield f"# TYPE {name} {kind}"
     if unit:
         yield f"# UNIT {name} {unit}"
     yield f"# HELP {name} {about}"
     for labels, value in samples:
-        written = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        written = ",".join(f'{_plain(label)}="{_escaped(text)}"' for label, text in labels.items())
         yield f"{name}{suffix}{f'{{{written}}}' if written else ''} {value}"
+
+
+def _plain(name: str) -> str:
+    """Return a name of OpenTelemetry's as OpenMetrics spells it."""
+    return name.replace(".", "_")
 
 
 def _escaped(text: str) -> str:

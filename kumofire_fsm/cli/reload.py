@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kumofire_fsm.cli.children import SIGNALS
+from kumofire_fsm.cli.process import PARENT, SIGNALS
 
 __all__ = ["Reloader"]
 
@@ -30,7 +30,8 @@ class Reloader:
     """Runs ``kumofire`` with these arguments until it is told to end.
 
     Signals are handed on: the first lets the worker drain, the second ends it at once. A worker that ends by
-    itself, as one that cannot import its application, is begun again at the next change.
+    itself, as one that cannot import its application, is begun again at the next change. It does not outlive
+    this process, whatever ends that.
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path) -> None:
@@ -38,6 +39,7 @@ class Reloader:
         self._folder = folder
         self._worker: subprocess.Popen[bytes] | None = None
         self._told = False
+        self._pipe: tuple[int, int] | None = None
 
     def run(self) -> int:
         """Return the worker's exit code once somebody has told it to end."""
@@ -46,11 +48,19 @@ class Reloader:
         seen = _seen(self._folder)
         while not self._told:
             # In a session of its own: a terminal's Ctrl-C would reach it as well, and count as the second.
-            self._worker = subprocess.Popen(self._command, start_new_session=True)
+            self._worker = subprocess.Popen(self._command, start_new_session=True, **self._alive())
             if self._told:
                 self._worker.terminate()
             seen = self._watch(self._worker, seen)
         return 0 if self._worker is None else max(self._worker.wait(), 0)
+
+    def _alive(self) -> dict[str, Any]:
+        """Return what lets a worker see that this process is alive: a pipe whose other end ends with it."""
+        if os.name != "posix":
+            return {}
+        if self._pipe is None:
+            self._pipe = os.pipe()
+        return {"pass_fds": self._pipe[:1], "env": {**os.environ, PARENT: str(self._pipe[0])}}
 
     def _watch(self, worker: subprocess.Popen[bytes], seen: Seen) -> Seen:
         """Return once the worker has ended, and is to be begun again or not."""

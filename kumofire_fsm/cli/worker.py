@@ -6,8 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import sys
-import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -16,7 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from kumofire_fsm.app import Kumofire
-from kumofire_fsm.cli.children import SIGNALS, give_children_their_own
+from kumofire_fsm.cli.process import (
+    SIGNALS,
+    anything_goes_on,
+    end_with_parent,
+    give_children_their_own,
+    leave_it,
+)
 from kumofire_fsm.cli.terminal import PrintableFormatter, echo_error
 from kumofire_fsm.embedded.opening import EmbeddedJobs
 from kumofire_fsm.reports import SyncReport
@@ -77,6 +81,7 @@ async def work(
     opened: list[EmbeddedJobs] = []
     signals, loop = _Signals(opened), asyncio.get_running_loop()
     give_children_their_own()
+    end_with_parent()
     for number in SIGNALS:  # before its lifespan begins: what that opens is closed again
         loop.add_signal_handler(number, signals.hear)
     log.info(
@@ -97,11 +102,11 @@ async def work(
             raise
         log.warning("the worker was told twice to end, and its lifespan was canceled")
     except Exception as exc:
-        if _anything_goes_on():
-            _leave_it_behind(echo_error(exc))
+        if anything_goes_on():
+            leave_it(echo_error(exc))
         raise
-    if _anything_goes_on():
-        _leave_it_behind(0)
+    if anything_goes_on():
+        leave_it(0)
 
 
 class _Signals:
@@ -160,17 +165,3 @@ def _tell(report: SyncReport) -> None:
     """Log what a sync did."""
     done = {name: keys for name, keys in asdict(report).items() if keys}
     log.info("schedules: %s", "; ".join(f"{name} {', '.join(keys)}" for name, keys in done.items()))
-
-
-def _anything_goes_on() -> bool:
-    """Return whether a handler whose run was released goes on, in a thread or in spite of all."""
-    in_threads = any(thread.name.startswith("kumofire-handler") for thread in threading.enumerate())
-    return in_threads or len(asyncio.all_tasks()) > 1
-
-
-def _leave_it_behind(code: int) -> None:
-    """End the process all the same."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -114,17 +114,17 @@ def test_a_worker_tells_that_it_is_live_and_ready_and_what_it_did(
             *lines, last = text.splitlines()
             assert (last, [line for line in lines if not LINE.fullmatch(line)]) == ("# EOF", [])
             assert [line for line in lines if not line.startswith(("#", "kumofire_run_oldest"))] == [
-                r'kumofire_run_count{job="a \"report\"",state="succeeded"} 2',
-                'kumofire_run_count{job="hold",state="running"} 1',
-                'kumofire_run_count{job="mail",state="failed"} 1',
-                'kumofire_run_count{job="mail",state="ready"} 1',
-                'kumofire_worker_slots{kind="all"} 7',
-                'kumofire_worker_slots{kind="busy"} 1',
+                r'kumofire_run_count{messaging_destination_name="a \"report\"",kumofire_run_state="succeeded"} 2',
+                'kumofire_run_count{messaging_destination_name="hold",kumofire_run_state="running"} 1',
+                'kumofire_run_count{messaging_destination_name="mail",kumofire_run_state="failed"} 1',
+                'kumofire_run_count{messaging_destination_name="mail",kumofire_run_state="ready"} 1',
+                'kumofire_worker_slots{kumofire_slot_state="busy"} 1',
+                'kumofire_worker_slots{kumofire_slot_state="idle"} 6',
                 "kumofire_worker_stuck_handlers 0",
                 *sorted(
                     [
-                        r'kumofire_run_settled_total{job="a \"report\"",state="succeeded"} 2',
-                        'kumofire_run_settled_total{job="mail",state="failed"} 1',
+                        r'kumofire_run_settled_total{messaging_destination_name="a \"report\"",kumofire_run_outcome="success"} 2',
+                        'kumofire_run_settled_total{messaging_destination_name="mail",kumofire_run_outcome="failure"} 1',
                     ],
                     key=lines.index,
                 ),
@@ -186,6 +186,22 @@ def test_looks_that_come_together_are_one(tmp_path: Path, monkeypatch: pytest.Mo
     assert looks == [1]
 
 
+def _has_ipv6() -> bool:
+    with suppress(OSError), closing(socket.create_server(("::1", 0), family=socket.AF_INET6)):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+def test_it_listens_at_an_address_of_ipv6(tmp_path: Path) -> None:
+    async def main() -> None:
+        with HealthServer(Kumofire(), tmp_path / "jobs.db", "::1", 0, lambda: None) as server:
+            assert server.url.startswith("http://[::1]:")
+            assert (await asyncio.to_thread(ask, f"{server.url}/live"))[0] == 200
+
+    asyncio.run(main())
+
+
 def test_a_loop_that_takes_no_turn_is_not_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "LIVE_SECONDS", 0.01)
 
@@ -210,7 +226,10 @@ def test_a_place_that_cannot_be_had_is_refused_before_the_file_is_made(tmp_path:
         command = ["worker", "health_shop:app", "--db", "new.db", "--create"]
         said = {
             f"nobody can listen at '127.0.0.1', port {port}: ": ["--health-port", port],
-            "nobody can listen at '::1', port 0: ": ["--health-port", 0, "--health-host", "::1"],
+            "nobody can listen at '2001:db8::1', port 0: ": [
+                *("--health-port", 0),
+                *("--health-host", "2001:db8::1"),
+            ],
             "Invalid value for '--health-port'": ["--health-port", 70000],
         }
         for text, options in said.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -98,6 +99,33 @@ def test_a_worker_begins_again_with_changed_code_once_what_is_under_way_has_ende
             worker.terminate()
             worker.communicate(timeout=120)
         assert worker.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX alone has SIGKILL")
+def test_a_worker_ends_in_order_when_its_reloader_is_killed(tmp_path: Path) -> None:
+    app = Kumofire()
+    app.job("hold")(lambda ctx: None)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "says.py").write_text("SAYS = 'one'\n")
+    (tmp_path / "reload_shop.py").write_text(SHOP)
+    with app.open_sync(tmp_path / "jobs.db") as jobs:
+        command = [sys.executable, "-m", "kumofire_fsm.cli", "worker", "reload_shop:app", "--db", "jobs.db"]
+        reloader = subprocess.Popen(
+            [*command, "--reload", "--grace", "600"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(ROOT)},
+        )
+        log = Log(reloader)
+        held = jobs.create("hold").kumofire_job_run_id
+        while not (tmp_path / "held").exists():
+            time.sleep(0.01)
+        reloader.kill()
+        log.until("the process that began this worker is gone, so the worker ends")
+        (tmp_path / "go").touch()
+        _, rest = reloader.communicate(timeout=120)  # to the end: the worker has closed it, too
+        assert jobs.get_status(held).state == "succeeded", rest
 
 
 def test_what_is_not_the_applications_code_is_not_looked_at(tmp_path: Path) -> None:
