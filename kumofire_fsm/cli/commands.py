@@ -16,6 +16,13 @@ from kumofire_fsm.cli.jobs import jobs
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.many import prune_command
 from kumofire_fsm.cli.migrate import migrate_command
+from kumofire_fsm.cli.moves import (
+    cancel_command,
+    fire_command,
+    redrive_command,
+    reschedule_command,
+    signal_command,
+)
 from kumofire_fsm.cli.overview import doctor_command, stats_command
 from kumofire_fsm.cli.pictures import diagram_command
 from kumofire_fsm.cli.runs import runs
@@ -33,6 +40,11 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich costs more to import than all else that a help needs
 )
+runs.command("cancel")(cancel_command)
+runs.command("redrive")(redrive_command)
+runs.command("reschedule")(reschedule_command)
+runs.command("fire")(fire_command)
+runs.command("signal")(signal_command)
 runs.command("create")(create_command)
 cli.add_typer(runs, name="runs")
 cli.add_typer(schedules, name="schedules")

@@ -84,11 +84,9 @@ async def work(
     end_with_parent()
     for number in SIGNALS:  # before its lifespan begins: what that opens is closed again
         loop.add_signal_handler(number, signals.hear)
-    log.info(
-        "serving %s on %s: %d handlers at once, lease %g s, grace %g s, process %d",
-        _served(app, jobs),
-        *(db, concurrency, lease, grace, os.getpid()),
-    )
+    for name in jobs or ():  # one that is not registered is refused before anything is opened
+        app.registry.get(name)
+    log.info("opening %s: lease %g s, grace %g s, process %d", db, lease, grace, os.getpid())
     try:
         with _health(app, db, health, opened):
             async with app.open(db, lease=lease) as open_jobs:
@@ -146,19 +144,6 @@ def _health(
     server = HealthServer(app, db, *place, lambda: opened[0]._report() if opened else None)
     log.info("health: %s/live, /ready and /metrics", server.url)
     return server
-
-
-def _served(app: Kumofire, jobs: Sequence[str] | None) -> str:
-    """Return which jobs are served, and which are left to other workers.
-
-    Raises:
-        UnknownJob: one of them is not registered.
-    """
-    known = sorted(app.registry.jobs)
-    served = known if jobs is None else sorted({app.registry.get(name).name for name in jobs})
-    left = [name for name in known if name not in served]
-    beside = f" ({', '.join(left)} left to others)" if left else ""
-    return f"{', '.join(served) or 'no job'}{beside}"
 
 
 def _tell(report: SyncReport) -> None:

@@ -60,11 +60,11 @@ def test_a_worker_says_what_it_serves_and_logs_lines_of_json(folder: Path) -> No
         folder, "--jobs", "mail", "--log-format", "json", "--concurrency", "7", "--verbose"
     )
     assert (mail, report) == ("failed", "queued")
-    first, *others = map(json.loads, lines)
-    assert first["message"].startswith(
-        "serving mail (report left to others) on jobs.db: 7 handlers at once, lease 15 s, grace 10 s, process "
-    )
+    first, second, *others = map(json.loads, lines)
+    assert first["message"].startswith("opening jobs.db: lease 15 s, grace 10 s, process ")
     assert (first["level"], first["logger"]) == ("INFO", "kumofire_fsm.worker")
+    assert second["message"] == "a worker starts: 7 handlers at once; jobs: mail; left to others: report"
+    assert (second["level"], second["logger"]) == ("INFO", "kumofire_fsm.embedded")
     (failed,) = [each for each in others if each["level"] == "ERROR"]
     assert (failed["logger"], failed["job"], failed["attempt"]) == ("kumofire_fsm.work", "mail", 1)
     assert failed["message"].startswith(
