@@ -119,8 +119,8 @@ def plan(console: Console, story: Story) -> ModuleType:
     """Ask for the plan of version 2; mend what it refuses; return the code."""
     source = (HERE / "second.py").read_text()
     draft, line = draft_of(source)
-    words = ("machine", "migrate", "shop:app", "--plan", "--sqlite", str(story.db))
-    console.print("\n$ kumofire machine migrate shop:app --plan --sqlite orders.db")
+    words = ("machine", "migrate", "shop:app", "--plan", "--db", str(story.db))
+    console.print("\n$ kumofire machine migrate shop:app --plan --db orders.db")
     for text in (draft, source):
         module = story.deploy(2, text)
         said = story.command(2, *words)

@@ -55,7 +55,7 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
     if "no such table: kumofire" in text or "no such column" in text or "has no column" in text:
         mismatch = SchemaMismatch(
             f"the database's schema does not fit this code ({text}); run: kumofire migrate MODULE:APP "
-            f"--sqlite {path or 'FILE'}"
+            f"--db {path or 'FILE'}"
         )
         mismatch.__cause__ = exc  # what is said where the schema turns out to fit
         return mismatch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from kumofire_fsm.cli.options import Config, Environment, Local, PersistTo, Remote
+from kumofire_fsm.cli.options import Config, D1Name, Environment, Local, PersistTo, Remote
 from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 
@@ -28,11 +28,11 @@ _DONE: Final = {"add": "added", "remove": "removed"}
 
 def migrate_command(
     application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
-    sqlite: Annotated[Path | None, typer.Option(help="An SQLite file; made if it does not exist.")] = None,
+    db: Annotated[Path | None, typer.Option(help="An SQLite file; made if it does not exist.")] = None,
+    d1: D1Name = None,
     local: Local = False,
     remote: Remote = False,
     folder: Annotated[Path | None, typer.Option("--dir", help="Wrangler's migrations_dir.")] = None,
-    database: Annotated[str | None, typer.Option(help="D1: its name or binding.", metavar="NAME")] = None,
     config: Config = None,
     env: Environment = None,
     persist_to: PersistTo = None,
@@ -56,7 +56,7 @@ def migrate_command(
     from kumofire_fsm.store.schema import Missing
 
     specs = load_app(application).registry.machines()
-    where = _chosen(sqlite, folder, database, config, env, persist_to, local=local, remote=remote, yes=yes)
+    where = _chosen(db, folder, d1, config, env, persist_to, local=local, remote=remote, yes=yes)
     change = where.migrate(partial(_contraction if contract else Missing.of, specs=specs), dry_run=dry_run)
     if not change:
         echo(f"{where}: nothing to {change.verb}")
@@ -79,9 +79,9 @@ def _contraction(ask: Ask, specs: Sequence[MachineSpec]) -> Change:
 
 
 def _chosen(
-    sqlite: Path | None,
+    db: Path | None,
     folder: Path | None,
-    database: str | None,
+    d1: str | None,
     config: Path | None,
     env: str | None,
     persist_to: Path | None,
@@ -95,14 +95,14 @@ def _chosen(
     from kumofire_fsm.cli.files import SqliteFile
     from kumofire_fsm.cli.folder import Folder
 
-    if (sqlite is not None) + (folder is not None) + local + remote != 1:
-        raise InvalidArgument("give exactly one of --sqlite FILE, --local, --remote and --dir DIR")
-    if (database or config or env or persist_to) and not (local or remote):
-        raise InvalidArgument("--database, --config, --env and --persist-to belong to --local and --remote")
-    if sqlite is not None:
-        return SqliteFile(sqlite)
+    if (db is not None) + (folder is not None) + local + remote != 1:
+        raise InvalidArgument("give exactly one of --db FILE, --local, --remote and --dir DIR")
+    if (d1 or config or env or persist_to) and not (local or remote):
+        raise InvalidArgument("--d1, --config, --env and --persist-to belong to --local and --remote")
+    if db is not None:
+        return SqliteFile(db)
     if folder is not None:
         return Folder(folder)
-    if not database:
-        raise InvalidArgument("--local and --remote need --database NAME, as wrangler's configuration has it")
-    return D1Database(database, remote, config, env, persist_to, yes)
+    if not d1:
+        raise InvalidArgument("--local and --remote need --d1 NAME, as wrangler's configuration has it")
+    return D1Database(d1, remote, config, env, persist_to, yes)

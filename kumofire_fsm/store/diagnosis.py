@@ -12,7 +12,7 @@ from kumofire_fsm.store.rows import SCHEMA, VERSION
 __all__ = ["MIGRATE", "REGISTER", "DiagnosingStorage", "explained", "lacks_edge"]
 
 _COMMAND: Final = (
-    "kumofire migrate MODULE:APP --remote --database NAME (or --local; for an SQLite file --sqlite FILE, for "
+    "kumofire migrate MODULE:APP --remote --d1 NAME (or --local; for an SQLite file --db FILE, for "
     "wrangler's migrations --dir DIR)"
 )
 REGISTER: Final = f"register the application's machines: {_COMMAND}"

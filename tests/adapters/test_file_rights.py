@@ -78,7 +78,7 @@ def test_the_commands_make_private_files(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("from kumofire_fsm import Kumofire\napp = Kumofire()\n")
     folder = tmp_path / "files"
     folder.mkdir()
-    assert kumofire(tmp_path, "migrate", "mine:app", "--sqlite", folder / "jobs.db").code == 0
+    assert kumofire(tmp_path, "migrate", "mine:app", "--db", folder / "jobs.db").code == 0
     assert kumofire(tmp_path, "backup", folder / "jobs.db", folder / "copy.db").code == 0
     assert set(rights(folder).values()) == {"0o600"}
     assert rights(folder).keys() >= {"copy.db", "jobs.db"}

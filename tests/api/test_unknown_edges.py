@@ -16,7 +16,7 @@ from kumofire_fsm import NewRun, RunMachine
 from kumofire_fsm.errors import SchemaMismatch
 from kumofire_fsm.machines import Deadline, Event, Role, State
 
-COMMAND = "kumofire migrate MODULE:APP --remote --database NAME "
+COMMAND = "kumofire migrate MODULE:APP --remote --d1 NAME "
 SET_ASIDE = 3_600_000
 
 
@@ -51,7 +51,7 @@ async def test_a_run_of_an_unknown_machine_is_not_created(kit: Kit) -> None:
             await w.create("pay")
         assert str(caught.value) == (
             "a run cannot be created in 'approval' of the machine 'approved': the database does not know it; register "
-            f"the application's machines: {COMMAND}(or --local; for an SQLite file --sqlite FILE, for "
+            f"the application's machines: {COMMAND}(or --local; for an SQLite file --db FILE, for "
             "wrangler's migrations --dir DIR)"
         )
         assert w.storage.names == ["runs.insert"]

@@ -56,26 +56,26 @@ def test_the_path_of_an_instance_is_shown_and_drawn(folder: tuple[Path, list[str
 
 def test_a_flow_s_instances_are_planned_for_refused_and_moved(folder: tuple[Path, list[str]]) -> None:
     where, _ = folder
-    plan = ("--plan", "--sqlite", "jobs.db")
+    plan = ("--plan", "--db", "jobs.db")
     done = kumofire(where, "machine", "migrate", "draft:app", *plan)
     assert (done.code, done.out.splitlines()[0]) == (1, "parcel v1 -> v2: 2 live")
     assert done.out.splitlines()[-1] == "refused"
-    assert kumofire(where, "migrate", "later:app", "--sqlite", "jobs.db").code == 0
+    assert kumofire(where, "migrate", "later:app", "--db", "jobs.db").code == 0
     done = kumofire(where, "machine", "migrate", "later:app", *plan)
     assert (done.code, done.out.splitlines()[-1]) == (0, "nothing stands in the way")
-    done = kumofire(where, "machine", "migrate", "later:app", "--sqlite", "jobs.db")
+    done = kumofire(where, "machine", "migrate", "later:app", "--db", "jobs.db")
     assert (done.code, done.out.splitlines()[-1]) == (0, "moved 2")
-    done = kumofire(where, "machine", "migrate", "later:app", "--sqlite", "jobs.db")
+    done = kumofire(where, "machine", "migrate", "later:app", "--db", "jobs.db")
     assert done.out.splitlines() == ["parcel v2: no instance of a version before", "moved 0"]
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "give exactly one of --sqlite FILE, --local and --remote"),
-        (("--local",), "these with --database NAME"),
-        (("--sqlite", "jobs.db", "--remote"), "give exactly one"),
-        (("--sqlite", "nothing.db"), "there is no file 'nothing.db'"),
+        ((), "say which database: --db FILE, or --d1 NAME with --local or --remote"),
+        (("--local",), "give --db FILE, or --d1 NAME with one of --local and --remote"),
+        (("--db", "jobs.db", "--remote"), "give --db FILE, or --d1 NAME"),
+        (("--db", "nothing.db"), "there is no database 'nothing.db'"),
     ],
 )
 def test_where_to_migrate_is_said_once(

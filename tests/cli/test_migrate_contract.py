@@ -9,7 +9,7 @@ import pytest
 from app_versions import APPEALED, APPROVED, PLAIN, REJECTING, REVIEWED, edges
 from commands import Done
 
-FILE = ("--sqlite", "jobs.db", "--contract")
+FILE = ("--db", "jobs.db", "--contract")
 FOLDER = ("--dir", "sql")
 CONTRACT = "0003_kumofire_machines_contract.sql"
 REMOVED = "-- kumofire migrate: remove edges of machines. To apply it twice is harmless."
@@ -27,7 +27,7 @@ def test_contract_removes_what_the_machine_no_longer_has(folder):
     assert folder.migrate(new, *FILE) == Done(0, "jobs.db: removed 2 edges of approved\n")
     assert folder.stored() == folder.declared(new)
     assert folder.migrate(new, *FILE) == Done(0, "jobs.db: nothing to remove\n")
-    assert folder.migrate(old, "--sqlite", "jobs.db") == Done(0, "jobs.db: added 2 edges of approved\n")
+    assert folder.migrate(old, "--db", "jobs.db") == Done(0, "jobs.db: added 2 edges of approved\n")
 
 
 def test_in_a_folder_it_is_the_next_file_which_may_be_applied_twice(folder):
@@ -100,7 +100,7 @@ def test_contract_leaves_machines_alone_that_the_application_does_not_know(folde
         (REVIEWED, APPEALED, "1 edge of approved"),
     ],
 )
-@pytest.mark.parametrize("where", [("--sqlite", "jobs.db"), FOLDER])
+@pytest.mark.parametrize("where", [("--db", "jobs.db"), FOLDER])
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])
 def test_who_contracts_before_migrating_is_refused(folder, there, source, lacks, where, options):
     """It would take away what the code that runs still needs."""

@@ -15,7 +15,7 @@ from stub_wrangler import StubWrangler
 from kumofire_fsm import Kumofire
 from kumofire_fsm.store.schema import VERSION
 
-LOCAL = ("--local", "--database", "jobs")
+LOCAL = ("--local", "--d1", "jobs")
 APPLIED = """
 CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP);
 INSERT INTO d1_migrations (name) VALUES ('0001_notes.sql')
@@ -49,7 +49,7 @@ def test_a_dry_run_changes_nothing_and_the_second_time_there_is_nothing_to_add(
     assert contents(stub.database()) == contents(folder.path / "absent.db")
     assert folder.migrate(app, *LOCAL) == Done(0, "jobs (local): added 0001_initial.sql\n")
     assert folder.migrate(app, *LOCAL) == Done(0, "jobs (local): nothing to add\n")
-    folder.migrate(app, "--sqlite", "file.db")
+    folder.migrate(app, "--db", "file.db")
     assert contents(stub.database()) == contents(folder.path / "file.db")
 
 
@@ -95,7 +95,7 @@ def test_a_newer_database_is_refused(folder: Folder, stub: StubWrangler) -> None
 
 def test_a_contract_waits_for_live_runs_and_is_then_applied(folder: Folder, stub: StubWrangler) -> None:
     reviewed, rejecting = folder.write(REVIEWED), folder.write(REJECTING)
-    folder.migrate(reviewed, "--sqlite", "jobs.db")
+    folder.migrate(reviewed, "--db", "jobs.db")
     folder.create_run(reviewed, ["escalate"])
     with (
         closing(sqlite3.connect(folder.path / "jobs.db")) as db,

@@ -1,4 +1,4 @@
-"""`kumofire migrate --sqlite`: an SQLite file gets what opening it brings; and what the options refuse."""
+"""`kumofire migrate --db`: an SQLite file gets what opening it brings; and what the options refuse."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from users import as_ordinary_user
 
 from kumofire_fsm.store.schema import VERSION, migrate
 
-FILE = ("--sqlite", "jobs.db")
+FILE = ("--db", "jobs.db")
 CONFLICT = (
     "the state 'approval' of the machine 'approved' has a deadline, and had none when it was registered, on which "
     "older code and stored runs rely; give the state another name, and retire the old one (retired=True)"
@@ -39,7 +39,7 @@ def test_a_new_file_gets_schema_and_edges_and_a_second_time_there_is_nothing_to_
 
 def test_it_is_what_opening_the_file_makes(folder):
     app = folder.write(REJECTING)
-    folder.migrate(app, "--sqlite", "migrated.db")
+    folder.migrate(app, "--db", "migrated.db")
     folder.create_run(app, [])
     with closing(sqlite3.connect(folder.path / "jobs.db")) as db:
         db.execute("DELETE FROM kumofire_runs")
@@ -96,7 +96,7 @@ def test_a_dry_run_leaves_a_file_of_others_as_it_is(folder):
     with closing(sqlite3.connect(folder.path / "own.db")) as db:
         db.execute("CREATE TABLE notes (text)")
     before = (folder.path / "own.db").read_bytes()
-    done = folder.migrate(folder.write(PLAIN), "--sqlite", "own.db", "--dry-run")
+    done = folder.migrate(folder.write(PLAIN), "--db", "own.db", "--dry-run")
     assert done == Done(0, "own.db: would add 0001_initial.sql\n  0001_initial.sql\n")
     assert (folder.path / "own.db").read_bytes() == before
 
@@ -118,7 +118,7 @@ def test_a_newer_file_is_refused(folder, options):
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])
 def test_a_file_that_is_not_a_database_is_refused(folder, options):
     (folder.path / "notes.txt").write_text("not a database, " * 100)
-    done = folder.migrate(folder.write(PLAIN), "--sqlite", "notes.txt", *options)
+    done = folder.migrate(folder.write(PLAIN), "--db", "notes.txt", *options)
     text = f"kumofire: the file is not a SQLite database ({folder.path / 'notes.txt'}): choose another path\n"
     assert done == Done(2, "", text)
 
@@ -161,29 +161,29 @@ def test_the_application_must_be_named(folder):
     [
         (),
         ("--dry-run", "--yes"),
-        ("--database", "jobs"),
-        ("--local", "--remote", "--database", "jobs"),
-        ("--sqlite", "jobs.db", "--local"),
-        ("--sqlite", "jobs.db", "--remote", "--database", "jobs"),
-        ("--sqlite", "jobs.db", "--dir", "sql"),
-        ("--dir", "sql", "--local", "--database", "jobs"),
+        ("--d1", "jobs"),
+        ("--local", "--remote", "--d1", "jobs"),
+        ("--db", "jobs.db", "--local"),
+        ("--db", "jobs.db", "--remote", "--d1", "jobs"),
+        ("--db", "jobs.db", "--dir", "sql"),
+        ("--dir", "sql", "--local", "--d1", "jobs"),
     ],
 )
 def test_exactly_one_place_must_be_named(folder, options):
-    text = "kumofire: give exactly one of --sqlite FILE, --local, --remote and --dir DIR\n"
+    text = "kumofire: give exactly one of --db FILE, --local, --remote and --dir DIR\n"
     assert folder.migrate(folder.write(PLAIN), *options) == Done(2, "", text)
     assert folder.names() == []
 
 
 @pytest.mark.parametrize("where", ["--local", "--remote"])
 def test_d1_needs_the_database_s_name(folder, where):
-    text = "kumofire: --local and --remote need --database NAME, as wrangler's configuration has it\n"
+    text = "kumofire: --local and --remote need --d1 NAME, as wrangler's configuration has it\n"
     assert folder.migrate(folder.write(PLAIN), where) == Done(2, "", text)
 
 
 @pytest.mark.parametrize("where", [FILE, ("--dir", "sql")])
-@pytest.mark.parametrize("option", ["--database", "--config", "--env", "--persist-to"])
+@pytest.mark.parametrize("option", ["--d1", "--config", "--env", "--persist-to"])
 def test_what_belongs_to_d1_is_refused_elsewhere(folder, where, option):
-    text = "kumofire: --database, --config, --env and --persist-to belong to --local and --remote\n"
+    text = "kumofire: --d1, --config, --env and --persist-to belong to --local and --remote\n"
     assert folder.migrate(folder.write(PLAIN), *where, option, "x") == Done(2, "", text)
     assert folder.names() == []

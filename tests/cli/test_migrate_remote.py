@@ -18,7 +18,7 @@ QUERIES = [
     ["--command", "SELECT name FROM sqlite_schema WHERE name GLOB 'kumofire_*' OR name = 'd1_migrations'"],
 ]
 EXECUTE = ["d1", "execute", "jobs", "--remote", "--json", "--yes"]
-REMOTE = ["--remote", "--database", "jobs"]
+REMOTE = ["--remote", "--d1", "jobs"]
 RECORDER = """#!{python}
 import json, pathlib, sys
 with open({log!r}, "a") as log:

@@ -28,8 +28,8 @@ def test_the_plan_of_the_page_is_refused_in_these_words(tmp_path: Path) -> None:
     for name, source in FILES.items():
         (tmp_path / name).write_text(source)
     assert run_python(tmp_path, "trial.py").returncode == 0
-    assert run_python(tmp_path, *KUMOFIRE, "migrate", "later:app", "--sqlite", "trials.db").returncode == 0
-    plan = ["machine", "migrate", "later:app", "--plan", "--sqlite", "trials.db"]
+    assert run_python(tmp_path, *KUMOFIRE, "migrate", "later:app", "--db", "trials.db").returncode == 0
+    plan = ["machine", "migrate", "later:app", "--plan", "--db", "trials.db"]
     done = run_python(tmp_path, *KUMOFIRE, *plan)
     (told,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
     assert (done.returncode, done.stdout, done.stderr) == (1, told, "")

@@ -14,7 +14,7 @@ from kumofire_fsm.store.diagnosis import DiagnosingStorage
 from kumofire_fsm.store.schema import migrate
 
 COMMAND = (
-    "kumofire migrate MODULE:APP --remote --database NAME (or --local; for an SQLite file --sqlite FILE, for "
+    "kumofire migrate MODULE:APP --remote --d1 NAME (or --local; for an SQLite file --db FILE, for "
     "wrangler's migrations --dir DIR)"
 )
 MISFIT = Statement("runs.misfit", "SELECT a_column_to_come FROM kumofire_runs", columns=("a",), reads=True)

@@ -56,7 +56,7 @@ def test_the_documented_commands_create_what_the_configuration_names(
     text = (EXAMPLE / "README.md").read_text("utf-8")
     assert set(re.findall(r"wrangler queues create (\S+)", text)) == queues
     assert re.findall(r"wrangler d1 create (\S+)", text) == [database["database_name"]]
-    assert f"kumofire migrate src.jobs:app --remote --database {database['database_name']} " in text
+    assert f"kumofire migrate src.jobs:app --remote --d1 {database['database_name']} " in text
     assert f"wrangler d1 migrations apply {database['database_name']} --remote" in text
     assert f"--dir {database['migrations_dir']}` " in text
 

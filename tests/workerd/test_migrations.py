@@ -25,7 +25,7 @@ from kumofire_fsm.store.schema import Migration
 
 pytestmark = pytest.mark.usefixtures("lonely_wrangler")
 HERE = Path(__file__).resolve().parent
-LOCAL = ["--local", "--database", "jobs"]
+LOCAL = ["--local", "--d1", "jobs"]
 SQLITE_FILES = ".wrangler/state/v3/d1/miniflare-D1DatabaseObject/*.sqlite"
 CONFIG = {
     "name": "tests",
@@ -142,8 +142,8 @@ def in_d1(folder: Path) -> list[tuple[Any, ...]]:
 
 
 def by_sqlite(folder: Path, app: str) -> list[tuple[Any, ...]]:
-    """What `kumofire migrate --sqlite` makes."""
-    assert migrate(folder, "--sqlite", "expected.db", app=app).code == 0
+    """What `kumofire migrate --db` makes."""
+    assert migrate(folder, "--db", "expected.db", app=app).code == 0
     with closing(sqlite3.connect(folder / "expected.db")) as db:
         return contents(db)
 
@@ -161,7 +161,7 @@ def test_a_database_gets_exactly_what_a_file_gets_whole_or_not_at_all(project, m
     folder = project / "elsewhere"
     folder.mkdir()
     write_apps(folder)
-    where = ("--local", "--database", "tried", "--config", "../wrangler.jsonc", "--env", "staging")
+    where = ("--local", "--d1", "tried", "--config", "../wrangler.jsonc", "--env", "staging")
     ship_three(monkeypatch, "CREATE TABLE kumofire_runs (x);\n")
     done = migrate(folder, *where, app="older_app:app")
     added = "0001_initial.sql, 0002_more.sql, 0003_last.sql and 36 edges of approved"
@@ -261,11 +261,11 @@ def put_in_review(folder: Path) -> None:
 
 
 def test_what_wrangler_does_not_find_is_named(project):
-    done = migrate(project, "--local", "--database", "other")
+    done = migrate(project, "--local", "--d1", "other")
     text = "Couldn't find a D1 DB with the name or binding 'other' in your wrangler.jsonc file."
     assert done == Done(2, "", f"kumofire: wrangler failed (exit code 1): {text}\n")
 
 
 def test_without_an_account_wrangler_s_advice_is_shown(project):
-    done = migrate(project, "--remote", "--database", "jobs", "--yes")
+    done = migrate(project, "--remote", "--d1", "jobs", "--yes")
     assert (done.code, "CLOUDFLARE_API_TOKEN" in done.err) == (2, True)

@@ -6,7 +6,7 @@ from shop import Shop
 from kumofire_fsm.errors import SchemaMismatch, StoreError, UnknownJob
 from kumofire_fsm.values.message import message_body
 
-COMMAND = "run: kumofire migrate MODULE:APP --remote --database NAME "
+COMMAND = "run: kumofire migrate MODULE:APP --remote --d1 NAME "
 LATER = [10]  # a message that met a failing database, in seconds
 UNKNOWN_JOB = [60]
 

@@ -63,7 +63,7 @@ class Project:
     def migrate(self) -> None:
         """Bring the local database the package's tables and the project's own, as the documentation says."""
         command = [sys.executable, "-m", "kumofire_fsm.cli", "migrate", "src.jobs:app"]
-        self._run([*command, "--local", "--database", "jobs"])
+        self._run([*command, "--local", "--d1", "jobs"])
         self.wrangler("d1", "migrations", "apply", "jobs", "--local")
 
     def vendor(self, wheels: Sequence[Path]) -> None:
