@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict, Unpack, overload
+from typing import Any, Final, overload
 
 from kumofire_fsm.engine.binding import HANDLED, Binding
 from kumofire_fsm.engine.handlers import JobName, R
@@ -21,28 +21,23 @@ from kumofire_fsm.models import (
 )
 from kumofire_fsm.reports import UnknownWork
 from kumofire_fsm.runs._waits import Waits
+from kumofire_fsm.runs.filters import run_filters
 from kumofire_fsm.runs.status import run_status
-from kumofire_fsm.store.rows import LAST_ID, RunRow
+from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.columns import in_turns
-from kumofire_fsm.values.ids import check_id, first_id_at, is_id
+from kumofire_fsm.values.ids import check_id, is_id
 from kumofire_fsm.values.jsontext import decode, first_line, storable
 from kumofire_fsm.values.limits import ANSWER_BYTES, ERROR_LINE
 from kumofire_fsm.values.printable import shown
-from kumofire_fsm.values.times import duration_ms, instant_ms
+from kumofire_fsm.values.times import duration_ms
 
-__all__ = ["RunFilter", "RunLookup", "run_filters"]
+__all__ = ["RunLookup"]
 
 log = logging.getLogger(__package__)
 
 _FOREIGN: Final = "="
 """What a cursor begins with where a page ends with a run whose id is none of ours."""
-
-
-def _texts(given: object) -> list[object]:
-    if not isinstance(given, Iterable):
-        raise InvalidArgument(f"state must be a text or a list of texts; found {shown(given)}")
-    return list(given)
 
 
 def _cursor(last_id: str) -> str:
@@ -55,53 +50,6 @@ def _position(cursor: str) -> str:
     if not is_id(cursor) and not cursor.startswith(_FOREIGN):
         raise InvalidArgument(f"cursor must be what the page before gave; found {shown(cursor)}")
     return cursor.removeprefix(_FOREIGN)
-
-
-class RunFilter(TypedDict, total=False):
-    """What runs are filtered by; the arguments of `RunLookup.list_runs`."""
-
-    name: JobName | None
-    state: str | Sequence[str] | None
-    tag: str | None
-    schedule_id: str | None
-    concurrency_key: str | None
-    created_before: datetime | None
-    error: str | None
-
-
-def run_filters(binding: Binding, **given: Unpack[RunFilter]) -> dict[str, Any]:
-    """Return what runs are filtered by, checked, as the statements want it.
-
-    Raises:
-        InvalidArgument: a state that no machine has, or something that is no text.
-    """
-    name, state = given.get("name"), given.get("state")
-    texts: dict[str, Any] = {
-        what: given.get(what) for what in ("tag", "schedule_id", "concurrency_key", "error")
-    }
-    for what, text in texts.items():
-        if text is not None:
-            storable(text, what)
-    states = [state] if isinstance(state, str) else None if state is None else _texts(state)
-    known = {s.id for spec in binding.runs.specs.values() for s in spec.states}
-    for each in states or ():
-        if not isinstance(each, str) or each not in known:
-            raise InvalidArgument(
-                f"no machine has a state {shown(each)}; states are {', '.join(sorted(known))}"
-            )
-    created_before = given.get("created_before")
-    before = LAST_ID
-    if created_before is not None:
-        before = first_id_at(instant_ms(created_before, "created_before"))
-    return {
-        "before": before,
-        "names": None if name is None else binding.registry.names_of(name),
-        "states": states,
-        "tag": texts["tag"],
-        "schedule": texts["schedule_id"],
-        "key": texts["concurrency_key"],
-        "error": texts["error"],
-    }
 
 
 class RunLookup:

@@ -15,7 +15,7 @@ from kumofire_fsm.engine.moves import Fired, fire, startable
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 from kumofire_fsm.reports import FiredAll, Matched
 from kumofire_fsm.runs.creation import RowMaker
-from kumofire_fsm.runs.lookup import RunFilter, run_filters
+from kumofire_fsm.runs.filters import RunFilter, run_filters
 from kumofire_fsm.runs.people import adopt_keys, check_carries, events_of_people, jobs_with_versions
 from kumofire_fsm.store.rows import FAILED, Moved
 from kumofire_fsm.values.checks import facts, whole_number

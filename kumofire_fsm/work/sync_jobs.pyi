@@ -34,7 +34,7 @@ from kumofire_fsm.models import (
 )
 from kumofire_fsm.reports import DispatchReport, FiredAll, Health, Matched, Stats, SyncReport, UnknownWork
 from kumofire_fsm.runs.creation import PreparedRun
-from kumofire_fsm.runs.lookup import RunFilter
+from kumofire_fsm.runs.filters import RunFilter
 from kumofire_fsm.schedules.changes import ScheduleChanges, ScheduleOptions
 from kumofire_fsm.schedules.rows import Schedule
 from kumofire_fsm.work.batch import SettleMode
