@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from kumofire_fsm.models import HistoryEntry, RunStatus
 from kumofire_fsm.runs.status import run_status
 from kumofire_fsm.store.rows import LEFT_OUT, Moved
 from kumofire_fsm.values.error_text import logged
+from kumofire_fsm.values.printable import did_you_mean
 from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.calls import not_awaited
 from kumofire_fsm.work.lifespan import for_one_event
@@ -212,6 +212,5 @@ def _may_match(binding: Binding, hook: Hook, run: Moved, created: Container[str]
 def _check(name: str | None, known: Iterable[str], what: str, of: str) -> None:
     if name is None or name in set(known):
         return
-    close = difflib.get_close_matches(name, sorted(known), 1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(sorted(known)) or 'none'}"
+    hint = did_you_mean(name, known) or f"; there are: {', '.join(sorted(known)) or 'none'}"
     raise DefinitionError(f"a hook names {name!r}, but there is no such {what}{of}{hint}")

@@ -14,9 +14,8 @@ from pyodide.ffi import create_once_callable, to_js  # type: ignore[import-not-f
 from workers import WorkerEntrypoint  # type: ignore[import-not-found]  # Cloudflare's SDK
 
 from kumofire_fsm.errors import InvalidArgument, KumofireError, NotFound, TransientStoreError, TransitionError
-from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.models import CreateOptions
-from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.printable import did_you_mean, shown
 from kumofire_fsm.work.bound import BoundJobs
 
 __all__ = ["ServiceCalls"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kumofire_fsm.errors import DefinitionError
-from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.spec import MachineSpec
+from kumofire_fsm.values.printable import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

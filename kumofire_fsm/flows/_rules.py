@@ -9,8 +9,9 @@ from kumofire_fsm.flows._reach import reachable, taken
 from kumofire_fsm.flows.guards import fields_read
 from kumofire_fsm.flows.instance import FlowMachine
 from kumofire_fsm.flows.spec import CANCEL, DONE, FAIL, FlowSpec, Kind, StepSpec
-from kumofire_fsm.machines.finding import Broken, did_you_mean
+from kumofire_fsm.machines.finding import Broken
 from kumofire_fsm.values.limits import KEY_LENGTH
+from kumofire_fsm.values.printable import did_you_mean
 
 __all__ = ["broken"]
 

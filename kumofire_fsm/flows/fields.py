@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines.expression import Scalar
-from kumofire_fsm.machines.finding import did_you_mean
+from kumofire_fsm.values.printable import did_you_mean
 
 __all__ = ["FlowData"]
 

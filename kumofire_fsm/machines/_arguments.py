@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final, ParamSpec, TypeVar
 
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
-from kumofire_fsm.machines.finding import did_you_mean
+from kumofire_fsm.values.printable import did_you_mean
 from kumofire_fsm.values.times import duration_ms
 
 __all__ = ["CALLBACK", "checked", "in_words", "lasting_ms", "mapping", "member", "of_kind", "time_text"]

@@ -14,7 +14,7 @@ from statemachine.states import States
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines._declarations import Event, State
 from kumofire_fsm.machines._family import DECLARED, Declared
-from kumofire_fsm.machines.finding import did_you_mean
+from kumofire_fsm.values.printable import did_you_mean
 
 __all__ = ["RESERVED", "check_body", "check_columns", "check_options", "check_table"]
 

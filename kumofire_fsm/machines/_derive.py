@@ -15,7 +15,6 @@ from kumofire_fsm.machines.expression import (
     Type,
     type_of,
 )
-from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.guards import parsed
 from kumofire_fsm.machines.payload import PREFIX
 from kumofire_fsm.machines.spec import (
@@ -26,6 +25,7 @@ from kumofire_fsm.machines.spec import (
     MachineSpec,
     StateSpec,
 )
+from kumofire_fsm.values.printable import did_you_mean
 
 if TYPE_CHECKING:
     from kumofire_fsm.machines._declarations import Edge, Event

@@ -11,9 +11,10 @@ from typing import Final
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines._verbs import VERBS, unanswered
-from kumofire_fsm.machines.finding import Broken, Finding, Severity, did_you_mean
+from kumofire_fsm.machines.finding import Broken, Finding, Severity
 from kumofire_fsm.machines.payload import PREFIX
 from kumofire_fsm.machines.spec import ADMIT, HOLD, Actor, EdgeSpec, MachineSpec, Role
+from kumofire_fsm.values.printable import did_you_mean
 
 __all__ = [
     "CLAIMED",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Broken", "Finding", "Severity", "did_you_mean"]
+__all__ = ["Broken", "Finding", "Severity"]
 
 Broken = tuple[str, str, str, dict[str, str]]
 """What a rule yields: its name, what was found, how to mend it, and at which state or event."""
@@ -45,11 +44,3 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.machine}: {self.what}; {self.mend}"
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the nearest known name, or an empty text when none is near."""
-    import difflib
-
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

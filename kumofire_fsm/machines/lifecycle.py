@@ -31,10 +31,10 @@ from kumofire_fsm.machines import _rules as rules
 from kumofire_fsm.machines._declarations import Edge, EdgeList, Event, SealedEdges, State, edges_of
 from kumofire_fsm.machines._family import Declared
 from kumofire_fsm.machines.expression import Scalar
-from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.guards import guard_function
 from kumofire_fsm.machines.payload import PayloadField
 from kumofire_fsm.machines.spec import MachineSpec, Role
+from kumofire_fsm.values.printable import did_you_mean
 
 __all__ = ["Lifecycle", "spec_of"]
 

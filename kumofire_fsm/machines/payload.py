@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.errors import DefinitionError, InvalidArgument
-from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.operators import Scalar, Type
+from kumofire_fsm.values.printable import did_you_mean
 
 __all__ = ["PREFIX", "PayloadField", "declared", "misfit", "values"]
 

@@ -19,7 +19,6 @@ from kumofire_fsm.errors import (
     StoreError,
 )
 from kumofire_fsm.flows.flow import Flow
-from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.models import (
     Created,
     CreateOptions,
@@ -36,7 +35,7 @@ from kumofire_fsm.runs.matching import RunMatching
 from kumofire_fsm.runs.people import RunPeople
 from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.values.checks import whole_number
-from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.printable import did_you_mean, shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
 __all__ = ["RunClient"]

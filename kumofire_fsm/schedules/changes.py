@@ -19,7 +19,6 @@ from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, recurrence_fro
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.errors import InvalidArgument, InvalidPayload, InvalidSchedule
-from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.models import NewSchedule, Priority
 from kumofire_fsm.schedules._corrections import correction, is_wrong, right_occurrence
 from kumofire_fsm.schedules.rows import stored_object, stored_template, template
@@ -27,7 +26,7 @@ from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.ids import new_id
-from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.printable import did_you_mean, shown
 
 __all__ = [
     "ScheduleChanges",

@@ -10,13 +10,13 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.reading import read_run
 from kumofire_fsm.errors import InvalidArgument
-from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.models import RunOptions, RunStatus
 from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.runs.status import run_status
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.limits import LIMIT_MAX
+from kumofire_fsm.values.printable import did_you_mean
 from kumofire_fsm.values.times import duration_ms
 
 __all__ = ["created_by", "find_created"]

@@ -10,8 +10,8 @@ from kumofire_fsm.engine.binding import WORKERS
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.machines import MachineSpec
 from kumofire_fsm.machines.expression import Scalar
-from kumofire_fsm.machines.finding import did_you_mean
 from kumofire_fsm.machines.payload import misfit
+from kumofire_fsm.values.printable import did_you_mean
 
 __all__ = ["NOW", "check_event", "check_state", "defaults", "parts", "told"]
 

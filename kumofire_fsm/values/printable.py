@@ -1,12 +1,13 @@
-"""Texts as they are shown: control characters are escaped, so that what is stored steers no terminal."""
+"""Texts as they are shown to people: control characters are escaped, and a name that is wrong gets a hint."""
 
 from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["one_line", "printable", "shown"]
+__all__ = ["did_you_mean", "one_line", "printable", "shown"]
 
 _CONTROLS: Final = re.compile(
     "[\0-\t\v-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -35,6 +36,14 @@ def shown(value: object) -> str:
     except Exception:  # an application's own __repr__, or an integer of more digits than Python prints
         text = f"<{type(value).__name__}>"
     return one_line(text if len(text) <= _MOST else f"{text[:_MOST]}...")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the nearest known name, or an empty text when none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -13,10 +13,11 @@ import statemachine
 from statemachine import State as BaseState
 
 from kumofire_fsm.machines import _rules as rules
-from kumofire_fsm.machines.finding import Broken, Finding, Severity, did_you_mean
+from kumofire_fsm.machines.finding import Broken, Finding, Severity
 from kumofire_fsm.machines.lifecycle import Lifecycle, spec_of
 from kumofire_fsm.machines.lint._overlaps import edge_warnings
 from kumofire_fsm.machines.spec import Actor, EdgeSpec, MachineSpec, Role, StateSpec
+from kumofire_fsm.values.printable import did_you_mean
 
 __all__ = [
     "lint",
