@@ -71,7 +71,7 @@ def _version(value: bool) -> None:
     if value:
         import sqlite3
 
-        from kumofire_fsm.store.schema import VERSION
+        from kumofire_fsm.store.rows import VERSION
 
         echo(f"kumofire_fsm {__version__} (schema {VERSION}, SQLite {sqlite3.sqlite_version})")
         raise typer.Exit

@@ -27,18 +27,16 @@ from kumofire_fsm.store.rows import (
     CONTROLS,
     FAILED,
     FLOW_COLUMNS,
-    INSERT_COLUMNS,
     KIND_COLUMNS,
     LEFT_OUT,
     OWN_COLUMNS,
     RUNS,
-    ClaimedRun,
     RunRow,
     dump,
 )
 from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES, LOOK_ROWS
 
-__all__ = ["INSERT_COLUMNS", "ClaimedRun", "RunRow", "RunStatements", "count_rows", "dump"]
+__all__ = ["RunStatements", "count_rows"]
 
 _KIND: Final = itemgetter(*KIND_COLUMNS)
 _OWN: Final = itemgetter(*OWN_COLUMNS)

@@ -27,7 +27,6 @@ from kumofire_fsm.store.edges import (
 from kumofire_fsm.store.rows import EDGES, SCHEMA, VERSION
 
 __all__ = [
-    "VERSION",
     "Aim",
     "Change",
     "Migration",

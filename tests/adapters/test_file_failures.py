@@ -18,7 +18,8 @@ from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.errors import DatabaseFull, DatabaseReadOnly, KumofireError, SchemaMismatch, StoreError
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store import schema
-from kumofire_fsm.store.schema import VERSION, migrate
+from kumofire_fsm.store.rows import VERSION
+from kumofire_fsm.store.schema import migrate
 
 PAGE = "x" * 4096
 

@@ -13,7 +13,7 @@ from commands import Done
 from stub_wrangler import StubWrangler
 
 from kumofire_fsm import Kumofire
-from kumofire_fsm.store.schema import VERSION
+from kumofire_fsm.store.rows import VERSION
 
 LOCAL = ("--local", "--d1", "jobs")
 APPLIED = """

@@ -13,7 +13,8 @@ from app_versions import APPROVED, PLAIN, REJECTING, REVIEWED, TIMED, Folder
 from commands import Done
 from users import as_ordinary_user
 
-from kumofire_fsm.store.schema import VERSION, migrate
+from kumofire_fsm.store.rows import VERSION
+from kumofire_fsm.store.schema import migrate
 
 FILE = ("--db", "jobs.db")
 CONFLICT = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kumofire_fsm.machines import RunMachine
-from kumofire_fsm.store.runs import ClaimedRun, RunStatements
+from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.store.runs import RunStatements
 
 NOW = 1_790_000_000_000
 RUN = RunMachine.spec

@@ -6,7 +6,8 @@ import pytest
 
 from kumofire_fsm.machines import RunMachine
 from kumofire_fsm.store.controls import ControlRow, read_controls, set_control
-from kumofire_fsm.store.runs import ClaimedRun, RunStatements
+from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.store.runs import RunStatements
 
 from .conftest import NOW, TIMING
 

@@ -10,7 +10,8 @@ import pytest
 
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
+from kumofire_fsm.store.rows import INSERT_COLUMNS
+from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
 RUNS, JOBS = RunStatements([RunMachine.spec]), ScheduleStatements(JobMachine.spec)

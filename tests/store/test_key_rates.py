@@ -7,8 +7,8 @@ import pytest
 from kumofire_fsm.machines import RunMachine
 from kumofire_fsm.machines.run import LOOK_MS
 from kumofire_fsm.store.paces import prune_paces, take
-from kumofire_fsm.store.rows import Moved
-from kumofire_fsm.store.runs import ClaimedRun, RunStatements
+from kumofire_fsm.store.rows import ClaimedRun, Moved
+from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.values.rates import Rate
 
 from .conftest import NOW, TIMING

@@ -9,8 +9,8 @@ import pytest
 from kumofire_fsm.machines import RunMachine
 from kumofire_fsm.machines.run import LOOK_MS
 from kumofire_fsm.store.controls import set_control
-from kumofire_fsm.store.rows import Moved
-from kumofire_fsm.store.runs import ClaimedRun, RunStatements
+from kumofire_fsm.store.rows import ClaimedRun, Moved
+from kumofire_fsm.store.runs import RunStatements
 
 from .conftest import NOW, TIMING
 

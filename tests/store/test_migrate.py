@@ -8,7 +8,8 @@ import sqlite3
 import pytest
 
 from kumofire_fsm.errors import SchemaMismatch, StoreError
-from kumofire_fsm.store.schema import VERSION, migrate
+from kumofire_fsm.store.rows import VERSION
+from kumofire_fsm.store.schema import migrate
 
 
 @pytest.fixture

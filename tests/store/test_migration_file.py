@@ -10,7 +10,8 @@ import pytest
 
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.store._selection import edge_rows
-from kumofire_fsm.store.schema import VERSION, Migration, migrations
+from kumofire_fsm.store.rows import VERSION
+from kumofire_fsm.store.schema import Migration, migrations
 
 FILE = Path(__file__).resolve().parents[2] / "migrations" / "0001_initial.sql"
 RAW = FILE.read_bytes()

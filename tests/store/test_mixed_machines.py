@@ -8,8 +8,8 @@ import pytest
 
 from kumofire_fsm.errors import TransitionError
 from kumofire_fsm.machines import Actor, Deadline, Event, Role, RunMachine, State
-from kumofire_fsm.store.rows import Move
-from kumofire_fsm.store.runs import ClaimedRun, RunStatements
+from kumofire_fsm.store.rows import ClaimedRun, Move
+from kumofire_fsm.store.runs import RunStatements
 
 NOW = 1_790_000_000_000
 TIMING = {"horizon_ms": 0, "redeliver_ms": 60_000, "lost_ms": 1_000, "grace_ms": 10_000}

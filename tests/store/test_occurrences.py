@@ -7,7 +7,8 @@ import json
 import pytest
 
 from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.store.runs import ClaimedRun, RunStatements
+from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.values.limits import INLINE_BYTES
 

@@ -7,7 +7,8 @@ import sqlite3
 import pytest
 
 from kumofire_fsm.machines import RunMachine
-from kumofire_fsm.store.runs import ClaimedRun, RunStatements
+from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.values.limits import HEAD_START_MS
 
 from .conftest import NOW, TIMING

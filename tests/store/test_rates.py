@@ -9,7 +9,8 @@ import pytest
 from kumofire_fsm.machines import RunMachine
 from kumofire_fsm.store.controls import set_control
 from kumofire_fsm.store.paces import take
-from kumofire_fsm.store.runs import ClaimedRun, RunStatements
+from kumofire_fsm.store.rows import ClaimedRun
+from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.values.rates import Rate, rate_of
 
 from .conftest import NOW, TIMING

@@ -28,7 +28,8 @@ from kumofire_fsm.store.overview import (
     read_recent,
     suspended,
 )
-from kumofire_fsm.store.runs import INSERT_COLUMNS, RunStatements
+from kumofire_fsm.store.rows import INSERT_COLUMNS
+from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.store.unknown import find_unknown
 

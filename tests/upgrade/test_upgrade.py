@@ -16,7 +16,8 @@ import pytest
 from harness import Bound, Kit
 
 from kumofire_fsm import Kumofire
-from kumofire_fsm.store.schema import VERSION, migrate
+from kumofire_fsm.store.rows import VERSION
+from kumofire_fsm.store.schema import migrate
 
 HERE = Path(__file__).parent
 RELEASES = sorted(HERE.glob("release_*.sql"))
