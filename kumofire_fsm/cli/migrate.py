@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from kumofire_fsm.cli.options import Config, D1Name, Environment, Local, PersistTo, Remote
+from kumofire_fsm.cli.place import Place, on_database
 from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.errors import InvalidArgument, MigrationConflict
 
@@ -26,16 +27,11 @@ __all__ = ["migrate_command"]
 _DONE: Final = {"add": "added", "remove": "removed"}
 
 
+@on_database(needed=False, counted=False)
 def migrate_command(
     application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
-    db: Annotated[Path | None, typer.Option(help="An SQLite file; made if it does not exist.")] = None,
-    d1: D1Name = None,
-    local: Local = False,
-    remote: Remote = False,
-    folder: Annotated[Path | None, typer.Option("--dir", help="Wrangler's migrations_dir.")] = None,
-    config: Config = None,
-    env: Environment = None,
-    persist_to: PersistTo = None,
+    where: Place | None,
+    folder: Annotated[Path | None, typer.Option("--dir", help="Or wrangler's migrations_dir.")] = None,
     contract: Annotated[
         bool,
         typer.Option("--contract", help="Remove edges that the machines no longer have, and nothing else."),
@@ -45,8 +41,9 @@ def migrate_command(
 ) -> None:
     """Bring a database what the application's code needs: the schema, and the edges of its own machines.
 
-    An SQLite file and a D1 database are changed at once, all of it or nothing. --dir writes numbered files
-    beside your own for `wrangler d1 migrations apply`. Choose one of the two for a database.
+    An SQLite file, which is made if it does not exist, and a D1 database are changed at once, all of it or
+    nothing. --dir writes numbered files beside your own for `wrangler d1 migrations apply`. Choose one of the
+    two for a database.
 
     Nothing is taken away, so code that runs now goes on. When the new code runs everywhere, --contract
     removes the edges that its machines no longer have; it is refused while live runs are in a state that
@@ -56,14 +53,14 @@ def migrate_command(
     from kumofire_fsm.store.schema import Missing
 
     specs = load_app(application).registry.machines()
-    where = _chosen(db, folder, d1, config, env, persist_to, local=local, remote=remote, yes=yes)
-    change = where.migrate(partial(_contraction if contract else Missing.of, specs=specs), dry_run=dry_run)
+    target = _chosen(where, folder, yes=yes)
+    change = target.migrate(partial(_contraction if contract else Missing.of, specs=specs), dry_run=dry_run)
     if not change:
-        echo(f"{where}: nothing to {change.verb}")
+        echo(f"{target}: nothing to {change.verb}")
     elif dry_run:
-        echo("\n  ".join([f"{where}: would {change.verb} {change}", *change.items()]))
+        echo("\n  ".join([f"{target}: would {change.verb} {change}", *change.items()]))
     else:
-        echo(f"{where}: {_DONE[change.verb]} {change}")
+        echo(f"{target}: {_DONE[change.verb]} {change}")
 
 
 def _contraction(ask: Ask, specs: Sequence[MachineSpec]) -> Change:
@@ -78,31 +75,13 @@ def _contraction(ask: Ask, specs: Sequence[MachineSpec]) -> Change:
     return Leftovers.of(ask, specs)
 
 
-def _chosen(
-    db: Path | None,
-    folder: Path | None,
-    d1: str | None,
-    config: Path | None,
-    env: str | None,
-    persist_to: Path | None,
-    *,
-    local: bool,
-    remote: bool,
-    yes: bool,
-) -> SqliteFile | Folder | D1Database:
+def _chosen(where: Place | None, folder: Path | None, *, yes: bool) -> SqliteFile | Folder | D1Database:
     """Return the one place that the options name."""
-    from kumofire_fsm.cli.d1 import D1Database
     from kumofire_fsm.cli.files import SqliteFile
     from kumofire_fsm.cli.folder import Folder
 
-    if (db is not None) + (folder is not None) + local + remote != 1:
-        raise InvalidArgument("give exactly one of --db FILE, --local, --remote and --dir DIR")
-    if (d1 or config or env or persist_to) and not (local or remote):
-        raise InvalidArgument("--d1, --config, --env and --persist-to belong to --local and --remote")
-    if db is not None:
-        return SqliteFile(db)
-    if folder is not None:
+    if folder is not None and where is None:
         return Folder(folder)
-    if not d1:
-        raise InvalidArgument("--local and --remote need --d1 NAME, as wrangler's configuration has it")
-    return D1Database(d1, remote, config, env, persist_to, yes)
+    if where is None or folder is not None:
+        raise InvalidArgument("give one of --db FILE, --d1 NAME with --local or --remote, and --dir DIR")
+    return SqliteFile(where.at) if isinstance(where.at, Path) else replace(where.at, yes=yes)

@@ -151,17 +151,19 @@ _OPTIONS = inspect.signature(_place, eval_str=True).parameters
 """What every command takes in the stead of its ``where``."""
 
 
-def on_database(*, needed: bool = True) -> Callable[[Command], Command]:
+def on_database(*, needed: bool = True, counted: bool = True) -> Callable[[Command], Command]:
     """Give a command the options that name a database, as its argument ``where``.
 
     Args:
         needed: whether it is refused without one; else ``where`` is None then.
+        counted: whether it can tell its cost.
     """
+    options = {name: each for name, each in _OPTIONS.items() if counted or name != "cost"}
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def run(**given: Any) -> None:
-            where = _place(**{name: given.pop(name) for name in _OPTIONS})
+            where = _place(**{name: given.pop(name) for name in options})
             if where is None and needed:
                 raise InvalidArgument("say which database: --db FILE, or --d1 NAME with --local or --remote")
             try:
@@ -173,7 +175,7 @@ def on_database(*, needed: bool = True) -> Callable[[Command], Command]:
         taken = [
             option
             for each in inspect.signature(command, eval_str=True).parameters.values()
-            for option in (_OPTIONS.values() if each.name == "where" else [each])
+            for option in (options.values() if each.name == "where" else [each])
         ]
         taken = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in taken]
         run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]  # typer reads it

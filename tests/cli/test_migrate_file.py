@@ -157,34 +157,34 @@ def test_the_application_must_be_named(folder):
     assert (done.code, "Missing argument 'MODULE:APP'" in done.err) == (2, True)
 
 
+ONE_PLACE = "kumofire: give one of --db FILE, --d1 NAME with --local or --remote, and --dir DIR\n"
+ONE_DATABASE = "kumofire: give --db FILE, or --d1 NAME with one of --local and --remote\n"
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("options", "text"),
     [
-        (),
-        ("--dry-run", "--yes"),
-        ("--d1", "jobs"),
-        ("--local", "--remote", "--d1", "jobs"),
-        ("--db", "jobs.db", "--local"),
-        ("--db", "jobs.db", "--remote", "--d1", "jobs"),
-        ("--db", "jobs.db", "--dir", "sql"),
-        ("--dir", "sql", "--local", "--d1", "jobs"),
+        ((), ONE_PLACE),
+        (("--dry-run", "--yes"), ONE_PLACE),
+        (("--db", "jobs.db", "--dir", "sql"), ONE_PLACE),
+        (("--dir", "sql", "--local", "--d1", "jobs"), ONE_PLACE),
+        (("--d1", "jobs"), ONE_DATABASE),
+        (("--local", "--remote", "--d1", "jobs"), ONE_DATABASE),
+        (("--db", "jobs.db", "--local"), ONE_DATABASE),
+        (("--db", "jobs.db", "--remote", "--d1", "jobs"), ONE_DATABASE),
+        (("--dir", "sql", "--d1", "jobs"), ONE_DATABASE),
+        (("--local",), ONE_DATABASE),
+        (("--remote",), ONE_DATABASE),
     ],
 )
-def test_exactly_one_place_must_be_named(folder, options):
-    text = "kumofire: give exactly one of --db FILE, --local, --remote and --dir DIR\n"
+def test_exactly_one_place_must_be_named(folder, options, text):
     assert folder.migrate(folder.write(PLAIN), *options) == Done(2, "", text)
     assert folder.names() == []
 
 
-@pytest.mark.parametrize("where", ["--local", "--remote"])
-def test_d1_needs_the_database_s_name(folder, where):
-    text = "kumofire: --local and --remote need --d1 NAME, as wrangler's configuration has it\n"
-    assert folder.migrate(folder.write(PLAIN), where) == Done(2, "", text)
-
-
 @pytest.mark.parametrize("where", [FILE, ("--dir", "sql")])
-@pytest.mark.parametrize("option", ["--d1", "--config", "--env", "--persist-to"])
+@pytest.mark.parametrize("option", ["--config", "--env", "--persist-to"])
 def test_what_belongs_to_d1_is_refused_elsewhere(folder, where, option):
-    text = "kumofire: --d1, --config, --env and --persist-to belong to --local and --remote\n"
+    text = "kumofire: --config, --env and --persist-to belong to --d1 NAME\n"
     assert folder.migrate(folder.write(PLAIN), *where, option, "x") == Done(2, "", text)
     assert folder.names() == []
