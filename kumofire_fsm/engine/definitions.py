@@ -25,7 +25,7 @@ from kumofire_fsm.values.error_text import text_of
 from kumofire_fsm.values.limits import PAYLOAD_BYTES, PRIORITIES, RESULT_BYTES
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.rates import Rate
-from kumofire_fsm.values.typed import encode_typed
+from kumofire_fsm.values.typed import Encoded, encode_typed, there_and_back
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -124,13 +124,28 @@ class Definition:
         Raises:
             InvalidResult: it does not fit the annotation, is not JSON, or is over the limit.
         """
+        if self.result is not None:
+            found = self.encode_data(value)
+            return None if found is None else found.text
         what = f"the result of {self.name!r}"
         try:
-            if self.result is not None:
-                value = self.result.validate_python(value)
+            return None if value is None else encode_typed(value, None, what, RESULT_BYTES)
+        except ValueError as exc:
+            raise InvalidResult(f"{what} cannot be stored: {text_of(exc)}") from exc
+
+    def encode_data(self, value: Any) -> Encoded | None:
+        """Return what a handler with an annotation returned, as JSON text and as it comes back; or None.
+
+        Raises:
+            InvalidResult: it does not fit the annotation, is not JSON, or is over the limit.
+        """
+        what = f"the result of {self.name!r}"
+        assert self.result is not None
+        try:
+            value = self.result.validate_python(value)
             if value is None:
                 return None
-            return encode_typed(value, self.result, what, RESULT_BYTES, exact=False)
+            return there_and_back(value, self.result, what, RESULT_BYTES, exact=False)
         except ValueError as exc:  # ours and pydantic's
             raise InvalidResult(f"{what} cannot be stored: {text_of(exc)}") from exc
 

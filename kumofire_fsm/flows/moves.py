@@ -76,7 +76,7 @@ def entering(
     done: Sequence[str] = to.done
     what: dict[str, Any] = {
         "to_step": to.step.id,
-        "to_undo": json.dumps(done, separators=(",", ":")),
+        "to_undo": json.dumps(done, separators=(",", ":")) if done else "[]",
         "tries": tries,
         "taken": None if letter is None else letter.number,
         "told": None if letter is None else told(letter),

@@ -136,6 +136,14 @@ class FlowSpec:
     def _steps(self) -> dict[str, StepSpec]:
         return {step.id: step for step in self.steps}
 
+    @cached_property
+    def _ways(self) -> dict[tuple[str, str], tuple[StepEdge, ...]]:
+        found: dict[tuple[str, str], tuple[StepEdge, ...]] = {}
+        for edge in self.edges:
+            place = edge.source, edge.event
+            found[place] = (*found.get(place, ()), edge)
+        return found
+
     def step(self, step_id: str) -> StepSpec | None:
         """Return the step of that id, or None when the flow has none."""
         return self._steps.get(step_id)
@@ -150,7 +158,9 @@ class FlowSpec:
 
     def edges_from(self, step_id: str, event: str | None = None) -> tuple[StepEdge, ...]:
         """Return the ways out of a step, of one event or of all, in the order in which they are tried."""
-        return tuple(e for e in self.edges if e.source == step_id and event in (None, e.event))
+        if event is not None:
+            return self._ways.get((step_id, event), ())
+        return tuple(edge for edge in self.edges if edge.source == step_id)
 
     def events_from(self, step_id: str) -> tuple[str, ...]:
         """Return the events that lead out of a step."""

@@ -7,6 +7,7 @@ round integers beyond 2**53. Each of these would change a payload on its way.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -23,6 +24,7 @@ __all__ = [
     "decode",
     "encode",
     "first_line",
+    "is_plain",
     "json_facts",
     "sized",
     "storable",
@@ -141,6 +143,15 @@ def sized(text: str, what: str, limit: int) -> str:
         if size > limit:
             raise TooLarge(f"{what} has {size:,} bytes of JSON; the limit is {limit:,}")
     return text
+
+
+def is_plain(text: str) -> bool:
+    """Return whether JSON text is seen to hold no number and no depth that `check_json` would refuse."""
+    return text.count("{") + text.count("[") <= JSON_DEPTH and _LONG.search(text) is None
+
+
+_LONG: Final = re.compile(r"[0-9]{16}")
+"""2**53 has sixteen digits."""
 
 
 def check_json(value: Any, depth: int = 0) -> None:

@@ -142,7 +142,7 @@ class Attempt(Claim):
         self, body: str | None, suspended: Callable[[], None], executor: Executor | None
     ) -> Ending | None:
         try:
-            payload = self.definition.decode_payload(body)
+            payload = self._payload(body)
         except BaseException as exc:
             if self.ends_worker(exc):
                 raise
@@ -161,6 +161,9 @@ class Attempt(Claim):
             with contextlib.suppress(ValueError):  # what is left behind may be closed in another context
                 HANDLED.reset(handled)
         return self.succeeded(value, effects)
+
+    def _payload(self, body: str | None) -> Any:
+        return self.definition.decode_payload(body)
 
     def go_on(self, ending: Ending, moved: Moved) -> bool:  # noqa: ARG002 - for flows
         """Return whether this claim goes on with another step, now that an ending is stored."""

@@ -55,6 +55,7 @@ class Ending(NamedTuple):
         goes_on: whether its claim goes on with another step of a flow once it is stored.
         text: the data of a flow, wherever it is stored.
         drops: whether the data of a flow had a row of its own, and has none from now on.
+        done: of a flow, the tasks that are still to be undone, the last first at the end.
     """
 
     move: Move
@@ -66,6 +67,7 @@ class Ending(NamedTuple):
     goes_on: bool = False
     text: str = ""
     drops: bool = False
+    done: tuple[str, ...] = ()
 
     @property
     def statements(self) -> int:

@@ -26,6 +26,7 @@ from kumofire_fsm.ports import Statement
 from kumofire_fsm.signals import Fire, Go, Snooze
 from kumofire_fsm.store.rows import ClaimedRun, Moved
 from kumofire_fsm.values.limits import INLINE_BYTES
+from kumofire_fsm.values.typed import Encoded
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.step_context import PlainStepContext, StepContext
@@ -47,7 +48,12 @@ class FlowAttempt(Attempt):
     """
 
     job: FlowJob = field(init=False)
+    _step: StepSpec | None = field(init=False, default=None)
+    _done: tuple[str, ...] = field(init=False, default=())
+    """The tasks that were done and have an undo, in order."""
     _text: str = field(init=False, default="")
+    _read: Encoded | None = field(init=False, default=None)
+    """What the handler returned, as its text was read: what the next one is given."""
     _moves_ms: float = field(init=False, default=0.0)
     """When the move was made that is to be stored, by the clock that nobody sets."""
 
@@ -55,34 +61,27 @@ class FlowAttempt(Attempt):
         assert isinstance(self.definition, FlowJob)
         self.job = self.definition
         self._text = self.run.body or ""
-        self._enter()
+        self._enter(tuple(json.loads(self.run.undo or "[]")))
 
-    def _enter(self) -> None:
+    def _enter(self, done: tuple[str, ...]) -> None:
         """Make ready for the step in which the run is."""
-        step = self._step()
-        handlers = self.job.undos if step is not None and step.kind is Kind.UNDO else self.job.tasks
-        name = (
-            (undone_by(self.job.flow, step.id, self._done) or "") if step and step.kind is Kind.UNDO else ""
-        )
-        self.definition = handlers.get(name or self.run.step or "", self.job)
+        name = self.run.step or ""
+        self._step, self._done = self.job.flow.step(name), done
+        step = self._step
+        handlers = self.job.tasks
+        if step is not None and step.kind is Kind.UNDO:
+            handlers, name = self.job.undos, undone_by(self.job.flow, name, done) or name
+        self.definition = handlers.get(name, self.job)
         self.context = (StepContext if self.definition.is_async else PlainStepContext)(
             self.run, **self._what()
         )
         self.stop_reason = None
 
-    @property
-    def _done(self) -> tuple[str, ...]:
-        """The tasks that were done and have an undo, in order."""
-        return tuple(json.loads(self.run.undo or "[]"))
-
-    def _step(self) -> StepSpec | None:
-        return self.job.flow.step(self.run.step or "")
-
     async def perform(
         self, suspended: Callable[[], None] = lambda: None, executor: Executor | None = None
     ) -> Ending | None:
         """Do the step: call its handler, or find out where a wait or an undo leads; see `Attempt.perform`."""
-        step = self._step()
+        step = self._step
         if step is None:
             log.error(
                 "run %s of the flow %r is in %r, no step here",
@@ -96,11 +95,9 @@ class FlowAttempt(Attempt):
             return self._go(after_undo(self.job.flow, step.id, self._done), self._text)
         return await Attempt.perform(self, suspended, executor)  # a class with slots knows no super()
 
-    async def _ended(
-        self, body: str | None, suspended: Callable[[], None], executor: Executor | None
-    ) -> Ending | None:
-        self._text = body or ""
-        return await Attempt._ended(self, body, suspended, executor)
+    def _payload(self, body: str | None) -> Any:
+        self._text, read, self._read = body or "", self._read, None
+        return read.back if read is not None and read.text == body else Attempt._payload(self, body)
 
     def _is_skipped(self) -> bool:
         told = self.run.letter
@@ -127,14 +124,14 @@ class FlowAttempt(Attempt):
         return f"the step {self.run.step!r} of {Attempt._called(self)}"
 
     def _left(self, event: str, value: Any, effects: Sequence[Statement]) -> Ending:
-        flow, step = self.job.flow, self._step()
+        flow, step = self.job.flow, self._step
         assert step is not None
         try:
-            text = self.definition.encode_result(value)
-            text = self._text if text is None else text
+            self._read = self.definition.encode_data(value)
+            text = self._text if self._read is None else self._read.text
             if step.kind is Kind.UNDO and event == DONE:
                 return self._go(after_undo(flow, step.id, self._done), text, effects)
-            data = self.definition.decode_payload(text)
+            data = self.definition.decode_payload(text) if self._read is None else self._read.back
             return self._go(after_task(flow, step.id, data, self._done, event), text, effects)
         except BaseException as exc:  # also what the application's own types raise
             if self.ends_worker(exc):
@@ -155,19 +152,28 @@ class FlowAttempt(Attempt):
     def _go(self, to: Next, text: str, effects: Sequence[Statement] = (), **how: Any) -> Ending:
         """Return the ending by which a step is entered."""
         tries = self.job.attempts_of(to.step.id)
-        event, what = entering(self.job.flow, to, self._row(), tries=tries, **how)
+        row = self._row() if to.step.kind is Kind.WAIT else {}
+        event, what = entering(self.job.flow, to, row, tries=tries, **how)
         large = len(text) > INLINE_BYTES
         timing, timeout = self.binding.timing, self.job.timeout_ms
-        if event == ADVANCE:
+        goes_on = event == ADVANCE
+        if goes_on:
             what["was_visit"] = self.run.visit
-        what |= {"step_ms": timeout + timing.slack_ms, "lease_ms": timing.lease_for(timeout)[1]}
+        what["step_ms"], what["lease_ms"] = timeout + timing.slack_ms, timing.lease_for(timeout)[1]
         move, self._moves_ms = self.move(event, data="" if large else text, **what), self._steady_ms()
         was_large = len(self._text) > INLINE_BYTES
-        body = text if large and text != self._text else None
-        goes_on = event == ADVANCE
-        drops = was_large and not large
-        how = {"kind": "payload", "goes_on": goes_on, "text": text, "drops": drops}
-        return Ending(move, self.run, body, effects, self.failed, **how)
+        return Ending(
+            move,
+            self.run,
+            text if large and text != self._text else None,
+            effects,
+            self.failed,
+            kind="payload",
+            goes_on=goes_on,
+            text=text,
+            drops=was_large and not large,
+            done=to.done,
+        )
 
     def go_on(self, ending: Ending, moved: Moved) -> bool:
         """Enter the step that an ending led to, once it is stored; return whether this claim goes on.
@@ -177,7 +183,9 @@ class FlowAttempt(Attempt):
         move, run = ending.move, self.run
         if not ending.goes_on or not self.job.machine.has_role(moved.state, Role.LEASED):
             return False
-        left = [letter for letter in json.loads(run.mail or "[]") if letter[0] != move.taken]
+        mail = run.mail
+        if move.taken is not None:
+            mail = json.dumps([letter for letter in json.loads(mail or "[]") if letter[0] != move.taken])
         self._text, self.set_ms = ending.text, move.now - self._moves_ms
         self.run = run._replace(
             step=move.to_step,
@@ -186,12 +194,12 @@ class FlowAttempt(Attempt):
             max_attempts=move.tries,
             body=ending.text,
             undo=move.to_undo,
-            mail=json.dumps(left),
+            mail=mail,
             letter=move.told,
             timeout_at=move.now + move.step_ms,
             wake_at=moved.wake_at or run.wake_at,
         )
-        self._enter()
+        self._enter(ending.done)
         self.seen(moved.state)
         return True
 
