@@ -251,17 +251,21 @@ class WorkerPool:
         }
         return [attempt_of(binding, run, binding.registry.get(run.job), **what) for run in runs]
 
-    def _go_on(self, ending: Ending, to: Moved | None) -> None:
-        """Have the next step done of a flow whose step was stored; one that did not move is lost."""
-        attempt = self.in_flight.get((ending.move.id, ending.move.starts or 0))
-        if attempt is None:
-            return
-        if to is None or not attempt.go_on(ending, to):
-            self._finish(attempt, None)
-        elif self._stopped.is_set() or attempt.lease_is_over:
-            self._finish(attempt, attempt.released())
-        else:
-            self._handlers.add([attempt])
+    def _go_on(self, stored: Sequence[tuple[Ending, Moved | None]]) -> None:
+        """Have the next steps done of flows whose steps were stored; one that did not move is lost."""
+        going = []
+        for ending, to in stored:
+            attempt = self.in_flight.get((ending.move.id, ending.move.starts or 0))
+            if attempt is None:
+                continue
+            if to is None or not attempt.go_on(ending, to):
+                self._finish(attempt, None)
+            elif self._stopped.is_set() or attempt.lease_is_over:
+                self._finish(attempt, attempt.released())
+            else:
+                going.append(attempt)
+        if going:
+            self._handlers.add(going)
 
     def _begin(self, attempts: Sequence[Attempt], *, alone: bool) -> None:
         """Have the handlers of fresh attempts called."""

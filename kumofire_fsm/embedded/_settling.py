@@ -34,7 +34,7 @@ class Settling:
         turn: asks for a turn of the worker, which calls `start`.
         wake: has the worker look for work: a run that goes on is due again, and a handler's own SQL may have
             created others.
-        go_on: goes on with another step of a flow, once this one is stored, or with nothing.
+        go_on: goes on with the next steps of flows, once those before are stored, or with nothing.
 
     Attributes:
         failed: what the database has failed to store so far; while it fails, nothing else is tried.
@@ -47,7 +47,7 @@ class Settling:
         trouble: Trouble,
         turn: Callable[[], None],
         wake: Callable[[], None],
-        go_on: Callable[[Ending, Moved | None], None],
+        go_on: Callable[[Sequence[tuple[Ending, Moved | None]]], None],
     ) -> None:
         self._binding, self._trouble, self._turn, self._wake = binding, trouble, turn, wake
         self._go_on = go_on
@@ -117,9 +117,9 @@ class Settling:
             moved, failed, why, _ = await settle(self._binding, endings)
         finally:
             self._sent.remove(endings)
-        for ending in [each for each in endings if each.goes_on and each not in failed]:
-            self._go_on(ending, moved.get(ending.move.id))
-        kept = {ending.move.id for ending in endings if ending.goes_on}
+        kept = {ending.move.id: ending for ending in endings if ending.goes_on}
+        if going := [(each, moved.get(run_id)) for run_id, each in kept.items() if each not in failed]:
+            self._go_on(going)
         due = False
         for run in moved.values():
             self._reached[run.job, run.machine, run.state] += 1
