@@ -45,7 +45,7 @@ class FlowJob(Definition):
 
     Attributes:
         flow: its spec.
-        tries: how often a step is tried that does not say so itself.
+        tries: how often a step is tried that does not say so itself, and one that undoes.
         tasks, undos: for each task its handler, as a definition of its own.
         upgrades: by version, what gives the data of the next one.
     """
@@ -60,11 +60,6 @@ class FlowJob(Definition):
     def made_of(self) -> object:
         """What registered it: the flow."""
         return self.flow
-
-    def attempts_of(self, step: str) -> int:
-        """Return how often a step is tried; one that undoes as often as the application says."""
-        found = self.flow.step(step)
-        return self.tries if found is None else found.max_attempts or self.tries
 
     def check(self) -> None:
         """Refuse a flow with a step that nobody serves.

@@ -54,12 +54,16 @@ class FlowAttempt(Attempt):
     _text: str = field(init=False, default="")
     _read: Encoded | None = field(init=False, default=None)
     """What the handler returned, as its text was read: what the next one is given."""
+    _step_ms: int = field(init=False, default=0)
+    _lease_ms: int = field(init=False, default=0)
     _moves_ms: float = field(init=False, default=0.0)
     """When the move was made that is to be stored, by the clock that nobody sets."""
 
     def __post_init__(self) -> None:
         assert isinstance(self.definition, FlowJob)
         self.job = self.definition
+        timing, timeout = self.binding.timing, self.job.timeout_ms
+        self._step_ms, self._lease_ms = timeout + timing.slack_ms, timing.lease_for(timeout)[1]
         self._text = self.run.body or ""
         self._enter(tuple(json.loads(self.run.undo or "[]")))
 
@@ -151,16 +155,16 @@ class FlowAttempt(Attempt):
 
     def _go(self, to: Next, text: str, effects: Sequence[Statement] = (), **how: Any) -> Ending:
         """Return the ending by which a step is entered."""
-        tries = self.job.attempts_of(to.step.id)
+        job = self.job
         row = self._row() if to.step.kind is Kind.WAIT else {}
-        event, what = entering(self.job.flow, to, row, tries=tries, **how)
+        event, what = entering(job.flow, to, row, tries=to.step.max_attempts or job.tries, **how)
         large = len(text) > INLINE_BYTES
-        timing, timeout = self.binding.timing, self.job.timeout_ms
         goes_on = event == ADVANCE
         if goes_on:
             what["was_visit"] = self.run.visit
-        what["step_ms"], what["lease_ms"] = timeout + timing.slack_ms, timing.lease_for(timeout)[1]
-        move, self._moves_ms = self.move(event, data="" if large else text, **what), self._steady_ms()
+        what["step_ms"], what["lease_ms"] = self._step_ms, self._lease_ms
+        what["data"] = "" if large else text
+        move, self._moves_ms = self.move(event, **what), self._steady_ms()
         was_large = len(self._text) > INLINE_BYTES
         return Ending(
             move,
