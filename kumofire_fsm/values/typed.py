@@ -119,20 +119,27 @@ def _equal(value: Any, back: Any) -> bool:
     if kind is list:
         return len(value) == len(back) and all(map(_equal, value, back))
     if kind is dict:
-        if value.keys() != back.keys():
-            return False
-        for key, one in value.items():
-            other, inner = back[key], type(one)
-            if inner in _LEAVES and inner is type(other):  # without another call: most parts are leaves
-                if one != other:
-                    return False
-            elif not _equal(one, other):
+        return _equal_parts(value, back)
+    more = getattr(value, "__pydantic_extra__", _NO_MODEL)
+    if more is _NO_MODEL or more or back.__pydantic_extra__:
+        return False
+    return _equal_parts(value.__dict__, back.__dict__)
+
+
+def _equal_parts(value: Mapping[Any, Any], back: Mapping[Any, Any]) -> bool:
+    if value.keys() != back.keys():
+        return False
+    for key, one in value.items():
+        other, kind = back[key], type(one)
+        if kind in _LEAVES and kind is type(other):  # without another call: most parts are leaves
+            if one != other:
                 return False
-        return True
-    if isinstance(getattr(kind, "model_fields", None), dict):
-        more = [getattr(each, "__pydantic_extra__", None) for each in (value, back)]
-        return not any(more) and _equal(value.__dict__, back.__dict__)
-    return False
+        elif not _equal(one, other):
+            return False
+    return True
+
+
+_NO_MODEL: Final = object()
 
 
 def _same(value: Any, back: Any, adapter: TypeAdapter[Any]) -> bool:
