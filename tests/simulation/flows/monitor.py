@@ -28,7 +28,7 @@ __all__ = ["FlowMonitor"]
 TIMEOUT_MS: Final = 20_000
 _STEP_ENDS: Final = ("advance", "hand_on", "rest", "succeed", "end_failed", "end_canceled")
 """What a consumer fires when a step is done."""
-_ANEW: Final = ("redrive", "lapse", "rest", "retry_undo", "skip_undo")
+_ANEW: Final = ("redrive", "lapse", "rest", "retry_undo", "skip_undo", "look_again")
 """What begins to count attempts anew in the same visit of a step."""
 _FAILS: Final = ("retry", "fail", "lose")
 _SPEC: Final = MACHINES["order@1"]
@@ -135,6 +135,17 @@ class FlowMonitor(Monitor):
             lives.renewed(move.run_id, after.claim, move.actor, after.wake_at + set_ms)
             lives.ends[move.run_id, after.claim] = lives.real(move.actor, after.timeout_at + set_ms)
         self._check_attempt(move, event)
+        if event == "look_again":
+            self._check_looked(move)
+
+    def _check_looked(self, move: Move) -> None:
+        """Check that a wait is looked at again where it is, and that somebody looks: nothing else changes."""
+        before, after = move.before, move.after
+        rests = before.state in ("waiting", "parked") and before.step in self._waits()
+        stays = (after.step, after.visit, after.letter) == (before.step, before.visit, before.letter)
+        if not (rests and stays and after.state == "ready"):
+            told = f"{move}: {before.state} at {before.step} became {after.state} at {after.step}"
+            self.found("a wait is looked at again where it is", told)
 
     def _check_word(self, move: Move, event: str) -> None:
         """Check a consumer's move: its fence, and by what its handler said."""
@@ -233,9 +244,10 @@ class FlowMonitor(Monitor):
         if [each for each in mail if each in was] != [each for each in was if each in mail]:
             self.found("no mail is lost", f"{move}: {was} became {mail}")
         told = Story.letters(after.letter)
-        if event is not None and (move.before.step, event) in ACCEPTS:
-            fresh += told  # it moved a wait at once
-        led = bool(gone) or (move.before.step, event) in ACCEPTS
+        moved = after.visit != move.before.visit and (move.before.step, event) in ACCEPTS
+        if moved:  # at once; where a consumer is to look at the wait, it is kept like any other
+            fresh += told
+        led = bool(gone) or moved
         settled = _SPEC.has_role(after.state, Role.SETTLED)
         if after.visit != move.before.visit and event != "redrive" and not settled and led != bool(told):
             self.found("a step knows the signal that led to it", f"{move}: {event} led there, not {told}")

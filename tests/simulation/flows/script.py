@@ -39,8 +39,8 @@ EXPECTED: Final = (
 """What a caller may be told in a world that fails; by who redrives to a step that is not there, too, and by
 who runs the code of another version."""
 VERBS: Final = (
-    *("create",) * 7, "create_many", *("signal",) * 9, *("cancel",) * 4, *("redrive",) * 2, "retry_undo",
-    "skip_undo", "prune", "reschedule",
+    *("create",) * 7, "create_many", *("signal",) * 8, "look_again", *("cancel",) * 4, *("redrive",) * 2,
+    "retry_undo", "skip_undo", "prune", "reschedule",
 )  # fmt: skip
 FLOWS: Final = ("order", "order", "order", "order", "trial", "trial", "entity")
 SIGNALS: Final = {
@@ -146,7 +146,7 @@ async def perform(world: FlowWorld, jobs: Jobs, version: int, action: Action) ->
         case "reschedule" if target:
             world.monitor.moved_by_hand.add(target)
             await jobs.reschedule(target, delay=20)
-        case "retry_undo" | "skip_undo" if target:
+        case "retry_undo" | "skip_undo" | "look_again" if target:
             world.monitor.moved_by_hand.add(target)
             await jobs.fire(target, action.verb)
         case "prune":
