@@ -23,6 +23,7 @@ from kumofire_fsm.store.rows import Move
 from kumofire_fsm.store.versions import (
     OldInstance,
     count_steps,
+    count_undos,
     drop_payloads,
     move_versions,
     old_instances,
@@ -56,6 +57,7 @@ class FlowPlan:
         checked, bad: of how many instances the data was checked, and how many do not fit this version.
         first_error: what is wrong with the first of those.
         left: how many are leased now, and are left until they rest.
+        lost: steps that were done and are to be undone, and are no more: of how many instances.
     """
 
     job: FlowJob
@@ -64,6 +66,7 @@ class FlowPlan:
     bad: int = 0
     first_error: str = ""
     left: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def live(self) -> int:
@@ -72,8 +75,8 @@ class FlowPlan:
 
     @property
     def refused(self) -> bool:
-        """Whether instances have nowhere to go, or data that does not fit."""
-        return bool(self.bad) or any(to is None for _, to in self.steps.values())
+        """Whether instances have nowhere to go, data that does not fit, or what nobody would undo."""
+        return bool(self.bad or self.lost) or any(to is None for _, to in self.steps.values())
 
     def __str__(self) -> str:
         flow = self.job.flow
@@ -84,6 +87,11 @@ class FlowPlan:
         for (_, step), (number, to) in self.steps.items():
             mend = "" if to else f'   no step of that name; say was={{"{step}": "..."}}, or keep the step'
             lines.append(f"  {step:<20}{number:>8,} -> {to or '(nowhere)'}{mend}")
+        for step, number in self.lost.items():
+            lines.append(
+                f"undo: {number:,} have done {step!r}, which no step of that name undoes; say "
+                f'was={{"{step}": "..."}}, or None where nothing is to be undone, or keep the step'
+            )
         if self.bad:
             lines.append(
                 f"data: {self.bad} of {self.checked} checked do not validate: {self.first_error}; give the "
@@ -104,6 +112,8 @@ class _Row:
     undo: str
     data: str = ""
     error: str = field(default="")
+    lost: str = field(default="")
+    """A step that it has done, and that nobody would undo."""
 
     def values(self, facts: str, now: int) -> tuple[Any, ...]:
         """Return what `move_versions` takes of it."""
@@ -132,7 +142,9 @@ async def plan_flow(
     made = [_made(job, OldInstance(*row), upgrades) for row in rows]
     bad = [each for each in made if each.error]
     left = await storage.execute(old_instances(job.machine, after="", limit=1000, now=now(), leased=True))
-    return FlowPlan(job, steps, len(made), len(bad), bad[0].error if bad else "", len(left))
+    undos = await storage.execute(count_undos(flow.former))
+    lost = {step: number for step, number in undos if _undone(job, step) is None}
+    return FlowPlan(job, steps, len(made), len(bad), bad[0].error if bad else "", len(left), lost)
 
 
 async def migrate_flow(
@@ -219,12 +231,17 @@ def _bodies(job: FlowJob, made: Sequence[_Row], entered: int = 0) -> Iterator[St
 def _why(job: FlowJob, row: _Row) -> str:
     """Return why an instance cannot follow this version; empty if it can."""
     was, version = row.read.step, job.flow.version
-    if not row.error and row.step is not None:
+    if not row.error and not row.lost and row.step is not None:
         return ""
-    why = row.error or (
-        f"{was!r} is an end in version {version}; say at which step it goes on"
-        if job.flow.step(job.flow.was.get(was, was))
-        else f"there is no step {was!r} in version {version}; say was={{{was!r}: ...}}"
+    lost = f"it has done {row.lost!r}, which is no step any more; say was={{{row.lost!r}: ...}}"
+    why = (
+        row.error
+        or (row.lost and lost)
+        or (
+            f"{was!r} is an end in version {version}; say at which step it goes on"
+            if job.flow.step(job.flow.was.get(was, was) or "")
+            else f"there is no step {was!r} in version {version}; say was={{{was!r}: ...}}"
+        )
     )
     return f"instance {row.read.id} of {job.name!r} cannot be moved to version {version}: {why}"
 
@@ -245,14 +262,24 @@ async def _old(
 
 def _renamed(job: FlowJob, step: str) -> str | None:
     """Return the step of this version in which an instance goes on that is at this one; None for nowhere."""
-    found = job.flow.step(job.flow.was.get(step, step))
+    found = job.flow.step(job.flow.was.get(step, step) or "")
     return None if found is None or found.kind is Kind.END else found.id
+
+
+def _undone(job: FlowJob, step: str) -> str | None:
+    """Return the step whose undo is that of a step that was done; empty for none, None where it is gone."""
+    to = job.flow.was.get(step, step)
+    if to is None:
+        return ""
+    found = job.flow.step(to)
+    return None if found is None else found.id if found.undo else ""
 
 
 def _made(job: FlowJob, read: OldInstance, upgrades: Mapping[int, Upgrade]) -> _Row:
     """Return what an instance becomes."""
-    undo = [_renamed(job, step) for step in json.loads(read.undo or "[]")]
-    made = _Row(read, _renamed(job, read.step), json.dumps([step for step in undo if step]))
+    undo = {step: _undone(job, step) for step in json.loads(read.undo or "[]")}
+    kept = [to for step in json.loads(read.undo or "[]") if (to := undo[step])]
+    made = _Row(read, _renamed(job, read.step), json.dumps(kept))
     version = int(read.machine.rpartition("@")[2])
     try:
         data: Any = json.loads(read.body or "null")
@@ -266,6 +293,7 @@ def _made(job: FlowJob, read: OldInstance, upgrades: Mapping[int, Upgrade]) -> _
         made.error = _first_line(exc)
     except Exception as exc:
         made.error = f"its upgrade raised {error_line(exc)}"
+    made.lost = next((step for step, to in undo.items() if to is None), "")
     return made
 
 

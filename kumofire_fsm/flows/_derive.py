@@ -24,7 +24,9 @@ __all__ = ["flow_spec"]
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def flow_spec(cls: Any, data: Any, *, version: int, was: Mapping[str, str], flow: str | None) -> FlowSpec:
+def flow_spec(
+    cls: Any, data: Any, *, version: int, was: Mapping[str, str | None], flow: str | None
+) -> FlowSpec:
     """Return the spec of a flow's class.
 
     Raises:

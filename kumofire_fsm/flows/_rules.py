@@ -37,7 +37,7 @@ def _header(spec: FlowSpec) -> Iterator[Broken]:
     if spec.was and spec.version == 1:
         yield "was", "was names steps of a version before, and this is version 1", "raise version=", {}
     for old, new in spec.was.items():
-        if new not in steps:
+        if new is not None and new not in steps:
             what = f"was={{{old!r}: {new!r}}} leads to no step{did_you_mean(str(new), steps)}"
             yield "was", what, "name a step of this version", {"state": str(new)}
         elif old in steps:

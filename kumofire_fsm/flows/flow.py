@@ -25,7 +25,7 @@ class FlowMeta(type):
         ns: dict[str, Any],
         *,
         version: int = 1,
-        was: Mapping[str, str] | None = None,
+        was: Mapping[str, str | None] | None = None,
         flow: str | None = None,
     ) -> Any:
         cls: Any = super().__new__(mcs, name, bases, ns)
@@ -47,7 +47,8 @@ class Flow(Generic[D], metaclass=FlowMeta):
     Args:
         version: raise it with a change that instances under way cannot take as they are: a step is gone, or
             their data no longer validates.
-        was: what steps were called in the version before: ``{"packing": "pack"}``.
+        was: what steps were called in the version before: ``{"packing": "pack"}``; None of one that is gone,
+            and that nobody is to undo where it was done.
         flow: the flow's name in the database; by default that of the class, as ``trial_subscription``.
 
     Attributes:

@@ -103,7 +103,7 @@ class FlowSpec:
     """A whole flow.
 
     Attributes:
-        was: names of steps of the version before, by what they were called then.
+        was: names of steps of the version before, by what they were called then; None of one that is gone.
         data: the pydantic model of the flow's data.
         steps: in the order of their declaration, the derived undo steps last.
     """
@@ -115,7 +115,7 @@ class FlowSpec:
     steps: tuple[StepSpec, ...]
     edges: tuple[StepEdge, ...] = field(repr=False)
     signals: tuple[SignalSpec, ...] = ()
-    was: Mapping[str, str] = field(default_factory=dict)
+    was: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def machine(self) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "OldInstance",
     "count_all_steps",
     "count_steps",
+    "count_undos",
     "drop_payloads",
     "move_versions",
     "old_instances",
@@ -53,6 +54,18 @@ def count_steps(machines: Sequence[str]) -> Statement:
         "ORDER BY machine, step",
     )
     return Statement("flows.count", sql, None, ("machine", "step", "number"), reads=True)
+
+
+def count_undos(machines: Sequence[str]) -> Statement:
+    """Count by step how many live instances of these machines are to undo it, should they come to that."""
+    sql = select(
+        ["k.value AS step", "count(DISTINCT r.id) AS number"],
+        f"FROM {RUNS} AS r, json_each(r.undo) AS k",
+        where(f"r.machine IN ({quoted_list(machines)})", "r.finished_at IS NULL"),
+        "GROUP BY k.value",
+        "ORDER BY k.value",
+    )
+    return Statement("flows.count_undos", sql, None, ("step", "number"), reads=True)
 
 
 def count_all_steps(machine: str) -> Statement:

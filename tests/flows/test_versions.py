@@ -153,6 +153,62 @@ async def test_old_and_new_code_work_side_by_side_and_instances_are_moved_with_t
         assert [(await jobs.get_status(i)).step for i in ids[:2]] == ["shipped", "shipped"]
 
 
+def without_reserve(**was):
+    class Order(Flow[One], version=2, was=was):
+        """Stock is set aside under another name."""
+
+        set_aside = Task("Stock is set aside.", initial=True, undo=True)
+        approval = Wait("A person looks.", waits=True)
+        packing = Task("Everything goes into one parcel.")
+        shipped = End("Delivered.")
+        undone = End("Given back.")
+        done = set_aside >> approval | packing >> shipped
+        approve = Signal(approval.to(packing), takes=None)
+        fail = Flow.any.undo(undone)
+
+    return Order
+
+
+async def test_what_was_done_and_is_no_step_any_more_is_not_dropped_from_what_is_undone(kit: Kit) -> None:
+    calls: list[str] = []
+    old = first()
+    serve(kit.app, old, calls)
+    async with kit.bound() as w:
+        ids = [await w.create(old, One(number=n)) for n in range(2)]
+        await w.deliver(*ids)
+        _, jobs = await moved(kit, w, without_reserve(), calls)
+        (plan,) = await jobs.plan_flows()
+        assert (plan.refused, plan.lost) == (True, {"reserve": 2})
+        assert str(plan).splitlines() == [
+            "order v1 -> v2: 2 live",
+            "  approval                   2 -> approval",
+            (
+                'undo: 2 have done \'reserve\', which no step of that name undoes; say was={"reserve": "..."}, '
+                "or None where nothing is to be undone, or keep the step"
+            ),
+            "refused",
+        ]
+        with pytest.raises(MigrationConflict, match=r"it has done 'reserve', which is no step any more"):
+            await jobs.migrate_flows()
+        assert (await w.row(ids[0]))["undo"] == '["reserve"]'
+
+
+@pytest.mark.parametrize(("now", "undo"), [("set_aside", '["set_aside"]'), (None, "[]")])
+async def test_was_says_what_undoes_a_step_that_is_gone_or_that_nothing_does(
+    kit: Kit, now: str | None, undo: str
+) -> None:
+    calls: list[str] = []
+    old = first()
+    serve(kit.app, old, calls)
+    async with kit.bound() as w:
+        run_id = await w.create(old, One(number=1))
+        await w.deliver(run_id)
+        _, jobs = await moved(kit, w, without_reserve(reserve=now), calls)
+        (plan,) = await jobs.plan_flows()
+        assert (plan.refused, plan.lost, await jobs.migrate_flows()) == (False, {}, 1)
+        assert (await w.row(run_id))["undo"] == undo
+
+
 @pytest.mark.parametrize(
     ("ahead", "left"), [(0, 1), (1, 0)], ids=["by a right clock", "by one that was an hour ahead"]
 )
