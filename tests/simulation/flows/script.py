@@ -42,6 +42,7 @@ VERBS: Final = (
     *("create",) * 7, "create_many", *("signal",) * 8, "look_again", *("cancel",) * 4, *("redrive",) * 2,
     "retry_undo", "skip_undo", "prune", "reschedule",
 )  # fmt: skip
+RESTING: Final = ("waiting", "parked")
 FLOWS: Final = ("order", "order", "order", "order", "trial", "trial", "entity")
 SIGNALS: Final = {
     "order": ("approve", "approve", "approve", "reject", "pay"),
@@ -146,7 +147,9 @@ async def perform(world: FlowWorld, jobs: Jobs, version: int, action: Action) ->
         case "reschedule" if target:
             world.monitor.moved_by_hand.add(target)
             await jobs.reschedule(target, delay=20)
-        case "retry_undo" | "skip_undo" | "look_again" if target:
+        case "look_again" if rests := [run.id for run in world.monitor.runs.values() if run.state in RESTING]:
+            await jobs.fire(rests[action.options["pick"] % len(rests)], "look_again")
+        case "retry_undo" | "skip_undo" if target:
             world.monitor.moved_by_hand.add(target)
             await jobs.fire(target, action.verb)
         case "prune":
