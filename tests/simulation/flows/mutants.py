@@ -252,6 +252,13 @@ MUTANTS = (
         invariant=_UNDONE,
     ),
     Mutant(
+        "a person's look at a wait enters it anew",
+        r"runs\.look_again",
+        ((r"attempt = 0", "attempt = 0, visit = r.visit + 1"),),
+        setting=_FLOWS,
+        invariant="a wait is looked at again where it is",
+    ),
+    Mutant(
         "a failed undo is done with", _FAILS, (("'parked'", "'failed'"),), setting=_FLOWS, invariant=_UNDONE
     ),
 )
