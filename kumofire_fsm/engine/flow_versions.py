@@ -7,6 +7,7 @@ read; what is leased is left until it rests, or its lease is over.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,7 +24,6 @@ from kumofire_fsm.store.rows import Move
 from kumofire_fsm.store.versions import (
     OldInstance,
     count_steps,
-    count_undos,
     drop_payloads,
     move_versions,
     old_instances,
@@ -136,14 +136,16 @@ async def plan_flow(
     if not flow.former:
         return FlowPlan(job, {})
     steps: dict[tuple[str, str], tuple[int, str | None]] = {}
-    for machine, step, number in await storage.execute(count_steps(flow.former)):
-        steps[machine, step] = number, _renamed(job, step)
+    lost = Counter[str]()
+    for part, machine, step, number in await storage.execute(count_steps(flow.former)):
+        if part == "at":
+            steps[machine, step] = number, _renamed(job, step)
+        elif _undone(job, step) is None:
+            lost[step] += number
     rows = await storage.execute(old_instances(job.machine, after="", limit=SAMPLE, now=now(), leased=False))
     made = [_made(job, OldInstance(*row), upgrades) for row in rows]
     bad = [each for each in made if each.error]
     left = await storage.execute(old_instances(job.machine, after="", limit=1000, now=now(), leased=True))
-    undos = await storage.execute(count_undos(flow.former))
-    lost = {step: number for step, number in undos if _undone(job, step) is None}
     return FlowPlan(job, steps, len(made), len(bad), bad[0].error if bad else "", len(left), lost)
 
 

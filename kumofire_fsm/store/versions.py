@@ -17,7 +17,6 @@ __all__ = [
     "OldInstance",
     "count_all_steps",
     "count_steps",
-    "count_undos",
     "drop_payloads",
     "move_versions",
     "old_instances",
@@ -45,27 +44,21 @@ _MOVED = ("step", "undo", "payload", "facts", "now")
 
 
 def count_steps(machines: Sequence[str]) -> Statement:
-    """Count the live instances of these machines by machine and step."""
-    sql = select(
-        ["machine", "step", "count(*) AS number"],
-        f"FROM {RUNS}",
-        where(f"machine IN ({quoted_list(machines)})", "finished_at IS NULL", "step IS NOT NULL"),
-        "GROUP BY machine, step",
-        "ORDER BY machine, step",
+    """Count the live instances of these machines by machine and step: those at it, and those to undo it."""
+    live = where(f"r.machine IN ({quoted_list(machines)})", "r.finished_at IS NULL", "r.step IS NOT NULL")
+    sql = lines(
+        select(["'at' AS part", "r.machine", "r.step", "count(*) AS number"], f"FROM {RUNS} AS r", live),
+        "GROUP BY r.machine, r.step",
+        "UNION ALL",
+        select(
+            ["'undo' AS part", "r.machine", "k.value", "count(DISTINCT r.id) AS number"],
+            f"FROM {RUNS} AS r, json_each(r.undo) AS k",
+            live,
+        ),
+        "GROUP BY r.machine, k.value",
+        "ORDER BY 1, 2, 3",
     )
-    return Statement("flows.count", sql, None, ("machine", "step", "number"), reads=True)
-
-
-def count_undos(machines: Sequence[str]) -> Statement:
-    """Count by step how many live instances of these machines are to undo it, should they come to that."""
-    sql = select(
-        ["k.value AS step", "count(DISTINCT r.id) AS number"],
-        f"FROM {RUNS} AS r, json_each(r.undo) AS k",
-        where(f"r.machine IN ({quoted_list(machines)})", "r.finished_at IS NULL"),
-        "GROUP BY k.value",
-        "ORDER BY k.value",
-    )
-    return Statement("flows.count_undos", sql, None, ("step", "number"), reads=True)
+    return Statement("flows.count", sql, None, ("part", "machine", "step", "number"), reads=True)
 
 
 def count_all_steps(machine: str) -> Statement:
