@@ -17,7 +17,7 @@ from slices import examples
 from typing_extensions import TypedDict
 
 from kumofire_fsm.errors import InvalidArgument, InvalidPayload
-from kumofire_fsm.values.typed import encode_typed
+from kumofire_fsm.values.typed import encode_typed, there_and_back
 
 BERLIN, LORD_HOWE = ZoneInfo("Europe/Berlin"), ZoneInfo("Australia/Lord_Howe")
 REPEATED = datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN)
@@ -344,3 +344,37 @@ async def test_a_refusal_does_not_show_the_value(kit: Kit, value: Any) -> None:
         with pytest.raises(InvalidPayload) as caught:
             await w.create("pay", value)
         assert "4111" not in str(caught.value)
+
+
+# -- what is seen to be plain without being parsed ----------------------------------------------------
+
+
+class Counted(BaseModel):
+    number: Any
+    note: str = ""
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 10**30, [1, {"a": 2**60}]])
+def test_an_integer_that_json_readers_round_is_refused_inside_of_a_model(number: Any) -> None:
+    adapter = TypeAdapter(Counted)
+    with pytest.raises(InvalidArgument, match=r"beyond 2\*\*53"):
+        encode_typed(Counted(number=number), adapter, "it", 1000)
+
+
+@pytest.mark.parametrize("value", [Counted(number=2**53 - 1), Counted(number=1, note="4" * 20)])
+def test_long_digits_that_are_no_such_integer_come_back(value: Counted) -> None:
+    adapter = TypeAdapter(Counted)
+    assert there_and_back(value, adapter, "it", 1000).back == value
+
+
+@pytest.mark.parametrize(("depth", "refused"), [(100, False), (200, True)])
+def test_what_is_nested_too_deep_is_refused_inside_of_a_model(depth: int, refused: bool) -> None:
+    nested: Any = []
+    for _ in range(depth):
+        nested = [nested]
+    adapter = TypeAdapter(Counted)
+    if refused:
+        with pytest.raises(InvalidArgument, match="not JSON"):
+            encode_typed(Counted(number=nested), adapter, "it", 10_000)
+    else:
+        assert there_and_back(Counted(number=nested), adapter, "it", 10_000).back.number == nested
