@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.flows.guards import holds
-from kumofire_fsm.flows.spec import DONE, FAIL, FlowSpec, Kind, StepEdge, StepSpec
+from kumofire_fsm.flows.spec import DONE, FlowSpec, Kind, StepEdge, StepSpec
 
-__all__ = ["Next", "after_failure", "after_task", "after_undo", "undone_by"]
+__all__ = ["Next", "after_task", "after_undo", "undone_by"]
 
 
 class Next(NamedTuple):
@@ -42,12 +42,6 @@ def after_task(spec: FlowSpec, step: str, data: Any, done: Sequence[str], event:
         raise InvalidArgument(f"{spec.name}: {event!r} out of {step!r} {why}; there are: {may}")
     kept = () if task.pivot else (*done, step) if task.undo else tuple(done)
     return _entered(spec, edge, kept)
-
-
-def after_failure(spec: FlowSpec, step: str, done: Sequence[str], event: str = FAIL) -> Next | None:
-    """Return where a task leads that failed for good, or was canceled; None where the flow says nothing."""
-    edge = next(iter(spec.edges_from(step, event)), None)
-    return None if edge is None else _entered(spec, edge, tuple(done))
 
 
 def undone_by(spec: FlowSpec, step: str, done: Sequence[str]) -> str | None:
