@@ -1,9 +1,9 @@
 """How long a due run may wait whose job is open: a bound, where nothing fails.
 
-A wait counts from when the run was due, and its job had room for it: it was not paused, its limit and its rate
-let one more start, its key had room, and where workers claim by themselves, one of them had a free slot. A run
-that is held waits for its key, and counts from its turn. While code of two versions runs, nothing is bounded:
-what only the new one knows waits for it.
+A wait counts from when the run was due, its last attempt was over, and its job had room for it: it was not
+paused, its limit and its rate let one more start, its key had room, and where workers claim by themselves, one
+of them had a free slot. A run that is held waits for its key, and counts from its turn. While code of two
+versions runs, nothing is bounded: what only the new one knows waits for it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Waits:
         self._world = world
         self._closed: dict[str, int] = {}
         """When each job was last seen without room, by the world's time."""
-        self._held: dict[str, int] = {}
-        """When each run was last seen held by its key's limit."""
+        self._kept: dict[str, int] = {}
+        """When each run was last seen under way, or held by its key's limit."""
 
     def check(self, runs: Iterable[Any], said: dict[str, tuple[bool, int | None]]) -> None:
         """Look at all runs before the next commit changes them; find those that wait for too long."""
@@ -49,8 +49,8 @@ class Waits:
             if not free or not self._is_open(job, waiting, said):
                 self._closed[job] = world.now
         for run in waiting:
-            if run.state in SPEC.held and not self._by_time(run):
-                self._held[run.id] = world.now
+            if not self._may_go_on(run):
+                self._kept[run.id] = world.now
             since = self._since(run)
             if since is not None and world.now - since > self._bound(run):
                 seconds = (world.now - since) / 1000
@@ -58,18 +58,18 @@ class Waits:
 
     def _since(self, run: Any) -> int | None:
         """Return since when a run could have gone on; None where it could not, or expires."""
-        claimable = SPEC.has_role(run.state, Role.CLAIMABLE)
-        if (
-            not (claimable or self._by_time(run))
-            or run.suspect
-            or run.id in self._world.monitor.moved_by_hand
-        ):
+        if not self._may_go_on(run) or run.suspect or run.id in self._world.monitor.moved_by_hand:
             return None
         controls, now = self._world.monitor.controls, self._world.now
         turns = [controls.turn(run.job, key, now) for key in {None, run.concurrency_key}]
-        closed = max(self._closed.get(run.job, 0), self._held.get(run.id, 0))
-        since = max(run.run_at if claimable else 0, closed, *turns)
+        closed = max(self._closed.get(run.job, 0), self._kept.get(run.id, 0))
+        due = run.run_at if SPEC.has_role(run.state, Role.CLAIMABLE) else 0
+        since = max(due, closed, *turns)
         return None if run.expires_at is not None and run.expires_at <= now else since
+
+    def _may_go_on(self, run: Any) -> bool:
+        """Return whether a run waits for nothing but its time, or its turn."""
+        return SPEC.has_role(run.state, Role.CLAIMABLE) or self._by_time(run)
 
     def _by_time(self, run: Any) -> bool:
         """Return whether a run is held until its turn, and not until another run of its key ends."""

@@ -244,12 +244,13 @@ class FlowMonitor(Monitor):
         if [each for each in mail if each in was] != [each for each in was if each in mail]:
             self.found("no mail is lost", f"{move}: {was} became {mail}")
         told = Story.letters(after.letter)
-        moved = after.visit != move.before.visit and (move.before.step, event) in ACCEPTS
-        if moved:  # at once; where a consumer is to look at the wait, it is kept like any other
-            fresh += told
-        led = bool(gone) or moved
+        entered = after.visit != move.before.visit
+        accepted = entered and (move.before.step, event) in ACCEPTS
+        if accepted:
+            fresh += told  # it moved a wait at once; where a consumer looks at the wait, it is kept
+        led = bool(gone) or accepted
         settled = _SPEC.has_role(after.state, Role.SETTLED)
-        if after.visit != move.before.visit and event != "redrive" and not settled and led != bool(told):
+        if entered and event != "redrive" and not settled and led != bool(told):
             self.found("a step knows the signal that led to it", f"{move}: {event} led there, not {told}")
         if gone and (event not in _STEP_ENDS or told != gone or len(gone) > 1):
             self.found("no mail is lost", f"{move}: {gone} went with {event}")
