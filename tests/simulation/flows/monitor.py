@@ -49,7 +49,7 @@ class FlowMonitor(Monitor):
     def __init__(self, world: Any) -> None:
         super().__init__(world)
         self.stories: dict[str, Story] = {}
-        self._acts: dict[tuple[str, str, int], str] = {}
+        self._acts: dict[HandlerCall, str] = {}
         self._migrated: set[str] = set()
         self._keyed: dict[tuple[str, str], set[int]] = {}
 
@@ -217,7 +217,7 @@ class FlowMonitor(Monitor):
         elif before.job == "order" and before.step in UNDONE_BY:
             story.stack.append(before.step)
         story.data = json.loads(call.value or "null")
-        match self._acts.get((move.run_id, call.name, call.visit)):
+        match self._acts.get(call):
             case "commit":
                 story.effects.append(f"{call.name}:{call.visit}")
             case "spawn":
@@ -338,7 +338,7 @@ class FlowMonitor(Monitor):
 
     def acted(self, call: HandlerCall, kind: str) -> None:
         """Note what a call did that returned."""
-        self._acts[call.run_id, call.name, call.visit] = kind
+        self._acts[call] = kind
 
     def created(self, created: Sequence[Created], payloads: Sequence[Any], key: str | None = None) -> None:
         """Check that instances exist whose creation was answered, with their data."""
