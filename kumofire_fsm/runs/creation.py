@@ -15,7 +15,7 @@ from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewRun
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlValue
-from kumofire_fsm.store.rows import Moved
+from kumofire_fsm.store.rows import Body, Moved
 from kumofire_fsm.values.checks import attempts, check_key, priority, tags
 from kumofire_fsm.values.ids import new_id
 from kumofire_fsm.values.jsontext import argument_bytes
@@ -47,6 +47,11 @@ class NewRow(NamedTuple):
     def created(self) -> Moved:
         """The run as it is once the row is stored."""
         return Moved(*(self.columns[name] for name in Moved._fields))
+
+    def stored(self, body: str) -> Body:
+        """Return its large payload as it is stored where this creation has stored the row."""
+        event, _, at, *_ = json.loads(self.columns["history"])[-1]
+        return Body(self.id, body, None, event, at, self.columns.get("visit"))
 
     @property
     def id(self) -> str:
@@ -263,7 +268,7 @@ def prepare(binding: Binding, row: NewRow) -> PreparedRun:
     """Return what creates a run."""
     statements = [binding.runs.insert([row.columns])]
     if row.body is not None:
-        statements.append(binding.runs.insert_bodies("payload", [(row.id, row.body, None)]))
+        statements.append(binding.runs.insert_bodies("payload", [row.stored(row.body)]))
     if row.dedupe is not None:
         statements.append(binding.runs.find_holders([row.dedupe]))
         statements[:0] = adoption(binding, [row.dedupe])

@@ -99,7 +99,7 @@ class RunStore:
         binding.wake()
         statements = [binding.runs.insert([row.columns for row in rows])]
         keyed = {(*key, row.text) for row in rows if (key := row.dedupe) is not None}
-        bodies = [(row.id, row.body, None) for row in rows if row.body is not None]
+        bodies = [row.stored(row.body) for row in rows if row.body is not None]
         if bodies:
             statements.append(binding.runs.insert_bodies("payload", bodies))
         if keyed:

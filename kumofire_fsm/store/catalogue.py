@@ -28,7 +28,6 @@ from kumofire_fsm.store.runs import RunStatements, count_rows
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.store.unknown import find_unknown
 from kumofire_fsm.store.versions import drop_payloads
-from kumofire_fsm.values.limits import INLINE_BYTES
 
 __all__ = ["Entry", "catalogue", "entries_of"]
 
@@ -105,7 +104,7 @@ def _creation(runs: RunStatements) -> Iterator[Entry]:
     yield _entry(runs.insert([]), "Creates runs, one or many: create() and create_many().")
     yield _entry(
         runs.insert_bodies("payload", []),
-        "Stores payloads too large for a run's row: in the same batch, where there are any.",
+        "Stores payloads too large for a run's row: in the batch that creates the run, or moves it.",
     )
     yield _entry(
         runs.find_holders([]), "Finds who holds a dedupe key already: in the same batch, where one is given."
@@ -114,11 +113,10 @@ def _creation(runs: RunStatements) -> Iterator[Entry]:
         runs.adopt_keys([]),
         "Renames the job of who holds it under an earlier name: in the same batch, where a job has aliases.",
     )
-    replaced, body = runs.replace("", "", "x" * (INLINE_BYTES + 1), "{}", 0)
+    (replaced,) = runs.replace("", "", "", "{}", 0)
     yield _entry(
         replaced, "Gives a run that has not started another payload: create(..., on_conflict='replace')."
     )
-    yield _entry(body, "Stores it where it is too large for its row: in the same batch.")
     yield _entry(runs.adopt([], {}), "The same for runs that are to take a key back: redrive().")
 
 

@@ -106,6 +106,22 @@ class Move(NamedTuple):
     was_visit: int | None = None
 
 
+class Body(NamedTuple):
+    """A payload or result too large for its run's row, and the move that says so there.
+
+    Attributes:
+        claim, event, at: what the run carries, and the last entry of its history, after that move.
+        visit: of a flow, the visit that its step has then.
+    """
+
+    id: str
+    body: str
+    claim: str | None
+    event: str
+    at: int
+    visit: int | None = None
+
+
 class Moved(NamedTuple):
     """A run after its move."""
 

@@ -31,6 +31,7 @@ from kumofire_fsm.store.rows import (
     LEFT_OUT,
     OWN_COLUMNS,
     RUNS,
+    Body,
     RunRow,
     dump,
 )
@@ -100,15 +101,30 @@ class RunStatements(RunDeadlines):
         sql = _INSERT_FLOWS if flows else _INSERT
         return Statement("runs.insert", sql, argument, ("id",), idempotent=True)
 
-    def insert_bodies(self, kind: str, bodies: Sequence[tuple[str, str, str | None]]) -> Statement:
-        """Store (run id, body, claim) where the run exists and still carries the claim."""
+    def insert_bodies(self, kind: str, bodies: Sequence[Body]) -> Statement:
+        """Store bodies where the move that each belongs to was the run's last; in the batch of these moves.
+
+        So what lands late, after the run was given back or went on under the same claim, stores nothing.
+        """
+        moved = select(
+            ["1"],
+            f"FROM {RUNS} AS r",
+            where(
+                "r.id = value ->> 0",
+                "r.claim IS value ->> 2",
+                f"r.{kind} = ''",
+                "r.history ->> '$[#-1][0]' = value ->> 3",
+                "r.history ->> '$[#-1][2]' = value ->> 4",
+                "r.visit IS value ->> 5",
+            ),
+        )
         sql = lines(
             f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
             select(
                 ["value ->> 0", quoted(kind), bytes_sql("value ->> 1"), "value ->> 1"],
                 "FROM json_each(?1)",
             ),
-            f"WHERE EXISTS (SELECT 1 FROM {RUNS} WHERE id = value ->> 0 AND claim IS value ->> 2)",
+            where(f"EXISTS (\n  {indented(moved)}\n)"),
             "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
         )
         return Statement(f"bodies.{kind}", sql, dump(bodies), idempotent=True)
@@ -149,22 +165,9 @@ class RunStatements(RunDeadlines):
         )
         given = {"id": run_id, "state": state, "now": now, "facts": facts}
         one = Statement("runs.replace", sql, dump(given | {"payload": "" if large else payload}), ("id",))
-        stored = lines(
-            f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
-            select(
-                ["r.id", "'payload'", bytes_sql("?1 ->> '$.body'"), "?1 ->> '$.body'"], f"FROM {RUNS} AS r"
-            ),
-            where(
-                "r.id = ?1 ->> '$.id'",
-                "r.starts = 0",
-                "r.payload = ''",
-                "r.history ->> '$[#-1][0]' = 'replace'",
-                "r.history ->> '$[#-1][2]' = ?1 ->> '$.now'",
-            ),
-            "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
-        )
-        body = Statement("bodies.replace", stored, dump({"id": run_id, "now": now, "body": payload}))
-        return [one, body] if large else [one]
+        if not large:
+            return [one]
+        return [one, self.insert_bodies("payload", [Body(run_id, payload, None, "replace", now)])]
 
     def adopt_keys(self, keys: Sequence[tuple[str, str, str]]) -> Statement:
         """Rename the job of the runs that hold slots under a job's earlier name: (earlier name, name, key).

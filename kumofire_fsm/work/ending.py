@@ -20,7 +20,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.retry import backoff_ms
 from kumofire_fsm.signals import Cancel, Fail, Fire, Retry, Snooze
-from kumofire_fsm.store.rows import ClaimedRun, Move
+from kumofire_fsm.store.rows import Body, ClaimedRun, Move
 from kumofire_fsm.values.error_text import error_text, text_of
 from kumofire_fsm.values.jsontext import argument_bytes, cut, cut_middle, first_line, json_facts
 from kumofire_fsm.values.limits import ERROR_BYTES, INLINE_BYTES
@@ -68,6 +68,12 @@ class Ending(NamedTuple):
     text: str = ""
     drops: bool = False
     done: tuple[str, ...] = ()
+
+    def stored(self, body: str) -> Body:
+        """Return the large body as it is stored where the move has been made, which enters a flow's step."""
+        move, was = self.move, self.run.visit
+        visit = None if was is None else was + 1
+        return Body(move.id, body, move.claim, move.event, move.now, visit)
 
     @property
     def statements(self) -> int:

@@ -190,7 +190,7 @@ def _statements(binding: Binding, endings: Sequence[Ending]) -> list[Statement]:
     if keys:
         statements.append(admission(binding, keys, binding.now()))  # what ended may be stored much later
     for kind in ("result", "payload"):
-        bodies = [(o.move.id, o.body, o.move.claim) for o in endings if o.body is not None and o.kind == kind]
+        bodies = [o.stored(o.body) for o in endings if o.body is not None and o.kind == kind]
         if bodies:
             statements.append(binding.runs.insert_bodies(kind, bodies))
     if dropped := [ending.move.id for ending in endings if ending.drops]:

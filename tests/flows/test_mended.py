@@ -11,7 +11,7 @@ from flows import Data, Handlers, Order, Trial, Verdict
 from harness import Kit
 from pydantic import BaseModel
 
-from kumofire_fsm import Cancel, Fail
+from kumofire_fsm import Cancel, Fail, Snooze
 from kumofire_fsm.errors import GuardFailed, TransientStoreError
 from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
 from kumofire_fsm.flows.instance import machine_of
@@ -255,3 +255,62 @@ async def test_no_step_begins_when_the_one_before_took_longer_to_store_than_its_
         status = await w.status(run_id)
         assert (status.state, status.step) == ("queued", "charge")
         assert shop.calls == [("reserve", 1)]
+
+
+async def test_data_that_lands_once_its_step_was_given_back_is_not_stored(kit: Kit, shop: Handlers) -> None:
+    async def look(_ctx: Any, _data: Text) -> Text:
+        return Text(text="y" * 1_000)
+
+    handled_by(kit, "tried", "look", look)
+    async with kit.bound() as w:
+        run_id = await w.create(Tried, Text(text="x" * 1_000))
+        send, late = w.storage._pass, []
+
+        async def hold_up(statements: Any, act: Any) -> Any:
+            if statements[0].name == "runs.rest":
+                late.append(statements)
+                raise TransientStoreError("no answer")
+            return await send(statements, act)
+
+        w.storage._pass = hold_up  # type: ignore[method-assign]
+        await w.deliver(run_id)
+        row, binding = await w.row(run_id), w.jobs._binding
+        back = binding.move(run_id, "release", starts=row["starts"], claim=row["claim"])
+        await w.storage.execute(binding.runs.fire(["release"], [back], fenced=True))
+        await w.storage.inner.batch(late[0])
+        status = await w.status(run_id)
+        assert (status.state, status.step) == ("queued", "look")
+        assert await w.sql("SELECT body FROM kumofire_bodies") == [
+            (Text(text="x" * 1_000).model_dump_json(),)
+        ]
+
+
+async def test_data_that_lands_again_once_the_next_step_is_stored_is_not_stored(
+    kit: Kit, shop: Handlers
+) -> None:
+    def giving(letter: str) -> Any:
+        async def handler(_ctx: Any, data: Data) -> Data:
+            return data.model_copy(update={"charge_id": letter * 1_000})
+
+        return handler
+
+    handled_by(kit, "order", "reserve", giving("x"))
+    handled_by(kit, "order", "charge", giving("y"))
+    shop.fails["pack"] = Snooze(60)
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data())
+        send, sent = w.storage._pass, []
+
+        async def repeat_the_first(statements: Any, act: Any) -> Any:
+            answers = await send(statements, act)
+            if statements[0].name == "runs.advance":
+                sent.append(statements)
+                await w.storage.inner.batch(sent[0])
+            return answers
+
+        w.storage._pass = repeat_the_first  # type: ignore[method-assign]
+        await w.deliver(run_id)
+        assert (await w.status(run_id)).step == "pack"
+        assert len(sent) == 2
+        [(body,)] = await w.sql("SELECT body FROM kumofire_bodies")
+        assert json.loads(body)["charge_id"] == "y" * 1_000

@@ -13,7 +13,7 @@ from kumofire_fsm.embedded._lease_trust import LeaseTrust
 from kumofire_fsm.errors import QueueError, TransientStoreError
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.rows import ClaimedRun, Move
+from kumofire_fsm.store.rows import Body, ClaimedRun, Move
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.work.attempt import Attempt
 from simulation.queue import Delivery
@@ -247,8 +247,8 @@ def undelayed(_due: Any) -> Any:
 def mixed_up(insert_bodies: Any) -> Any:
     """Store one body for all runs of a statement."""
 
-    def insert_last(self: RunStatements, kind: str, bodies: Sequence[tuple[Any, ...]]) -> Statement:
-        made: Statement = insert_bodies(self, kind, [(each[0], bodies[-1][1], each[2]) for each in bodies])
+    def insert_last(self: RunStatements, kind: str, bodies: Sequence[Body]) -> Statement:
+        made: Statement = insert_bodies(self, kind, [each._replace(body=bodies[-1].body) for each in bodies])
         return made
 
     return insert_last

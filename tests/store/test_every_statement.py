@@ -10,7 +10,7 @@ import pytest
 
 from kumofire_fsm.machines import JobMachine, RunMachine
 from kumofire_fsm.ports import Statement
-from kumofire_fsm.store.rows import INSERT_COLUMNS
+from kumofire_fsm.store.rows import INSERT_COLUMNS, Body
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
@@ -35,7 +35,7 @@ def calls() -> dict[str, list[Statement]]:
     return {
         "RunStatements.insert": [RUNS.insert([RUN_ROW])],
         "RunStatements.insert_bodies": [
-            RUNS.insert_bodies(k, [("1", "2", None)]) for k in ("payload", "result")
+            RUNS.insert_bodies(k, [Body("1", "2", None, "create", 1)]) for k in ("payload", "result")
         ],
         "RunStatements.find_holders": [RUNS.find_holders([("resize", "key")])],
         "RunStatements.replace": RUNS.replace("1", "ready", "x" * 5000, "{}", 1),

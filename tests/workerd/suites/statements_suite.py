@@ -18,6 +18,7 @@ from kumofire_fsm.store.overview import (
     read_recent,
     suspended,
 )
+from kumofire_fsm.store.rows import Body
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
@@ -49,7 +50,8 @@ def run_statements(jobs):
     return {
         "insert": [runs.insert([row])],
         "insert_bodies": [
-            runs.insert_bodies(kind, [(row["id"], "1", None)]) for kind in ("payload", "result")
+            runs.insert_bodies(kind, [Body(row["id"], "1", None, "create", 1)])
+            for kind in ("payload", "result")
         ],
         "find_holders": [runs.find_holders([("echo", "k")])],
         "replace": runs.replace(row["id"], "ready", "x" * 5000, "{}", 1),
