@@ -82,6 +82,7 @@ class Upkeep:
         self._fire_alarm = Alarm(self._loop, self._attention.set)
         self._plans = self.trouble("the next deadline cannot be read")
         self._renew_after = self._pause = min(self._lease_ms / 3000, 5.0)
+        self._unsteady, self._steady_since = asyncio.Event(), self._trust.look()
         self._look_after = self._prune_after = OVERDUE_SECONDS
         self._seen: int | None = None
         self._quiet_since = self._loop.time()
@@ -122,11 +123,15 @@ class Upkeep:
     # -- duties: each is done again and again -----------------------------------------------------
 
     async def keep_leases(self) -> None:
-        """Renew the leases of all runs under way, in one statement: three times a lease, or after a wait."""
-        await asyncio.sleep(self._renew_after)
+        """Renew the leases of all runs under way, in one statement: three times a lease.
+
+        At once after a wait, and when the clock was set: what was written then may be an old lease.
+        """
+        await _wait(self._unsteady, self._renew_after)
+        self._unsteady.clear()
         began, self._renew_after = self._loop.time(), 0.0
         await self._renew()
-        waited = self._loop.time() - began > self._pause  # then the lease may be an old one
+        waited = self._loop.time() - began > self._pause
         self._renew_after = 0.0 if waited else self._pause
 
     async def _renew(self) -> None:
@@ -164,8 +169,11 @@ class Upkeep:
             await _wait(self._attention, min(SWEEP_SECONDS, self._trust.sweep_seconds()))
 
     async def _watch(self) -> None:
-        """Look for work when another connection has committed."""
-        version = self._data_version()
+        """Look for work when another connection has committed, and whether the clock was set."""
+        version, since = self._data_version(), self._trust.look()
+        if self._steady_since not in (None, since):
+            self._unsteady.set()
+        self._steady_since = since
         if version != self._seen:
             if self._seen is not None:
                 self._quiet_since = self._loop.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,6 +52,40 @@ def test_a_clock_that_somebody_set_begins_the_watch_anew(direction: int) -> None
     assert sweeps.after(250) == [True], "a tenth of a lease may be drift"
     sweeps.ahead += direction * 101
     assert sweeps.after(250, 250, 249, 1) == [False, False, False, True]
+
+
+def test_a_clock_that_is_set_wrong_and_right_between_two_sweeps_begins_the_watch_anew() -> None:
+    sweeps = Sweeps()
+    sweeps.after(0, 250, 250)
+    for ahead in (-3_600_000, 0):
+        sweeps.now, sweeps.ahead = sweeps.now + 100, ahead
+        sweeps.trust.look()
+    assert sweeps.after(50, 250, 199, 1) == [False, False, False, True]
+
+
+async def test_leases_are_renewed_at_once_when_the_clock_was_set(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A renewal while it was wrong wrote a lease that is worth nothing."""
+    sweeps, renewals = Sweeps(), []
+
+    async def renew() -> None:
+        renewals.append(sweeps.ahead)
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        pool: Any = SimpleNamespace(in_flight={}, wake=lambda: None)
+        upkeep = Upkeep(w.jobs._binding, pool, lambda: 0)
+        monkeypatch.setattr(upkeep, "_trust", sweeps.trust)
+        monkeypatch.setattr(upkeep, "_renew", renew)
+        sweeps.after(0, 250)
+        await upkeep._watch()
+        for ahead in (-3_600_000, 0):
+            upkeep._renew_after = 3_600.0
+            sweeps.now, sweeps.ahead = sweeps.now + 1, ahead
+            await upkeep._watch()
+            async with asyncio.timeout(60):
+                await upkeep.keep_leases()
+        assert renewals == [-3_600_000, 0]
 
 
 async def test_a_renewal_that_had_to_wait_is_followed_by_another_at_once(
