@@ -55,10 +55,11 @@ class Controls:
             if limit is not None and leased > limit:
                 self._found("within the job's limit", f"{leased} runs of {job!r} are leased, {limit} may be")
 
-    def check_keys(self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any]) -> None:
+    def check_keys(self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any], now: int) -> None:
         """Check what a commit started, held back, and ended of concurrency keys.
 
-        What ends an attempt lets another run of its key go on, in the same commit.
+        What ends an attempt lets another run of its key go on, in the same commit; ``now`` is the time by the
+        clock of who ended it.
         """
         keys = {(new.job, new.concurrency_key) for _, new in changed.values() if new and new.concurrency_key}
         for job, key in keys:
@@ -79,8 +80,9 @@ class Controls:
                 for old, new in moves
                 if SPEC.has_role(old.state, Role.LEASED) and not SPEC.has_role(new.state, Role.LEASED)
             ]
-            # By the time that the move says: one that lands late does not know of turns that came since.
-            held = left and any(run.state in SPEC.held and run.run_at <= min(left) for run in mine)
+            # By the time that the move says: one that lands late does not know of turns that came since. Where
+            # the clock was ahead then, what it put off is not due now.
+            held = left and any(run.state in SPEC.held and run.run_at <= min(*left, now) for run in mine)
             goes_on = leased or any(SPEC.has_role(run.state, Role.CLAIMABLE) for run in mine)
             if held and not goes_on and job not in KEY_RATES:
                 self._found("a key goes on", f"a run of {key!r} has ended, and all others are held")

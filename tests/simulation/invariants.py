@@ -114,7 +114,7 @@ class Monitor:
         self._said = database.controls()
         self.controls.check(self._said, runs, self.runs)
         self.controls.check_rates(runs)
-        self.controls.check_keys(runs, self.runs)
+        self.controls.check_keys(runs, self.runs, actor.now())
         if actor.world.queue is None and "runs.claim" in what:
             self.controls.check_order(runs, self.runs)
         beside = sum(bool(old and new) and old.state in SPEC.held for old, new in runs.values())
