@@ -247,11 +247,14 @@ class Monitor:
         """Check a hint that is sent while others for its run are in the queue, due at these times.
 
         A person may move a run whose hint is under way, and one that is long overdue counts as lost: also one
-        that its consumer keeps for long after the run was settled, while others of its batch go on.
+        that its consumer keeps for long after the run was settled, while others of its batch go on. Where one that
+        was lost comes all the same, each may be replaced.
         """
         world = self._world
+        held = any((each.message.run_id, each.disposition) == (run_id, None) for each in actor.deliveries)
+        replaced = held and run_id not in actor.sent
         actor.sent.add(run_id)
-        if not world.unharmed() or run_id in self.moved_by_hand:
+        if replaced or not world.unharmed() or run_id in self.moved_by_hand:
             return
         run = self.runs.get(run_id)
         if run is not None and run.job in self.controls.paused | self.controls.limited:
@@ -262,6 +265,11 @@ class Monitor:
         moved_at, run = self._moved_before.get(run_id, 0), self.runs.get(run_id)
         if any(at > lost for at in waits) and (run is None or max(moved_at, run.run_at) > lost):
             self.found("one live hint", f"{actor.name} sends one for {run_id}, whose hint is under way")
+
+    def kept(self, actor: Actor, run_id: str) -> None:
+        """Check a message that its consumer gives back: it has not sent another in its place."""
+        if run_id in actor.sent and self._world.unharmed() and run_id not in self.moved_by_hand:
+            self.found("one live hint", f"{actor.name} keeps one for {run_id}, and has sent another")
 
     def dropped(self, run_id: str) -> None:
         """Check a message that was delivered too often: where nothing fails, none is."""

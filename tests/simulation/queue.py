@@ -54,6 +54,7 @@ class Delivery:
         """Deliver the message again."""
         self.disposition = "retry"
         self._actor.world.note(self._actor, f"retries in {delaySeconds} s", self.message.run_id)
+        self._actor.world.monitor.kept(self._actor, self.message.run_id)
         self._actor.world.queue.again(self.message, delaySeconds * 1000)
 
 

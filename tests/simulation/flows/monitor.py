@@ -327,9 +327,9 @@ class FlowMonitor(Monitor):
 
     def hinted(self, actor: Actor, run_id: str, waits: Sequence[int]) -> None:
         """Check a hint; one of an instance whose version its consumers do not know is under way for long."""
-        actor.sent.add(run_id)
         if self._world.deployed is None:
             super().hinted(actor, run_id, waits)
+        actor.sent.add(run_id)
 
     def dropped(self, run_id: str) -> None:
         """Check a message that was delivered too often; to code of another version it may be."""
