@@ -383,7 +383,7 @@ MUTANTS = (
         "a jump of the clock is not seen",
         patches=((LeaseTrust, "__init__", unmoved),),
         setting="embedded",
-        first=58,
+        first=84,
     ),
     Mutant(
         "nobody looks at what lies ahead",
