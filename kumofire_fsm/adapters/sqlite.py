@@ -26,6 +26,7 @@ from kumofire_fsm.adapters._group_commit import (
     patiently,
     read_each,
 )
+from kumofire_fsm.adapters._heap import keep_heap
 from kumofire_fsm.adapters.sqlite_errors import translate
 from kumofire_fsm.errors import InvalidArgument, StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
@@ -173,6 +174,7 @@ class SqliteStorage:
         self._file.before_opening()
         if self.path != MEMORY:
             make_private(self.path)
+        keep_heap()
         try:
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
         except sqlite3.Error as exc:
