@@ -114,6 +114,11 @@ class OpenFile:
             self._id = _identity(self._path)
         self.check()
 
+    @property
+    def paths(self) -> list[str]:
+        """The open files: the database, and its write-ahead log where there is one."""
+        return [] if self._wal_id is None else [self._path, self._wal]
+
     def look(self) -> None:
         """Check, at most once a second; `check` costs microseconds."""
         now = time.monotonic()

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from kumofire_fsm.adapters._backup import copy_database, open_to_read
+from kumofire_fsm.adapters._changes import told_of_changes
 from kumofire_fsm.adapters._database_thread import DatabaseThread, GroupWork
 from kumofire_fsm.adapters._file import MEMORY, OpenFile, absolute, make_private
 from kumofire_fsm.adapters._group_commit import (
@@ -143,6 +145,21 @@ class SqliteStorage:
         else:
             self._version = self._version if found is None else found
         return self._version
+
+    @contextmanager
+    def told_of_writes(self) -> Iterator[Callable[[float], Awaitable[bool]] | None]:
+        """Give what returns whether somebody has written since its last call, or does within some seconds.
+
+        It gives None where the system tells of no writes, and before the first use.
+        """
+        changes = told_of_changes(self._file.paths) if self._file.paths else None
+        if changes is None:
+            yield None
+            return
+        try:
+            yield changes.wait
+        finally:
+            changes.close()
 
     @property
     def group_commits(self) -> int:

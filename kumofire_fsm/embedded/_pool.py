@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.embedded._alarm import Alarm
@@ -16,7 +16,7 @@ from kumofire_fsm.embedded._left_behind import CANCEL_SECONDS, LeftBehind
 from kumofire_fsm.embedded._room import Room
 from kumofire_fsm.embedded._settling import Settling
 from kumofire_fsm.embedded._threads import Threads
-from kumofire_fsm.embedded._upkeep import Upkeep
+from kumofire_fsm.embedded._upkeep import Upkeep, poll
 from kumofire_fsm.engine.binding import Binding, about
 from kumofire_fsm.engine.due import Claimed, claim_due
 from kumofire_fsm.store.rows import Moved
@@ -62,10 +62,16 @@ class WorkerPool:
         data_version: gives a number that changes when another connection has committed.
         concurrency: how many handlers may be under way at once.
         name: what histories call this worker.
+        written: returns whether somebody has written to the file since its last call, or does within seconds.
     """
 
     def __init__(
-        self, binding: Binding, data_version: Callable[[], int], concurrency: int, name: str
+        self,
+        binding: Binding,
+        data_version: Callable[[], int],
+        concurrency: int,
+        name: str,
+        written: Callable[[float], Awaitable[bool]] = poll,
     ) -> None:
         self._binding, self._concurrency = binding, concurrency
         self._facts = json_facts(by=name)
@@ -73,7 +79,7 @@ class WorkerPool:
         self.in_flight: dict[tuple[str, int], Attempt] = {}
         self._stopped, self._quiet = asyncio.Event(), asyncio.Event()
         self._at_once = self._turn_is_set = False
-        self._upkeep = Upkeep(binding, self, data_version)
+        self._upkeep = Upkeep(binding, self, data_version, written)
         settles = self._upkeep.trouble("endings cannot be stored")
         self._settling = Settling(binding, settles, self._set_turn, self.wake, self._go_on)
         self._claim_wanted = True

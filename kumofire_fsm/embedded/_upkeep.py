@@ -22,12 +22,16 @@ from kumofire_fsm.values.limits import PRUNE_RUNS
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 
-__all__ = ["Upkeep"]
+__all__ = ["Upkeep", "poll"]
 
-POLL_SECONDS: Final = 0.005
-POLL_IDLE_SECONDS: Final = 0.01
-IDLE_AFTER_SECONDS: Final = 2.0
-"""How often another process's commits are looked for: less often when nothing has happened lately."""
+FIRST_LOOK_SECONDS: Final = 0.001
+MOST_LOOK_SECONDS: Final = 0.005
+LAST_LOOK_SECONDS: Final = 1.0
+"""When other processes' commits are looked for after somebody has written to the file: a millisecond later,
+as they are seen once they are on the disk; some more where somebody writes all the time; and then ever more
+seldom, each time half as long again, as a disk may be slow."""
+POLL_SECONDS: Final = 0.01
+"""How often they are looked for where the system does not tell who writes."""
 PLAN_SECONDS: Final = 0.01
 SWEEP_LIMIT: Final = 500
 SWEEP_SECONDS: Final = 5.0
@@ -65,8 +69,15 @@ class Worker(Protocol):
 class Upkeep:
     """The background duties of a worker."""
 
-    def __init__(self, binding: Binding, pool: Worker, data_version: Callable[[], int]) -> None:
-        self._binding, self._pool, self._data_version = binding, pool, data_version
+    def __init__(
+        self,
+        binding: Binding,
+        pool: Worker,
+        data_version: Callable[[], int],
+        written: Callable[[float], Awaitable[bool]],
+    ) -> None:
+        self._binding, self._pool = binding, pool
+        self._data_version, self._written = data_version, written
         self._loop = asyncio.get_running_loop()
         self._lease_ms = binding.timing.lease_ms or 15_000
         self._trust = LeaseTrust(self._lease_ms, binding.now, self._loop.time)
@@ -85,7 +96,7 @@ class Upkeep:
         self._unsteady, self._steady_since = asyncio.Event(), self._trust.look()
         self._look_after = self._prune_after = OVERDUE_SECONDS
         self._seen: int | None = None
-        self._quiet_since = self._loop.time()
+        self._hold, self._next_look = FIRST_LOOK_SECONDS, FIRST_LOOK_SECONDS
 
     def trouble(self, what: str) -> Trouble:
         """Return what tells of a duty's outages; its pauses fit into a lease."""
@@ -176,11 +187,14 @@ class Upkeep:
         self._steady_since = since
         if version != self._seen:
             if self._seen is not None:
-                self._quiet_since = self._loop.time()
                 self._pool.wake()
             self._seen = version
-        idle = self._loop.time() - self._quiet_since > IDLE_AFTER_SECONDS
-        await asyncio.sleep(POLL_IDLE_SECONDS if idle else POLL_SECONDS)
+        if await self._written(self._next_look):
+            await asyncio.sleep(self._hold)
+            self._hold, self._next_look = min(self._hold * 1.5, MOST_LOOK_SECONDS), FIRST_LOOK_SECONDS
+        else:
+            self._hold = FIRST_LOOK_SECONDS
+            self._next_look = min(self._next_look * 1.5, LAST_LOOK_SECONDS)
 
     async def _make_room(self) -> None:
         """See to it that suspect runs, which start alone, get their turn where work never ends."""
@@ -267,6 +281,12 @@ async def _ever(duty: Callable[[], Awaitable[None]], trouble: Trouble) -> None:
             await asyncio.sleep(trouble.failed(exc))
         else:
             trouble.over()
+
+
+async def poll(seconds: float) -> bool:  # noqa: ARG001 - as who is told of writes
+    """Wait until it is time to look whether somebody has written; whether somebody has is not known."""
+    await asyncio.sleep(POLL_SECONDS)
+    return False
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

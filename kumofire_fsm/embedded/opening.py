@@ -74,17 +74,19 @@ class EmbeddedJobs(BoundJobs):
         seconds = duration_ms(grace, "grace") / 1000
         self._binding.serves = None if jobs is None else self._served(jobs)
         name = f"{socket.gethostname()}:{os.getpid()}"
-        pool = WorkerPool(self._binding, self._look, concurrency, name)
-        self._pool, self._loop = pool, asyncio.get_running_loop()
-        self._ended.clear()
-        try:
-            await pool.run()
-        finally:
+        with self._storage.told_of_writes() as written:
+            watch = {} if written is None else {"written": written}
+            pool = WorkerPool(self._binding, self._look, concurrency, name, **watch)
+            self._pool, self._loop = pool, asyncio.get_running_loop()
+            self._ended.clear()
             try:
-                await _to_the_end(pool, seconds)
+                await pool.run()
             finally:
-                self._pool = None
-                self._ended.set()
+                try:
+                    await _to_the_end(pool, seconds)
+                finally:
+                    self._pool = None
+                    self._ended.set()
         self._storage.check()
 
     def _served(self, jobs: object) -> frozenset[str]:

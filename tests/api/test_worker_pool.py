@@ -560,3 +560,26 @@ async def test_what_stays_due_is_looked_at_once_more_and_then_seldom(
                 await w.sizes()
             assert w.storage.names.count(look) == 2
             go_on.set()
+
+
+async def test_commits_of_others_are_looked_for_soon_after_a_write_and_then_ever_more_seldom(
+    kit: Kit,
+) -> None:
+    """A commit is seen once it is on the disk, some time after the write that the system tells of."""
+    asked: list[float] = []
+    version = 0
+
+    async def written(seconds: float) -> bool:
+        asked.append(seconds)
+        return len(asked) == 30
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
+        pool = WorkerPool(w.jobs._binding, lambda: version, 1, "a worker", written)
+        for _ in range(31):
+            await pool._upkeep._watch()
+        quiet = [min(0.001 * 1.5**each, 1.0) for each in range(30)]
+        assert asked == pytest.approx([*quiet, 0.001])
+        pool._claim_wanted = False
+        version = 1
+        await pool._upkeep._watch()
+        assert pool._claim_wanted
