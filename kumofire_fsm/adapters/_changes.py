@@ -11,6 +11,9 @@ from typing import Final
 
 __all__ = ["FileChanges", "told_of_changes"]
 
+SHORT_SECONDS: Final = 0.01
+"""Who waits no longer than that is not called, and reads when the time is over: calls cost more."""
+
 _MODIFY, _ATTRIB, _MOVE_SELF, _DELETE_SELF = 0x2, 0x4, 0x800, 0x400
 _EVENTS: Final = _MODIFY | _ATTRIB | _MOVE_SELF | _DELETE_SELF
 _READ_BYTES: Final = 64 * (struct.calcsize("iIII") + 256)
@@ -54,6 +57,9 @@ class FileChanges:
         """
         if self._has_heard():
             return True
+        if seconds <= SHORT_SECONDS:
+            await asyncio.sleep(seconds)
+            return self._has_heard()
         loop = asyncio.get_running_loop()
         told: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(seconds, _tell, told)

@@ -29,10 +29,12 @@ MOST_LOOK_SECONDS: Final = 0.005
 LAST_LOOK_SECONDS: Final = 1.0
 """When other processes' commits are looked for after somebody has written to the file: a millisecond later,
 as they are seen once they are on the disk; some more where somebody writes all the time; and then ever more
-seldom, each time half as long again, as a disk may be slow."""
+seldom, each time after twice the pause, as a disk may be slow."""
 POLL_SECONDS: Final = 0.01
 """How often they are looked for where the system does not tell who writes."""
 PLAN_SECONDS: Final = 0.01
+PLANS_APART_SECONDS: Final = 0.05
+"""How soon the next deadline is looked for, and how often at most: claims find what is due by themselves."""
 SWEEP_LIMIT: Final = 500
 SWEEP_SECONDS: Final = 5.0
 """A sweep is due at the next deadline, and at the latest after this or a quarter of a lease."""
@@ -86,6 +88,7 @@ class Upkeep:
         self.full = False
         """Whether runs wait for others of their job to end, whose number is limited."""
         self._planning = False
+        self._planned_at = 0.0
         self._overdue: tuple[int | None, int | None] = None, None
         self._plan_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +99,7 @@ class Upkeep:
         self._unsteady, self._steady_since = asyncio.Event(), self._trust.look()
         self._look_after = self._prune_after = OVERDUE_SECONDS
         self._seen: int | None = None
-        self._hold, self._next_look = FIRST_LOOK_SECONDS, FIRST_LOOK_SECONDS
+        self._hold, self._next_look = FIRST_LOOK_SECONDS, 2 * FIRST_LOOK_SECONDS
 
     def trouble(self, what: str) -> Trouble:
         """Return what tells of a duty's outages; its pauses fit into a lease."""
@@ -191,10 +194,10 @@ class Upkeep:
             self._seen = version
         if await self._written(self._next_look):
             await asyncio.sleep(self._hold)
-            self._hold, self._next_look = min(self._hold * 1.5, MOST_LOOK_SECONDS), FIRST_LOOK_SECONDS
+            self._hold, self._next_look = min(2 * self._hold, MOST_LOOK_SECONDS), 2 * FIRST_LOOK_SECONDS
         else:
             self._hold = FIRST_LOOK_SECONDS
-            self._next_look = min(self._next_look * 1.5, LAST_LOOK_SECONDS)
+            self._next_look = min(2 * self._next_look, LAST_LOOK_SECONDS)
 
     async def _make_room(self) -> None:
         """See to it that suspect runs, which start alone, get their turn where work never ends."""
@@ -228,13 +231,14 @@ class Upkeep:
     def plan_soon(self) -> None:
         """Find out when the next run or deadline is due, and set timers; many calls make one plan."""
         if not self._planning:
-            self._plan_after(PLAN_SECONDS)
+            self._plan_after(max(PLAN_SECONDS, self._planned_at + PLANS_APART_SECONDS - self._loop.time()))
 
     def _plan_after(self, seconds: float) -> None:
         self._planning = True
         self._plan_timer = self._loop.call_later(seconds, lambda: self._keep(self._plan()))
 
     async def _plan(self) -> None:
+        self._planned_at = self._loop.time()
         self._planning = False  # what is stored from here on may make another plan necessary
         try:
             binding = self._binding

@@ -117,7 +117,7 @@ class Call:
 
     def evaluate(self, row: Mapping[str, Scalar]) -> Scalar:
         """Return the value on a row, with SQL's rules for None."""
-        return OPERATORS[self.operator].python(*(each.evaluate(row) for each in self.arguments))
+        return OPERATORS[self.operator].python(*[each.evaluate(row) for each in self.arguments])
 
     def sql(self, resolve: Callable[[str], str]) -> str:
         """Return the operation as SQLite text, with no more brackets than it needs."""

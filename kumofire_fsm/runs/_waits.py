@@ -41,6 +41,7 @@ class Waits:
         self._binding = binding
         self._waits: dict[asyncio.Future[None], _Wait] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._begins: asyncio.TimerHandle | None = None
         self._joined: asyncio.Future[None] | None = None
 
     def join(self, run_id: str, until: float | None) -> asyncio.Future[None]:
@@ -52,9 +53,10 @@ class Waits:
         return told
 
     def look(self) -> None:
-        """See to it that somebody looks."""
+        """See to it that somebody looks: not before it is time, as most who wait are told before."""
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(self._look())
+            if self._begins is None:
+                self._begins = asyncio.get_running_loop().call_later(FIRST_SECONDS, self._begin)
         elif self._joined is not None and not self._joined.done():
             self._joined.set_result(None)
 
@@ -66,9 +68,15 @@ class Waits:
             waiting.remove(told)
         if not waiting:
             self._binding.waiters.pop(wait.run_id, None)
-        if not self._waits and self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        if self._waits:
+            return
+        for pending in (self._begins, self._looking):
+            if pending is not None:
+                pending.cancel()
+        self._begins = self._looking = None
+
+    def _begin(self) -> None:
+        self._begins, self._looking = None, asyncio.ensure_future(self._look())
 
     async def _look(self) -> None:
         while open_ := [wait for wait in self._waits.values() if not wait.told.done()]:

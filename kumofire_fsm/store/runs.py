@@ -84,6 +84,15 @@ _SIZE: Final = size_sql(
     "), 0) END",
 )
 _PAGE: Final = Page(_COLUMNS, _SIZE, [*_shown("f", f"{quoted(LEFT_OUT)} AS payload"), "f.total"])
+_READ: Final = select(
+    _shown("r", asked_sql("r", "payload")),
+    f"FROM json_each(?1, '$.ids') AS i JOIN {RUNS} AS r ON r.id = i.value",
+)
+_STATES_READ: Final = ("id", "machine", "state", "wake_at")
+_STATES: Final = select(
+    [f"r.{column}" for column in _STATES_READ],
+    f"FROM json_each(?1) AS i JOIN {RUNS} AS r ON r.id = i.value",
+)
 
 
 class RunStatements(RunDeadlines):
@@ -199,12 +208,8 @@ class RunStatements(RunDeadlines):
     def read(self, ids: Sequence[str], *, results: bool) -> Statement:
         """Read rows; with ``results`` payloads and results too, of many those that fit into an answer."""
         most = ANSWER_BYTES // max(1, 2 * len(ids)) if results else None
-        sql = select(
-            _shown("r", asked_sql("r", "payload")),
-            f"FROM json_each(?1, '$.ids') AS i JOIN {RUNS} AS r ON r.id = i.value",
-        )
         argument = dump({"ids": list(ids), "most": most})
-        return Statement("runs.read", sql, argument, RunRow._fields, reads=True)
+        return Statement("runs.read", _READ, argument, RunRow._fields, reads=True)
 
     def payloads(self, ids: Sequence[str]) -> Statement:
         """Read payloads that have a row of their own."""
@@ -216,12 +221,7 @@ class RunStatements(RunDeadlines):
 
     def states(self, ids: Sequence[str]) -> Statement:
         """Read where runs stand, and nothing else of them."""
-        columns = ("id", "machine", "state", "wake_at")
-        sql = select(
-            [f"r.{column}" for column in columns],
-            f"FROM json_each(?1) AS i JOIN {RUNS} AS r ON r.id = i.value",
-        )
-        return Statement("runs.states", sql, dump(list(ids)), columns, reads=True)
+        return Statement("runs.states", _STATES, dump(list(ids)), _STATES_READ, reads=True)
 
     def keys(self, run_id: str) -> Statement:
         """Read the keys of the signals that a flow's instance remembers."""

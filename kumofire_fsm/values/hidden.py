@@ -12,6 +12,10 @@ HIDDEN: Final = "**********"
 """What stands for a value that is not shown, as pydantic writes it."""
 
 
+_PLAIN: Final = frozenset({type(None), bool, int, float, str})
+"""Types of values that hide nothing."""
+
+
 class _Field(NamedTuple):
     value: Any
     hidden: bool
@@ -54,6 +58,8 @@ def _of_fields(fields: Mapping[str, _Field], text: dict[str, Any]) -> Any:
 
 def _hides(value: Any) -> bool:
     """Return whether a value hides itself, or a part of itself."""
+    if type(value) in _PLAIN:
+        return False
     return hasattr(value, "get_secret_value") or any(hidden or _hides(part) for part, hidden in _parts(value))
 
 
