@@ -83,6 +83,8 @@ class Settling:
 
     def start(self) -> None:
         """Begin to settle what has ended: many together, but those with effects alone."""
+        if not self._ended:
+            return
         if self._again.is_set:  # the database fails: one try at a time
             self.failed += self._ended
             self._ended.clear()

@@ -19,7 +19,7 @@ from kumofire_fsm.adapters import _turns, sqlite
 RUNS = 2_000
 ROOMS = re.compile(r"kumofire_fsm.((work|engine|runs|values)\b(?!.owner)|store.(?!_))")
 """Not what composes SQL once (`store/_*.py`)."""
-CREATE_CALLS, DRAIN_CALLS = 27, 30
+CREATE_CALLS, DRAIN_CALLS, ONE_CALLS = 27, 30, 285
 """Calls of Python functions a run, at most: a tenth more than was counted when these were set."""
 
 
@@ -56,7 +56,7 @@ def counted_calls(counts: Counter[str], name: str) -> Iterator[None]:
 def test_one_by_one_a_run_is_two_commits_three_statements_and_one_read(
     tmp_path: Path, statements: Counter[str]
 ) -> None:
-    app = Kumofire()
+    app, called = Kumofire(), Counter[str]()
 
     @app.job("noop")
     async def noop(ctx: Any) -> None:
@@ -68,8 +68,9 @@ def test_one_by_one_a_run_is_two_commits_three_statements_and_one_read(
             await jobs.wait((await jobs.create("noop")).kumofire_job_run_id)
             statements.clear()
             before = jobs._storage.group_commits
-            for _ in range(100):
-                await jobs.wait((await jobs.create("noop")).kumofire_job_run_id)
+            with counted_calls(called, "one"):
+                for _ in range(100):
+                    await jobs.wait((await jobs.create("noop")).kumofire_job_run_id)
             found, commits = Counter(statements), jobs._storage.group_commits - before
             jobs.stop()
             await worker
@@ -81,6 +82,7 @@ def test_one_by_one_a_run_is_two_commits_three_statements_and_one_read(
     assert exact == {"runs.insert": 100, "runs.claim": pytest.approx(100, abs=5), "runs.succeed": 100}
     assert commits == pytest.approx(200, abs=5)
     assert found["runs.read"] == 100  # the result, once it is known to be there
+    assert called["one"] / 100 <= ONE_CALLS, called
 
 
 def test_in_bulk_the_calls_of_functions_do_not_grow(tmp_path: Path, statements: Counter[str]) -> None:
