@@ -15,7 +15,6 @@ from kumofire_fsm.engine.observing import creating
 from kumofire_fsm.engine.pruning import prune
 from kumofire_fsm.errors import (
     InvalidArgument,
-    KumofireError,
     StoreError,
 )
 from kumofire_fsm.flows.flow import Flow
@@ -145,26 +144,20 @@ class RunClient(RunPeople, RunInstances, RunMatching):
     async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:
         """Store many runs, in few statements; all are checked before the first is stored.
 
-        Each chunk of about 1 MB is stored atomically.
+        Each chunk of about 1 MB is stored atomically. Of one job's runs with the same time and priority the
+        first of the list starts first.
 
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: a note says which of the runs; nothing was
                 stored.
             StoreError: the database failed; the chunks before this one are stored.
         """
-        made = []
         given: object = runs
         if not isinstance(given, Iterable):
             raise InvalidArgument(f"create_many takes a list of NewRun; found {type(given).__name__}")
         every = list(runs)
         with creating(self._binding, (getattr(new, "name", None) for new in every)) as creation:
-            for place, new in enumerate(every):
-                try:
-                    made.append(self._rows.make(new))
-                except KumofireError as exc:
-                    exc.add_note(f"in runs[{place}]; nothing was stored")
-                    raise
-            created = await self._new.store_all(made)
+            created = await self._new.store_all(self._rows.make_all(every))
             creation.created([each.kumofire_job_run_id for each in created])
             return created
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.definitions import Definition
-from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllowed
+from kumofire_fsm.errors import GuardFailed, InvalidArgument, KumofireError, TransitionNotAllowed
 from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewRun
 from kumofire_fsm.ports import Statement
@@ -87,11 +87,29 @@ class RowMaker:
         self._binding = binding
         self._last: tuple[object, dict[str, Any]] | None = None
 
-    def make(self, new: NewRun, *, enqueue: bool = True) -> NewRow:
+    def make_all(self, every: Sequence[NewRun]) -> list[NewRow]:
+        """Return the rows for one `create_many`: of one instant, with ids in the order of the list.
+
+        Raises:
+            KumofireError: as from `make`; a note says which of them it was.
+        """
+        made, now = [], self._binding.now()
+        for place, new in enumerate(every):
+            try:
+                made.append(self.make(new, now=now))
+            except KumofireError as exc:
+                exc.add_note(f"in runs[{place}]; nothing was stored")
+                raise
+        for row, run_id in zip(made, sorted([row.columns["id"] for row in made]), strict=True):
+            row.columns["id"] = run_id
+        return made
+
+    def make(self, new: NewRun, *, enqueue: bool = True, now: int | None = None) -> NewRow:
         """Return the row for one `create`.
 
         Args:
             new: what to create.
+            now: when it is created, in milliseconds; None for now.
             enqueue: whether a run that is due soon counts as enqueued, because its hint is sent at once.
 
         Raises:
@@ -100,7 +118,7 @@ class RowMaker:
         if not isinstance(new, NewRun):
             raise InvalidArgument(f"create_many takes a list of NewRun; one is {type(new).__name__}")
         definition = self._binding.registry.get(new.name)
-        now = self._binding.now()
+        now = self._binding.now() if now is None else now
         run_at = self.due(new.run_at, new.delay, now)
         expires_at = None if new.expires_at is None else instant_ms(new.expires_at, "expires_at")
         if expires_at is not None and expires_at <= run_at:

@@ -228,3 +228,17 @@ async def test_runs_of_one_moment_have_their_own_times(kit: Kit) -> None:
             for row in rows
         ] == times
         assert [row["state"] for row in rows] == ["queued"] * 5 + ["ready", "queued"]
+
+
+async def test_runs_of_one_call_have_one_time_and_ids_in_the_order_of_the_list(kit: Kit) -> None:
+    """So the first of them is the first that a worker takes."""
+    register(kit)
+    async with kit.bound(with_queue=False) as w:
+        instants = iter(range(w.jobs._binding.now(), 2**60))
+        w.jobs._binding.clock.now = lambda: next(instants)  # one that moves on at each look
+        made = await w.jobs.create_many([NewRun("a", number) for number in range(50)])
+        ids = [each.kumofire_job_run_id for each in made]
+        assert ids == sorted(ids)
+        statuses = [await w.jobs.get_status(each) for each in ids]
+        assert [status.payload for status in statuses] == list(range(50))
+        assert len({(status.created_at, status.run_at) for status in statuses}) == 1

@@ -172,7 +172,7 @@ class EmbeddedWorld(World):
         """Hold while a history plays: workers look more seldom than they do."""
         with (
             super().around(),
-            mock.patch.multiple(upkeep, POLL_SECONDS=POLL_S, POLL_IDLE_SECONDS=POLL_S),
+            mock.patch.object(upkeep, "POLL_SECONDS", POLL_S),
             mock.patch.object(worker_pool, "LOOK_SECONDS", LOOK_S),
         ):
             yield
