@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -183,8 +183,8 @@ def profile(runs: int) -> dict[str, list[list[Any]]]:
     _turns.SHORT_SECONDS = 3600.0  # what the connection's thread does would not be seen
     found = {}
     for work, part in (("one_by_one", runs // 10), ("create", runs), ("drain", runs)):
-        with timed_sqlite() as in_sqlite:
-            whole = _worked(work, part, None)
+        in_sqlite = {"seconds": 0.0}
+        whole = _worked(work, part, timed_sqlite(in_sqlite))
         profiler = cProfile.Profile(time.process_time)
         _worked(work, part, profiler)
         sqlite_us, whole_us = 1e6 * in_sqlite["seconds"] / part, 1e6 * whole / part
@@ -197,9 +197,8 @@ def profile(runs: int) -> dict[str, list[list[Any]]]:
 
 
 @contextmanager
-def timed_sqlite() -> Iterator[dict[str, float]]:
-    """Count the processor time of statements and commits."""
-    spent = {"seconds": 0.0}
+def timed_sqlite(spent: dict[str, float]) -> Iterator[None]:
+    """Count the processor time of statements and commits, in ``seconds``."""
 
     def timed(function: Any) -> Any:
         def call(*args: Any, **options: Any) -> Any:
@@ -214,19 +213,19 @@ def timed_sqlite() -> Iterator[dict[str, float]]:
     before = sqlite._run, _group_commit._do
     sqlite._run, _group_commit._do = timed(before[0]), timed(before[1])
     try:
-        yield spent
+        yield
     finally:
         sqlite._run, _group_commit._do = before
 
 
-def _worked(work: str, runs: int, profiler: cProfile.Profile | None) -> float:
-    """Return the processor time that some work took, in seconds."""
+def _worked(work: str, runs: int, watch: AbstractContextManager[Any]) -> float:
+    """Return the processor time that some work took, in seconds; watch it, and not what comes before it."""
     with tempfile.TemporaryDirectory(prefix="kumofire-bench-") as folder:
         peer = Peer(Path(folder), Handled())
         if work == "drain":
             peer.bulk(runs, 100)
         began = time.process_time()
-        with profiler or nullcontext():
+        with watch:
             if work == "one_by_one":
                 peer.one_by_one(runs)
             else:
