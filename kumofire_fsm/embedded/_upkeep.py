@@ -29,7 +29,7 @@ MOST_LOOK_SECONDS: Final = 0.005
 LAST_LOOK_SECONDS: Final = 1.0
 """When other processes' commits are looked for after somebody has written to the file: a millisecond later,
 as they are seen once they are on the disk; some more where somebody writes all the time; and then ever more
-seldom, each time after twice the pause, as a disk may be slow."""
+seldom, each time after a quarter more of a pause, as a disk may be slow."""
 POLL_SECONDS: Final = 0.01
 """How often they are looked for where the system does not tell who writes."""
 PLAN_SECONDS: Final = 0.01
@@ -197,7 +197,7 @@ class Upkeep:
             self._hold, self._next_look = min(2 * self._hold, MOST_LOOK_SECONDS), 2 * FIRST_LOOK_SECONDS
         else:
             self._hold = FIRST_LOOK_SECONDS
-            self._next_look = min(2 * self._next_look, LAST_LOOK_SECONDS)
+            self._next_look = min(1.25 * self._next_look, LAST_LOOK_SECONDS)
 
     async def _make_room(self) -> None:
         """See to it that suspect runs, which start alone, get their turn where work never ends."""
