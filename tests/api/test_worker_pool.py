@@ -577,7 +577,7 @@ async def test_commits_of_others_are_looked_for_soon_after_a_write_and_then_ever
         pool = WorkerPool(w.jobs._binding, lambda: version, 1, "a worker", written)
         for _ in range(31):
             await pool._upkeep._watch()
-        quiet = [min(0.002 * 2**each, 1.0) for each in range(30)]
+        quiet = [min(0.002 * 1.25**each, 1.0) for each in range(30)]
         assert asked == pytest.approx([*quiet, 0.002])
         pool._claim_wanted = False
         version = 1
