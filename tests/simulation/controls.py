@@ -116,20 +116,27 @@ class Controls:
         """Return whether a job's rate lets none start now: a message returns in time, or another is sent."""
         return self.turn(job, None, now) > now - TOLERANCE_MS
 
-    def check_order(self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any]) -> None:
+    def check_order(
+        self,
+        said: Mapping[str, tuple[bool, int | None]],
+        changed: Mapping[str, tuple[Any, Any]],
+        runs: Mapping[str, Any],
+    ) -> None:
         """Check that what a worker left of a job is of no higher priority than what it started of it.
 
-        Unless the class of that has waited for its head start: then they have their turns.
+        Unless the class of that has waited for its head start, in a run of any job that may start: then they
+        have their turns.
         """
         started = [(old, new) for old, new in _started(changed) if old.suspect < 2]
         if not started:
             return
         now = started[0][1].started_at
         left = [run for run in runs.values() if run.id not in changed and _is_due(run, now)]
+        ready = [run for run in left if not said.get(run.job, (False, None))[0]]
         waited = [old for old, _ in changed.values() if old and _is_due(old, now)]
         for job in {new.job for _, new in started}:
             last = max(new.priority for _, new in started if new.job == job)
-            of_class = [run.wake_at for run in [*left, *waited] if (run.job, run.priority) == (job, last)]
+            of_class = [run.wake_at for run in [*ready, *waited] if run.priority == last]
             fresh = now - min(of_class) < HEAD_START_MS
             if fresh and any(run.job == job and run.priority < last and run.suspect < 2 for run in left):
                 self._found(

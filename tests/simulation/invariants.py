@@ -116,7 +116,7 @@ class Monitor:
         self.controls.check_rates(runs)
         self.controls.check_keys(runs, self.runs, actor.now())
         if actor.world.queue is None and "runs.claim" in what:
-            self.controls.check_order(runs, self.runs)
+            self.controls.check_order(self._said, runs, self.runs)
         beside = sum(bool(old and new) and old.state in SPEC.held for old, new in runs.values())
         self._check_limit(actor, what, len(runs) - beside, len(jobs))
         self._check_shared(actor, runs)
