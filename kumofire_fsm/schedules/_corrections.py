@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kumofire_fsm.calendar.agreement import agreed
-from kumofire_fsm.calendar.recurrence import Recurrence, recurrence_from_json
+from kumofire_fsm.calendar.recurrence import HOLD_MS, Recurrence, recurrence_from_json
 from kumofire_fsm.engine.halving import DEFER_MS
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.store.schedules import ScheduleRow
@@ -44,13 +44,16 @@ def is_wrong(row: ScheduleRow, now: int, made_ahead: Sequence[int] = ()) -> bool
     """Return whether a job's deadline contradicts its rule, or was put off for longer than one ever is."""
     if row.next_at is None or row.wake_at is None or row.created_at > now + AHEAD_MS:
         return False
-    if row.wake_at > max(row.next_at, now + DEFER_MS + AHEAD_MS):
-        return True
+    longest = DEFER_MS
     try:
         recurrence = recurrence_from_json(json.loads(row.schedule))
-        return right_occurrence(recurrence, row, now, made_ahead) != row.next_at
+        if right_occurrence(recurrence, row, now, made_ahead) != row.next_at:
+            return True
+        # One of these that the database refused is tried again at a look already.
+        longest = HOLD_MS if recurrence.overlap == "queue" else DEFER_MS
     except (InvalidSchedule, ValueError, RecursionError):
-        return False  # when it is due, it is suspended
+        pass  # when it is due, it is suspended
+    return row.wake_at > max(row.next_at, now + longest + AHEAD_MS)
 
 
 def correction(row: ScheduleRow, occurrence: int) -> dict[str, str]:
