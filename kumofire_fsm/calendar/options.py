@@ -23,6 +23,7 @@ __all__ = [
     "keep_anchor",
     "recurrence_from_options",
     "stored_options",
+    "stored_start",
 ]
 
 
@@ -167,10 +168,20 @@ def stored_options(stored: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def stored_start(options: Mapping[str, Any]) -> datetime | None:
+    """Return from when on there are occurrences by stored options, where somebody said so."""
+    anchor, every = options.get("anchor"), options.get("every")
+    if anchor is None or (every is not None and anchor.timestamp() < every.total_seconds()):
+        return options.get("start_at")
+    begins: datetime = anchor
+    return begins
+
+
 def described(recurrence: Recurrence) -> str:
     """Return a recurrence as a message names it: the options with which a caller would give it."""
-    given = stored_options(recurrence.to_json())
-    shown = {n: v.isoformat(" ") if isinstance(v, datetime) else v for n, v in given.items()}
+    stored = stored_options(recurrence.to_json())
+    given = stored | {"anchor": None, "start_at": stored_start(stored)}
+    shown = {n: v.isoformat(" ") if isinstance(v, datetime) else v for n, v in given.items() if v is not None}
     return ", ".join(f"{n}={v}" if n in (*_BOUNDS, "at", "every") else f"{n}={v!r}" for n, v in shown.items())
 
 
@@ -183,8 +194,8 @@ def _rule(options: Mapping[str, Any], now: int) -> Rule:
     if timezone is not None and cron is None:
         raise InvalidSchedule("a timezone is for cron=...; every=... and at=... need none")
     if every is not None:
-        start_at = _instant(options, "start_at")
-        return Every(duration_ms(every, "every"), now if start_at is None else start_at)
+        interval, start_at = duration_ms(every, "every"), _instant(options, "start_at")
+        return Every.counted_from(interval, now) if start_at is None else Every(interval, start_at)
     if at is not None:
         return Once(instant_ms(at, "at"))
     if not isinstance(cron, str):

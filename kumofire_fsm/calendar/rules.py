@@ -97,10 +97,20 @@ class Cron:
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """A fixed interval, counted from an anchor, so that it never drifts. Both in milliseconds."""
+    """A fixed interval, counted from an anchor, so that it never drifts. Both in milliseconds.
+
+    An anchor is where it begins. One within the first interval since 1970 says no more than where in each
+    interval its occurrences lie: an interval that nobody gave a start is stored so, and nothing of it is of
+    a clock that was ahead.
+    """
 
     interval_ms: int
     anchor_ms: int
+
+    @classmethod
+    def counted_from(cls, interval_ms: int, now: int) -> Every:
+        """Return an interval without a start, of which one occurrence lies at ``now``."""
+        return cls(interval_ms, now % interval_ms if interval_ms > 0 else now)
 
     def check(self) -> None:
         """Refuse an interval below a second or above 1,000 years, and an anchor beyond the calendar.

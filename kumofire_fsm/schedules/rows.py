@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from kumofire_fsm.calendar.options import stored_options
+from kumofire_fsm.calendar.options import stored_options, stored_start
 from kumofire_fsm.calendar.recurrence import GRACE_MS, recurrence_from_json
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.errors import InvalidSchedule
@@ -96,7 +96,7 @@ def schedule(row: ScheduleRow) -> Schedule:
         timezone=recurrence.get("timezone"),
         every=recurrence.get("every"),
         at=recurrence.get("at"),
-        start_at=recurrence.get("anchor") or recurrence.get("start_at"),
+        start_at=stored_start(recurrence),
         end_at=recurrence.get("end_at"),
         max_occurrences=recurrence.get("max_occurrences"),
         jitter=recurrence.get("jitter", timedelta(0)),

@@ -243,6 +243,26 @@ async def test_an_occurrence_that_waits_for_its_turn_until_a_far_time_has_it_soo
         assert (await w.jobs.dispatch()).made == 1
 
 
+async def test_an_occurrence_that_a_clock_an_hour_ahead_made_wait_for_its_turn_has_it_soon(
+    kit: Kit, told: list[str]
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.create_schedule("echo", 1, schedule_key="s", every=60, overlap="queue", misfire="all")
+        kit.clock.advance(60)
+        assert (await w.jobs.dispatch()).made == 1
+        await wrongly_dispatched(kit, w, timedelta(hours=1))
+        until = minute(61) + timedelta(seconds=5)
+        assert (await w.sql("SELECT wake_at FROM kumofire_schedules")) == [(int(until.timestamp()) * 1000,)]
+        await until_a_look(kit, w)
+        told.append(warning("s", until, minute(2)))
+        await w.jobs.dispatch()
+        for run in (await w.jobs.list_runs()).runs:
+            await w.deliver(run.kumofire_job_run_id)
+        kit.clock.advance(60)
+        assert (await w.jobs.dispatch()).made == 1
+
+
 NEW = NewSchedule("echo", 1, schedule_key="s", every=60)
 
 
@@ -505,6 +525,27 @@ async def test_a_schedule_that_was_created_while_the_clock_was_ahead_begins_when
         kit.clock.advance(days=-365)
         told = await w.jobs.update_schedule(schedule_key="s", start_at=minute(1))
         assert told.next_at == minute(1)
+
+
+async def test_an_interval_that_was_changed_while_the_clock_was_ahead_counts_on_from_there_and_runs_soon(
+    kit: Kit, told: list[str]
+) -> None:
+    kit.job("echo")(echo)
+    async with kit.bound() as w:
+        await w.jobs.create_schedule("echo", 1, schedule_key="s", every=60)
+        kit.clock.advance(YEAR.total_seconds() + 10)
+        wrong = await w.jobs.update_schedule(schedule_key="s", every=40)
+        assert (wrong.next_at, wrong.start_at) == (START + YEAR + timedelta(seconds=50), None)
+        kit.clock.advance(3 - YEAR.total_seconds())
+        await until_a_look(kit, w)
+        right = min(
+            at
+            for number in range(100)
+            if (at := wrong.next_at - YEAR + timedelta(seconds=40 * number)) > kit.clock.time
+        )
+        told.append(warning("s", wrong.next_at, right))
+        await w.jobs.dispatch()
+        assert (await w.jobs.get_schedule(schedule_key="s")).next_at == right
 
 
 async def test_a_client_whose_clock_is_a_little_behind_brings_no_occurrence_at_the_creation_itself(
