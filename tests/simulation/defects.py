@@ -193,7 +193,7 @@ def unsaid(renewal: Any) -> Any:
 
 def believed(_agreed: Any) -> Any:
     """Believe each occurrence that is stored."""
-    return lambda _recurrence, at, _left, _now: at
+    return lambda _recurrence, at, *_: at
 
 
 def undone(_duty: Any) -> Any:
