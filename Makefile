@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PROCESSES ?= 2
+# One more than there are cores: a third of the time a test waits, for servers and for other processes.
+PROCESSES ?= $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))
 # The tests start Python hundreds of times: each start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 BENCH := $(BIN)/python benchmarks
@@ -71,7 +72,8 @@ MORE ?= 20
 proofs: $(VENV)/.dev
 	@KUMOFIRE_MORE=$(MORE) $(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder tests/simulation/test_mutants.py \
 	  tests/fuzz tests/machines tests/schedules tests/flows tests/testing tests/api/test_policies.py \
-	  tests/api/test_same_value.py tests/drawing tests/cli/test_d1_literals.py $(ARGS)
+	  tests/api/test_same_value.py tests/drawing tests/cli/test_d1_literals.py \
+	  tests/workerd/test_migrations.py tests/workerd/test_d1_commands.py $(ARGS)
 
 coverage: check
 	@$(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder --cov --cov-report=term

@@ -6,7 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-__all__ = ["MORE", "SLICE", "examples", "sliced"]
+import pytest
+
+__all__ = ["MORE", "SLICE", "examples", "part", "sliced"]
 
 Each = TypeVar("Each")
 
@@ -18,6 +20,12 @@ MORE: Final = int(os.environ.get("KUMOFIRE_MORE", "1"))
 def sliced(everything: Sequence[Each], parts: int) -> list[Each]:
     """Return one part of a proof's cases, another with each commit."""
     return list(everything if MORE > 1 else everything[SLICE % parts :: parts])
+
+
+def part(number: int, parts: int) -> pytest.MarkDecorator:
+    """Let a long test run with one commit of so many."""
+    others = MORE == 1 and SLICE % parts != number
+    return pytest.mark.skipif(others, reason="another commit runs it, and make proofs")
 
 
 def examples(number: int) -> int:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from commands import Done, kumofire
+from slices import part
 
 from kumofire_fsm import Fail, Kumofire
 from kumofire_fsm.cli.d1 import D1Database
@@ -96,6 +97,7 @@ def half_a_batch(folder: Path) -> Path:
     return file
 
 
+@part(0, 2)
 def test_a_list_is_what_the_file_s_is(project: Project) -> None:
     on_file, in_d1 = project.both("runs", "list", "--error", HARD, "--json", "--cost")
     assert in_d1 == on_file
@@ -104,6 +106,7 @@ def test_a_list_is_what_the_file_s_is(project: Project) -> None:
     assert in_d1.err == "cost: 1 statement (1 runs.find)\n"
 
 
+@part(1, 2)
 def test_stats_are_what_the_file_s_are(project: Project) -> None:
     on_file, in_d1 = (json.loads(done.out) for done in project.both("stats", "--json"))
     for told in (on_file, in_d1):
@@ -112,6 +115,7 @@ def test_stats_are_what_the_file_s_are(project: Project) -> None:
     assert in_d1["errors"][0]["run_id"] == project.failed
 
 
+@part(0, 2)
 def test_a_run_is_redriven_cancelled_and_left_to_the_dispatcher(project: Project) -> None:
     act = ("--by", "ann", "--note", HARD, *D1)
     done = kumofire(project.folder, "runs", "redrive", project.failed, *act, "--json")
@@ -125,6 +129,7 @@ def test_a_run_is_redriven_cancelled_and_left_to_the_dispatcher(project: Project
     assert project.run(project.waiting)["history"][-1]["facts"] == {"by": "ann", "note": HARD}
 
 
+@part(1, 2)
 def test_a_job_is_paused(project: Project) -> None:
     done = kumofire(project.folder, "jobs", "pause", "mail", "--note", HARD, *D1, "--json")
     assert (done.code, done.err) == (0, "")

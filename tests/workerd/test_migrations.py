@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from app_versions import ship
 from commands import Done, kumofire
+from slices import part
 
 from kumofire_fsm import RunMachine
 from kumofire_fsm.store.schema import Migration
@@ -157,6 +158,7 @@ def own(folder: Path, name: str, sql: str) -> None:
     (folder / "sql" / name).write_text(sql)
 
 
+@part(0, 3)
 def test_a_database_gets_exactly_what_a_file_gets_whole_or_not_at_all(project, monkeypatch):
     folder = project / "elsewhere"
     folder.mkdir()
@@ -192,6 +194,7 @@ def test_a_database_gets_exactly_what_a_file_gets_whole_or_not_at_all(project, m
     assert query(project, "SELECT count(*) FROM kumofire_edges WHERE machine = 'approved'") == [(34,)]
 
 
+@part(1, 3)
 def test_files_on_top_of_migrate_are_refused_whole_until_they_are_recorded(project, tmp_path, monkeypatch):
     own(project, "0001_notes.sql", "CREATE TABLE notes (text);\n")
     apply_own(project)
@@ -216,6 +219,7 @@ def test_files_on_top_of_migrate_are_refused_whole_until_they_are_recorded(proje
     assert query(project, "SELECT count(*) FROM users") == [(0,)]
 
 
+@part(2, 3)
 def test_files_that_wrangler_applies_bring_the_same_are_known_and_contract_whole(project, monkeypatch):
     own(project, "0006_notes.sql", "CREATE TABLE notes (text);\n")
     written = Done(0, "wrote sql/0007_kumofire_0001_initial.sql\nsql: added 0001_initial.sql\n")
