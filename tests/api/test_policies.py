@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from harness import Bound, Kit, nothing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from schedule_model import Model
-from slices import examples
+from slices import examples, sliced
 
 RULES = st.one_of(
     st.integers(20, 600).map(lambda seconds: {"every": seconds}),
@@ -78,8 +79,10 @@ async def follow(model: Model, rule: dict[str, Any], steps: list[tuple[int, bool
             assert shown.last_at == (at(model.ran[-1]) if model.ran else None)
 
 
-@pytest.mark.parametrize("overlap", ["allow", "skip", "queue", "cancel_previous"])
-@pytest.mark.parametrize("misfire", ["skip", "latest", "all"])
+POLICIES = list(product(["skip", "latest", "all"], ["allow", "skip", "queue", "cancel_previous"]))
+
+
+@pytest.mark.parametrize(("misfire", "overlap"), sliced(POLICIES, 3))
 def test_the_dispatcher_does_what_the_model_says(misfire: str, overlap: str) -> None:
     @settings(max_examples=examples(25), deadline=None)
     @given(

@@ -33,11 +33,10 @@ def test_every_invariant_holds_in_every_history(setting: str, part: int):
             pytest.fail(f"seed {seed}: {result.violation}; {again} makes it small", pytrace=False)
 
 
-TOLD = """
+TOLD = f"""
 from simulation.history import SETTINGS, play
 for setting in SETTINGS:
-    for seed in (3, 8):
-        print(setting, seed, *play(seed, setting=setting).trace(), sep="\\n")
+    print(setting, *play({SLICE % 1_000}, setting=setting).trace(), sep="\\n")
 """
 
 
@@ -49,7 +48,7 @@ def test_the_same_seed_gives_the_same_history_in_every_process():
         return subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout
 
     first = told("1")
-    assert len(first.splitlines()) > 1_000
+    assert len(first.splitlines()) > 200
     assert told("2") == first
 
 

@@ -6,6 +6,7 @@ code. It ends when its standard input does.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -45,6 +46,7 @@ def become(asked: dict[str, Any]) -> None:
 
 def main() -> None:
     """Answer until nobody asks any more."""
+    gc.freeze()  # a collection in a fork would write to every page that is shared with it
     for line in iter(sys.stdin.readline, ""):
         if (child := os.fork()) == 0:
             become(json.loads(line))
