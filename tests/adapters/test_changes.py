@@ -5,17 +5,32 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from kumofire_fsm.adapters._changes import told_of_changes
+from kumofire_fsm.adapters._changes import FileChanges, told_of_changes
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.ports import Statement
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 A_LONG_TIME = 30.0
+
+
+def answers(path: Path, ask: Callable[[FileChanges], Awaitable[list[bool]]]) -> list[bool]:
+    """What a file's changes tell that begins empty."""
+    path.write_text("")
+
+    async def scenario() -> list[bool]:
+        changes = told_of_changes([str(path)])
+        assert changes is not None
+        try:
+            return await ask(changes)
+        finally:
+            changes.close()
+
+    return asyncio.run(scenario())
 
 
 @linux
@@ -26,37 +41,25 @@ A_LONG_TIME = 30.0
 )
 def test_who_waits_is_told_what_happens_to_a_file(tmp_path: Path, happens: Callable[[Path], object]) -> None:
     path = tmp_path / "a"
-    path.write_text("")
 
-    async def scenario() -> list[bool]:
-        changes = told_of_changes([str(path)])
-        assert changes is not None
-        try:
-            before = await changes.wait(0.0)
-            asyncio.get_running_loop().call_later(0.01, happens, path)
-            return [before, await changes.wait(A_LONG_TIME)]
-        finally:
-            changes.close()
+    async def ask(changes: FileChanges) -> list[bool]:
+        before = await changes.wait(0.0)
+        asyncio.get_running_loop().call_later(0.01, happens, path)
+        return [before, await changes.wait(A_LONG_TIME)]
 
-    assert asyncio.run(scenario()) == [False, True]
+    assert answers(path, ask) == [False, True]
 
 
 @linux
 def test_what_happened_before_the_wait_is_told_at_once_and_once(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_text("")
 
-    async def scenario() -> list[bool]:
-        changes = told_of_changes([str(path)])
-        assert changes is not None
-        try:
-            path.write_text("more")
-            path.write_text("and more")
-            return [await changes.wait(A_LONG_TIME), await changes.wait(0.0)]
-        finally:
-            changes.close()
+    async def ask(changes: FileChanges) -> list[bool]:
+        path.write_text("more")
+        path.write_text("and more")
+        return [await changes.wait(A_LONG_TIME), await changes.wait(0.0)]
 
-    assert asyncio.run(scenario()) == [True, False]
+    assert answers(path, ask) == [True, False]
 
 
 @linux

@@ -223,24 +223,34 @@ async def test_a_run_of_a_far_occurrence_stands_in_nobodys_way(
         assert await w.state(far.kumofire_job_run_id) == far.state
 
 
+async def one_under_way(kit: Kit, w: Bound) -> None:
+    """The first run of a schedule, whose next one waits for it."""
+    await w.jobs.create_schedule("echo", 1, schedule_key="s", every=60, overlap="queue", misfire="all")
+    kit.clock.advance(60)
+    assert (await w.jobs.dispatch()).made == 1
+
+
+async def next_has_its_turn(kit: Kit, w: Bound) -> None:
+    """The next one is made once all that was under way has ended."""
+    await w.jobs.dispatch()
+    for run in (await w.jobs.list_runs()).runs:
+        await w.deliver(run.kumofire_job_run_id)
+    kit.clock.advance(60)
+    assert (await w.jobs.dispatch()).made == 1
+
+
 async def test_an_occurrence_that_waits_for_its_turn_until_a_far_time_has_it_soon(
     kit: Kit, told: list[str]
 ) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:
-        await w.jobs.create_schedule("echo", 1, schedule_key="s", every=60, overlap="queue", misfire="all")
-        kit.clock.advance(60)
-        assert (await w.jobs.dispatch()).made == 1
+        await one_under_way(kit, w)
         kit.clock.advance(60)
         assert (await w.jobs.dispatch()).made == 0
         await w.sql("UPDATE kumofire_schedules SET wake_at = wake_at + ?", YEAR // timedelta(milliseconds=1))
         await until_a_look(kit, w)
         told.append(warning("s", minute(2) + YEAR + timedelta(seconds=5), minute(2)))
-        await w.jobs.dispatch()
-        for run in (await w.jobs.list_runs()).runs:
-            await w.deliver(run.kumofire_job_run_id)
-        kit.clock.advance(60)
-        assert (await w.jobs.dispatch()).made == 1
+        await next_has_its_turn(kit, w)
 
 
 async def test_an_occurrence_that_a_clock_an_hour_ahead_made_wait_for_its_turn_has_it_soon(
@@ -248,19 +258,13 @@ async def test_an_occurrence_that_a_clock_an_hour_ahead_made_wait_for_its_turn_h
 ) -> None:
     kit.job("echo")(echo)
     async with kit.bound() as w:
-        await w.jobs.create_schedule("echo", 1, schedule_key="s", every=60, overlap="queue", misfire="all")
-        kit.clock.advance(60)
-        assert (await w.jobs.dispatch()).made == 1
+        await one_under_way(kit, w)
         await wrongly_dispatched(kit, w, timedelta(hours=1))
         until = minute(61) + timedelta(seconds=5)
         assert (await w.sql("SELECT wake_at FROM kumofire_schedules")) == [(int(until.timestamp()) * 1000,)]
         await until_a_look(kit, w)
         told.append(warning("s", until, minute(2)))
-        await w.jobs.dispatch()
-        for run in (await w.jobs.list_runs()).runs:
-            await w.deliver(run.kumofire_job_run_id)
-        kit.clock.advance(60)
-        assert (await w.jobs.dispatch()).made == 1
+        await next_has_its_turn(kit, w)
 
 
 NEW = NewSchedule("echo", 1, schedule_key="s", every=60)

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,34 +56,50 @@ class Log:
         raise AssertionError(f"it ended without {texts}: {''.join(self.lines)[-3000:]}")
 
 
+@contextmanager
+def reloader(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Log]]:
+    """A worker of the shop that begins again when the code changes; it ends with the test, whatever happens."""
+    says = folder / "parts" / "says.py"
+    says.parent.mkdir()
+    says.write_text("SAYS = 'one'\n")
+    (folder / "reload_shop.py").write_text(SHOP)
+    command = [sys.executable, "-m", "kumofire_fsm.cli", "worker", "reload_shop:app", "--db", "jobs.db"]
+    process = subprocess.Popen(
+        [*command, "--reload", "--grace", "600"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    try:
+        yield process, Log(process)
+    finally:
+        (folder / "go").touch()  # for a handler that a failed test has left under way
+        process.terminate()
+        process.communicate(timeout=600)
+
+
+def until_held(folder: Path) -> None:
+    """Return once the handler that holds is under way."""
+    while not (folder / "held").exists():
+        time.sleep(0.01)
+
+
 def test_a_worker_begins_again_with_changed_code_once_what_is_under_way_has_ended(tmp_path: Path) -> None:
     app = Kumofire()
     app.job("say")(lambda ctx: None)
     app.job("hold")(lambda ctx: None)
     says = tmp_path / "parts" / "says.py"
-    says.parent.mkdir()
-    says.write_text("SAYS = 'one'\n")
-    (tmp_path / "reload_shop.py").write_text(SHOP)
     with app.open_sync(tmp_path / "jobs.db") as jobs:
 
         def said(name: str = "say", run_id: str | None = None) -> tuple[str, int]:
             found = jobs.wait(run_id or jobs.create(name).kumofire_job_run_id, timeout=120)
             return found.result, found.attempt
 
-        command = [sys.executable, "-m", "kumofire_fsm.cli", "worker", "reload_shop:app", "--db", "jobs.db"]
-        worker = subprocess.Popen(
-            [*command, "--reload", "--grace", "600"],
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={"PYTHONPATH": str(ROOT)},
-        )
-        log = Log(worker)
-        try:
+        with reloader(tmp_path) as (worker, log):
             assert said() == ("one", 1)
             held = jobs.create("hold").kumofire_job_run_id
-            while not (tmp_path / "held").exists():
-                time.sleep(0.01)
+            until_held(tmp_path)
             says.write_text("SAYS = 'number two'\n")
             log.until("changed: parts/says.py; the worker begins again")
             (tmp_path / "go").touch()
@@ -95,9 +113,6 @@ def test_a_worker_begins_again_with_changed_code_once_what_is_under_way_has_ende
             assert any("SyntaxError" in line for line in log.lines)
             says.write_text("SAYS = 'the third'\n")
             assert said() == ("the third", 1)
-        finally:
-            worker.terminate()
-            worker.communicate(timeout=120)
         assert worker.returncode == 0
 
 
@@ -105,26 +120,14 @@ def test_a_worker_begins_again_with_changed_code_once_what_is_under_way_has_ende
 def test_a_worker_ends_in_order_when_its_reloader_is_killed(tmp_path: Path) -> None:
     app = Kumofire()
     app.job("hold")(lambda ctx: None)
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "says.py").write_text("SAYS = 'one'\n")
-    (tmp_path / "reload_shop.py").write_text(SHOP)
-    with app.open_sync(tmp_path / "jobs.db") as jobs:
-        command = [sys.executable, "-m", "kumofire_fsm.cli", "worker", "reload_shop:app", "--db", "jobs.db"]
-        reloader = subprocess.Popen(
-            [*command, "--reload", "--grace", "600"],
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={"PYTHONPATH": str(ROOT)},
-        )
-        log = Log(reloader)
+    with app.open_sync(tmp_path / "jobs.db") as jobs, reloader(tmp_path) as (process, log):
         held = jobs.create("hold").kumofire_job_run_id
-        while not (tmp_path / "held").exists():
-            time.sleep(0.01)
-        reloader.kill()
+        until_held(tmp_path)
+        process.kill()
         log.until("the process that began this worker is gone, so the worker ends")
         (tmp_path / "go").touch()
-        _, rest = reloader.communicate(timeout=120)  # to the end: the worker has closed it, too
+        assert process.stderr is not None
+        rest = process.stderr.read()  # to the end: the worker has closed it, too
         assert jobs.get_status(held).state == "succeeded", rest
 
 
