@@ -20,11 +20,13 @@ _READ_BYTES: Final = 64 * (struct.calcsize("iIII") + 256)
 
 
 def told_of_changes(paths: Sequence[str]) -> FileChanges | None:
-    """Return what tells of writes to these files, and of their removal; None where the system cannot.
+    """Return what tells of writes to these files, and of their removal; None where nothing can.
 
     It is Linux's inotify. It tells of every write on this machine, also by other containers that share the
     file. SQLite's write-ahead log is written by ordinary calls, and its readers are on one machine.
     """
+    if not paths:
+        return None
     try:
         import ctypes  # not in every build of Python
 

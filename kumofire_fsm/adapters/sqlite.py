@@ -152,7 +152,7 @@ class SqliteStorage:
 
         It gives None where the system tells of no writes, and before the first use.
         """
-        changes = told_of_changes(self._file.paths) if self._file.paths else None
+        changes = told_of_changes(self._file.paths)
         if changes is None:
             yield None
             return

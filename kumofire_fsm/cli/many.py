@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kumofire_fsm.cli.options import App, AsJson, Yes
+from kumofire_fsm.cli.options import App, AsJson, ErrorText, Job, OlderThan, States, Tag, Yes, taking
 from kumofire_fsm.cli.place import Place, acting, looking, on_database
 from kumofire_fsm.cli.terminal import ask, echo
 from kumofire_fsm.cli.texts import duration_of, json_of
@@ -19,18 +22,38 @@ if TYPE_CHECKING:
 
 __all__ = [
     "act_on_all",
-    "filters_of",
+    "filtered",
     "prune_command",
 ]
 
 
-def filters_of(
-    job: str | None, states: list[str] | None, tag: str | None, older_than: str | None, error: str | None
+def _filters(
+    job: Job = None,
+    state: States = None,
+    tag: Tag = None,
+    older_than: OlderThan = None,
+    error: ErrorText = None,
 ) -> dict[str, Any]:
     """Return what runs are filtered by, as the API takes it; only what was given."""
     before = None if older_than is None else datetime.now(UTC) - duration_of(older_than, "--older-than")
-    given = {"name": job, "state": states or None, "tag": tag, "created_before": before, "error": error}
+    given = {"name": job, "state": state or None, "tag": tag, "created_before": before, "error": error}
     return {name: value for name, value in given.items() if value is not None}
+
+
+_OPTIONS = inspect.signature(_filters, eval_str=True).parameters
+"""What a command takes in the stead of its ``filters``."""
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that filter runs, as its argument ``filters``."""
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        filters = _filters(**{name: given.pop(name) for name in _OPTIONS})
+        command(**given, filters=filters)
+
+    run.__signature__ = taking(command, "filters", _OPTIONS)  # type: ignore[attr-defined]  # typer reads it
+    return run
 
 
 def act_on_all(

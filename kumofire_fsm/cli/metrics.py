@@ -69,7 +69,8 @@ def _of_worker(registry: Registry, worker: WorkerReport) -> Iterator[str]:
     )
     settled: Counter[tuple[str, str]] = Counter()
     for (job, state), number in worker.settled.items():
-        settled[job, _outcome(registry, job, state)] += number
+        definition = registry.names.get(job)
+        settled[job, state if definition is None else definition.machine.outcome_of(state)] += number
     yield from _family(
         names.SETTLED,
         "counter",
@@ -77,13 +78,6 @@ def _of_worker(registry: Registry, worker: WorkerReport) -> Iterator[str]:
         [({names.JOB: job, names.OUTCOME: outcome}, number) for (job, outcome), number in settled.items()],
         "_total",
     )
-
-
-def _outcome(registry: Registry, job: str, state: str) -> str:
-    """Return the outcome of a settled state; the state itself where it has none."""
-    definition = registry.names.get(job)
-    found = None if definition is None else definition.machine.state(state)
-    return state if found is None or found.outcome is None else found.outcome.value
 
 
 def _family(

@@ -8,20 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kumofire_fsm.cli.create import payload_of
-from kumofire_fsm.cli.many import act_on_all, filters_of
+from kumofire_fsm.cli.many import act_on_all, filtered
 from kumofire_fsm.cli.options import (
     App,
     AsJson,
     By,
-    ErrorText,
     Every,
-    Job,
     MaybeRunId,
     Note,
-    OlderThan,
     RunId,
-    States,
-    Tag,
     Utc,
     Yes,
 )
@@ -39,14 +34,12 @@ __all__ = ["cancel_command", "fire_command", "redrive_command", "reschedule_comm
 
 
 @on_database()
+@filtered
 def cancel_command(
     where: Place,
     run_id: MaybeRunId = None,
-    job: Job = None,
-    state: States = None,
-    tag: Tag = None,
-    older_than: OlderThan = None,
-    error: ErrorText = None,
+    *,
+    filters: dict[str, Any],
     every: Every = False,
     yes: Yes = False,
     by: By = None,
@@ -55,7 +48,6 @@ def cancel_command(
     as_json: AsJson = False,
 ) -> None:
     """Stop a run, or all that match: at once if it has not started, else by telling its handler."""
-    filters = filters_of(job, state, tag, older_than, error)
     if one := _only(run_id, filters, every=every):
         _act(where, app, lambda jobs: jobs.cancel(one, by=by, note=note), as_json=as_json)
     else:
@@ -63,15 +55,13 @@ def cancel_command(
 
 
 @on_database()
+@filtered
 def redrive_command(
     where: Place,
     run_id: MaybeRunId = None,
     step: Annotated[str | None, typer.Option(help="Of a flow's instance: where it goes on.")] = None,
-    job: Job = None,
-    state: States = None,
-    tag: Tag = None,
-    older_than: OlderThan = None,
-    error: ErrorText = None,
+    *,
+    filters: dict[str, Any],
     every: Every = False,
     yes: Yes = False,
     by: By = None,
@@ -83,7 +73,6 @@ def redrive_command(
 
     By a filter without --state only failed runs are run again.
     """
-    filters = filters_of(job, state, tag, older_than, error)
     if one := _only(run_id, filters, every=every):
         _act(where, app, lambda jobs: jobs.redrive(one, step=step, by=by, note=note), as_json=as_json)
     else:
@@ -95,16 +84,14 @@ def redrive_command(
 
 
 @on_database()
+@filtered
 def reschedule_command(
     where: Place,
     run_id: MaybeRunId = None,
     at: Annotated[str | None, typer.Option(help="The ISO time, on the local clock.")] = None,
     delay: Annotated[str | None, typer.Option("--in", help="From now: 90s, 15m, 2h, 7d, 1w.")] = None,
-    job: Job = None,
-    state: States = None,
-    tag: Tag = None,
-    older_than: OlderThan = None,
-    error: ErrorText = None,
+    *,
+    filters: dict[str, Any],
     every: Every = False,
     yes: Yes = False,
     by: By = None,
@@ -114,7 +101,7 @@ def reschedule_command(
     utc: Utc = False,
 ) -> None:
     """Move a run that has not started, or all that match, to another time: --at or --in."""
-    due, filters = _due_of(at, delay, utc=utc), filters_of(job, state, tag, older_than, error)
+    due = _due_of(at, delay, utc=utc)
     if one := _only(run_id, filters, every=every):
         _act(where, app, lambda jobs: jobs.reschedule(one, **due, by=by, note=note), as_json=as_json)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +34,7 @@ __all__ = [
     "Tag",
     "Utc",
     "Yes",
+    "taking",
 ]
 
 NOUN: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
@@ -80,3 +83,15 @@ Tag = Annotated[str | None, typer.Option(help="With this tag.")]
 OlderThan = Annotated[str | None, typer.Option(help="Created longer ago than this: 90s, 15m, 2h, 7d, 1w.")]
 ErrorText = Annotated[str | None, typer.Option("--error", help="With this text in their latest error.")]
 Every = Annotated[bool, typer.Option("--all", help="All runs that it is allowed for, without a filter.")]
+
+
+def taking(
+    command: Callable[..., None], instead: str, options: Mapping[str, inspect.Parameter]
+) -> inspect.Signature:
+    """Return the signature of a command for typer, with these options instead of one of its arguments."""
+    taken = [
+        option
+        for each in inspect.signature(command, eval_str=True).parameters.values()
+        for option in (options.values() if each.name == instead else [each])
+    ]
+    return inspect.Signature([each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in taken])

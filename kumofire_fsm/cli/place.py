@@ -19,6 +19,7 @@ from kumofire_fsm.cli.options import (
     PersistTo,
     Remote,
     ShowCost,
+    taking,
 )
 from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.errors import InvalidArgument, SchemaMismatch
@@ -172,13 +173,7 @@ def on_database(*, needed: bool = True, counted: bool = True) -> Callable[[Comma
                 if where is not None and where.tells_cost:
                     echo(f"cost: {where.cost}", err=True)
 
-        taken = [
-            option
-            for each in inspect.signature(command, eval_str=True).parameters.values()
-            for option in (options.values() if each.name == "where" else [each])
-        ]
-        taken = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in taken]
-        run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]  # typer reads it
+        run.__signature__ = taking(command, "where", options)  # type: ignore[attr-defined]  # typer reads it
         return run
 
     return decorate

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kumofire_fsm.cli.many import filters_of
+from kumofire_fsm.cli.many import filtered
 from kumofire_fsm.cli.options import (
     NOUN,
     App,
     AsJson,
-    ErrorText,
-    Job,
-    OlderThan,
     RunId,
-    States,
-    Tag,
     Utc,
 )
 from kumofire_fsm.cli.place import Place, looking, on_database
@@ -39,13 +34,11 @@ runs = typer.Typer(help="Look at runs, cancel them, run them again.", **NOUN)
 
 @runs.command("list")
 @on_database()
+@filtered
 def list_command(
     where: Place,
-    job: Job = None,
-    state: States = None,
-    tag: Tag = None,
-    older_than: OlderThan = None,
-    error: ErrorText = None,
+    *,
+    filters: dict[str, Any],
     limit: Annotated[int, typer.Option(help="How many, up to 500.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on where a page ended.")] = None,
     app: App = None,
@@ -53,7 +46,6 @@ def list_command(
     utc: Utc = False,
 ) -> None:
     """List runs, the newest first. One page looks at 10,000 runs; its last line says how to go on."""
-    filters = filters_of(job, state, tag, older_than, error)
     page = looking(where, app, lambda jobs: jobs.list_runs(**filters, limit=limit, cursor=cursor))
     echo(_page_json(page) if as_json else _page_text(page, utc=utc))
 

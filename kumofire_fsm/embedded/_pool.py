@@ -16,7 +16,7 @@ from kumofire_fsm.embedded._left_behind import CANCEL_SECONDS, LeftBehind
 from kumofire_fsm.embedded._room import Room
 from kumofire_fsm.embedded._settling import Settling
 from kumofire_fsm.embedded._threads import Threads
-from kumofire_fsm.embedded._upkeep import Upkeep, poll
+from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine.binding import Binding, about
 from kumofire_fsm.engine.due import Claimed, claim_due
 from kumofire_fsm.store.rows import Moved
@@ -62,7 +62,8 @@ class WorkerPool:
         data_version: gives a number that changes when another connection has committed.
         concurrency: how many handlers may be under way at once.
         name: what histories call this worker.
-        written: returns whether somebody has written to the file since its last call, or does within seconds.
+        written: returns whether somebody has written to the file since its last call, or does within seconds;
+            None where the system does not tell.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class WorkerPool:
         data_version: Callable[[], int],
         concurrency: int,
         name: str,
-        written: Callable[[float], Awaitable[bool]] = poll,
+        written: Callable[[float], Awaitable[bool]] | None = None,
     ) -> None:
         self._binding, self._concurrency = binding, concurrency
         self._facts = json_facts(by=name)

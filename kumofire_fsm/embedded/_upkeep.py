@@ -22,7 +22,7 @@ from kumofire_fsm.values.limits import PRUNE_RUNS
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 
-__all__ = ["Upkeep", "poll"]
+__all__ = ["Upkeep"]
 
 FIRST_LOOK_SECONDS: Final = 0.001
 MOST_LOOK_SECONDS: Final = 0.005
@@ -76,10 +76,10 @@ class Upkeep:
         binding: Binding,
         pool: Worker,
         data_version: Callable[[], int],
-        written: Callable[[float], Awaitable[bool]],
+        written: Callable[[float], Awaitable[bool]] | None = None,
     ) -> None:
         self._binding, self._pool = binding, pool
-        self._data_version, self._written = data_version, written
+        self._data_version, self._written = data_version, written or _poll
         self._loop = asyncio.get_running_loop()
         self._lease_ms = binding.timing.lease_ms or 15_000
         self._trust = LeaseTrust(self._lease_ms, binding.now, self._loop.time)
@@ -287,7 +287,7 @@ async def _ever(duty: Callable[[], Awaitable[None]], trouble: Trouble) -> None:
             trouble.over()
 
 
-async def poll(seconds: float) -> bool:  # noqa: ARG001 - as who is told of writes
+async def _poll(seconds: float) -> bool:  # noqa: ARG001 - as who is told of writes
     """Wait until it is time to look whether somebody has written; whether somebody has is not known."""
     await asyncio.sleep(POLL_SECONDS)
     return False

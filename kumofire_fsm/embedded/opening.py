@@ -75,8 +75,7 @@ class EmbeddedJobs(BoundJobs):
         self._binding.serves = None if jobs is None else self._served(jobs)
         name = f"{socket.gethostname()}:{os.getpid()}"
         with self._storage.told_of_writes() as written:
-            watch = {} if written is None else {"written": written}
-            pool = WorkerPool(self._binding, self._look, concurrency, name, **watch)
+            pool = WorkerPool(self._binding, self._look, concurrency, name, written)
             self._pool, self._loop = pool, asyncio.get_running_loop()
             self._ended.clear()
             try:

@@ -235,16 +235,14 @@ def _why(job: FlowJob, row: _Row) -> str:
     was, version = row.read.step, job.flow.version
     if not row.error and not row.lost and row.step is not None:
         return ""
-    lost = f"it has done {row.lost!r}, which is no step any more; say was={{{row.lost!r}: ...}}"
-    why = (
-        row.error
-        or (row.lost and lost)
-        or (
-            f"{was!r} is an end in version {version}; say at which step it goes on"
-            if job.flow.step(job.flow.was.get(was, was) or "")
-            else f"there is no step {was!r} in version {version}; say was={{{was!r}: ...}}"
-        )
-    )
+    if row.error:
+        why = row.error
+    elif row.lost:
+        why = f"it has done {row.lost!r}, which is no step any more; say was={{{row.lost!r}: ...}}"
+    elif job.flow.step(job.flow.was.get(was, was) or ""):
+        why = f"{was!r} is an end in version {version}; say at which step it goes on"
+    else:
+        why = f"there is no step {was!r} in version {version}; say was={{{was!r}: ...}}"
     return f"instance {row.read.id} of {job.name!r} cannot be moved to version {version}: {why}"
 
 
@@ -279,9 +277,10 @@ def _undone(job: FlowJob, step: str) -> str | None:
 
 def _made(job: FlowJob, read: OldInstance, upgrades: Mapping[int, Upgrade]) -> _Row:
     """Return what an instance becomes."""
-    undo = {step: _undone(job, step) for step in json.loads(read.undo or "[]")}
-    kept = [to for step in json.loads(read.undo or "[]") if (to := undo[step])]
-    made = _Row(read, _renamed(job, read.step), json.dumps(kept))
+    done = json.loads(read.undo or "[]")
+    undo = [_undone(job, step) for step in done]
+    made = _Row(read, _renamed(job, read.step), json.dumps([to for to in undo if to]))
+    made.lost = next((step for step, to in zip(done, undo, strict=True) if to is None), "")
     version = int(read.machine.rpartition("@")[2])
     try:
         data: Any = json.loads(read.body or "null")
@@ -295,7 +294,6 @@ def _made(job: FlowJob, read: OldInstance, upgrades: Mapping[int, Upgrade]) -> _
         made.error = _first_line(exc)
     except Exception as exc:
         made.error = f"its upgrade raised {error_line(exc)}"
-    made.lost = next((step for step, to in undo.items() if to is None), "")
     return made
 
 

@@ -32,9 +32,7 @@ def tell_settled(binding: Binding, moved: Iterable[Moved]) -> None:
     for run in moved:
         if is_settled(binding, run.machine, run.state, run.wake_at):
             spec = binding.runs.specs.get(run.machine)
-            state = None if spec is None else spec.state(run.state)
-            outcome = None if state is None else state.outcome
-            told = run.state if outcome is None else outcome.value
+            told = run.state if spec is None else spec.outcome_of(run.state)
             binding.registry.observer.settled(binding.registry.name_of(run.job), told)
 
 

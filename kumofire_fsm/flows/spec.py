@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from kumofire_fsm.machines.expression import Expression
-from kumofire_fsm.machines.spec import DeadlineSpec, Outcome
+from kumofire_fsm.machines.spec import DeadlineSpec, Outcome, edge_table
 from kumofire_fsm.retry import RetryPolicy
 
 __all__ = ["CANCEL", "DONE", "FAIL", "FlowSpec", "Kind", "SignalSpec", "StepEdge", "StepSpec", "undo_step"]
@@ -137,12 +137,8 @@ class FlowSpec:
         return {step.id: step for step in self.steps}
 
     @cached_property
-    def _ways(self) -> dict[tuple[str, str], tuple[StepEdge, ...]]:
-        found: dict[tuple[str, str], tuple[StepEdge, ...]] = {}
-        for edge in self.edges:
-            place = edge.source, edge.event
-            found[place] = (*found.get(place, ()), edge)
-        return found
+    def _table(self) -> dict[tuple[str, str], tuple[StepEdge, ...]]:
+        return edge_table(self.edges)
 
     def step(self, step_id: str) -> StepSpec | None:
         """Return the step of that id, or None when the flow has none."""
@@ -159,7 +155,7 @@ class FlowSpec:
     def edges_from(self, step_id: str, event: str | None = None) -> tuple[StepEdge, ...]:
         """Return the ways out of a step, of one event or of all, in the order in which they are tried."""
         if event is not None:
-            return self._ways.get((step_id, event), ())
+            return self._table.get((step_id, event), ())
         return tuple(edge for edge in self.edges if edge.source == step_id)
 
     def events_from(self, step_id: str) -> tuple[str, ...]:

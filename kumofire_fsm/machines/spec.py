@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from kumofire_fsm.errors import GuardFailed, InvalidArgument, TransitionNotAllowed
 from kumofire_fsm.machines.expression import Expression, Scalar, Type
@@ -30,6 +30,7 @@ __all__ = [
     "Outcome",
     "Role",
     "StateSpec",
+    "edge_table",
 ]
 
 HOLD: Final = "hold_back"
@@ -143,6 +144,30 @@ class EventSpec:
     by: Actor
     hints: bool
     doc: str
+
+
+class _Leads(Protocol):
+    """What leads out of a place, by an event."""
+
+    @property
+    def source(self) -> str:
+        """From where it leads."""
+
+    @property
+    def event(self) -> str:
+        """By what."""
+
+
+E = TypeVar("E", bound=_Leads)
+
+
+def edge_table(edges: Iterable[E]) -> dict[tuple[str, str], tuple[E, ...]]:
+    """Return edges by source and event, each in the order in which they are tried."""
+    table: dict[tuple[str, str], tuple[E, ...]] = {}
+    for edge in edges:
+        key = edge.source, edge.event
+        table[key] = (*table.get(key, ()), edge)
+    return table
 
 
 @dataclass(frozen=True)
@@ -273,11 +298,7 @@ class MachineSpec:
 
     @cached_property
     def _table(self) -> dict[tuple[str, str], tuple[EdgeSpec, ...]]:
-        table: dict[tuple[str, str], tuple[EdgeSpec, ...]] = {}
-        for edge in self.edges:
-            key = edge.source, edge.event
-            table[key] = (*table.get(key, ()), edge)
-        return table
+        return edge_table(self.edges)
 
     def state(self, state_id: str) -> StateSpec | None:
         """Return the state of that id, or None when the machine has none."""
@@ -295,6 +316,11 @@ class MachineSpec:
         """Return whether the state is known and has one of ``roles``."""
         state = self.state(state_id)
         return state is not None and state.role in roles
+
+    def outcome_of(self, state_id: str) -> str:
+        """Return the outcome of a settled state; the state itself where it has none, or is not known."""
+        state = self._states.get(state_id)
+        return state_id if state is None or state.outcome is None else state.outcome.value
 
     def edges_from(self, state_id: str, event_id: str) -> tuple[EdgeSpec, ...]:
         """Return the edges of an event from a state, in the order their guards are tried."""

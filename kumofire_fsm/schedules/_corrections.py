@@ -50,7 +50,8 @@ def is_wrong(row: ScheduleRow, now: int, made_ahead: Sequence[int] = ()) -> bool
         if right_occurrence(recurrence, row, now, made_ahead) != row.next_at:
             return True
         # One of these that the database refused is tried again at a look already.
-        longest = HOLD_MS if recurrence.overlap == "queue" else DEFER_MS
+        if recurrence.overlap == "queue":
+            longest = HOLD_MS
     except (InvalidSchedule, ValueError, RecursionError):
         pass  # when it is due, it is suspended
     return row.wake_at > max(row.next_at, now + longest + AHEAD_MS)

@@ -14,11 +14,7 @@ from kumofire_fsm.store._layout import common, indented, lines, quoted_list, sel
 from kumofire_fsm.store._slots import groups_sql
 from kumofire_fsm.store.moves import RunMoves
 from kumofire_fsm.store.paces import Rates
-from kumofire_fsm.store.rows import (
-    RUNS,
-    FarLease,
-    dump,
-)
+from kumofire_fsm.store.rows import RUNS, FarLease, dump
 from kumofire_fsm.values.times import LAST_MS
 
 __all__ = ["RunDeadlines"]

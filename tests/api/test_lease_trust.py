@@ -10,7 +10,7 @@ import pytest
 from harness import Kit
 
 from kumofire_fsm.embedded._lease_trust import LeaseTrust
-from kumofire_fsm.embedded._upkeep import Upkeep, poll
+from kumofire_fsm.embedded._upkeep import Upkeep
 from kumofire_fsm.engine.binding import EMBEDDED
 
 LEASE_MS = 1_000
@@ -74,7 +74,7 @@ async def test_leases_are_renewed_at_once_when_the_clock_was_set(
 
     async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
         pool: Any = SimpleNamespace(in_flight={}, wake=lambda: None)
-        upkeep = Upkeep(w.jobs._binding, pool, lambda: 0, poll)
+        upkeep = Upkeep(w.jobs._binding, pool, lambda: 0)
         monkeypatch.setattr(upkeep, "_trust", sweeps.trust)
         monkeypatch.setattr(upkeep, "_renew", renew)
         sweeps.after(0, 250)
@@ -100,7 +100,7 @@ async def test_a_renewal_that_had_to_wait_is_followed_by_another_at_once(
 
     async with kit.bound(with_queue=False, timing=EMBEDDED) as w:
         pool: Any = SimpleNamespace(in_flight={}, wake=lambda: None)
-        upkeep = Upkeep(w.jobs._binding, pool, lambda: 0, poll)
+        upkeep = Upkeep(w.jobs._binding, pool, lambda: 0)
         pause, upkeep._renew_after = upkeep._renew_after, 0.0
         assert pause == 5.0, "a third of a lease"
         upkeep._loop = SimpleNamespace(time=lambda: time)
