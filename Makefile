@@ -71,9 +71,9 @@ MORE ?= 20
 
 proofs: $(VENV)/.dev
 	@KUMOFIRE_MORE=$(MORE) $(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder tests/simulation/test_mutants.py \
-	  tests/fuzz tests/machines tests/schedules tests/flows tests/testing tests/api/test_policies.py \
-	  tests/api/test_same_value.py tests/drawing tests/cli/test_d1_literals.py \
-	  tests/workerd/test_migrations.py tests/workerd/test_d1_commands.py $(ARGS)
+	  tests/simulation/test_explore.py tests/fuzz tests/machines tests/schedules tests/flows tests/testing \
+	  tests/drawing tests/api/test_year.py tests/api/test_policies.py tests/api/test_same_value.py \
+	  tests/cli/test_d1_literals.py tests/workerd/test_migrations.py tests/workerd/test_d1_commands.py $(ARGS)
 
 coverage: check
 	@$(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder --cov --cov-report=term

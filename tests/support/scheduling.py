@@ -6,7 +6,7 @@ from typing import Final
 
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["Units", "unit"]
+__all__ = ["Units", "place", "unit"]
 
 LONG: Final = (
     "simulation/test_mutants.py",

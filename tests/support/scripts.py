@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,10 +29,12 @@ def _programs() -> subprocess.Popen[str]:
     """Return the process that has imported what all programs import, and forks for each: a start takes no time."""
     command = [sys.executable, "-W", "error", str(Path(__file__).with_name("program.py"))]
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment())
+    process = subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, text=True, env=environment(), start_new_session=True
+    )
 
     def end() -> None:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # and with it a program that goes on
         process.communicate()
 
     atexit.register(end)
