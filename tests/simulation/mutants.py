@@ -213,7 +213,11 @@ MUTANTS = (
         first=33,
     ),
     Mutant("a prune forgets the bodies", r"bodies\.prune", ((r"WHERE owner", "WHERE 0 AND owner"),)),
-    Mutant("a stale attempt stores its result", r"bodies\.result", ((r" AND claim IS value ->> 2", ""),)),
+    Mutant(
+        "a stale attempt stores its result",
+        r"bodies\.result",
+        ((r"(?s)r\.claim IS value ->> 2.*?value ->> 5", "1"),),
+    ),
     Mutant(
         "an effect does not wait for its settle",
         r"runs\.moved_one",
