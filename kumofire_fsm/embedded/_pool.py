@@ -188,10 +188,11 @@ class WorkerPool:
     def _tell(self, moved: Iterable[Moved]) -> None:
         """Tell handlers at once that somebody in this process asked their runs to stop."""
         specs = self._binding.runs.specs
-        asked = {run.id: run.state for run in moved if run.state in specs[run.machine].stopping}
+        stopping = (run for run in moved if run.state in specs[run.machine].stopping)
+        asked = {(run.id, run.starts): run.state for run in stopping}
         for attempt in list(self.in_flight.values()) if asked else ():
-            if attempt.run.id in asked:
-                attempt.seen(asked[attempt.run.id])
+            if (state := asked.get((attempt.run.id, attempt.run.starts))) is not None:
+                attempt.seen(state)  # a later start of its run may be another worker's
 
     def lost(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is gone; one that was stopped, and goes on, is left behind."""

@@ -152,7 +152,9 @@ async def sweep(
 
 async def _claimed(binding: Binding, rows: Iterable[Row], timed: Timed) -> Claimed:
     runs, at = [ClaimedRun(*row) for row in rows], timed.now
-    moved = [Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at, r.concurrency_key) for r in runs]
+    moved = [
+        Moved(r.id, r.state, r.run_at, r.job, r.machine, r.wake_at, r.concurrency_key, r.starts) for r in runs
+    ]
     if binding.registry.observer.watches:
         tell_claimed(binding, runs, at)
     await follow(binding, moved, at)

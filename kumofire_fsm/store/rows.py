@@ -131,7 +131,8 @@ class Moved(NamedTuple):
     job: str
     machine: str
     wake_at: int | None
-    concurrency_key: str | None = None
+    concurrency_key: str | None
+    starts: int
 
 
 class FarLease(NamedTuple):

@@ -152,6 +152,44 @@ async def test_a_claim_that_is_answered_after_the_end_began_is_given_back_at_onc
         assert (await w.status(first)).attempt == 1
 
 
+async def test_who_lost_a_run_is_not_told_that_its_next_start_was_asked_to_stop(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, begun, go_on, canceled = itertools.count(1), asyncio.Queue[int](), asyncio.Event(), {}
+
+    async def renews_late(self: Upkeep) -> None:
+        await go_on.wait()
+
+    monkeypatch.setattr(Upkeep, "_renew", renews_late)
+
+    @kit.job("work")
+    async def work(ctx: Any) -> None:
+        call = next(calls)
+        begun.put_nowait(call)
+        try:
+            await go_on.wait()
+        finally:
+            canceled[call] = ctx.canceled
+
+    async with kit.bound(with_queue=False) as w, asyncio.timeout(60):
+        run_id = await w.create("work")
+        pool = WorkerPool(w.jobs._binding, lambda: 0, 5, "a worker")
+        running = asyncio.ensure_future(pool.run())
+        assert await begun.get() == 1
+        kit.clock.advance(120)
+        await w.jobs.dispatch()  # somebody else notices that the lease has run out
+        kit.clock.advance(2)
+        consuming = asyncio.ensure_future(w.deliver(run_id))  # and starts it again
+        assert await begun.get() == 2
+        assert (await w.jobs.cancel(run_id)).state == "canceling"
+        go_on.set()
+        await consuming
+        pool.stop()
+        await pool.drain(1)
+        await running
+    assert canceled == {1: False, 2: False}, "the second hears of it by its next heartbeat"
+
+
 async def test_a_heartbeat_of_a_lost_attempt_raises_lease_lost(kit: Kit) -> None:
     caught: list[LeaseLost] = []
 

@@ -21,7 +21,8 @@ def _unstored(perform: Any) -> Any:
         ending = await perform(self, *arguments)
         if ending is not None and ending.goes_on and self.run.step in ("reserve", "pack", "charge"):
             run = self.run
-            self.go_on(ending, Moved(run.id, run.state, run.run_at, run.job, run.machine, run.wake_at))
+            moved = Moved(run.id, run.state, run.run_at, run.job, run.machine, run.wake_at, None, run.starts)
+            self.go_on(ending, moved)
             await perform(self, *arguments)
         return ending
 
