@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from datetime import datetime
 from typing import Any, Final
 from unittest import mock
 
 from kumofire_fsm.engine.binding import Timing
-from kumofire_fsm.errors import TransientStoreError
+from kumofire_fsm.errors import TransientStoreError, TransitionNotAllowed
 from kumofire_fsm.store import moves
 from kumofire_fsm.values.times import moment
 from kumofire_fsm.work import payloads
@@ -236,7 +236,8 @@ class World(Calls):
                     await jobs.end_schedule(each.id)
             for run_id in self.monitor.far_runs():  # as the documents tell people to
                 self.monitor.moved_by_hand.add(run_id)
-                await jobs.reschedule(run_id, delay=0)
+                with suppress(TransitionNotAllowed):  # it began meanwhile
+                    await jobs.reschedule(run_id, delay=0)
             for job in await jobs.list_jobs():
                 if job.paused_at is not None:
                     await jobs.resume_job(job.name)
