@@ -110,14 +110,13 @@ def _update(
     returning: Sequence[str],
 ) -> str:
     assigned = ",\n  ".join(f"{column} = {indented(value)}" for column, value in sets.items())
-    given = listed(returning)
     return lines(
         common(source),
         f"UPDATE {table} AS r",
         f"SET\n  {assigned}",
         f"FROM {origin}",
         tested,
-        f"RETURNING {given}" if "\n" not in given else f"RETURNING\n  {indented(given)}",
+        f"RETURNING {indented(listed(returning))}",
     )
 
 

@@ -102,9 +102,8 @@ def test_one_sweep_fires_the_deadlines_of_both_machines(store, filled, by_ids):
             after = stepped(spec, row, event, TIMING | {"now": NOW})
             if after is not row:
                 expected[row["id"]] = after
-                moved.add(
-                    (row["id"], after["state"], after["run_at"], "resize", spec.name, after["wake_at"], None)
-                )
+                when = after["run_at"], "resize", spec.name, after["wake_at"], None
+                moved.add((row["id"], after["state"], *when, after["starts"]))
                 break
     ids = list(filled.values()) if by_ids else None
     found = store.run(RUNS.sweep(ids, timing=TIMING, now=NOW, limit=99, hints="all", jobs=["resize"]))

@@ -43,7 +43,16 @@ def test_a_deadline_fires_the_first_event_that_finds_an_open_edge(
     found = sweep([row_id] if by_ids else None)
     assert store.get(row_id) == expected | {"history": json.loads(expected["history"])}
     assert found == {
-        row_id: (expected["state"], expected["run_at"], "resize", "run", expected["wake_at"], None, 1)
+        row_id: (
+            expected["state"],
+            expected["run_at"],
+            "resize",
+            "run",
+            expected["wake_at"],
+            None,
+            row["starts"],
+            1,
+        )
     }
 
 
