@@ -133,7 +133,7 @@ def test_every_public_method_is_drawn() -> None:
     assert {"create", "create_many", "list_runs", "consume_batch", "upsert_schedule"} <= set(METHODS)
 
 
-@pytest.mark.parametrize("method", sliced(METHODS, 2))
+@pytest.mark.parametrize("method", sliced(METHODS, 3))
 @fuzz
 @given(data=st.data())
 def test_a_method_does_its_work_or_refuses_it_whole(method: str, data: st.DataObject) -> None:

@@ -256,7 +256,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
 
 
-@pytest.mark.parametrize("column", sliced(OF_ROWS, 2), ids=str)
+@pytest.mark.parametrize("column", sliced(OF_ROWS, 4), ids=str)
 def test_broken_columns_break_no_call_and_no_neighbour(column: Column) -> None:
     for number, some in enumerate(chunks(values(column), AT_ONCE)):
         played([(column, value) for value in some], moves_first=bool(number % 2))

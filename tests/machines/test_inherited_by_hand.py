@@ -46,7 +46,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize(("machine", "state", "event"), sliced(PAIRS, 3))
+@pytest.mark.parametrize(("machine", "state", "event"), sliced(PAIRS, 6))
 def test_an_event_sent_by_hand_changes_the_object_as_the_table_changes_the_row(
     cases, after, machine, state, event
 ):

@@ -78,7 +78,7 @@ def unique(row: dict, number: int) -> dict:
 
 @pytest.mark.parametrize("stale", [{"starts": 3}, {"starts": 5}, {"claim": "other"}, {"claim": None}])
 @pytest.mark.parametrize("mixed", [False, True], ids=["single", "mixed"])
-@pytest.mark.parametrize("state", sliced([state.id for state in RunMachine.spec.states], 3))
+@pytest.mark.parametrize("state", sliced([state.id for state in RunMachine.spec.states], 5))
 def test_a_stale_fence_moves_no_run(rows, cases, comparable, state, mixed, stale):
     spec = RunMachine.spec
     made = cases(spec, state)

@@ -33,7 +33,7 @@ ZONES = [
     "Pacific/Auckland",
 ]
 FIRST, LAST = datetime(2006, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
-OFTEN = settings(max_examples=examples(100), deadline=None)
+OFTEN = settings(max_examples=examples(60), deadline=None)
 
 
 @cache

@@ -20,7 +20,7 @@ from kumofire_fsm.testing import (
 )
 from kumofire_fsm.testing._rows import parts
 
-FAST = settings(max_examples=examples(30), deadline=None)
+FAST = settings(max_examples=examples(20), deadline=None)
 each_machine = pytest.mark.parametrize("machine", MACHINES)
 
 

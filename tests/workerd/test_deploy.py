@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from slices import part
 from workerd_project import EXAMPLE, Project, copy_example
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,6 +16,7 @@ SECONDS_MAX = 120
 SIZE_MAX_KIB = 3 * 1024
 
 
+@part(0, 2)
 def test_wrangler_reads_the_configuration_without_a_word(migrated_example: Project) -> None:
     found = migrated_example.configuration()
     config, options = found["config"], found["options"]
@@ -67,6 +69,7 @@ def test_the_form_without_the_base_class_is_what_the_documentation_shows() -> No
     assert (EXPLICIT / "entry.py").read_text("utf-8") in shown
 
 
+@part(1, 2)
 def test_a_worker_without_the_base_class_consumes_and_dispatches(
     migrated_example: Project, wheels: list[Path], tmp_path: Path
 ) -> None:
