@@ -117,7 +117,7 @@ class Attempt(Claim):
                 late = unread and (self._is_late() or self.lease_is_over)
                 ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
             except asyncio.CancelledError as exc:
-                ending = self._stopped(exc)
+                ending = self._stopped(exc, called=False)
             except KumofireError as exc:
                 why = logged(exc, ours=True)
                 said = "run %s: the attempt broke; its lease will run out: %s"
@@ -255,11 +255,13 @@ class Attempt(Claim):
             )
         return await value if inspect.isawaitable(value) else value
 
-    def _stopped(self, exc: asyncio.CancelledError) -> Ending | None:
+    def _stopped(self, exc: asyncio.CancelledError, *, called: bool = True) -> Ending | None:
         if self.stop_reason is None and self.worker_ends():
             raise exc  # the whole worker is being cancelled, and not this call
         if self.stop_reason == "lost":
             return None
+        if not called:  # its payload was being read: there is nothing to say of its handler
+            return self.released()
         if self.context.canceled:
             return self.ending("stop", value=STOPPED)
         if self.stop_reason == "shutdown":

@@ -11,6 +11,7 @@ import pytest
 from harness import Bound, Kit
 
 from kumofire_fsm import Kumofire, NewRun
+from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.values.limits import ANSWER_BYTES, PAYLOAD_BYTES
@@ -164,6 +165,37 @@ def large_runs(app: Kumofire) -> list[str]:
         return len(text)
 
     return got
+
+
+async def test_a_run_that_is_canceled_while_its_payload_is_read_says_nothing_of_a_handler(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[str] = []
+    register(kit, got)
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    async with kit.bound(with_queue=False) as w, asyncio.timeout(60):
+        ids = await create(w, [payload(number) for number in range(30)])
+        execute = w.storage.execute
+
+        async def slowly(statement: Statement) -> list[Row]:
+            if statement.name == "bodies.read":
+                reading.set()
+                await go_on.wait()
+            return await execute(statement)
+
+        monkeypatch.setattr(w.storage, "execute", slowly)
+        pool = WorkerPool(w.jobs._binding, lambda: 0, 30, "a worker")
+        running = asyncio.ensure_future(pool.run())
+        await reading.wait()
+        canceled = {run_id for run_id in ids if (await w.jobs.cancel(run_id)).state == "canceling"}
+        go_on.set()
+        statuses = [await w.jobs.wait(run_id) for run_id in ids]
+        pool.stop()
+        await pool.drain(1)
+        await running
+    ends = {(each.state, each.last_error, each.history[-1].event) for each in statuses}
+    assert ends == {("canceled", None, "release")}
+    assert (canceled, got) == (set(ids), [])
 
 
 @pytest.mark.parametrize("concurrency", [5, 100, 1000])
