@@ -8,6 +8,7 @@ versions runs, nothing is bounded: what only the new one knows waits for it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +37,7 @@ class Waits:
         self._closed: dict[str, int] = {}
         """When each job was last seen without room, by the world's time."""
         self._kept: dict[str, int] = {}
-        """When each run was last seen under way, or held by its key's limit."""
+        """When each run was last seen under way, or without room for its key."""
 
     def check(self, runs: Iterable[Any], said: dict[str, tuple[bool, int | None]]) -> None:
         """Look at all runs before the next commit changes them; find those that wait for too long."""
@@ -48,8 +49,9 @@ class Waits:
         for job in {run.job for run in waiting}:
             if not free or not self._is_open(job, waiting, said):
                 self._closed[job] = world.now
+        leased = Counter(place(run) for run in waiting if SPEC.has_role(run.state, Role.LEASED))
         for run in waiting:
-            if not self._may_go_on(run):
+            if not self._may_go_on(run) or leased[place(run)] >= KEY_LIMITS.get(run.job, len(waiting) + 1):
                 self._kept[run.id] = world.now
             since = self._since(run)
             if since is not None and world.now - since > self._bound(run):
@@ -102,3 +104,8 @@ class Waits:
         ]
         workers = [each for each in world.actors if each.alive and not each.done and each.concurrency]
         return any(not each.stopping and owned.count(each) < (each.concurrency or 0) for each in workers)
+
+
+def place(run: Any) -> tuple[str, str]:
+    """Return what a limit of keys counts a run by; without a key it stands alone."""
+    return run.job, run.id if run.concurrency_key is None else run.concurrency_key
