@@ -253,6 +253,7 @@ class WorkerPool:
         runs, binding = claimed.runs, self._binding
         what: dict[str, Any] = {
             "shared_platform": False,
+            "lease_ms": binding.timing.lease_ms,
             "payloads": Payloads(binding, runs),
             "set_ms": claimed.set_ms,
             "worker_ends": self._handlers.are_ending,

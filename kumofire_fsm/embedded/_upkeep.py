@@ -150,7 +150,7 @@ class Upkeep:
 
     async def _renew(self) -> None:
         attempts = list(self._pool.in_flight.values())
-        moves = [attempt.renewal(self._lease_ms) for attempt in attempts]
+        moves = [attempt.renewal() for attempt in attempts]
         moves += [
             self._binding.move(
                 e.move.id, "heartbeat", starts=e.move.starts, claim=e.move.claim, lease_ms=self._lease_ms

@@ -44,8 +44,8 @@ class Timing:
         redeliver_ms: after how long a hint counts as lost; doubles up to 32 times that.
         lost_ms: how long a run whose worker died waits before it is tried again; doubles.
         grace_ms: how long a running handler may go on after a cancellation.
-        lease_ms: how long a claim holds without being renewed; None for the whole timeout, where
-            nothing runs beside the handler that could renew it.
+        lease_ms: how long a worker's claim holds without being renewed; None for the whole timeout, as in a
+            batch whatever this says: nothing runs beside its handlers that could renew it.
         slack_ms: what a lease adds to the handler's timeout, so that the worker's own clock acts first.
         batch_wait_ms: what it adds further in a batch, so that a run may wait behind others.
     """

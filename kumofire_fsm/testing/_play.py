@@ -159,6 +159,7 @@ class Play:
         clock = self._binding.clock
         what: dict[str, Any] = {"payloads": Payloads(self._binding, [run]), "worker_ends": lambda: False}
         what["set_ms"] = clock.now() - clock.monotonic() * 1000
+        what["lease_ms"] = timing.lease_ms
         attempt = FlowAttempt(self._binding, run, self._job, shared_platform=False, **what)
         goes_on = True
         while goes_on:

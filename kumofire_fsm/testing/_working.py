@@ -170,6 +170,7 @@ class Working:
         what: dict[str, Any] = {
             "payloads": Payloads(binding, [run]),
             "set_ms": set_ms,
+            "lease_ms": binding.timing.lease_ms,
             "shared_platform": False,
             "worker_ends": lambda: owner is not None and owner.cancelling() > asked,
         }

@@ -55,12 +55,15 @@ class Attempt(Claim):
         worker_ends: tells whether its worker cancels what is under way, or is being cancelled itself.
         stop_reason: why the worker ended the call, if it did: "canceled", where it leaves the handler its
             grace, or for good "timeout", "lost" or "shutdown".
+        lease_ms: how long its lease is where its worker renews it; None where nothing does: as long as the
+            attempt may last.
         task: the task that runs the handler, once it has begun.
         set_ms: how far the clock was ahead of the one that nobody sets when the run was claimed.
     """
 
     payloads: Payloads = field(kw_only=True)
     worker_ends: Callable[[], bool] = field(kw_only=True)
+    lease_ms: int | None = field(default=None, kw_only=True)
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
     context: RunContext = field(init=False)
@@ -179,7 +182,7 @@ class Attempt(Claim):
         """Renew the lease for `RunContext.heartbeat`."""
         value = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
         try:
-            moved = await fire_one(self.binding, self.renewal(self.binding.timing.lease_ms, value))
+            moved = await fire_one(self.binding, self.renewal(value))
         except (LeaseLost, TransitionNotAllowed, GuardFailed, Conflict, UnknownRun) as exc:
             raise LeaseLost(
                 f"run {self.run.id}: attempt {self.run.attempt} no longer owns it; stop working on it",
@@ -191,13 +194,12 @@ class Attempt(Claim):
         if value is not None:
             self.context.progressed(value)
 
-    def renewal(self, lease_ms: int | None, value: str | None = None) -> Move:
-        """Return the heartbeat that renews the lease; it tells when the attempt ends if the clock was set.
+    def renewal(self, value: str | None = None) -> Move:
+        """Return the heartbeat that renews the lease, with the progress to store.
 
-        Args:
-            lease_ms: how long the lease is; None until the attempt ends, as it was claimed.
-            value: the progress to store.
+        It tells when the attempt ends if the clock was set.
         """
+        lease_ms = self.lease_ms
         if lease_ms is None:
             lease_ms = max(0, round(self.run.timeout_at - self.set_ms - self._steady_ms()))
         moved_ms = round(self.binding.now() - self._steady_ms() - self.set_ms)

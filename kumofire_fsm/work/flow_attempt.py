@@ -55,15 +55,14 @@ class FlowAttempt(Attempt):
     _read: Encoded | None = field(init=False, default=None)
     """What the handler returned, as its text was read: what the next one is given."""
     _step_ms: int = field(init=False, default=0)
-    _lease_ms: int = field(init=False, default=0)
+    """How long a step may last."""
     _moves_ms: float = field(init=False, default=0.0)
     """When the move was made that is to be stored, by the clock that nobody sets."""
 
     def __post_init__(self) -> None:
         assert isinstance(self.definition, FlowJob)
         self.job = self.definition
-        timing, timeout = self.binding.timing, self.job.timeout_ms
-        self._step_ms, self._lease_ms = timeout + timing.slack_ms, timing.lease_for(timeout)[1]
+        self._step_ms, _ = self.binding.timing.lease_for(self.job.timeout_ms)
         self._text = self.run.body or ""
         self._enter(tuple(json.loads(self.run.undo or "[]")))
 
@@ -162,7 +161,7 @@ class FlowAttempt(Attempt):
         goes_on = event == ADVANCE
         if goes_on:
             what["was_visit"] = self.run.visit
-        what["step_ms"], what["lease_ms"] = self._step_ms, self._lease_ms
+        what["step_ms"], what["lease_ms"] = self._step_ms, min(self.lease_ms or self._step_ms, self._step_ms)
         what["data"] = "" if large else text
         move, self._moves_ms = self.move(event, **what), self._steady_ms()
         was_large = len(self._text) > INLINE_BYTES
