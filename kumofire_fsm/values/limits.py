@@ -15,6 +15,7 @@ __all__ = [
     "HEAD_START_MS",
     "HISTORY_CAP",
     "INLINE_BYTES",
+    "INVOCATION_MS",
     "JSON_DEPTH",
     "KEPT_KEYS",
     "KEY_LENGTH",
@@ -81,6 +82,10 @@ ANSWER_BYTES = 4 * 1024 * 1024
 D1_STATEMENTS = 45
 """Statements an invocation sends at most: D1's free plan allows 50
 (https://developers.cloudflare.com/d1/platform/limits/)."""
+INVOCATION_MS = 15 * 60_000
+"""After so long, by the clock, the platform ends a queue's consumer or a cron trigger
+(https://developers.cloudflare.com/queues/platform/limits/,
+https://developers.cloudflare.com/workers/platform/limits/)."""
 QUEUE_DELAY_S = 86_400
 """The longest delay of Cloudflare Queues, in seconds
 (https://developers.cloudflare.com/queues/platform/limits/)."""

@@ -29,7 +29,8 @@ LOOKED_AT: Final = 100
 """So many, the furthest ahead first; the statement that finds what is due gives them, too."""
 ROUND_STATEMENTS: Final = 8
 """What a round may send: five for schedules, one sweep, and a nudge for each when the queue refuses."""
-
+ROUND_MS: Final = ROUND_STATEMENTS * 30_000
+"""How long it may take: D1 gives a query 30 s (https://developers.cloudflare.com/d1/platform/limits/)."""
 MEASURE_STATEMENTS: Final = 2
 PRUNE_STATEMENTS: Final = 2
 PRUNE_MINUTES: Final = 11
@@ -38,8 +39,8 @@ looks, too, where that found as many as it may delete. A look reads thousands of
 
 
 async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) -> DispatchReport:
-    """Repeat rounds of up to ``limit`` rows until nothing is due, or rounds or statements are spent."""
-    budget = Budget(binding.storage)
+    """Repeat rounds of up to ``limit`` rows until nothing is due, or rounds, statements or time are spent."""
+    budget = Budget(binding.storage, binding.clock)
     hints = "moves" if binding.queue is None else "all"
     report = DispatchReport()
     ahead = 0 if binding.now() // 60_000 % LOOK_MINUTES else LOOKED_AT
@@ -57,7 +58,8 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
             refused=report.refused + refused,
             complete=not swept.more and not schedules.more,
         )
-        if report.complete or refused or not budget.affords(ROUND_STATEMENTS):
+        affords = budget.affords(ROUND_STATEMENTS) and budget.has_time(ROUND_MS)
+        if report.complete or refused or not affords:
             break
     if binding.registry.observer.watches and budget.affords(MEASURE_STATEMENTS):
         await _measure(binding)

@@ -55,8 +55,7 @@ class Attempt(Claim):
         worker_ends: tells whether its worker cancels what is under way, or is being cancelled itself.
         stop_reason: why the worker ended the call, if it did: "canceled", where it leaves the handler its
             grace, or for good "timeout", "lost" or "shutdown".
-        lease_ms: how long its lease is where its worker renews it; None where nothing does: as long as the
-            attempt may last.
+        lease_ms: how long its lease is, where its worker renews it; None for as long as the attempt may last.
         task: the task that runs the handler, once it has begun.
         set_ms: how far the clock was ahead of the one that nobody sets when the run was claimed.
     """

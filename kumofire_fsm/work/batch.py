@@ -101,18 +101,30 @@ class Batch:
         """Return whether statements are left for a handler more, all that is to come, and some beside."""
         return self._budget.affords(self._owed() + beside)
 
+    def has_time(self, timeout_ms: int) -> bool:
+        """Return whether a handler with this timeout ends within the invocation; the first begins anyhow."""
+        return not self._begun or self._budget.has_time(timeout_ms)
+
     async def _call(self, attempt: Attempt) -> None:
         if self._begun and not self.affords_more(attempt.run.body == LEFT_OUT):
             rest = [attempt, *self._tasks.ready]
-            log.info("%d runs are given back: the invocation's statements are spent", len(rest))
             self._tasks.ready.clear()
-            self._held += [each.released() for each in rest]
+            self._give_back(rest, "the invocation's statements are spent")
+            return
+        if not self.has_time(attempt.definition.timeout_ms):
+            self._give_back([attempt], "the invocation has no time left for them")
             return
         self._begun = True
         ends = self._binding.now() + attempt.definition.timeout_ms
         if self._held and self._covered < ends <= attempt.run.timeout_at:
             await self._settle_now()  # what is held back would not outlast this handler
         await self._hold(attempt, await self._perform(attempt))
+
+    def _give_back(self, attempts: Sequence[Attempt], why: str) -> None:
+        log.info("runs given back: %d; %s", len(attempts), why)
+        for each in attempts:
+            self._keep(each, each.released())
+        self._settle_in_time()
 
     async def _perform(self, attempt: Attempt) -> Ending:
         waits: list[bool] = []
@@ -141,16 +153,19 @@ class Batch:
         ending = attempt.released() if given_back else ending
         if self._held and self._bytes + ending.size > STATEMENT_BYTES:
             await self._settle_now()  # else it would take several statements, which nobody has counted
-        until = attempt.run.timeout_at
-        self._bytes = ending.size + (self._bytes if self._held else 0)
-        self._covered = min(self._covered, until) if self._held else until
-        self._held.append(ending)
+        self._keep(attempt, ending)
         if (self._each and not given_back) or len(self._held) >= SETTLE_EVERY:
             await self._settle_now()
         else:
             if self._waiting:
                 self._settle_meanwhile()
             self._settle_in_time()
+
+    def _keep(self, attempt: Attempt, ending: Ending) -> None:
+        until = attempt.run.timeout_at
+        self._bytes = ending.size + (self._bytes if self._held else 0)
+        self._covered = min(self._covered, until) if self._held else until
+        self._held.append(ending)
 
     def _settle_in_time(self) -> None:
         """Have what is held back settled before its leases end: a handler may not heed its timeout."""

@@ -24,7 +24,7 @@ class BoundJobs(Jobs):
 
         Args:
             limit: rows a round, from 1 to 1,000; rounds repeat until nothing is due, or the invocation's
-                statements are spent.
+                statements or its time are spent.
         """
         whole_number(limit, "limit", 1000)
         async with for_one_event(self._binding):

@@ -1,11 +1,12 @@
-"""How many statements one invocation may send: D1 refuses what is over its plan's limit."""
+"""What one invocation may use up: statements, of which D1 refuses what is over its plan's limit, and time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from kumofire_fsm.ports import Row, Statement, Storage
+from kumofire_fsm.ports import Clock, Row, Statement, Storage
+from kumofire_fsm.values.limits import INVOCATION_MS
 
 __all__ = ["AROUND_EFFECTS", "MOVE_AND_CHECK", "Budget", "MeteredStorage", "most_statements"]
 
@@ -13,6 +14,14 @@ MOVE_AND_CHECK: Final = 2
 """Statements with which a handler's own are committed: the move, and the check that it moved."""
 AROUND_EFFECTS: Final = MOVE_AND_CHECK + 2
 """What an invocation sends for such a run in all beside its own: also the claim, and a large result."""
+
+AFTERWARDS_MS: Final = 30_000
+"""What is kept of an invocation's time for what follows the last handler: D1 gives a query 30 s
+(https://developers.cloudflare.com/d1/platform/limits/)."""
+AT_ONCE_MS: Final = 10_000
+"""So early in an invocation a handler begins whatever its timeout: no other would give it more time."""
+LONGEST_MS: Final = INVOCATION_MS - AFTERWARDS_MS - AT_ONCE_MS
+"""What is longer counts as so long."""
 
 
 class MeteredStorage:
@@ -43,9 +52,15 @@ def most_statements(storage: Storage) -> int | None:
 
 
 class Budget:
-    """What is left for an invocation that begins now."""
+    """What is left for an invocation that begins now.
 
-    def __init__(self, storage: Storage) -> None:
+    Args:
+        storage: it counts the statements, if they are limited.
+        clock: its time that nobody sets counts.
+    """
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._clock, self._began_ms = clock, clock.monotonic() * 1000
         self._storage = storage if isinstance(storage, MeteredStorage) else None
         self._before = self._storage.sent if self._storage else 0
 
@@ -54,3 +69,8 @@ class Budget:
         if self._storage is None or self._storage.most is None:
             return True
         return self._storage.sent - self._before + statements <= self._storage.most
+
+    def has_time(self, most_ms: int) -> bool:
+        """Return whether what may take so many milliseconds ends before the platform ends the invocation."""
+        passed_ms = self._clock.monotonic() * 1000 - self._began_ms
+        return passed_ms + min(most_ms, LONGEST_MS) + AFTERWARDS_MS <= INVOCATION_MS

@@ -73,7 +73,9 @@ async def consume_batch(
     messages = list(listed)
     first = [_read(message) for message in messages]
     ids = list(dict.fromkeys(each.run_id for each in first if each.run_id is not None))
-    work = Batch(binding, Budget(binding.storage), concurrency=concurrency, mode=settle, hinted=ids)
+    work = Batch(
+        binding, Budget(binding.storage, binding.clock), concurrency=concurrency, mode=settle, hinted=ids
+    )
     try:
         if ids:
             await _work(binding, work, ids)
@@ -94,9 +96,12 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     rows = await read_runs(binding, rest) if rest else {}
     keys = set(freed_keys(binding, [(run.job, run.concurrency_key) for run in claimed.runs]))
     waiting = [each for each in rest if _waits(binding, rows.get(each), keys)]
-    while claimed.runs and waiting and batch.affords_more(claiming):
+    while claimed.runs and batch.affords_more(claiming):
         # Runs of their jobs or keys have ended here, and made room for others.
-        claimed = await claim_hinted(binding, waiting, alone=len(waiting) == 1)
+        fits = [each for each in waiting if _has_time(binding, batch, rows[each])]
+        if not fits:
+            break
+        claimed = await claim_hinted(binding, fits, alone=len(fits) == 1)
         await batch.work(claimed)
         waiting = _without(waiting, claimed.runs)
     if moved := [each for each in waiting if rows[each].concurrency_key is not None]:
@@ -107,8 +112,8 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
         row = rows.get(run_id)
         if row is not None and row.starts_alone and _is_startable(binding, row):
             # It lost shared claims twice in a row: it starts alone, or not at all.
-            if not batch.affords_more(claiming):
-                reason = "no statements are left"
+            if not (batch.affords_more(claiming) and _has_time(binding, batch, row)):
+                reason = "no statements are left, or no time"
                 batch.dispositions[run_id] = Disposition(
                     run_id, ack=False, delay_s=1, reason=reason, goes_on=True
                 )
@@ -121,6 +126,10 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
 def _without(ids: Iterable[str], claimed: Sequence[ClaimedRun]) -> list[str]:
     started = {run.id for run in claimed}
     return [run_id for run_id in ids if run_id not in started]
+
+
+def _has_time(binding: Binding, batch: Batch, row: RunRow) -> bool:
+    return batch.has_time(binding.registry.get(row.job).timeout_ms)
 
 
 def _waits(binding: Binding, row: RunRow | None, keys: Container[tuple[str, str | None]]) -> bool:

@@ -327,6 +327,7 @@ def test_every_limit_is_there() -> None:
         "SAFE_INTEGER": f"2^{limits.SAFE_INTEGER.bit_length()} - 1",
         "ANSWER_BYTES": f"{limits.ANSWER_BYTES // 1024**2} MB, and the rest of a row",
         "STATEMENT_BYTES": f"{limits.STATEMENT_BYTES // 1024**2} MB",
+        "INVOCATION_MS": f"| {limits.INVOCATION_MS // 60_000} minutes",
         "D1_STATEMENTS": f"| {limits.D1_STATEMENTS}, or `max_statements`",
         "SIGNAL_BYTES": f"| what a signal to a flow carries | {limits.SIGNAL_BYTES // 1024} KB",
         "MAIL_LETTERS": f"| signals that an instance keeps | {limits.MAIL_LETTERS} |",
