@@ -74,6 +74,7 @@ class Batch:
         self._in_time: asyncio.TimerHandle | None = None
         self._begun = False  # one run is worked on whatever the budget, so that there is progress
         self._committed = False  # and so is one with effects
+        self._overdrawn = False  # some effects did not fit, and those of later handlers hardly would
 
     async def work(self, claimed: Claimed) -> None:
         """Call the handlers, one after the other or several at once, and settle how all ended."""
@@ -101,12 +102,16 @@ class Batch:
         """Return whether statements are left for a handler more, all that is to come, and some beside."""
         return self._budget.affords(self._owed() + beside)
 
+    def begins_more(self, beside: int = 0) -> bool:
+        """Return whether the statements still let handlers begin, and leave some beside."""
+        return not self._overdrawn and self.affords_more(beside)
+
     def has_time(self, timeout_ms: int) -> bool:
         """Return whether a handler with this timeout ends within the invocation; the first begins anyhow."""
         return not self._begun or self._budget.has_time(timeout_ms)
 
     async def _call(self, attempt: Attempt) -> None:
-        if self._begun and not self.affords_more(attempt.run.body == LEFT_OUT):
+        if self._begun and not self.begins_more(attempt.run.body == LEFT_OUT):
             rest = [attempt, *self._tasks.ready]
             self._tasks.ready.clear()
             self._give_back(rest, "the invocation's statements are spent")
@@ -150,6 +155,7 @@ class Batch:
             await self._settle([ending])
             return
         given_back = bool(ending.effects)
+        self._overdrawn = self._overdrawn or given_back
         ending = attempt.released() if given_back else ending
         if self._held and self._bytes + ending.size > STATEMENT_BYTES:
             await self._settle_now()  # else it would take several statements, which nobody has counted

@@ -96,7 +96,7 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     rows = await read_runs(binding, rest) if rest else {}
     keys = set(freed_keys(binding, [(run.job, run.concurrency_key) for run in claimed.runs]))
     waiting = [each for each in rest if _waits(binding, rows.get(each), keys)]
-    while claimed.runs and batch.affords_more(claiming):
+    while claimed.runs and batch.begins_more(claiming):
         # Runs of their jobs or keys have ended here, and made room for others.
         fits = [each for each in waiting if _has_time(binding, batch, rows[each])]
         if not fits:
@@ -112,7 +112,7 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
         row = rows.get(run_id)
         if row is not None and row.starts_alone and _is_startable(binding, row):
             # It lost shared claims twice in a row: it starts alone, or not at all.
-            if not (batch.affords_more(claiming) and _has_time(binding, batch, row)):
+            if not (batch.begins_more(claiming) and _has_time(binding, batch, row)):
                 reason = "no statements are left, or no time"
                 batch.dispositions[run_id] = Disposition(
                     run_id, ack=False, delay_s=1, reason=reason, goes_on=True

@@ -343,6 +343,41 @@ async def test_effects_that_do_not_fit_are_given_back_together(
         assert await w.sql("SELECT count(*), count(DISTINCT n) FROM effects") == [(200, 40)]
 
 
+async def test_once_effects_did_not_fit_no_later_handler_begins(kit: Kit) -> None:
+    called: list[int] = []
+
+    @kit.job("job")
+    async def job(ctx: Any, number: int) -> None:
+        called.append(number)
+        ctx.commit([("INSERT INTO effects VALUES (?)", (number,))] * 30)
+
+    async with kit.bound(max_statements=45) as w:
+        await w.sql("CREATE TABLE effects (n)")
+        ids = await w.create_in_order("job", range(10))
+        assert await w.deliver(*ids) == ["ack", *[1] * 9]
+        assert called == [0, 1]
+        kit.clock.advance(1)
+        await work_off(w, ids[1:], 45)
+        assert called == [0, *[number for number in range(1, 10) for _ in range(2)]]
+        assert await w.jobs.count_runs() == {"succeeded": 10}
+
+
+async def test_once_effects_did_not_fit_no_run_is_claimed_for_the_room_that_others_left(kit: Kit) -> None:
+    called: list[int] = []
+
+    @kit.job("job", limit=2)
+    async def job(ctx: Any, number: int) -> None:
+        called.append(number)
+        ctx.commit([("INSERT INTO effects VALUES (?)", (number,))] * 30)
+
+    async with kit.bound(max_statements=45) as w:
+        await w.sql("CREATE TABLE effects (n)")
+        ids = await w.create_in_order("job", range(10))
+        w.storage.clear()
+        assert (await w.deliver(*ids)).count("ack") == 1
+        assert (called, w.storage.names.count("runs.claim")) == ([0, 1], 1)
+
+
 @pytest.mark.parametrize("concurrency", [1, 10, 40, 100])
 async def test_tasks_that_only_stand_by_cost_no_statement(kit: Kit, concurrency: int) -> None:
     kit.job("echo")(echo)
