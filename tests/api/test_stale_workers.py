@@ -173,7 +173,7 @@ async def test_who_lost_a_run_is_not_told_that_its_next_start_was_asked_to_stop(
 
     async with kit.bound(with_queue=False) as w, asyncio.timeout(60):
         run_id = await w.create("work")
-        pool = WorkerPool(w.jobs._binding, lambda: 0, 5, "a worker")
+        pool = WorkerPool(w.jobs._binding, lambda: 0, 1, "a worker")
         running = asyncio.ensure_future(pool.run())
         assert await begun.get() == 1
         kit.clock.advance(120)
