@@ -1,28 +1,33 @@
 """Brings a flow's instances to the version that this code declares: a plan first, and then the move.
 
 A plan only reads. A move takes a bounded set of instances a statement, each only if it is still as it was
-read; what is leased is left until it rests, or its lease is over.
+read; what is leased is left until it rests, or its lease is over. What rests stays as it is, deadline and
+all, unless its step is another kind of step now, or a wait that accepts a kept signal: that begins anew.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.flow_jobs import FlowJob
-from kumofire_fsm.engine.moves import Fired, fire, startable
-from kumofire_fsm.errors import KumofireError, MigrationConflict
-from kumofire_fsm.flows.instance import begun_again
-from kumofire_fsm.flows.spec import Kind
-from kumofire_fsm.ports import Statement, Storage
+from kumofire_fsm.engine.flow_rows import OldRow, made_of, read_by_waits, renamed, undone, why_not
+from kumofire_fsm.engine.halving import in_halves
+from kumofire_fsm.engine.moves import Fired, fire, follow, startable
+from kumofire_fsm.errors import MigrationConflict, RowRefused
+from kumofire_fsm.flows.later import begun_again, taken_up
+from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.moves import RunMoves
-from kumofire_fsm.store.rows import Move
+from kumofire_fsm.store.rows import Move, Moved
 from kumofire_fsm.store.versions import (
+    LOOK_AGAIN,
     OldInstance,
+    count_leased,
     count_steps,
     drop_payloads,
     move_versions,
@@ -30,10 +35,8 @@ from kumofire_fsm.store.versions import (
     old_settled,
     store_payloads,
 )
-from kumofire_fsm.values.error_text import error_line, first_refusal
-from kumofire_fsm.values.jsontext import json_facts
-from kumofire_fsm.values.limits import INLINE_BYTES, PAYLOAD_BYTES
-from kumofire_fsm.values.typed import encode_typed
+from kumofire_fsm.values.jsontext import chunks, json_facts
+from kumofire_fsm.values.limits import INLINE_BYTES
 
 __all__ = ["REDRIVE", "FlowPlan", "Upgrade", "migrate_flow", "plan_flow", "redrive_settled"]
 
@@ -103,67 +106,46 @@ class FlowPlan:
         return "\n".join(lines)
 
 
-@dataclass(slots=True)
-class _Row:
-    """An instance as it was read, and as it is to become."""
-
-    read: OldInstance
-    step: str | None
-    undo: str
-    data: str = ""
-    error: str = field(default="")
-    lost: str = field(default="")
-    """A step that it has done, and that nobody would undo."""
-
-    def values(self, facts: str, now: int) -> tuple[Any, ...]:
-        """Return what `move_versions` takes of it."""
-        return (*self.read[:-2], self.step, self.undo, self.inline(), facts, now)
-
-    def inline(self) -> str:
-        """Return the data as it stands in the row; empty where it is too large for that."""
-        return "" if len(self.data) > INLINE_BYTES else self.data
-
-    def body(self, entered: int) -> tuple[str, str, int, int]:
-        """Return what `store_payloads` takes of it, once so many steps are entered."""
-        return self.read.id, self.data, self.read.starts, self.read.visit + entered
-
-
-async def plan_flow(
-    storage: Storage, job: FlowJob, upgrades: Mapping[int, Upgrade], now: Callable[[], int]
-) -> FlowPlan:
+async def plan_flow(binding: Binding, job: FlowJob) -> FlowPlan:
     """Return what a migration of a flow's instances would do; nothing is changed."""
-    flow = job.flow
+    flow, storage, now = job.flow, binding.storage, binding.now
     if not flow.former:
         return FlowPlan(job, {})
     steps: dict[tuple[str, str], tuple[int, str | None]] = {}
     lost = Counter[str]()
     for part, machine, step, number in await storage.execute(count_steps(flow.former)):
         if part == "at":
-            steps[machine, step] = number, _renamed(job, step)
-        elif _undone(job, step) is None:
+            steps[machine, step] = number, renamed(job, step)
+        elif undone(job, step) is None:
             lost[step] += number
-    rows = await storage.execute(old_instances(job.machine, after="", limit=SAMPLE, now=now(), leased=False))
-    made = [_made(job, OldInstance(*row), upgrades) for row in rows]
+    rows = await storage.execute(old_instances(job.machine, after="", limit=SAMPLE, now=now()))
+    made = [made_of(job, OldInstance(*row), binding.now()) for row in rows]
     bad = [each for each in made if each.error]
-    left = await storage.execute(old_instances(job.machine, after="", limit=1000, now=now(), leased=True))
-    return FlowPlan(job, steps, len(made), len(bad), bad[0].error if bad else "", len(left), lost)
+    ((left,),) = await storage.execute(count_leased(job.machine, now=now()))
+    return FlowPlan(job, steps, len(made), len(bad), bad[0].error if bad else "", left, lost)
 
 
-async def migrate_flow(
-    storage: Storage, job: FlowJob, upgrades: Mapping[int, Upgrade], now: Callable[[], int]
-) -> int:
+async def migrate_flow(binding: Binding, job: FlowJob) -> int:
     """Move a flow's instances that rest to this version; return how many.
 
     Raises:
         MigrationConflict: one has nowhere to go, or data that does not fit; those before it are moved.
+        RowRefused: the database refused one; those before it are moved.
     """
-    moved = 0
-    async for rows in _old(storage, job, now):
-        made = [_made(job, OldInstance(*row), upgrades) for row in rows]
+    if not job.flow.former:
+        return 0
+    moved, read = 0, read_by_waits(job)
+
+    def old(after: str) -> Statement:
+        return old_instances(job.machine, after=after, limit=AT_ONCE, now=binding.now(), read=read)
+
+    async for rows in _pages(binding, old):
+        made = [made_of(job, OldInstance(*row), binding.now()) for row in rows]
         for each in made:
-            if why := _why(job, each):
+            if why := why_not(job, each):
                 raise MigrationConflict(f"{why}; {moved:,} were moved before it")
-        moved += await _move(storage, job, made, now())
+        for part in chunks(made, attrgetter("size")):
+            moved += len(await in_halves(_mover(binding, job), part, _refuse))
     return moved
 
 
@@ -183,40 +165,73 @@ async def redrive_settled(
         Those that moved; and of those that cannot, why.
     """
     states = {edge.source for edge in job.machine.edges_of(REDRIVE)}
-    rows = await binding.storage.execute(old_settled(job.machine, run_ids, states))
-    made = {row[0]: _made(job, OldInstance(*row), job.upgrades) for row in rows}
-    for each in made.values():
-        each.step = step or each.step
-    bad = {run_id: why for run_id, each in made.items() if (why := _why(job, each))}
     facts = json_facts(**json.loads(said or "{}"), version=job.flow.version)
-    moves = []
-    for run_id in made.keys() - bad.keys():
-        each = made[run_id]
-        what: dict[str, Any] = {
-            "to_step": each.step,
-            "to_undo": each.undo,
-            "data": each.inline(),
-            "facts": facts,
-        }
-        what |= {"was_visit": each.read.visit, "told": None if step else each.read.letter}
-        moves.append(binding.move(run_id, REDRIVE, hint_ms=binding.hint_ms, **what))
     again = RunMoves([begun_again(job.machine, former) for former in job.flow.former])
+    moved, refused, bad = dict[str, Moved](), dict[str, Exception](), dict[str, str]()
+    made = dict[str, OldRow]()
 
     def batch(part: Sequence[Move]) -> list[Statement]:
         rows = [made[move.id] for move in part]
         return [again.fire([REDRIVE], part, fenced=False), *_bodies(job, rows, entered=1)]
 
-    return await fire(binding, moves, batch, hint=startable), bad
+    def old(after: str) -> Statement:
+        return old_settled(job.machine, run_ids, states, after=after)
+
+    async for rows in _pages(binding, old):
+        made = {row[0]: made_of(job, OldInstance(*row), binding.now()) for row in rows}
+        for each in made.values():
+            each.step = step or each.step
+        wrong = {run_id: why for run_id, each in made.items() if (why := why_not(job, each))}
+        bad |= wrong
+        for part in chunks([each for each in made.values() if each.read.id not in wrong], attrgetter("size")):
+            told = {each.read.id: None if step else each.read.letter for each in part}
+            moves = [_follows(binding, each, REDRIVE, facts, told=told[each.read.id]) for each in part]
+            fired = await fire(binding, moves, batch, hint=startable)
+            moved, refused = moved | fired.moved, {**refused, **fired.refused}
+    return Fired(moved, refused), bad
 
 
-async def _move(storage: Storage, job: FlowJob, made: Sequence[_Row], now: int) -> int:
-    """Move instances to this version, each if it is still as it was read; return how many."""
+def _follows(binding: Binding, row: OldRow, event: str, facts: str, **more: Any) -> Move:
+    """Return the move by which an instance enters its step of this version anew."""
+    what: dict[str, Any] = {"to_step": row.step, "to_undo": row.undo, "data": row.inline(), "facts": facts}
+    what |= {"was_visit": row.read.visit, "hint_ms": binding.hint_ms, **more}
+    return binding.move(row.read.id, event, **what)
+
+
+def _mover(binding: Binding, job: FlowJob) -> Callable[[Sequence[OldRow]], Awaitable[list[Row]]]:
+    """Return what moves instances to this version, each if it is still as it was read, all or none."""
     facts = json_facts(version=job.flow.version)
-    moved = move_versions(job.machine, [each.values(facts, now) for each in made])
-    return len((await storage.batch([moved, *_bodies(job, made)]))[0])
+    looks = RunMoves([taken_up(job.machine, former) for former in job.flow.former])
+
+    async def move(part: Sequence[OldRow]) -> list[Row]:
+        now = binding.now()
+        statements, anew = [], [each for each in part if each.anew]
+        if stay := [each.values(facts, now) for each in part if not each.anew]:
+            statements.append(move_versions(job.machine, stay))
+        if anew:
+            moves = [_look(binding, job, each, facts) for each in anew]
+            statements.append(looks.fire([LOOK_AGAIN], moves, fenced=False))
+        answers = await binding.storage.batch([*statements, *_bodies(job, part)])
+        if anew:
+            moved = [Moved(*row) for row in answers[len(statements) - 1]]
+            await follow(binding, moved, now, startable)
+        return [row for answer in answers[: len(statements)] for row in answer]
+
+    return move
 
 
-def _bodies(job: FlowJob, made: Sequence[_Row], entered: int = 0) -> Iterator[Statement]:
+def _look(binding: Binding, job: FlowJob, row: OldRow, facts: str) -> Move:
+    """Return the move by which the step of an instance that rests begins anew, in this version."""
+    found = job.flow.step(row.step or "")
+    tries = (found and found.max_attempts) or job.tries
+    return _follows(binding, row, LOOK_AGAIN, facts, seen=row.read.letters or 0, tries=tries)
+
+
+def _refuse(_row: OldRow, why: RowRefused) -> None:
+    raise why
+
+
+def _bodies(job: FlowJob, made: Sequence[OldRow], entered: int = 0) -> Iterator[Statement]:
     """Yield what stores the data that is too large for its row, and what drops that which is so no more.
 
     Args:
@@ -230,72 +245,9 @@ def _bodies(job: FlowJob, made: Sequence[_Row], entered: int = 0) -> Iterator[St
         yield drop_payloads(small)
 
 
-def _why(job: FlowJob, row: _Row) -> str:
-    """Return why an instance cannot follow this version; empty if it can."""
-    was, version = row.read.step, job.flow.version
-    if not row.error and not row.lost and row.step is not None:
-        return ""
-    if row.error:
-        why = row.error
-    elif row.lost:
-        why = f"it has done {row.lost!r}, which is no step any more; say was={{{row.lost!r}: ...}}"
-    elif job.flow.step(job.flow.was.get(was, was) or ""):
-        why = f"{was!r} is an end in version {version}; say at which step it goes on"
-    else:
-        why = f"there is no step {was!r} in version {version}; say was={{{was!r}: ...}}"
-    return f"instance {row.read.id} of {job.name!r} cannot be moved to version {version}: {why}"
-
-
-async def _old(
-    storage: Storage, job: FlowJob, now: Callable[[], int]
-) -> AsyncIterator[list[tuple[Any, ...]]]:
+async def _pages(binding: Binding, read: Callable[[str], Statement]) -> AsyncIterator[list[Row]]:
+    """Yield what a statement reads by id, answer after answer; ``read`` takes the id after which to go on."""
     after = ""
-    while job.flow.former:
-        rows = await storage.execute(
-            old_instances(job.machine, after=after, limit=AT_ONCE, now=now(), leased=False)
-        )
-        if not rows:
-            return
+    while rows := await binding.storage.execute(read(after)):
         yield rows
         after = rows[-1][0]
-
-
-def _renamed(job: FlowJob, step: str) -> str | None:
-    """Return the step of this version in which an instance goes on that is at this one; None for nowhere."""
-    found = job.flow.step(job.flow.was.get(step, step) or "")
-    return None if found is None or found.kind is Kind.END else found.id
-
-
-def _undone(job: FlowJob, step: str) -> str | None:
-    """Return the step whose undo is that of a step that was done; empty for none, None where it is gone."""
-    to = job.flow.was.get(step, step)
-    if to is None:
-        return ""
-    found = job.flow.step(to)
-    return None if found is None else found.id if found.undo else ""
-
-
-def _made(job: FlowJob, read: OldInstance, upgrades: Mapping[int, Upgrade]) -> _Row:
-    """Return what an instance becomes."""
-    done = json.loads(read.undo or "[]")
-    undo = [_undone(job, step) for step in done]
-    made = _Row(read, _renamed(job, read.step), json.dumps([to for to in undo if to]))
-    made.lost = next((step for step, to in zip(done, undo, strict=True) if to is None), "")
-    version = int(read.machine.rpartition("@")[2])
-    try:
-        data: Any = json.loads(read.body or "null")
-        for number in range(version, job.flow.version):
-            if number in upgrades:
-                data = upgrades[number](data)
-        assert job.payload is not None
-        value = job.payload.validate_python(data)
-        made.data = encode_typed(value, job.payload, "the data", PAYLOAD_BYTES)
-    except (KumofireError, ValueError) as exc:
-        made.error = _first_line(exc)
-    except Exception as exc:
-        made.error = f"its upgrade raised {error_line(exc)}"
-    return made
-
-
-def _first_line(exc: Exception) -> str:
-    return first_refusal(exc) or str(exc).split("\n", 1)[0]

@@ -13,14 +13,13 @@ from typing import Any, Final
 
 from kumofire_fsm.flows.spec import CANCEL, FAIL, FlowSpec, Kind, StepEdge, StepSpec
 from kumofire_fsm.machines import Deadline, Edge, Event, State
-from kumofire_fsm.machines.expression import Expression, Literal, Name, Scalar
-from kumofire_fsm.machines.guards import parsed
+from kumofire_fsm.machines.expression import Scalar
 from kumofire_fsm.machines.lifecycle import Lifecycle
 from kumofire_fsm.machines.run import RunMachine
 from kumofire_fsm.machines.spec import Actor, MachineSpec, Outcome, Role
 from kumofire_fsm.values.limits import MAIL_LETTERS
 
-__all__ = ["TRIES", "FlowMachine", "begun_again", "machine_of", "rests_in"]
+__all__ = ["TRIES", "FlowMachine", "machine_of", "rests_in"]
 
 TRIES: Final = 3
 """How often a step is tried where neither it nor the application says so."""
@@ -126,24 +125,6 @@ def machine_of(spec: FlowSpec, tries: int = TRIES) -> MachineSpec:
     empty: dict[str, Scalar] = {"visit": 0, "letters": 0, "mail": "[]", "keys": "[]", "undo": "[]"}
     begins = {"step": spec.first.id, **empty}
     return replace(_Edges(spec, tries).lifecycle().spec, steps=spec.moves, former=spec.former, begins=begins)
-
-
-def begun_again(spec: MachineSpec, former: str) -> MachineSpec:
-    """Return the lifecycle by which what is settled in a version before is redriven, and follows this one.
-
-    Args:
-        spec: the lifecycle of this version.
-        former: the name of that of the version before.
-    """
-    unmoved = parsed("visit == was_visit", spec.name)
-    sets = {"step": "to_step", "payload": "data", "undo": "to_undo", "letter": "told"}
-    given: dict[str, Expression] = {column: Name(text) for column, text in sets.items()}
-    given["machine"] = Literal(spec.name)
-    edges = tuple(
-        replace(edge, guard=unmoved, assigns={**edge.assigns, **given}) if edge.event == "redrive" else edge
-        for edge in spec.edges
-    )
-    return replace(spec, name=former, fields={**spec.fields, "machine": former}, edges=edges)
 
 
 _SETTLED: Final = {
@@ -299,17 +280,16 @@ class _Edges:
             more.setdefault("cancel", []).extend(self._led(state, CANCEL))
         events = {name: _with(name, edges) for name, edges in more.items() if edges}
         events |= self._undoing(undoing)
-        waits = " or ".join(_at(step.id) for step in self._spec.of_kind(Kind.WAIT))
-        if waits:
-            events["look_again"] = Event(
-                FlowMachine.waiting.to(FlowMachine.ready, sets=_AGAIN)
-                | FlowMachine.parked.to(FlowMachine.ready, cond=waits, sets=_AGAIN),
-                doc="Somebody wants a wait to be looked at again: its deadline counts anew, as it is today.",
-            )
-        if undoing:  # what is being undone is not canceled halfway
-            halfway = " and ".join(f"step != '{step}'" for step in undoing)
-            cancel = _with("cancel", more.get("cancel", ()), halfway)
-            events["cancel"] = cancel
+        # What is being undone is not canceled halfway; and what could not be undone needs a person.
+        forward = " and ".join(f"step != '{step}'" for step in undoing)
+        events["look_again"] = Event(
+            FlowMachine.waiting.to(FlowMachine.ready, sets=_AGAIN)
+            | FlowMachine.parked.to(FlowMachine.ready, cond=forward or None, sets=_AGAIN),
+            doc="Somebody wants the step in which it rests to begin anew, as it is today: a wait looks at "
+            "its mail, and its deadline counts from now on.",
+        )
+        if undoing:
+            events["cancel"] = _with("cancel", more.get("cancel", ()), forward)
         return events
 
     def _undoing(self, steps: Sequence[str]) -> dict[str, Event]:

@@ -78,8 +78,7 @@ class RunInstances(RunLookup):
 
     async def plan_flows(self) -> list[FlowPlan]:
         """Return what `migrate_flows` would do with instances of versions before; nothing is changed."""
-        storage = self._binding.storage
-        return [await plan_flow(storage, job, job.upgrades, self._binding.now) for job in self._flow_jobs()]
+        return [await plan_flow(self._binding, job) for job in self._flow_jobs()]
 
     async def migrate_flows(self) -> int:
         """Bring the instances of versions before that rest to the versions of this code; return how many.
@@ -93,7 +92,7 @@ class RunInstances(RunLookup):
         """
         moved = 0
         for job in self._flow_jobs():
-            moved += await migrate_flow(self._binding.storage, job, job.upgrades, self._binding.now)
+            moved += await migrate_flow(self._binding, job)
         self._binding.wake()
         return moved
 

@@ -84,9 +84,9 @@ class Before(Flow[Parcel], flow="parcel"):
 class Now(Flow[Parcel], flow="parcel", version=2, was={"packed": "ready"}):
     """Version 2."""
 
-    ready = Task("It is handed over.", initial=True)
+    ready = Wait("It waits to be handed over.", initial=True, waits=True)
     gone = End("It is on its way.")
-    done = ready >> gone
+    go = Signal(ready.to(gone), takes=None)
 
 
 class Shop:
@@ -239,16 +239,12 @@ async def test_migration(storage, meter):
     await old.open()
     ids = await old.create(Before, *(Parcel(note=str(n)) for n in range(25)))
     new = Shop(storage, meter)
-    new.app.step(Now.ready)(_hand_over)
+    new.app.flow(Now)
     await new.open()
     (plan,) = await new.act(PLANS, new.jobs.plan_flows())
     assert (plan.live, plan.refused) == (25, False)
     assert await new.act(MIGRATES, new.jobs.migrate_flows()) == 25
     assert (await new.jobs.get_status(ids[0])).step == "ready"
-
-
-async def _hand_over(ctx: Any, data: Parcel) -> None:
-    """Do nothing."""
 
 
 def costs(calls: list[dict[str, Any]], *meters: str) -> dict[str, tuple[int, ...]]:
