@@ -7,7 +7,14 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from kumofire_fsm.app._binder import Binder
-from kumofire_fsm.engine.flow_jobs import Defaults, FlowJob, flow_job, flow_of, register_step
+from kumofire_fsm.engine.flow_jobs import (
+    Defaults,
+    FlowJob,
+    flow_job,
+    flow_of,
+    register_step,
+    register_upgrade,
+)
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.flows.flow import Flow
 from kumofire_fsm.flows.steps import Task
@@ -72,7 +79,8 @@ class Flows(Binder):
             from_version: the version whose data it takes, from 1 to the one before today's.
 
         Raises:
-            DefinitionError: there is no such version before, or it has an upgrade already.
+            DefinitionError: there is no such version before, or it has an upgrade already; or the function is
+                async, a generator, or cannot be called with one argument.
         """
         job = self.flow(flow)
         given: object = from_version
@@ -85,7 +93,7 @@ class Flows(Binder):
             raise DefinitionError(f"{job.name!r} has an upgrade from version {from_version} already")
 
         def register(function: Handler) -> Handler:
-            job.upgrades[from_version] = function
+            register_upgrade(job, from_version, function)
             return function
 
         return register

@@ -26,6 +26,7 @@ __all__ = [
     "flow_job",
     "flow_of",
     "register_step",
+    "register_upgrade",
     "signal_text",
 ]
 
@@ -134,6 +135,33 @@ def register_step(
         found = inspect.signature(handler)
         raise DefinitionError(f"the step {called}: a handler is handler(ctx, data); found {found}")
     handlers[task.id] = replace(made, payload=_adapter(job.flow.data), result=_adapter(job.flow.data | None))
+
+
+def register_upgrade(job: FlowJob, version: int, function: Callable[..., Any]) -> None:
+    """Add what gives the data of the version after one.
+
+    Raises:
+        DefinitionError: it is not a plain function that can be called as ``upgrade(data)``.
+    """
+    given: object = function
+    called = f"the upgrade of {job.name!r} from version {version}"
+    if not callable(given):
+        raise DefinitionError(f"{called} is upgrade(data) -> data; found {shown(given)}")
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(kind(each) for kind in kinds for each in (function, type(function).__call__)):
+        raise DefinitionError(
+            f"{called} is a plain function that returns the data; found one that is async, or a generator"
+        )
+    try:
+        found = inspect.signature(function)
+    except (TypeError, ValueError):  # of something built in, such as dict
+        found = None
+    try:
+        if found is not None:
+            found.bind({})
+    except TypeError as exc:
+        raise DefinitionError(f"{called} is called as upgrade(data); found {found}: {exc}") from exc
+    job.upgrades[version] = function
 
 
 def signal_text(job: Definition | None, machine: str, name: str, value: Any) -> str | None:

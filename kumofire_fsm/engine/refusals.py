@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.flow_jobs import another_version
@@ -17,11 +17,12 @@ from kumofire_fsm.errors import (
     TransitionNotAllowed,
     UnknownRun,
 )
-from kumofire_fsm.machines.spec import Actor
+from kumofire_fsm.machines.expression import Call, Expression
+from kumofire_fsm.machines.spec import Actor, MachineSpec
 from kumofire_fsm.store.diagnosis import REGISTER, lacks_edge
 from kumofire_fsm.store.rows import Move, RunRow
 
-__all__ = ["refusal", "refused_by_database"]
+__all__ = ["legal_now", "refusal", "refused_by_database"]
 
 
 async def refusal(binding: Binding, move: Move, cause: Exception | None = None) -> Exception:
@@ -34,7 +35,7 @@ async def refusal(binding: Binding, move: Move, cause: Exception | None = None) 
         why = another_version(binding.registry.jobs.get(row.job), row.machine)
         why = why or "this application does not know"
         return SchemaMismatch(f"run {row.id} follows the machine {row.machine!r}, which {why}")
-    legal = spec.legal(row.state, Actor.PERSON)
+    legal = legal_now(spec, row)
     facts: dict[str, Any] = {"row_id": row.id, "event": move.event, "state": row.state, "legal": legal}
     edges = spec.edges_from(row.state, move.event)
     said = f"run {row.id}: {move.event!r}"
@@ -54,6 +55,28 @@ async def refusal(binding: Binding, move: Move, cause: Exception | None = None) 
     if len(guards) == len(edges):
         return GuardFailed(f"{said} from {row.state!r} needs {' or '.join(guards)}", **facts)
     return Conflict(f"{said}: somebody else moved it meanwhile; it is {row.state!r} now", **facts)
+
+
+def legal_now(spec: MachineSpec, row: RunRow) -> tuple[str, ...]:
+    """Return the events that people may fire on a run as it is; what a row does not say shuts no guard."""
+    told = row._asdict()
+    known = {name: told[name] for name in told.keys() - _UNTOLD}
+
+    def is_shut(guard: Expression | None) -> bool:
+        if isinstance(guard, Call) and guard.operator == "And":
+            return any(map(is_shut, guard.arguments))
+        return guard is not None and known.keys() >= set(guard.names()) and not guard.evaluate(known)
+
+    events = spec.legal(row.state, Actor.PERSON)
+    return tuple(
+        event
+        for event in events
+        if not all(is_shut(edge.guard) for edge in spec.edges_from(row.state, event))
+    )
+
+
+_UNTOLD: Final = frozenset({"payload", "result"})
+"""Columns that may be left out of a row as it is read."""
 
 
 def refused_by_database(

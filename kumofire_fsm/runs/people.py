@@ -11,7 +11,7 @@ from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.engine.flow_versions import REDRIVE, redrive_settled
 from kumofire_fsm.engine.moves import fire_one, startable
 from kumofire_fsm.engine.reading import read_run, read_runs
-from kumofire_fsm.engine.refusals import refusal, refused_by_database
+from kumofire_fsm.engine.refusals import legal_now, refusal, refused_by_database
 from kumofire_fsm.errors import (
     GuardFailed,
     InvalidArgument,
@@ -20,6 +20,7 @@ from kumofire_fsm.errors import (
     SchemaMismatch,
     TransitionNotAllowed,
 )
+from kumofire_fsm.flows.spec import Kind
 from kumofire_fsm.flows.steps import Step
 from kumofire_fsm.machines.spec import Actor, Role
 from kumofire_fsm.models import RunStatus
@@ -80,7 +81,7 @@ class RunPeople(RunLookup):
     async def cancel(self, run_id: str, *, by: str | None = None, note: str | None = None) -> RunStatus:
         """Stop a run: at once if it has not started, else by telling its handler.
 
-        Doing it twice is harmless. Returns the run's status.
+        Doing it twice is harmless, also where a flow's instance undoes what it did. Returns the status.
 
         Raises:
             UnknownRun: no run has this id.
@@ -218,6 +219,9 @@ class RunPeople(RunLookup):
         except TransitionNotAllowed as exc:
             if not (repeatable and self._done(event, exc.state)):
                 raise
+        except GuardFailed:
+            if not (repeatable and await self._is_undoing(run_id)):
+                raise
         return await self._known(run_id)
 
     async def _check_event(self, run_id: str, event: str) -> None:
@@ -228,7 +232,7 @@ class RunPeople(RunLookup):
         why = "is fired by consumers and deadlines only" if known else "is unknown"
         row = await read_run(self._binding, run_id)
         spec = self._binding.runs.specs.get(row.machine)
-        legal = spec.legal(row.state, Actor.PERSON) if spec else ()
+        legal = legal_now(spec, row) if spec else ()
         raise TransitionNotAllowed(
             f"run {run_id}: the event {event!r} {why}; people may fire now: {', '.join(legal) or 'nothing'}",
             row_id=run_id,
@@ -236,6 +240,13 @@ class RunPeople(RunLookup):
             state=row.state,
             legal=legal,
         )
+
+    async def _is_undoing(self, run_id: str) -> bool:
+        """Return whether a run is a flow's instance that undoes what it has done, or could not."""
+        row = await read_run(self._binding, run_id)
+        job = self._binding.registry.jobs.get(row.job)
+        step = job.flow.step(row.step or "") if isinstance(job, FlowJob) else None
+        return step is not None and step.kind is Kind.UNDO
 
     def _done(self, event: str, state: str) -> bool:
         """Return whether a state is what the event leads to, so that firing it again asks for nothing."""

@@ -187,6 +187,46 @@ async def test_a_cancellation_undoes_what_was_done(kit: Kit, shop: Handlers) -> 
         assert (status.state, status.step) == ("failed", "undone")  # nothing was done: it is at its end
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["canceled", "failed"])
+async def test_to_cancel_what_is_being_undone_already_changes_nothing(
+    kit: Kit, shop: Handlers, fails: bool
+) -> None:
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data(total=0 if fails else 200_000))
+        if fails:
+            shop.fails["pack"] = Fail("no")
+        await w.deliver(run_id)
+        if not fails:
+            await w.jobs.cancel(run_id)
+        before = await w.row(run_id)
+        assert before["step"] == "undo_to_undone"
+        status = await w.jobs.cancel(run_id, by="ana")
+        assert (status.state, status.step) == ("ready", "undo_to_undone")
+        assert await w.row(run_id) == before
+        shop.fails["undo charge"] = Fail("the bank is closed")
+        await w.deliver(run_id)
+        assert (await w.jobs.cancel(run_id)).state == "parked"
+        assert (await w.row(run_id))["letters"] == 0
+
+
+async def test_what_is_legal_now_is_what_a_person_may_do_at_the_step(kit: Kit, shop: Handlers) -> None:
+    async with kit.bound() as w:
+        run_id = await w.create(Order, Data(total=200_000))
+        await w.deliver(run_id)
+        with pytest.raises(TransitionNotAllowed) as waits:
+            await w.jobs.fire(run_id, "reschedule")
+        assert waits.value.legal == ("cancel", "approve", "reject", "look_again")
+        shop.fails["undo charge"] = Fail("the bank is closed")
+        await w.jobs.cancel(run_id)
+        with pytest.raises(GuardFailed) as undoes:
+            await w.jobs.fire(run_id, "cancel")
+        assert "cancel" not in undoes.value.legal
+        await w.deliver(run_id)
+        legal = "approve, reject, retry_undo, skip_undo"
+        with pytest.raises(TransitionNotAllowed, match=f"not allowed from 'parked'; legal now: {legal}$"):
+            await w.jobs.fire(run_id, "reschedule")
+
+
 async def test_a_cancellation_of_a_running_step_undoes_that_step_too(kit: Kit, shop: Handlers) -> None:
     async with kit.bound() as w:
         run_id = await w.create(Order, Data())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -239,6 +240,47 @@ def test_an_upgrade_is_from_a_version_before(kit: Kit) -> None:
     kit.app.upgrade(new, from_version=1)(dict)
     with pytest.raises(DefinitionError, match="already"):
         kit.app.upgrade(new, from_version=1)
+
+
+async def _async(data): ...
+
+
+def _generator(data):
+    yield data
+
+
+async def _async_generator(data):
+    yield data
+
+
+class _AsyncCall:
+    async def __call__(self, data): ...
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (_async, "async, or a generator"),
+        (partial(_async), "async, or a generator"),
+        (_generator, "async, or a generator"),
+        (_async_generator, "async, or a generator"),
+        (_AsyncCall(), "async, or a generator"),
+        (
+            lambda: {"warehouse": "north"},
+            r"called as upgrade\(data\); found \(\): too many positional arguments",
+        ),
+        (lambda data, more: {}, "missing a required argument: 'more'"),
+        (lambda *, data: {}, "too many positional arguments"),
+        ({"warehouse": "north"}, r"upgrade\(data\) -> data; found"),
+    ],
+)
+def test_an_upgrade_that_could_not_work_is_refused_where_it_is_registered(
+    kit: Kit, function: Any, why: str
+) -> None:
+    new = second(packing="pack")
+    with pytest.raises(DefinitionError, match=f"upgrade of 'order' from version 1 is .*{why}"):
+        kit.app.upgrade(new, from_version=1)(function)
+    kit.app.upgrade(new, from_version=1)(lambda data, warehouse="north": {**data, "warehouse": warehouse})
 
 
 async def failed_of_version_1(kit: Kit, w, calls, **options: Any) -> list[str]:
