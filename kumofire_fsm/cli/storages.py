@@ -16,6 +16,7 @@ from kumofire_fsm.cli.d1 import D1Database
 from kumofire_fsm.errors import RowRefused, WranglerError
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.ports import Row, Statement, Storage
+from kumofire_fsm.values.limits import SQL_BYTES
 
 __all__ = [
     "Cost",
@@ -24,9 +25,6 @@ __all__ = [
     "literal",
 ]
 
-SQL_BYTES: Final = 100_000
-"""What D1 takes as one statement (https://developers.cloudflare.com/d1/platform/limits/). Linux takes 128 KB
-as one argument of a command, so for a batch it is the same."""
 _PLAIN: Final = re.compile(r"[ -~]*")
 _PARAMETER: Final = re.compile(r"'[^']*'|\?1")
 """A text, such as one that a guard of an application compares with, or else the parameter."""
@@ -57,6 +55,7 @@ class WranglerStorage:
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Run statements atomically; see `kumofire_fsm.ports.Storage`."""
         sql = ";\n".join(map(_spelled, statements))
+        # Linux takes 128 KB as one argument of a command, so for a batch the limit is the same.
         if (size := len(sql.encode())) > SQL_BYTES:
             raise RowRefused(
                 f"{statements[0].name} has {size:,} bytes with its values, and `wrangler d1 execute` takes "

@@ -7,7 +7,7 @@ a wait one statement does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -184,10 +184,7 @@ class _Edges:
 
     def _waiting(self) -> State:
         """Return the state `waiting`, whose deadline is that of the step."""
-        at = "now"
-        for step in reversed(self._timed):
-            assert step.deadline is not None
-            at = f"when(step == '{step.id}', {step.deadline.text}, {at})"
+        at = _by_step("step", {step.id: step.deadline.text for step in self._timed if step.deadline}, "now")
         state = FlowMachine.waiting.clone()
         state.deadline = Deadline(at, *self._spec.deadline_events, "lapse", doc="the wait's own deadline")
         return state
@@ -242,10 +239,9 @@ class _Edges:
 
     def _redrive(self, cond: str) -> Event:
         """Return the event by which it begins again: at another step, as often as that is tried."""
-        tries = str(self._tries)
-        for step in self._spec.of_kind(Kind.TASK):
-            if step.max_attempts is not None:
-                tries = f"when(to_step == '{step.id}', {step.max_attempts}, {tries})"
+        tasks = self._spec.of_kind(Kind.TASK)
+        own = {step.id: str(step.max_attempts) for step in tasks if step.max_attempts is not None}
+        tries = _by_step("to_step", own, str(self._tries))
         event = _with("redrive", (), cond)
         event.sets = {
             **event.sets,
@@ -351,6 +347,22 @@ def _with(name: str, more: Sequence[Any], cond: str | None = None) -> Event:
     if cond is not None:
         last = [Edge(e.source, e.target, cond=cond, sets=e.sets) for e in last]
     return event.renewed(name, [*guarded, *more, *last])  # type: ignore[no-any-return]
+
+
+def _by_step(name: str, values: Mapping[str, str], otherwise: str) -> str:
+    """Return the expression that has a value for each step; those that have the same stand together.
+
+    Args:
+        name: what names the step.
+        values: the value for each step.
+        otherwise: that for all others.
+    """
+    steps: dict[str, list[str]] = {}
+    for step, value in values.items():
+        steps.setdefault(value, []).append(f"{name} == '{step}'")
+    for value, tests in reversed(steps.items()):
+        otherwise = f"when({' or '.join(tests)}, {value}, {otherwise})"
+    return otherwise
 
 
 def _at(step: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kumofire_fsm.machines.operators import OPERATORS, Scalar, Takes, Type
+from kumofire_fsm.machines.operators import OPERATORS, Scalar, Takes, Type, cases_sql, joined
 
 __all__ = [
     "Call",
@@ -111,6 +111,10 @@ class Call:
                 return Literal(int(left == right))
             case "Or", (Literal(value), _) if value not in (None, 0):
                 return Literal(1)
+            case "Or", (_, Literal(value)) if value not in (None, 0):
+                return Literal(1)
+            case "Or", (Literal(left), Literal(right)):  # neither holds
+                return Literal(None if None in (left, right) else 0)
             case "when", (Literal(value), then, otherwise):
                 return then if value else otherwise
         return Call(self.operator, arguments)
@@ -126,11 +130,31 @@ class Call:
         operator, first = OPERATORS[self.operator], self.arguments[0]
         if self.operator == "Not" and isinstance(first, Call) and first.operator == "is_none":
             return first.sql(resolve).removesuffix("NULL") + "NOT NULL"
+        if self.operator == "when":
+            cases, rest = [], _only(self)
+            while isinstance(rest, Call) and rest.operator == "when":
+                test, then, otherwise = rest.arguments
+                cases.append((test.sql(resolve), then.sql(resolve)))
+                rest = _only(otherwise)
+            return cases_sql(cases, rest.sql(resolve))
+        joins = self.operator in ("And", "Or")
         texts = []
-        for place, argument in enumerate(map(_only, self.arguments)):
+        for place, argument in enumerate(map(_only, self.joined() if joins else self.arguments)):
             inner = argument.operator if isinstance(argument, Call) else None
             texts.append(operator.bracketed(argument.sql(resolve), inner, place))
-        return operator.sql(*texts)
+        return joined(operator.sql, texts) if joins else operator.sql(*texts)
+
+    def joined(self) -> list[Expression]:
+        """Return the conditions that an ``and`` joins, or an ``or``, in their order."""
+        found: list[Expression] = []
+        left: list[Expression] = [self]
+        while left:
+            each = left.pop()
+            if isinstance(each, Call) and each.operator == self.operator:
+                left += reversed(each.arguments)
+            else:
+                found.append(each)
+        return found
 
 
 Expression = Literal | Name | Call
@@ -236,11 +260,8 @@ def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case
             return _call(type(op).__name__, (left, right), text)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return _call("Not", (operand,), text)
-        case ast.BoolOp(op=op, values=[first, *rest]):
-            result = _convert(first, text)
-            for each in rest:
-                result = Call(type(op).__name__, (result, _convert(each, text)))
-            return result
+        case ast.BoolOp(op=op, values=values):
+            return _halved(type(op).__name__, [_convert(each, text) for each in values])
         case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
             return _call("is_none", (left,), text)
         case ast.Compare(left=left, ops=[ast.IsNot()], comparators=[ast.Constant(value=None)]):
@@ -254,6 +275,18 @@ def _convert(node: ast.expr, text: str) -> Expression:  # noqa: C901 -- one case
         "guards (names, integers, texts, + - * <<, comparisons, and/or/not, is None, least, "
         "greatest, when)"
     )
+
+
+def _halved(operator: str, conditions: list[Expression]) -> Expression:
+    """Return what joins conditions, so that a hundred of them are not nested a hundred levels deep."""
+    if len(conditions) == 1:
+        return conditions[0]
+    middle = len(conditions) - 1 if len(conditions) < _MANY else len(conditions) // 2
+    halves = (conditions[:middle], conditions[middle:])
+    return Call(operator, tuple(_halved(operator, half) for half in halves))
+
+
+_MANY = 16
 
 
 def _call(operator: str, arguments: tuple[ast.expr, ...], text: str) -> Call:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import reduce
 from typing import Final, NamedTuple
 
 from kumofire_fsm.machines import json_operators as lists
 from kumofire_fsm.values.limits import HISTORY_CAP
 
-__all__ = ["OPERATORS", "Operator", "Scalar", "Takes", "Type"]
+__all__ = ["OPERATORS", "Operator", "Scalar", "Takes", "Type", "and_sql", "cases_sql", "joined"]
 
 Scalar = int | float | str | None
 """A value; a number is a float only where SQLite's is one, beyond 64 bits."""
@@ -162,12 +163,47 @@ def _or_sql(left: str, right: str) -> str:
     return text if len(text) <= _WIDTH else f"{left}\n  OR {right}"
 
 
-def _when_sql(test: str, then: str, otherwise: str) -> str:
-    text = f"CASE WHEN {test} THEN {then} ELSE {otherwise} END"
+def joined(sql: Callable[..., str], texts: Sequence[str]) -> str:
+    """Return what joins conditions by AND or OR; many of them in brackets, since D1 nests 100 levels at most.
+
+    Without brackets SQLite nests each in all before it.
+
+    Args:
+        sql: joins two of them.
+        texts: the conditions, one at least.
+    """
+    if len(texts) > _JOINED:
+        middle = len(texts) // 2
+        texts = [f"({joined(sql, half)})" for half in (texts[:middle], texts[middle:])]
+    return reduce(sql, texts)
+
+
+_JOINED: Final = 16
+
+
+def and_sql(left: str, right: str) -> str:
+    """Return the SQL that both hold."""
+    return f"{left} AND {right}"
+
+
+def cases_sql(cases: Sequence[tuple[str, str]], otherwise: str) -> str:
+    """Return the SQL for the value of the first test that holds.
+
+    Args:
+        cases: (test, value), in their order.
+        otherwise: the value where none holds.
+    """
+    text = f"CASE {' '.join(f'WHEN {test} THEN {then}' for test, then in cases)} ELSE {otherwise} END"
     if len(text) <= _WIDTH and "\n" not in text:
         return text
-    test, then, otherwise = (each.replace("\n", "\n    ") for each in (test, then, otherwise))
-    return f"CASE\n  WHEN {test}\n    THEN {then}\n  ELSE {otherwise}\nEND"
+    deeper = [tuple(each.replace("\n", "\n    ") for each in case) for case in cases]
+    whens = "\n".join(f"  WHEN {test}\n    THEN {then}" for test, then in deeper)
+    otherwise = otherwise.replace("\n", "\n    ")
+    return f"CASE\n{whens}\n  ELSE {otherwise}\nEND"
+
+
+def _when_sql(test: str, then: str, otherwise: str) -> str:
+    return cases_sql([(test, then)], otherwise)
 
 
 def _record_sql(history: str, event: str, state: str, now: str, facts: str) -> str:
@@ -227,7 +263,7 @@ OPERATORS: dict[str, Operator] = {
     "GtE": _comparison(">=", operator.ge),
     "Eq": _comparison("==", operator.eq, "="),
     "NotEq": _comparison("!=", operator.ne, "<>"),
-    "And": _logic("and", _and, "{} AND {}".format, _AND),
+    "And": _logic("and", _and, and_sql, _AND),
     "Or": _logic("or", _or, _or_sql, _OR),
     "Not": Operator("not", (_INTEGER,), _INTEGER, _strict(lambda a: int(not a)), "NOT {}".format, _NOT),
     "is_none": Operator(

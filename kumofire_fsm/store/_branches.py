@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Name, quoted
+from kumofire_fsm.machines.operators import and_sql, joined
 from kumofire_fsm.machines.payload import PREFIX
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
 from kumofire_fsm.store._answers import field_sql
@@ -42,8 +43,10 @@ class Branch(NamedTuple):
         """
         event = [f"a.event = {quoted(self.event)}"] if self.event else []
         parts = [*event, self.place(machines, plus), *_conditions(self.guard)]
-        short = " AND ".join(parts)
-        return short if len(short) <= WIDTH else "\n  AND ".join(indented(part) for part in parts)
+        short = joined(and_sql, parts)
+        if len(short) <= WIDTH:
+            return short
+        return joined("{}\n  AND {}".format, [indented(part) for part in parts])
 
     def place(self, machines: int, plus: str = "") -> str:
         """Return the test for the states the edges leave, and for their machines where these differ."""
@@ -65,7 +68,7 @@ def _conditions(guard: Expression | None) -> list[str]:
     if guard is None:
         return []
     if isinstance(guard, Call) and guard.operator == "And":
-        return [text for each in guard.arguments for text in _conditions(each)]
+        return [text for each in guard.joined() for text in _conditions(each)]
     text = guard.sql(str)
     return [f"({text})" if isinstance(guard, Call) and guard.operator == "Or" else text]
 
@@ -75,7 +78,7 @@ def apart(first: Branch, second: Branch, machines: int) -> str:
     if first.event != second.event:
         return f"a.event = {quoted(first.event)}"
     if first.places == second.places and first.guard:
-        return " AND ".join(_conditions(first.guard))
+        return joined(and_sql, _conditions(first.guard))
     both = first.places.keys() & second.places.keys()
     shared = any(set(first.places[machine]) & set(second.places[machine]) for machine in both)
     return first.test(machines) if shared else first.place(machines)

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from kumofire_fsm.machines.expression import Call, Expression, Literal, Name
-from kumofire_fsm.machines.operators import OPERATORS
+from kumofire_fsm.machines.operators import OPERATORS, joined
 from kumofire_fsm.machines.spec import EdgeSpec, MachineSpec
 from kumofire_fsm.store._branches import Branch, apart, branches_of
 from kumofire_fsm.store._layout import WIDTH, common, indented, lines, listed, quoted_list, select, where
@@ -176,7 +176,7 @@ class _Fork(NamedTuple):
             alike.setdefault(text, []).append(branch)
         short = f"{head} {' '.join(cases)} ELSE {usual} END"
         if len(alike) < len(cases) and not _fits(short):  # each text stands once
-            tests = (" OR ".join(f"{edge} = {branch}" for branch in each) for each in alike.values())
+            tests = (joined("{} OR {}".format, [f"{edge} = {at}" for at in each]) for each in alike.values())
             head, cases = "CASE", [_when(test, text) for test, text in zip(tests, alike, strict=True)]
             short = f"{head} {' '.join(cases)} ELSE {usual} END"
         if _fits(short):

@@ -10,6 +10,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final
 
+from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import quoted
 from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Statement
@@ -23,7 +24,7 @@ from kumofire_fsm.store._slots import swept_sql
 from kumofire_fsm.store._sweeps import sweep_sql, swept_columns
 from kumofire_fsm.store.paces import Rates, rates_at
 from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, Move, Moved, dump
-from kumofire_fsm.values.limits import ANSWER_BYTES
+from kumofire_fsm.values.limits import ANSWER_BYTES, SQL_BYTES
 
 __all__ = ["MOVED_ONE", "RunMoves"]
 
@@ -64,11 +65,23 @@ class RunMoves:
         self._hinted = {spec.name: frozenset(hinted_states(spec)) for spec in specs}
 
     def compile_usual(self, key_limits: Mapping[str, int], key_rates: Rates | None = None) -> None:
-        """Compile what nearly every event of a Worker sends, so that a deploy does it and no event."""
-        self.claim([], now=0, token="", alone=True, jobs={}, key_limits=key_limits, key_rates=key_rates)
-        self.sweep(None, timing={}, now=0, limit=0, hints="all", jobs=(), key_limits=key_limits)
-        for event in {event for spec in self._list for event in spec.endings}:
-            self.fire([event], [], fenced=True)
+        """Compile what nearly every event of a Worker sends, so that a deploy does it and no event.
+
+        Raises:
+            DefinitionError: there is more in the machines than D1 takes in one statement.
+        """
+        usual = [
+            self.claim([], now=0, token="", alone=True, jobs={}, key_limits=key_limits, key_rates=key_rates),
+            self.sweep(None, timing={}, now=0, limit=0, hints="all", jobs=(), key_limits=key_limits),
+            *(self.fire([e], [], fenced=True) for e in {e for spec in self._list for e in spec.endings}),
+        ]
+        for each in usual:
+            if (size := len(each.sql.encode())) > SQL_BYTES:
+                raise DefinitionError(
+                    f"the statement {each.name} for all lifecycles and flows here has {size:,} bytes, and D1 "
+                    f"takes {SQL_BYTES:,}; declare fewer states and waits with deadlines, or serve some of "
+                    "them by a Worker and a database of their own"
+                )
 
     def fire(self, events: Sequence[str], moves: Sequence[Move], *, fenced: bool) -> Statement:
         """Fire events on runs: one event, or several told apart by row; fenced by their claims, or not."""

@@ -32,6 +32,7 @@ __all__ = [
     "RESULT_BYTES",
     "SAFE_INTEGER",
     "SIGNAL_BYTES",
+    "SQL_BYTES",
     "STATEMENT_BYTES",
     "TAG_COUNT",
     "TAG_LENGTH",
@@ -74,6 +75,8 @@ JSON_DEPTH = 150
 """Levels of lists and objects; pydantic's reader stops at 200."""
 SAFE_INTEGER = 2**53 - 1
 """JavaScript, and so D1 and Queues, cannot hold integers beyond this exactly."""
+SQL_BYTES = 100_000
+"""What D1 takes as the text of one statement (https://developers.cloudflare.com/d1/platform/limits/)."""
 STATEMENT_BYTES = 1024 * 1024
 """The JSON parameter of one statement is cut into chunks of about this size."""
 ANSWER_BYTES = 4 * 1024 * 1024
