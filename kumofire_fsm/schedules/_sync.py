@@ -15,6 +15,7 @@ from kumofire_fsm.schedules.changes import declare, is_enabled, new_row, over
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
 from kumofire_fsm.values.jsontext import chunks
+from kumofire_fsm.values.limits import ANSWER_BYTES
 
 __all__ = ["sync"]
 
@@ -39,8 +40,7 @@ async def sync(binding: Binding, wanted: Sequence[NewSchedule], origin: str) -> 
     declared = _by_key(wanted)
     created, changed, ended = set[str](), set[str](), set[str]()
     for _ in range(RETRIES):
-        found = await binding.storage.execute(binding.schedules.declared(origin=origin, keys=list(declared)))
-        plan = _plan(binding, declared, [ScheduleRow(*row) for row in found], origin)
+        plan = _plan(binding, declared, await _found(binding, declared, origin), origin)
         done = await _store(binding, plan)
         created |= plan.rows.keys() & done
         ended |= plan.ended & done
@@ -54,6 +54,19 @@ async def sync(binding: Binding, wanted: Sequence[NewSchedule], origin: str) -> 
         event="revise",
         state="",
     )
+
+
+async def _found(binding: Binding, keys: Iterable[str], origin: str) -> list[ScheduleRow]:
+    """Return the recurring jobs of these keys, and all that an origin declared, in one answer or more."""
+    found: list[ScheduleRow] = []
+    wanted, full = list(keys), True
+    while full:
+        after = found[-1].id if found else ""
+        statement = binding.schedules.declared(origin=origin, keys=wanted, after=after)
+        rows = await binding.storage.execute(statement)
+        found += [ScheduleRow(*row) for *row, _ in rows]
+        full = bool(rows) and rows[-1][-1] >= ANSWER_BYTES
+    return found
 
 
 def _by_key(wanted: Sequence[NewSchedule]) -> dict[str, NewSchedule]:

@@ -85,16 +85,14 @@ class ScheduleStatements:
         argument = dump({"after": after, "limit": limit, "bytes": ANSWER_BYTES})
         return Statement("schedules.find", _FIND, argument, ScheduleRow._fields, reads=True, scans=True)
 
-    def declared(self, *, origin: str, keys: Sequence[str]) -> Statement:
-        """Read the jobs of these keys, and all that an origin declared."""
-        sql = select(
-            ScheduleRow._fields,
-            f"FROM {SCHEDULES}",
-            "WHERE origin = ?1 ->> '$.origin'",
-            "  OR schedule_key IN (SELECT value FROM json_each(?1, '$.keys'))",
-        )
-        argument = dump({"origin": origin, "keys": keys})
-        return Statement("schedules.declared", sql, argument, ScheduleRow._fields, reads=True)
+    def declared(self, *, origin: str, keys: Sequence[str], after: str = "") -> Statement:
+        """Read the jobs of these keys, and all that an origin declared, in the order of their ids.
+
+        The answer ends once it has `ANSWER_BYTES`; its last column has the bytes so far.
+        """
+        argument = dump({"origin": origin, "keys": keys, "after": after, "bytes": ANSWER_BYTES})
+        columns = (*ScheduleRow._fields, "total")
+        return Statement("schedules.declared", _DECLARED, argument, columns, reads=True)
 
     def due(self, *, now: int, limit: int, jobs: Sequence[str], ahead: int = 0) -> Statement:
         """Find recurring jobs whose occurrence is due and whose handler is known here, and others beside.
@@ -226,11 +224,23 @@ class ScheduleStatements:
         return statements
 
 
-_FIND: Final = Page(
-    ScheduleRow._fields,
-    size_sql(("schedule", "template", "payload", "error", "history")),
-    [f"f.{name}" for name in ScheduleRow._fields],
-).of(SCHEDULES, "WHERE r.id > ?1 ->> '$.after'", "r.id")
+_SIZE: Final = size_sql(("schedule", "template", "payload", "error", "history"))
+_SHOWN: Final = [f"f.{name}" for name in ScheduleRow._fields]
+_FIND: Final = Page(ScheduleRow._fields, _SIZE, _SHOWN).of(SCHEDULES, "WHERE r.id > ?1 ->> '$.after'", "r.id")
+_DECLARED: Final = Page(ScheduleRow._fields, _SIZE, [*_SHOWN, "f.total"]).until_full(
+    lines(
+        select(
+            [f"r.{name}" for name in ScheduleRow._fields],
+            f"FROM {SCHEDULES} AS r",
+            "WHERE r.id IN (",
+            f"  SELECT id FROM {SCHEDULES} WHERE origin = ?1 ->> '$.origin'",
+            f"  UNION SELECT id FROM {SCHEDULES}",
+            "  WHERE schedule_key IN (SELECT value FROM json_each(?1, '$.keys'))",
+            ") AND r.id > ?1 ->> '$.after'",
+        ),
+        "ORDER BY r.id",
+    )
+)
 _MOVED: Final = ("id", "state", "next_at")
 _CARRIED: Final = (
     f"FROM json_each(?1) JOIN {SCHEDULES} AS j",

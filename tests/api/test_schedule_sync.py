@@ -16,6 +16,7 @@ from harness import Kit, echo, nothing
 
 from kumofire_fsm import DefinitionError, InvalidArgument, Kumofire, NewSchedule, SyncReport
 from kumofire_fsm.errors import InvalidSchedule, TooLarge, UnknownJob
+from kumofire_fsm.values.limits import ANSWER_BYTES, PAYLOAD_BYTES
 
 A = NewSchedule("echo", 1, schedule_key="a", every=60)
 B = NewSchedule("echo", {"n": 2}, schedule_key="b", cron="0 5 * * *", timezone="Europe/Berlin")
@@ -46,6 +47,27 @@ async def test_the_database_is_made_what_the_code_declares(kit: Kit) -> None:
         assert await w.jobs.sync_schedules([A]) == SyncReport(changed=("a",))
         assert (await w.jobs.get_schedule(schedule_key="a")).state == "active"
         assert await w.jobs.get_schedule(mine.id) == mine
+
+
+async def test_schedules_with_large_payloads_are_read_in_answers_that_fit(kit: Kit) -> None:
+    register(kit)
+    async with kit.bound() as w:
+        large = [replace(A, schedule_key=f"k{n:02}", payload="x" * 200_000) for n in range(60)]
+        await w.jobs.sync_schedules(large)
+        w.storage.clear()
+        sizes, passed = list[int](), w.storage._pass
+
+        async def measured(statements: Any, act: Any) -> Any:
+            answers = await passed(statements, act)
+            sizes.append(sum(len(str(each)) for rows in answers for row in rows for each in row))
+            return answers
+
+        w.storage._pass = measured  # type: ignore[method-assign]
+        keys = tuple(each.schedule_key for each in large)
+        assert await w.jobs.sync_schedules(large) == SyncReport(unchanged=keys)
+        assert w.storage.names == ["schedules.declared"] * 3
+        assert max(sizes) <= ANSWER_BYTES + PAYLOAD_BYTES
+        assert await w.jobs.sync_schedules(large[:1]) == SyncReport(ended=keys[1:], unchanged=keys[:1])
 
 
 async def test_an_unchanged_set_costs_one_statement_and_changes_nothing_also_at_the_due_moment(
