@@ -326,6 +326,7 @@ def test_every_limit_is_there() -> None:
         "JSON_DEPTH": f"| {limits.JSON_DEPTH} |",
         "SAFE_INTEGER": f"2^{limits.SAFE_INTEGER.bit_length()} - 1",
         "ANSWER_BYTES": f"{limits.ANSWER_BYTES // 1024**2} MB, and the rest of a row",
+        "SQL_BYTES": f"| one statement's text on D1 | {limits.SQL_BYTES // 1000} KB",
         "STATEMENT_BYTES": f"{limits.STATEMENT_BYTES // 1024**2} MB",
         "INVOCATION_MS": f"| {limits.INVOCATION_MS // 60_000} minutes",
         "D1_STATEMENTS": f"| {limits.D1_STATEMENTS}, or `max_statements`",
