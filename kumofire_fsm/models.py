@@ -212,7 +212,8 @@ class JobStatus:
         priority: that of its runs, where `create` says no other; None where the job is not registered here.
         rate: how many of its runs may start in a time, as the code here says; None for any number.
         paced_until: of a job with a rate, when its allowance is whole again; None where none of it was taken.
-        by, note, changed_at: who said something of it last, why, and when.
+        by, note, changed_at: who paused it, why, and when; of a job that is not paused, the same of what was
+            said last.
         unreadable: the columns of its row that hold what cannot be shown; see `RunStatus`.
     """
 

@@ -12,6 +12,7 @@ from kumofire_fsm.cli.options import NOUN, AsJson, By, Note, Utc
 from kumofire_fsm.cli.place import Place, acting, looking, on_database
 from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.cli.texts import Clock, json_of, zoned
+from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.values.limits import LOOK_ROWS
 from kumofire_fsm.values.printable import one_line
 
@@ -49,15 +50,20 @@ def resume_command(
 def limit_command(
     name: Name,
     where: Place,
-    limit: Annotated[
-        int | None, typer.Option("--to", help="Runs under way at once; what the code says without it.")
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="N|none", help="Runs under way at once; none for what the code says."),
     ] = None,
     by: By = None,
     note: Note = None,
     as_json: AsJson = False,
     utc: Utc = False,
 ) -> None:
-    """Let so many runs of a job be under way at once, over all processes."""
+    """Let so many runs of a job be under way at once, over all processes.
+
+    Of a paused job --by and --note are not kept: who paused it, and why, stays.
+    """
+    limit = _limit_of(to)
     _say(where, lambda jobs: jobs.limit_job(name, limit, by=by, note=note), as_json=as_json, utc=utc)
 
 
@@ -72,6 +78,21 @@ def list_command(where: Place, as_json: AsJson = False, utc: Utc = False) -> Non
         echo(_line(each, zoned(utc=utc)))
 
 
+def _limit_of(to: str | None) -> int | None:
+    """Return a limit as `limit_job` takes it: None takes it back.
+
+    Raises:
+        InvalidArgument: it is missing, or is neither a number nor "none".
+    """
+    if to == "none":
+        return None
+    found = "" if to is None else f"; found {to!r}"
+    try:
+        return int(to or "")
+    except ValueError as exc:
+        raise InvalidArgument(f"say the limit: --to N, or --to none for what the code says{found}") from exc
+
+
 def _say(where: Place, say: Callable[[Jobs], Awaitable[JobStatus]], *, as_json: bool, utc: bool) -> None:
     """Say something of a job, and tell what is said of it now."""
     said = acting(where, None, say)
@@ -84,11 +105,16 @@ def _fields(job: JobStatus) -> dict[str, Any]:
 
 
 def _line(job: JobStatus, clock: Clock) -> str:
-    paused = "open" if job.paused_at is None else f"paused since {clock(job.paused_at)}"
     limit = "" if job.limit is None else f" of {job.limit:,}"
     waiting = f"{job.waiting:,}{'+' * (job.waiting >= LOOK_ROWS)}"
     held = f"  held {job.held:,}{'+' * (job.held >= LOOK_ROWS)}" if job.held else ""
     paced = f"  rate used to {clock(job.paced_until)}" if job.paced_until else ""
-    said = "  ".join(text for text in (job.by and f"by {job.by}", job.note) if text)
+    said = [text for text in (job.by and f"by {job.by}", job.note) if text]
     work = f"running {job.leased:,}{limit}  waiting {waiting}{held}{paced}"
-    return one_line(f"{job.name}  {paused}  {work}  {said}".rstrip())
+    # Of a paused job it is said of the pause, else of what was done last.
+    told = (
+        ["open", work, *said]
+        if job.paused_at is None
+        else [f"paused since {clock(job.paused_at)}", *said, work]
+    )
+    return one_line("  ".join([job.name, *told]))

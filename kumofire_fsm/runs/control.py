@@ -55,6 +55,7 @@ class JobControl:
         """Let at most so many runs of a job be under way at once, over all processes.
 
         It stands above what ``@app.job(..., limit=)`` says; None takes it back. What is under way goes on.
+        Of a paused job `by` and `note` are not kept: who paused it, and why, stays.
 
         Raises:
             InvalidArgument, TooLarge: nothing was changed.

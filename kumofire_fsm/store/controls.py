@@ -26,6 +26,12 @@ _SETS: Final = {
     "limit": "slots = excluded.slots",
 }
 """What each call says; everything else that was said before stays."""
+_TOLD: Final = {
+    "pause": "excluded.{0}",
+    "resume": "excluded.{0}",
+    "limit": "iif(paused_at IS NULL, excluded.{0}, {0})",
+}
+"""Who said it, why and when: of a paused job always what was said of the pause."""
 _COLUMNS: Final = ("job", "paused_at", "slots", "said_by", "note", "updated_at")
 
 
@@ -52,7 +58,9 @@ def set_control(what: str, values: Mapping[str, Any]) -> Statement:
         values: columns of the row; those that are not named are NULL.
     """
     columns = select((f"?1 ->> '$.{column}'" for column in _COLUMNS), "WHERE true")
-    told = ", ".join(f"{column} = excluded.{column}" for column in ("said_by", "note", "updated_at"))
+    told = ",\n  ".join(
+        f"{column} = {_TOLD[what].format(column)}" for column in ("said_by", "note", "updated_at")
+    )
     sql = lines(
         f"INSERT INTO {CONTROLS} ({listed(_COLUMNS)})",
         columns,

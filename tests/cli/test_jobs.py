@@ -35,13 +35,15 @@ def file(tmp_path: Path) -> str:
 def test_a_job_is_paused_limited_listed_and_resumed(file: str) -> None:
     (paused,) = call("pause", "mail", "--db", file, "--by", "ann", "--note", "no network", "--utc")
     assert re.fullmatch(
-        r"mail  paused since [\d :-]{19} UTC  running 0  waiting 1  by ann  no network", paused
+        r"mail  paused since [\d :-]{19} UTC  by ann  no network  running 0  waiting 1", paused
     )
     assert call("list", "--db", file, "--utc") == [paused]
-    (limited,) = call("limit", "mail", "--to", "2", "--db", file)
-    assert "  running 0 of 2  waiting 1" in limited
+    (limited,) = call("limit", "mail", "--to", "2", "--by", "bob", "--db", file, "--utc")
+    assert limited == paused.replace("running 0", "running 0 of 2"), "it still says who paused it"
     assert call("resume", "mail", "--db", file) == ["mail  open  running 0 of 2  waiting 1"]
-    assert call("limit", "mail", "--db", file) == ["mail  open  running 0  waiting 1"]
+    assert call("limit", "mail", "--to", "none", "--by", "bob", "--db", file) == [
+        "mail  open  running 0  waiting 1  by bob"
+    ]
 
 
 def test_a_list_and_what_is_said_are_json_too(file: str) -> None:
@@ -63,3 +65,12 @@ def test_a_command_makes_no_file(tmp_path: Path, arguments: list[str]) -> None:
 def test_a_limit_of_nothing_is_refused(file: str) -> None:
     with pytest.raises(InvalidArgument, match="limit must be an integer from 1"):
         call("limit", "mail", "--to", "0", "--db", file)
+
+
+@pytest.mark.parametrize(("to", "found"), [((), ""), (("--to", "two"), "; found 'two'")])
+def test_a_limit_that_is_not_said_changes_nothing(file: str, to: tuple[str, ...], found: str) -> None:
+    call("limit", "mail", "--to", "2", "--db", file)
+    with pytest.raises(InvalidArgument) as refused:
+        call("limit", "mail", *to, "--db", file)
+    assert str(refused.value) == f"say the limit: --to N, or --to none for what the code says{found}"
+    assert call("list", "--db", file) == ["mail  open  running 0 of 2  waiting 1"]

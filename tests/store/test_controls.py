@@ -194,4 +194,18 @@ def test_what_is_said_of_a_job_stays_until_the_contrary_is_said(store):
         ("news", None, None, 0, 0),
     ]
     (row,) = store.run(read_controls([RUN], ["mail"], others=False))
-    assert ControlRow(*row).said_by is None
+    assert (ControlRow(*row).said_by, ControlRow(*row).note) == ("bob", None)
+
+
+def test_a_limit_leaves_who_paused_a_job_and_is_said_by_somebody_where_it_is_open(store):
+    def said() -> tuple[object, ...]:
+        (row,) = store.run(read_controls([RUN], ["mail"], others=False))
+        return ControlRow(*row)[1:6]
+
+    say(store, "pause", "mail", paused_at=1, said_by="ann", note="why", updated_at=1)
+    say(store, "limit", "mail", slots=3, said_by="bob", note="slowly", updated_at=2)
+    assert said() == (1, 3, "ann", "why", 1)
+    say(store, "resume", "mail", said_by="cem", updated_at=3)
+    assert said() == (None, 3, "cem", None, 3)
+    say(store, "limit", "mail", slots=4, said_by="bob", note="slowly", updated_at=4)
+    assert said() == (None, 4, "bob", "slowly", 4)
