@@ -125,9 +125,11 @@ class FiredAll:
 
     Attributes:
         moved: runs that moved.
-        left: runs that somebody moved on meanwhile, that are gone, or whose guard did not hold.
-        refused: runs that were refused, and that the log has: another holds their dedupe key, or they are
-            instances of a flow's version before, for which this one has no place.
+        left: runs that somebody moved on meanwhile, that are gone, or whose lifecycle has no such move.
+        refused: runs that were refused, for a reason that the log has: another holds their dedupe key, the
+            event's guard does not hold (such as a redrive of a flow's instance at an end), this application
+            does not know their lifecycle, or they are instances of a flow's version before, for which this
+            one has no place.
     """
 
     moved: int

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kumofire_fsm.cli.options import App, AsJson, ErrorText, Job, OlderThan, States, Tag, Yes, taking
-from kumofire_fsm.cli.place import Place, acting, looking, on_database
+from kumofire_fsm.cli.place import NAMES_APP, Place, acting, looking, on_database
 from kumofire_fsm.cli.terminal import ask, echo
 from kumofire_fsm.cli.texts import duration_of, json_of
 from kumofire_fsm.errors import InvalidArgument
@@ -91,13 +91,14 @@ def act_on_all(
     done = acting(where, app, lambda jobs: jobs.fire_all(matched, **what))
     if done.moved:
         where.leave_to_tick()
-    echo(_json(matched, done) if as_json else _text(matched, done))
+    echo(_json(matched, done) if as_json else _text(matched, done, app))
 
 
-def _text(matched: Matched, done: FiredAll) -> str:
+def _text(matched: Matched, done: FiredAll, app: str | None) -> str:
+    lacks = "" if app else f": flows and lifecycles of your own take {NAMES_APP}"
     beside = [
-        f"{done.left:,} had moved on meanwhile" if done.left else "",
-        f"{done.refused:,} were refused, as the log says" if done.refused else "",
+        f"{done.left:,} had moved on meanwhile, or have a lifecycle without it" if done.left else "",
+        f"{done.refused:,} were refused, as the log says{lacks}" if done.refused else "",
         "there are more: run the command again" if matched.more else "",
     ]
     return "; ".join([f"{matched.event}: {done.moved:,} of {matched}", *filter(None, beside)])

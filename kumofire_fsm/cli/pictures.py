@@ -69,31 +69,39 @@ def diagram_command(
     _write_output(_drawn(found, **options), output)
 
 
-def draw_path(status: RunStatus, follows: str, machine: str, picture: Path) -> None:
+def draw_path(status: RunStatus, follows: str, machine: str | None, app: str | None, picture: Path) -> None:
     """Draw the path of a run into a file.
 
     Args:
         status: the run.
         follows: the name of its machine.
-        machine: the lifecycle or flow that was named.
+        machine: the lifecycle or flow that was named, if one was.
+        app: the application that has it, if one was named.
         picture: the file.
 
     Raises:
         InvalidArgument: the run follows another, or the file cannot be written.
     """
-    from kumofire_fsm.cli.loading import load_machine
-    from kumofire_fsm.flows import FlowSpec
+    from kumofire_fsm.cli.loading import load_machine, load_machines
 
-    lifecycle = load_machine(machine)
-    name = lifecycle.spec.machine if isinstance(lifecycle.spec, FlowSpec) else lifecycle.spec.name
     run_id = status.kumofire_job_run_id
-    if name != follows:
+    given = [load_machine(machine or "RunMachine"), *(load_machines(app) if app and not machine else ())]
+    lifecycle = next((each for each in given if _name_of(each) == follows), None)
+    if lifecycle is None:
         raise InvalidArgument(
             f"run {run_id} of job {status.name!r} follows the machine {follows!r}, and not "
-            f"{name!r}; to draw it, name its class: --machine MODULE:CLASS"
+            f"{' or '.join(repr(_name_of(each)) for each in given)}; to draw it, name the application that "
+            "has it: --app MODULE:APP, or its class: --machine MODULE:CLASS"
         )
     options: dict[str, Any] = {"format": _format_of(picture), "path": status.history}
     _write_output(_drawn(lifecycle, title=f"{one_line(status.name)}: {run_id}", **options), picture)
+
+
+def _name_of(lifecycle: Declared) -> str:
+    """Return the name that rows have of a lifecycle or flow."""
+    from kumofire_fsm.flows import FlowSpec
+
+    return lifecycle.spec.machine if isinstance(lifecycle.spec, FlowSpec) else lifecycle.spec.name
 
 
 def _drawn(lifecycle: Declared, **options: Any) -> str | bytes:

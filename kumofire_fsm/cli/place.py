@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kumofire_fsm.cli.files import using
 from kumofire_fsm.cli.options import (
@@ -22,7 +22,7 @@ from kumofire_fsm.cli.options import (
     taking,
 )
 from kumofire_fsm.cli.terminal import echo
-from kumofire_fsm.errors import InvalidArgument, SchemaMismatch
+from kumofire_fsm.errors import InvalidArgument, KumofireError
 
 if TYPE_CHECKING:
     from kumofire_fsm.app import Kumofire
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from kumofire_fsm.cli.storages import Cost
     from kumofire_fsm.jobs import Jobs
 
-__all__ = ["Place", "acting", "application_of", "looking", "on_database"]
+__all__ = ["NAMES_APP", "Place", "acting", "application_of", "looking", "on_database"]
 
 T = TypeVar("T")
 Command = Callable[..., None]
+NAMES_APP: Final = "--app MODULE:APP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,7 @@ def looking(where: Place, app: str | None, look: Callable[[Jobs], Awaitable[T]])
 
 def acting(where: Place, app: str | None, act: Callable[[Jobs], Awaitable[T]]) -> T:
     """Do something to the jobs of a database that exists; errors as `looking`."""
-    try:
-        return _with_jobs(where, app, act, read_only=False)
-    except SchemaMismatch as exc:
-        if app is None and "does not know" in str(exc):
-            raise SchemaMismatch(f"{exc}; say where its application is: --app MODULE:APP") from exc
-        raise
+    return _with_jobs(where, app, act, read_only=False)
 
 
 def application_of(app: str | None) -> Kumofire:
@@ -99,6 +95,20 @@ def application_of(app: str | None) -> Kumofire:
 
 
 def _with_jobs(where: Place, app: str | None, work: Callable[[Jobs], Awaitable[T]], *, read_only: bool) -> T:
+    """Do it; what an application would know is refused with the option that names one."""
+    try:
+        return _with_those_of(where, app, work, read_only=read_only)
+    except KumofireError as exc:
+        from kumofire_fsm.store.diagnosis import NOT_KNOWN
+
+        if app is None and NOT_KNOWN in str(exc):
+            exc.args = (f"{exc}; say where its application is: {NAMES_APP}",)
+        raise
+
+
+def _with_those_of(
+    where: Place, app: str | None, work: Callable[[Jobs], Awaitable[T]], *, read_only: bool
+) -> T:
     import asyncio
 
     of = application_of(app)

@@ -61,11 +61,15 @@ def show_command(
         Path | None, typer.Option("--diagram", help="Draw the path that the run took: .svg, .png or .dot.")
     ] = None,
     machine: Annotated[
-        str, typer.Option(help="The lifecycle or flow of the run: RunMachine, or MODULE:CLASS.")
-    ] = "RunMachine",
+        str | None,
+        typer.Option(metavar="MODULE:CLASS", help="The run's lifecycle or flow, to draw it without --app."),
+    ] = None,
     app: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:APP", help="Show the payload too; the application says what is secret."),
+        typer.Option(
+            metavar="MODULE:APP",
+            help="The application, which says what of the payload is secret: show it too. For --diagram.",
+        ),
     ] = None,
 ) -> None:
     """Show one run: status, attempts, times, payload, error with its traceback, history."""
@@ -73,7 +77,7 @@ def show_command(
     if picture is not None:
         from kumofire_fsm.cli.pictures import draw_path
 
-        draw_path(status, follows, machine, picture)
+        draw_path(status, follows, machine, app, picture)
     _show(status, as_json=as_json, utc=utc)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.definitions import Definition, define
 from kumofire_fsm.errors import DefinitionError, InvalidPayload, TooLarge, UnknownSignal
@@ -20,6 +20,7 @@ from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.typed import encode_typed
 
 __all__ = [
+    "REDRIVE",
     "Defaults",
     "FlowJob",
     "another_version",
@@ -29,6 +30,9 @@ __all__ = [
     "register_upgrade",
     "signal_text",
 ]
+
+REDRIVE: Final = "redrive"
+"""The event by which what is settled begins again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +172,11 @@ def signal_text(job: Definition | None, machine: str, name: str, value: Any) -> 
     """Return what a signal carries as JSON text; None for nothing.
 
     Raises:
-        UnknownSignal: the run is of no flow that is known here, or its flow has no such signal.
+        UnknownSignal: the run is of no flow, or its flow has no such signal.
         InvalidPayload: the value does not fit the signal's model.
     """
     if not isinstance(job, FlowJob) or job.machine.name != machine:
-        why = another_version(job, machine) or "is no flow that is known here"
-        raise UnknownSignal(f"the run follows {machine!r}, which {why}")
+        raise UnknownSignal(f"the run follows {machine!r}, which is no flow")
     signal = job.flow.signal(name)
     if signal is None:
         known = ", ".join(each.id for each in job.flow.signals) or "none"

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.flow_jobs import FlowJob
+from kumofire_fsm.engine.flow_jobs import REDRIVE, FlowJob
 from kumofire_fsm.engine.flow_rows import OldRow, made_of, read_by_waits, renamed, undone, why_not
 from kumofire_fsm.engine.halving import in_halves
 from kumofire_fsm.engine.moves import Fired, fire, follow, startable
@@ -38,15 +38,13 @@ from kumofire_fsm.store.versions import (
 from kumofire_fsm.values.jsontext import chunks, json_facts
 from kumofire_fsm.values.limits import INLINE_BYTES
 
-__all__ = ["REDRIVE", "FlowPlan", "Upgrade", "migrate_flow", "plan_flow", "redrive_settled"]
+__all__ = ["FlowPlan", "Upgrade", "migrate_flow", "plan_flow", "redrive_settled"]
 
 Upgrade = Callable[[dict[str, Any]], Any]
 """Gives the data of the next version from that of one version, as JSON gives it."""
 
 SAMPLE: Final = 50
 """Instances whose data a plan checks."""
-REDRIVE: Final = "redrive"
-"""The event by which what is settled begins again."""
 AT_ONCE: Final = 100
 """Instances that one statement moves."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.flow_jobs import another_version
+from kumofire_fsm.engine.flow_jobs import REDRIVE, another_version
 from kumofire_fsm.engine.reading import read_runs
 from kumofire_fsm.errors import (
     Conflict,
@@ -19,22 +19,31 @@ from kumofire_fsm.errors import (
 )
 from kumofire_fsm.machines.expression import Call, Expression
 from kumofire_fsm.machines.spec import Actor, MachineSpec
-from kumofire_fsm.store.diagnosis import REGISTER, lacks_edge
+from kumofire_fsm.store.diagnosis import NOT_KNOWN, REGISTER, lacks_edge
 from kumofire_fsm.store.rows import Move, RunRow
 
-__all__ = ["legal_now", "refusal", "refused_by_database"]
+__all__ = [
+    "begins_again_at",
+    "legal_now",
+    "refusal",
+    "refusal_of",
+    "refused_by_database",
+    "unknown_machine",
+]
 
 
 async def refusal(binding: Binding, move: Move, cause: Exception | None = None) -> Exception:
     """Return why a run did not move, by reading its row once."""
-    row = (await read_runs(binding, [move.id])).get(move.id)
+    return refusal_of(binding, move, (await read_runs(binding, [move.id])).get(move.id), cause)
+
+
+def refusal_of(binding: Binding, move: Move, row: RunRow | None, cause: Exception | None = None) -> Exception:
+    """Return why a run did not move whose row was read afterwards; None where there is none."""
     if row is None:
         return UnknownRun(move.id)
     spec = binding.runs.specs.get(row.machine)
     if spec is None:
-        why = another_version(binding.registry.jobs.get(row.job), row.machine)
-        why = why or "this application does not know"
-        return SchemaMismatch(f"run {row.id} follows the machine {row.machine!r}, which {why}")
+        return SchemaMismatch(f"run {row.id} {unknown_machine(binding, row)}")
     legal = legal_now(spec, row)
     facts: dict[str, Any] = {"row_id": row.id, "event": move.event, "state": row.state, "legal": legal}
     edges = spec.edges_from(row.state, move.event)
@@ -53,6 +62,12 @@ async def refusal(binding: Binding, move: Move, cause: Exception | None = None) 
         return refused_by_database(move.event, row, cause, legal)
     guards = [edge.guard_text for edge in edges if edge.guard is not None]
     if len(guards) == len(edges):
+        steps = begins_again_at(spec) if move.event == REDRIVE and not move.to_step else []
+        if steps:
+            at_end = (
+                f"run {row.id} is at an end of its flow: say at which step it goes on, {', '.join(steps)}"
+            )
+            return GuardFailed(at_end, **facts)
         return GuardFailed(f"{said} from {row.state!r} needs {' or '.join(guards)}", **facts)
     return Conflict(f"{said}: somebody else moved it meanwhile; it is {row.state!r} now", **facts)
 
@@ -77,6 +92,17 @@ def legal_now(spec: MachineSpec, row: RunRow) -> tuple[str, ...]:
 
 _UNTOLD: Final = frozenset({"payload", "result"})
 """Columns that may be left out of a row as it is read."""
+
+
+def unknown_machine(binding: Binding, row: RunRow) -> str:
+    """Return what is said of a run whose machine has no place in this application."""
+    why = another_version(binding.registry.jobs.get(row.job), row.machine) or NOT_KNOWN
+    return f"follows the machine {row.machine!r}, which {why}"
+
+
+def begins_again_at(spec: MachineSpec) -> list[str]:
+    """Return the steps at which a flow's instance may go on; none of a run that is no flow's."""
+    return sorted(to for source, to in spec.steps if source == "*")
 
 
 def refused_by_database(

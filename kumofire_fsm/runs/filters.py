@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.handlers import JobName
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.store.diagnosis import NOT_KNOWN
 from kumofire_fsm.store.rows import LAST_ID
 from kumofire_fsm.values.ids import first_id_at
 from kumofire_fsm.values.jsontext import storable
@@ -48,7 +49,7 @@ def run_filters(binding: Binding, **given: Unpack[RunFilter]) -> dict[str, Any]:
     for each in states or ():
         if not isinstance(each, str) or each not in known:
             raise InvalidArgument(
-                f"no machine has a state {shown(each)}; states are {', '.join(sorted(known))}"
+                f"{NOT_KNOWN} the state {shown(each)}; states are {', '.join(sorted(known))}"
             )
     created_before = given.get("created_before")
     before = LAST_ID

@@ -9,7 +9,8 @@ from kumofire_fsm.engine.flow_jobs import FlowJob, signal_text
 from kumofire_fsm.engine.flow_versions import FlowPlan, migrate_flow, plan_flow
 from kumofire_fsm.engine.moves import fire_one, startable
 from kumofire_fsm.engine.reading import read_run
-from kumofire_fsm.errors import GuardFailed, MailFull
+from kumofire_fsm.engine.refusals import unknown_machine
+from kumofire_fsm.errors import GuardFailed, MailFull, UnknownSignal
 from kumofire_fsm.flows.steps import Signal
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import RunStatus
@@ -55,6 +56,8 @@ class RunInstances(RunLookup):
         """
         row = await read_run(self._binding, check_id(run_id))
         name = part_id(signal, "signal")
+        if row.machine not in self._binding.runs.specs:
+            raise UnknownSignal(f"run {run_id} {unknown_machine(self._binding, row)}")
         text = signal_text(self._binding.registry.jobs.get(row.job), row.machine, name, value)
         self._binding.wake()
         said = None if key is None else check_key(key, "key")

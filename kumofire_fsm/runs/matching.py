@@ -10,14 +10,17 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Unpack
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.flow_versions import REDRIVE, redrive_settled
+from kumofire_fsm.engine.flow_jobs import REDRIVE
+from kumofire_fsm.engine.flow_versions import redrive_settled
 from kumofire_fsm.engine.moves import Fired, fire, startable
-from kumofire_fsm.errors import InvalidArgument, MigrationConflict
+from kumofire_fsm.engine.reading import read_runs
+from kumofire_fsm.engine.refusals import refusal_of
+from kumofire_fsm.errors import GuardFailed, InvalidArgument, MigrationConflict, SchemaMismatch
 from kumofire_fsm.reports import FiredAll, Matched
 from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.runs.filters import RunFilter, run_filters
 from kumofire_fsm.runs.people import adopt_keys, check_carries, events_of_people, jobs_with_versions
-from kumofire_fsm.store.rows import FAILED, Moved
+from kumofire_fsm.store.rows import FAILED, Move, Moved
 from kumofire_fsm.values.checks import facts, whole_number
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.limits import MATCH_RUNS, MOVE_RUNS
@@ -177,7 +180,29 @@ async def _fire_chunk(binding: Binding, event: str, ids: Sequence[str], what: di
     left = [run_id for run_id in ids if run_id not in moved and run_id not in refused]
     moves = [binding.move(run_id, event, hint_ms=binding.hint_ms, **what) for run_id in left]
     fired = await fire(binding, moves, hint=startable)
+    stayed = [move for move in moves if move.id not in fired.moved and move.id not in fired.refused]
+    refused |= await _refused(binding, stayed)
     return Fired(moved | fired.moved, {**refused, **fired.refused})
+
+
+async def _refused(binding: Binding, stayed: Sequence[Move]) -> dict[str, Exception]:
+    """Return which runs could not move as they are, and why: a guard, or a machine that is not known here.
+
+    The others have been moved by somebody else, are gone, or follow a machine without such a move.
+    """
+    rows = await read_runs(binding, [move.id for move in stayed]) if stayed else {}
+    whys = {move.id: refusal_of(binding, move, rows.get(move.id)) for move in stayed}
+    found: dict[str, Exception] = {
+        run_id: why for run_id, why in whys.items() if isinstance(why, GuardFailed | SchemaMismatch)
+    }
+    alike: dict[tuple[str, str], list[str]] = {}
+    for run_id in found:
+        alike.setdefault((rows[run_id].machine, rows[run_id].state), []).append(run_id)
+    for ids in alike.values():
+        number = f"{len(ids):,} run{'s' * (len(ids) != 1)}"
+        said = "%r was refused on %s, left as they were; of the first: %s"
+        log.error(said, stayed[0].event, number, found[ids[0]], extra={"run_id": ids[0]})
+    return found
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -7,11 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.flow_jobs import FlowJob
-from kumofire_fsm.engine.flow_versions import REDRIVE, redrive_settled
+from kumofire_fsm.engine.flow_jobs import REDRIVE, FlowJob
+from kumofire_fsm.engine.flow_versions import redrive_settled
 from kumofire_fsm.engine.moves import fire_one, startable
 from kumofire_fsm.engine.reading import read_run, read_runs
-from kumofire_fsm.engine.refusals import legal_now, refusal, refused_by_database
+from kumofire_fsm.engine.refusals import (
+    begins_again_at,
+    legal_now,
+    refusal,
+    refused_by_database,
+    unknown_machine,
+)
 from kumofire_fsm.errors import (
     GuardFailed,
     InvalidArgument,
@@ -112,12 +118,6 @@ class RunPeople(RunLookup):
             await self._check_step(run_id, name)
         try:
             return await self._people(run_id, REDRIVE, by=by, note=note, to_step=name)
-        except GuardFailed as exc:
-            steps = await self._steps(run_id)
-            if name or not steps:
-                raise
-            why = f"run {run_id} is at an end of its flow: say at which step it goes on, {', '.join(steps)}"
-            raise GuardFailed(why, row_id=run_id, event=REDRIVE, state=exc.state, legal=exc.legal) from exc
         except SchemaMismatch:
             row = await read_run(self._binding, run_id)
             job = self._flow_after(row.machine)
@@ -186,17 +186,15 @@ class RunPeople(RunLookup):
 
     async def _check_step(self, run_id: str, step: str) -> None:
         """Refuse a step at which no instance may begin again."""
-        steps = await self._steps(run_id)
-        if step not in steps:
-            known = ", ".join(steps) or "none (no flow)"
-            raise InvalidArgument(f"run {run_id} cannot go on at a step {shown(step)}; it may at: {known}")
-
-    async def _steps(self, run_id: str) -> list[str]:
-        """Return the steps at which an instance may go on; none of a run that is no flow's."""
         row = await read_run(self._binding, check_id(run_id))
         job = self._flow_after(row.machine)
         spec = job.machine if job else self._binding.runs.specs.get(row.machine)
-        return sorted(to for source, to in spec.steps if source == "*") if spec else []
+        if spec is None:
+            raise SchemaMismatch(f"run {run_id} {unknown_machine(self._binding, row)}")
+        steps = begins_again_at(spec)
+        if step not in steps:
+            known = ", ".join(steps) or "none (no flow)"
+            raise InvalidArgument(f"run {run_id} cannot go on at a step {shown(step)}; it may at: {known}")
 
     async def _people(
         self,
@@ -232,7 +230,9 @@ class RunPeople(RunLookup):
         why = "is fired by consumers and deadlines only" if known else "is unknown"
         row = await read_run(self._binding, run_id)
         spec = self._binding.runs.specs.get(row.machine)
-        legal = legal_now(spec, row) if spec else ()
+        if spec is None:
+            raise SchemaMismatch(f"run {run_id} {unknown_machine(self._binding, row)}")
+        legal = legal_now(spec, row)
         raise TransitionNotAllowed(
             f"run {run_id}: the event {event!r} {why}; people may fire now: {', '.join(legal) or 'nothing'}",
             row_id=run_id,

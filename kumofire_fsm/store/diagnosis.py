@@ -9,7 +9,7 @@ from kumofire_fsm.errors import SchemaMismatch, StatementRefused, StoreError
 from kumofire_fsm.ports import Row, Statement, Storage
 from kumofire_fsm.store.rows import SCHEMA, VERSION
 
-__all__ = ["MIGRATE", "REGISTER", "DiagnosingStorage", "explained", "lacks_edge"]
+__all__ = ["MIGRATE", "NOT_KNOWN", "REGISTER", "DiagnosingStorage", "explained", "lacks_edge"]
 
 _COMMAND: Final = (
     "kumofire migrate MODULE:APP --remote --d1 NAME (or --local; for an SQLite file --db FILE, for "
@@ -17,6 +17,8 @@ _COMMAND: Final = (
 )
 REGISTER: Final = f"register the application's machines: {_COMMAND}"
 MIGRATE: Final = f"run: {_COMMAND}"
+NOT_KNOWN: Final = "this application does not know"
+"""Stands in every error that another application, with more jobs, would not raise."""
 _SAYS: Final = ("kumofire: the machine has no such edge", "kumofire: a row may not be created in this state")
 
 _FIND: Final = Statement(

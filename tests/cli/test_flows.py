@@ -101,3 +101,75 @@ def test_an_instance_is_told_something_from_a_shell(folder: tuple[Path, list[str
     assert (refused.code, "carries something" in refused.err) == (2, True)
     done = kumofire(where, "runs", "signal", run_id, "hand_over", '{"number": 1}', "--by", "ana", *of)
     assert (done.code, done.out) == (0, f"{run_id}  succeeded\n")
+
+
+LEADS_TO_APP = "say where its application is: --app MODULE:APP"
+WITHOUT_APP = {
+    "list --state parked": "does not know the state 'parked'",
+    "cancel --state parked --yes": "does not know the state 'parked'",
+    "fire {run} hand_over": "run {run} follows the machine 'parcel@1', which this application does not know",
+    "signal {run} hand_over": "run {run} follows the machine 'parcel@1', which this application does not know",
+    "cancel {run}": "run {run} follows the machine 'parcel@1', which this application does not know",
+    "redrive {run} --step stored": "run {run} follows the machine 'parcel@1', which this application does not",
+}
+
+
+@pytest.mark.parametrize("command", WITHOUT_APP)
+def test_what_takes_the_application_says_so_and_is_done_with_it(
+    folder: tuple[Path, list[str]], command: str
+) -> None:
+    where, (_, run_id, _) = folder
+    arguments = [each.format(run=run_id) for each in command.split()]
+    refused = kumofire(where, "runs", *arguments, "--db", "jobs.db")
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert WITHOUT_APP[command].format(run=run_id) in refused.err
+    assert refused.err.endswith(f"; {LEADS_TO_APP}\n")
+
+
+def test_with_an_application_nothing_leads_to_one(folder: tuple[Path, list[str]]) -> None:
+    where, (_, run_id, _) = folder
+    of = ("--db", "jobs.db", "--app", "shop:app")
+    assert run_id in kumofire(where, "runs", "list", "--state", "parked", *of).out
+    refused = kumofire(where, "runs", "list", "--state", "lost", *of)
+    assert (refused.code, "the state 'lost'" in refused.err, LEADS_TO_APP in refused.err) == (2, True, False)
+
+
+def test_the_application_is_enough_to_draw_the_path_of_a_run(folder: tuple[Path, list[str]]) -> None:
+    where, (run_id, *_) = folder
+    show = ("runs", "show", run_id, "--db", "jobs.db", "--diagram", "path.svg")
+    refused = kumofire(where, *show)
+    assert (refused.code, refused.err.endswith("--app MODULE:APP, or its class: --machine MODULE:CLASS\n")) == (
+        2, True,
+    )  # fmt: skip
+    assert kumofire(where, *show, "--app", "shop:app").code == 0
+    assert "sent" in (where / "path.svg").read_text()
+
+
+def test_a_redrive_of_all_that_match_says_that_instances_at_an_end_were_refused(
+    folder: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    where, (_, run_id, other) = folder
+    ended = """
+    lost = End("Nobody knows where it is.", Outcome.FAILURE)
+    mislay = Signal(stored.to(lost), takes=None)
+"""
+    source = (where / "shop.py").read_text()
+    source = source.replace(
+        "import End",
+        "import Flow\nfrom kumofire_fsm.machines import Outcome\nfrom kumofire_fsm.flows import End",
+    )
+    (where / "shop.py").write_text(source.replace("\napp = ", f"{ended}\napp = "))
+    of = ("--db", "jobs.db", "--app", "shop:app")
+    assert kumofire(where, "migrate", "shop:app", "--db", "jobs.db").code == 0
+    for each in (run_id, other):
+        assert kumofire(where, "runs", "signal", each, "mislay", *of).out == f"{each}  failed\n"
+    done = kumofire(where, "runs", "redrive", "--job", "parcel", "--yes", *of)
+    assert (done.code, done.out) == (0, "redrive: 0 of 2 runs: 2 failed; 2 were refused, as the log says\n")
+    assert "is at an end of its flow: say at which step it goes on, stored" in caplog.text
+    caplog.clear()
+    done = kumofire(where, "runs", "redrive", "--job", "parcel", "--yes", "--db", "jobs.db")
+    assert done.out == (
+        "redrive: 0 of 2 runs: 2 failed; 2 were refused, as the log says: flows and lifecycles of your own "
+        "take --app MODULE:APP\n"
+    )
+    assert "follows the machine 'parcel@1', which this application does not know" in caplog.text

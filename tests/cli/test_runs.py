@@ -166,7 +166,7 @@ BAD = {
     "two times": (["reschedule", "{waiting}", "--at", "2099-01-01", "--in", "2h"], "say when it is to run"),
     "a bad time": (["reschedule", "{waiting}", "--at", "soon"], "--at must be an ISO time"),
     "a bad duration": (["reschedule", "{waiting}", "--in", "2 years"], "--in must be a duration such as 90s"),
-    "a bad state": (["list", "--state", "lost"], "no machine has a state 'lost'"),
+    "a bad state": (["list", "--state", "lost"], "does not know the state 'lost'"),
     "a bad limit": (["list", "--limit", "501"], "limit must be an integer from 1 to 500"),
     "a bad cursor": (["list", "--cursor", "x"], "cursor must be what the page before gave"),
     "a bad pause": (["watch", "{waiting}", "--every", "0"], "--every must be more than 0 seconds"),

@@ -6,7 +6,7 @@ import pytest
 from flows import Data, Entity, Handlers, Order, Trial, Verdict, steps
 from harness import Kit
 
-from kumofire_fsm import Fail
+from kumofire_fsm import Fail, FiredAll
 from kumofire_fsm.errors import GuardFailed, InvalidArgument, MailFull, TransitionNotAllowed
 from kumofire_fsm.signals import Go
 
@@ -275,6 +275,26 @@ async def test_a_failed_step_may_be_redriven(kit: Kit, shop: Handlers) -> None:
         assert (status.state, status.step) == ("ready", "charge")
         await w.deliver(run_id)
         assert (await w.status(run_id)).step == "active"
+
+
+async def test_by_a_filter_instances_at_an_end_are_refused_and_the_log_says_why_once(
+    kit: Kit, shop: Handlers, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with kit.bound() as w:
+        ids = [await w.create(Trial, Data()) for _ in range(3)]
+        for run_id in ids:
+            await w.deliver(run_id)
+            await w.jobs.cancel(run_id)
+        matched = await w.jobs.match_runs("redrive", state="canceled")
+        await w.jobs.redrive(ids[0], step="charge")
+        caplog.clear()
+        assert await w.jobs.fire_all(matched) == FiredAll(moved=0, left=1, refused=2)
+        (said,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+        (first,) = [run_id for run_id in ids if run_id in said]
+        assert said == (
+            f"'redrive' was refused on 2 runs, left as they were; of the first: run {first} is at an end of its "
+            "flow: say at which step it goes on, charge, dunning, trying, welcome"
+        )
 
 
 async def test_the_log_tells_which_step_failed_for_good_though_the_flow_goes_on(
