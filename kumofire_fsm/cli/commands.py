@@ -11,7 +11,7 @@ import typer
 from kumofire_fsm import __version__
 from kumofire_fsm.cli.create import create_command
 from kumofire_fsm.cli.demo import demo_command
-from kumofire_fsm.cli.files import backup_command
+from kumofire_fsm.cli.files import backup_command, check_made
 from kumofire_fsm.cli.jobs import jobs
 from kumofire_fsm.cli.machine import machine
 from kumofire_fsm.cli.many import prune_command
@@ -23,6 +23,7 @@ from kumofire_fsm.cli.moves import (
     reschedule_command,
     signal_command,
 )
+from kumofire_fsm.cli.options import Create
 from kumofire_fsm.cli.overview import doctor_command, stats_command
 from kumofire_fsm.cli.pictures import diagram_command
 from kumofire_fsm.cli.runs import runs
@@ -106,7 +107,7 @@ def worker_command(
     reload: Annotated[
         bool, typer.Option("--reload", help="Begin again when a .py file here changes; for development.")
     ] = False,
-    create: Annotated[bool, typer.Option("--create", help="Make the file if it does not exist.")] = False,
+    create: Create = False,
     sync_schedules: Annotated[
         bool,
         typer.Option("--sync-schedules/--no-sync-schedules", help="Store what @app.schedule declares."),
@@ -124,11 +125,7 @@ def worker_command(
     if named == []:
         raise InvalidArgument(f"--jobs must name jobs, with commas between them; found {jobs!r}")
     app = None if reload else load_app(application)
-    if not create and not db.exists():
-        raise InvalidArgument(
-            f"there is no database {db.absolute()}; give the path of the file in which runs are created, or "
-            "make a new one with --create"
-        )
+    check_made(db, create=create)
     as_json = log_format == "json"
     if app is None:  # each of its workers loads it, in a process of its own
         from kumofire_fsm.cli.reload import Reloader

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SqliteFile",
     "backup_command",
+    "check_made",
     "using",
 ]
 
@@ -41,6 +42,19 @@ def backup_command(
 def _check_exists(db: Path) -> None:
     if not db.is_file():
         raise InvalidArgument(f"there is no database {str(db)!r}")
+
+
+def check_made(db: Path, *, create: bool) -> None:
+    """Refuse a file that does not exist, unless it may be made.
+
+    Raises:
+        InvalidArgument: there is no such file.
+    """
+    if not create and not db.exists():
+        raise InvalidArgument(
+            f"there is no database {db.absolute()}; give the path of the file in which runs are created, or "
+            "make a new one with --create"
+        )
 
 
 def using(db: Path, work: Callable[[SqliteStorage], Awaitable[T]], *, read_only: bool) -> T:

@@ -15,6 +15,7 @@ __all__ = [
     "AsJson",
     "By",
     "Config",
+    "Create",
     "D1Name",
     "Database",
     "Environment",
@@ -68,6 +69,7 @@ App = Annotated[
 MakesRuns = Annotated[
     str, typer.Option("--app", metavar="MODULE:APP", help="Where the Kumofire object is: it makes the run.")
 ]
+Create = Annotated[bool, typer.Option("--create", help="Make the file if it does not exist.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; its instants are UTC.")]
 Utc = Annotated[bool, typer.Option("--utc", help="Show times in UTC, and not in the local zone.")]
 By = Annotated[str | None, typer.Option(help="Who says so; kept in the history.")]

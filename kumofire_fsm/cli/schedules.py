@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kumofire_fsm.cli.options import NOUN, AsJson, By, MakesRuns, Note, Utc
+from kumofire_fsm.cli.files import check_made
+from kumofire_fsm.cli.options import NOUN, AsJson, By, Create, MakesRuns, Note, Utc
 from kumofire_fsm.cli.place import Place, acting, looking, on_database
 from kumofire_fsm.cli.terminal import echo
 from kumofire_fsm.cli.texts import Clock, json_of, table, zoned
@@ -150,13 +151,15 @@ def preview_command(
 @schedules.command("sync")
 def sync_command(
     application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
-    db: Annotated[Path, typer.Option(help="The SQLite file; made if it does not exist.")],
+    db: Annotated[Path, typer.Option(help="The SQLite file.")],
+    create: Create = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a database's recurring jobs what the code declares with @app.schedule."""
     from kumofire_fsm.cli.loading import load_app
 
     app = load_app(application)
+    check_made(db, create=create)
     with app.open_sync(db) as jobs:
         report = jobs.sync_schedules()
     if as_json:

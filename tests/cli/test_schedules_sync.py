@@ -40,7 +40,7 @@ def call(*arguments: str) -> list[str]:
 
 def test_a_sync_stores_what_the_code_declares_and_a_list_shows_it(folder: Path) -> None:
     sync = ("sync", "scheduled_shop:app", "--db", "jobs.db")
-    assert call(*sync) == ["created    report", "created    yearly"]
+    assert call(*sync, "--create") == ["created    report", "created    yearly"]
     assert call(*sync) == ["unchanged  report", "unchanged  yearly"]
     assert json.loads("".join(call(*sync, "--json")))["unchanged"] == ["report", "yearly"]
     heads, *shown = call("list", "--db", "jobs.db", "--utc")
@@ -53,3 +53,9 @@ def test_a_sync_stores_what_the_code_declares_and_a_list_shows_it(folder: Path) 
 def test_a_list_needs_a_database(folder: Path) -> None:
     with pytest.raises(InvalidArgument, match="there is no database"):
         call("list", "--db", "nothing.db")
+
+
+def test_a_sync_makes_no_file_unless_it_is_told_to(folder: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"there is no database .*typo\.db; .* with --create"):
+        call("sync", "scheduled_shop:app", "--db", "typo.db")
+    assert not (folder / "typo.db").exists()
