@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-flow test proofs coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams docs sql columns stubs truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo demo-flow test proofs coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams docs sql columns options stubs truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
@@ -28,6 +28,7 @@ help:
 	@echo "make diagrams    draw the lifecycles again, after a change of a declaration"
 	@echo "make sql         write docs/sql.md anew, after a change of a declaration or a statement"
 	@echo "make docs        build the pages as a site in build/site, with warnings as errors"
+	@echo "make options     write the options in docs/reference.md anew, after a change of a command"
 	@echo "make stubs       write the synchronous API's types anew, after a change of the asynchronous one"
 	@echo "make truth       write docs/cron-truth.md anew"
 	@echo "make simulate SEED=7  play one history of the simulator, and print it (STEPS=50: its beginning; SETTING=embedded)"
@@ -98,6 +99,9 @@ sql: $(VENV)/.dev
 
 columns: $(VENV)/.dev
 	@$(BIN)/python tests/support/columns_page.py
+
+options: $(VENV)/.dev
+	@$(BIN)/python tests/support/options_page.py
 
 stubs: $(VENV)/.dev
 	@$(BIN)/python tests/support/sync_stub.py > kumofire_fsm/work/sync_jobs.pyi

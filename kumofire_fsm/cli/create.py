@@ -28,7 +28,9 @@ def create_command(
         typer.Argument(metavar="[PAYLOAD]", help="JSON; @FILE reads it from a file, and - from the input."),
     ] = None,
     delay: Annotated[str | None, typer.Option(help="Not before this time: 90s, 15m, 2h, 7d, 1w.")] = None,
-    at: Annotated[str | None, typer.Option(help="Not before this ISO time, on the local clock.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Not before this ISO time, on the local clock; with --utc in UTC.")
+    ] = None,
     dedupe_key: Annotated[str | None, typer.Option(help="At most one run of the job with this key.")] = None,
     priority: Annotated[str | None, typer.Option(help="high, normal or low, instead of the job's.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="To list by; may be given again.")] = None,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kumofire_fsm.cli.options import NOUN
+from kumofire_fsm.cli.options import NOUN, AsJson
 from kumofire_fsm.cli.place import Place, acting, looking, on_database
 from kumofire_fsm.cli.terminal import echo
+from kumofire_fsm.cli.texts import json_of
 
 if TYPE_CHECKING:
     from kumofire_fsm.app import Kumofire
     from kumofire_fsm.cli.loading import Declared
+    from kumofire_fsm.engine.flow_versions import FlowPlan
     from kumofire_fsm.jobs import Jobs
     from kumofire_fsm.machines import MachineSpec
 
@@ -33,7 +35,7 @@ def lint_command(
         typer.Argument(metavar="MODULE:NAME", help="A lifecycle, a flow, or an application with all."),
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as a JSON list.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check a lifecycle or a flow, or those of an application: exit code 1 for errors, 0 for none."""
     from kumofire_fsm.cli.linting import findings_json, found_in, is_refused, readable
@@ -84,6 +86,7 @@ def migrate_command(
     application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Kumofire object is.")],
     where: Place,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be done; change nothing.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Bring the instances of flows that rest to the versions of this code; exit code 1 where that is refused.
 
@@ -91,18 +94,32 @@ def migrate_command(
     under way is left: run it again. Register the edges first: `kumofire migrate`.
     """
     do = looking if plan else acting
-    if do(where, application, lambda jobs: _migrated(jobs, plan=plan)):
+    if do(where, application, lambda jobs: _migrated(jobs, plan=plan, as_json=as_json)):
         raise typer.Exit(1)
 
 
-async def _migrated(jobs: Jobs, *, plan: bool) -> bool:
+async def _migrated(jobs: Jobs, *, plan: bool, as_json: bool) -> bool:
     """Plan, print the plan, and do it unless something stands in the way; return whether it does."""
     plans = await jobs.plan_flows()
-    for each in plans:
+    for each in () if as_json else plans:
         echo(str(each))
-    if not plans:
+    if not (plans or as_json):
         echo("the application has no flow")
     refused = any(each.refused for each in plans)
-    if not plan and not refused:
-        echo(f"moved {await jobs.migrate_flows():,}")
+    moved = None if plan or refused else await jobs.migrate_flows()
+    if as_json:
+        echo(json_of({"flows": [_fields(each) for each in plans], "refused": refused, "moved": moved}))
+    elif moved is not None:
+        echo(f"moved {moved:,}")
     return refused
+
+
+def _fields(plan: FlowPlan) -> dict[str, Any]:
+    """Return what is planned for a flow; ``to`` is None where a step's instances have nowhere to go."""
+    steps = [
+        {"machine": machine, "step": step, "number": number, "to": to}
+        for (machine, step), (number, to) in plan.steps.items()
+    ]
+    data = {"checked": plan.checked, "bad": plan.bad, "first_error": plan.first_error or None}
+    told = {"flow": plan.job.flow.name, "version": plan.job.flow.version, "live": plan.live, "steps": steps}
+    return {**told, "data": data, "lost_undo": plan.lost, "under_way": plan.left, "refused": plan.refused}

@@ -88,7 +88,9 @@ def redrive_command(
 def reschedule_command(
     where: Place,
     run_id: MaybeRunId = None,
-    at: Annotated[str | None, typer.Option(help="The ISO time, on the local clock.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="The ISO time, on the local clock; with --utc in UTC.")
+    ] = None,
     delay: Annotated[str | None, typer.Option("--in", help="From now: 90s, 15m, 2h, 7d, 1w.")] = None,
     *,
     filters: dict[str, Any],

@@ -42,7 +42,10 @@ def diagram_command(
         Path | None, typer.Option("--output", "-o", help="The file; the standard output without it.")
     ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="svg, png, dot, mmd or md; else the file's suffix.")
+        str | None,
+        typer.Option(
+            "--format", help="svg, png, dot (or gv), mmd (or mermaid) or md; else the file's suffix."
+        ),
     ] = None,
     db: Annotated[Path | None, typer.Option(help="The SQLite file to count in; it is only read.")] = None,
     counts: Annotated[

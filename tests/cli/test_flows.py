@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,31 @@ def test_a_flow_s_instances_are_planned_for_refused_and_moved(folder: tuple[Path
     assert (done.code, done.out.splitlines()[-1]) == (0, "moved 2")
     done = kumofire(where, "machine", "migrate", "later:app", "--db", "jobs.db")
     assert done.out.splitlines() == ["parcel v2: no instance of a version before", "moved 0"]
+
+
+def test_a_plan_and_a_move_are_json_too(folder: tuple[Path, list[str]]) -> None:
+    where, _ = folder
+    of = ("--db", "jobs.db", "--json")
+    refused = kumofire(where, "machine", "migrate", "draft:app", *of)
+    told = json.loads(refused.out)
+    (plan,) = told.pop("flows")
+    assert (refused.code, told) == (1, {"refused": True, "moved": None})
+    assert plan["steps"] == [{"machine": "parcel@1", "step": "stored", "number": 2, "to": None}]
+    assert kumofire(where, "migrate", "later:app", "--db", "jobs.db").code == 0
+    planned = json.loads(kumofire(where, "machine", "migrate", "later:app", "--plan", *of).out)
+    assert planned == {
+        "flows": [
+            {
+                "flow": "parcel", "version": 2, "live": 2,
+                "steps": [{"machine": "parcel@1", "step": "stored", "number": 2, "to": "waiting_"}],
+                "data": {"checked": 2, "bad": 0, "first_error": None},
+                "lost_undo": {}, "under_way": 0, "refused": False,
+            }
+        ],
+        "refused": False, "moved": None,
+    }  # fmt: skip
+    done = json.loads(kumofire(where, "machine", "migrate", "later:app", *of).out)
+    assert (done["refused"], done["moved"]) == (False, 2)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,16 @@ def test_every_command_of_the_nouns_is_named() -> None:
         assert [name for name in command.commands[noun].commands if f"`{name}`" not in row] == []
 
 
+def test_the_commands_of_its_table_take_json_as_it_says() -> None:
+    command: Any = typer.main.get_command(cli)
+    (row,) = [line for line in PAGE.splitlines() if line.startswith("| the whole |")]
+    found = {name: command.commands[name] for name in re.findall(r"`(\w+)`", row)}
+    for noun in ("runs", "jobs", "schedules"):
+        found |= {f"{noun} {name}": each for name, each in command.commands[noun].commands.items()}
+    without = [name for name, each in found.items() if not any("--json" in p.opts for p in each.params)]
+    assert without == ["backup"]
+
+
 def test_the_limits_that_it_says_are_those_of_the_code() -> None:
     assert f"Up to {MATCH_RUNS:,} runs are found by one command" in PAGE
     assert f"{MOVE_RUNS} runs are moved by one statement" in PAGE

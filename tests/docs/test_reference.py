@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 import typer
+from options_page import commands_of, options_of, renewed
 from pages import ROOT, page, sections
 
 import kumofire_fsm
 from kumofire_fsm import errors, flows, machines, telemetry, testing
 from kumofire_fsm.calendar.options import recurrence_from_options
 from kumofire_fsm.cli.commands import cli, worker_command
+from kumofire_fsm.cli.texts import duration_of
 from kumofire_fsm.engine.binding import EMBEDDED, WORKERS
 from kumofire_fsm.schedules.changes import ScheduleOptions
 from kumofire_fsm.values import limits
@@ -214,13 +216,7 @@ def test_every_error_is_there_with_what_it_is() -> None:
     }
 
 
-def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    for sub, found in getattr(command, "commands", {}).items():
-        yield from commands(found, f"{name} {sub}")
-    if not getattr(command, "commands", {}) or name == "kumofire":
-        yield name, command
-
-
+COMMANDS = dict(commands_of(typer.main.get_command(cli), "kumofire"))
 DATABASE = {"--db", "--d1", "--local", "--remote", "--config", "--env", "--persist-to", "--cost"}
 """What the page calls DATABASE in the rows of commands."""
 
@@ -232,7 +228,7 @@ def test_the_options_that_name_a_database_are_told_once() -> None:
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    list(commands(typer.main.get_command(cli), "kumofire")),
+    list(COMMANDS.items()),
     ids=named,
 )
 def test_every_command_is_there_with_its_options_and_defaults(name: str, command: Any) -> None:
@@ -241,7 +237,7 @@ def test_every_command_is_there_with_its_options_and_defaults(name: str, command
     )
     assert len(rows) == 1
     told = set(re.findall(r"`(-[\w-]+)`", rows[0][1])) | (DATABASE if "DATABASE" in rows[0][1] else set())
-    options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
+    options = options_of(command)
     assert told == {spelled for each in options for spelled in (*each.opts, *each.secondary_opts)}
     bold = set(re.findall(r"\*\*`(-[\w-]+)`\*\*", rows[0][1]))
     assert bold == {each.opts[0] for each in options if each.required}
@@ -249,6 +245,28 @@ def test_every_command_is_there_with_its_options_and_defaults(name: str, command
         if each.default is not None and not isinstance(each.default, bool):
             number = f"{each.default:g}" if isinstance(each.default, float) else each.default
             assert re.search(rf"`{each.opts[0]}` \(`?{number}\b", rows[0][1]), each.opts
+
+
+def test_every_option_is_there_with_the_meaning_that_its_command_s_help_has() -> None:
+    assert renewed(PAGE) == PAGE, "make options writes it anew"
+
+
+def values(what: str) -> set[str]:
+    """Return the options that take a value which is written so."""
+    (row,) = re.findall(rf"(?m)^\| {what} \| .* \| (.*) \|$", SECTIONS["The command line"])
+    return set(re.findall(r"`(--[\w-]+)`", row))
+
+
+def test_how_values_are_written_is_told_of_the_options_that_take_them() -> None:
+    options = [each for command in COMMANDS.values() for each in options_of(command)]
+    several = {each.opts[0] for each in options if each.multiple}
+    assert values("several values") == several
+    durations = {each.opts[0] for each in options if re.search(r"\b15m, ", each.help)}
+    assert values("a duration") == durations
+    seconds = {each.opts[0] for each in options if isinstance(each.default, float)}
+    assert values("seconds") == seconds
+    with pytest.raises(errors.InvalidArgument):
+        duration_of("1h30m", "it")
 
 
 def default(function: Any, name: str) -> Any:
