@@ -26,6 +26,7 @@ __all__ = [
     "InvalidPayload",
     "InvalidResult",
     "InvalidSchedule",
+    "InvocationLimitReached",
     "KumofireError",
     "LeaseLost",
     "MailFull",
@@ -233,6 +234,10 @@ class StoreOverloaded(TransientStoreError):
 
 class DailyLimitReached(StoreError):
     """The account's daily quota of rows is spent."""
+
+
+class InvocationLimitReached(StoreError):
+    """This invocation has sent as many statements as its plan allows; see `max_statements`."""
 
 
 class RowRefused(StoreError):

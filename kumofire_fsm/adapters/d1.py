@@ -30,6 +30,9 @@ class D1Storage:
         name: what the binding is called, for errors.
         observer: is told how many rows each statement has read and written, as D1 counts and bills them.
 
+    Attributes:
+        repeats: asked after a passing fault whether so many statements may be sent once more.
+
     Raises:
         BindingError: it is not a D1 binding.
     """
@@ -41,13 +44,12 @@ class D1Storage:
                 f'database in "d1_databases" of wrangler.jsonc with the binding {name or "used here"}?'
             )
         self._binding = binding
+        self.repeats: Callable[[int], bool] = lambda _statements: True
         self._rows = observer.rows if observer is not None and observer.watches else None
 
     async def execute(self, statement: Statement) -> list[Row]:
         """Run one statement; see `kumofire_fsm.ports.Storage`."""
-        result = await self._patiently(
-            lambda: self._prepared(statement).all(), idempotent=statement.reads or statement.idempotent
-        )
+        result = await self._patiently(lambda: self._prepared(statement).all(), [statement])
         return self._answer(result, statement.columns)
 
     async def batch(self, statements: Sequence[Statement]) -> list[list[Row]]:
@@ -55,8 +57,7 @@ class D1Storage:
         if len(statements) == 1:
             return [await self.execute(statements[0])]
         results = await self._patiently(
-            lambda: self._binding.batch(_array([self._prepared(each) for each in statements])),
-            idempotent=all(each.reads or each.idempotent for each in statements),
+            lambda: self._binding.batch(_array([self._prepared(each) for each in statements])), statements
         )
         return [self._answer(r, s.columns) for r, s in zip(list(results), statements, strict=True)]
 
@@ -78,16 +79,16 @@ class D1Storage:
         values = statement.parameters if argument is None else (argument,)
         return prepared.bind(*(_null() if each is None else each for each in values)) if values else prepared
 
-    async def _patiently(self, send: Callable[[], Awaitable[Any]], *, idempotent: bool) -> Any:
+    async def _patiently(self, send: Callable[[], Awaitable[Any]], statements: Sequence[Statement]) -> Any:
         """Send, and again after a passing fault, but only what may be run twice."""
-        pause = FIRST_PAUSE_S
+        idempotent, pause = all(each.reads or each.idempotent for each in statements), FIRST_PAUSE_S
         for tries_left in reversed(range(TRIES)):
             try:
                 return await send()
             except Exception as exc:
                 error = translate(exc)
                 hopeless = not isinstance(error, TransientStoreError) or isinstance(error, StoreOverloaded)
-                if hopeless or not idempotent or not tries_left:
+                if hopeless or not idempotent or not tries_left or not self.repeats(len(statements)):
                     raise error from exc
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause *= 2

@@ -12,6 +12,7 @@ from typing import Final
 from kumofire_fsm.errors import (
     DailyLimitReached,
     DatabaseFull,
+    InvocationLimitReached,
     RowRefused,
     SchemaMismatch,
     StatementRefused,
@@ -51,10 +52,15 @@ _KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
         "the database is full",
     ),
     (
+        r"too many (API requests|subrequests)",
+        InvocationLimitReached,
         (
-            r"overloaded|too much load|exceeded timeout|queued for too long|too many requests"
-            r"|too many API requests"
+            "this invocation has sent as many statements as its plan allows: lower max_statements by what is "
+            "sent beside, or raise the plan"
         ),
+    ),
+    (
+        (r"overloaded|too much load|exceeded timeout|queued for too long|too many requests"),
         StoreOverloaded,
         "D1 is overloaded",
     ),

@@ -13,6 +13,7 @@ from kumofire_fsm.adapters.cloudflare_queues import CloudflareQueue
 from kumofire_fsm.adapters.d1 import D1Storage
 from kumofire_fsm.adapters.system import SystemClock, SystemEntropy
 from kumofire_fsm.engine.binding import EMBEDDED, WORKERS, Binding, Timing
+from kumofire_fsm.engine.budget import Budget, MeteredStorage
 from kumofire_fsm.engine.flow_jobs import FlowJob
 from kumofire_fsm.engine.registry import Registry
 from kumofire_fsm.errors import InvalidArgument
@@ -28,7 +29,6 @@ from kumofire_fsm.values.limits import D1_STATEMENTS
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms
 from kumofire_fsm.work.bound import BoundJobs
-from kumofire_fsm.work.budget import MeteredStorage
 from kumofire_fsm.work.sync_jobs import SyncJobs
 
 if TYPE_CHECKING:
@@ -93,14 +93,17 @@ class Binder:
         if not (hasattr(db, "execute") and hasattr(db, "batch")):
             storage = D1Storage(db, observer=self.registry.observer)
             max_statements = max_statements or D1_STATEMENTS
-        storage = DiagnosingStorage(storage)
+        budget = Budget(max_statements, clock or self._clock)
+        if isinstance(storage, D1Storage):
+            storage.repeats = budget.repeats
         if max_statements is not None:
-            storage = MeteredStorage(storage, max_statements)
+            storage = MeteredStorage(storage, budget)
+        storage = DiagnosingStorage(storage)
         sends: Queue | None = queue
         if queue is not None and (hasattr(queue, "sendBatch") or not hasattr(queue, "send")):
             sends = CloudflareQueue(queue)
         usual = WORKERS if sends else EMBEDDED
-        return BoundJobs(self.binding(storage, sends, env, timing or usual, clock))
+        return BoundJobs(self.binding(storage, sends, env, timing or usual, clock, budget))
 
     def open(
         self,
@@ -165,7 +168,13 @@ class Binder:
         return InThread(self.open(path, **options), SyncJobs)
 
     def binding(
-        self, db: Storage, queue: Queue | None, env: Any, timing: Timing, clock: Clock | None = None
+        self,
+        db: Storage,
+        queue: Queue | None,
+        env: Any,
+        timing: Timing,
+        clock: Clock | None = None,
+        budget: Budget | None = None,
     ) -> Binding:
         """Return what `bind` and `open` share."""
         runs, schedules = self.statements()
@@ -179,6 +188,7 @@ class Binder:
             env=env,
             runs=runs,
             schedules=schedules,
+            budget=budget or Budget(),
         )
         binding.on_moved = partial(call_hooks, binding)
         return binding

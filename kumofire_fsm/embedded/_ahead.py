@@ -64,7 +64,7 @@ class Ahead:
         statement = binding.runs.far_leases(after=now + AHEAD_MS, jobs=list(leases), limit=LIMIT)
         found = [FarLease(*row) for row in await binding.storage.execute(statement)]
         cut = [run for run in found if run.wake_at > now + leases[run.job][0] + AHEAD_MS]
-        moved, _ = await fire(binding, [self._renewal(run, now + leases[run.job][0]) for run in cut])
+        moved, *_ = await fire(binding, [self._renewal(run, now + leases[run.job][0]) for run in cut])
         for run_id in moved:
             said = "was to end later than any lease can, as the clock was wrong; it ends soon"
             extra = {"run_id": run_id}

@@ -24,7 +24,7 @@ from kumofire_fsm.values.jsontext import json_facts
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.flow_attempt import attempt_of
-from kumofire_fsm.work.payloads import Payloads
+from kumofire_fsm.work.payloads import payloads_of
 from kumofire_fsm.work.sync import on_loop
 from kumofire_fsm.work.tasks import HandlerTasks
 
@@ -254,7 +254,7 @@ class WorkerPool:
         what: dict[str, Any] = {
             "shared_platform": False,
             "lease_ms": binding.timing.lease_ms,
-            "payloads": Payloads(binding, runs),
+            "payloads": payloads_of(binding, runs),
             "set_ms": claimed.set_ms,
             "worker_ends": self._handlers.are_ending,
         }

@@ -157,7 +157,7 @@ class Upkeep:
             )
             for e in self._pool.unsettled()
         ]
-        moved, refused = await fire(self._binding, moves)
+        moved, refused, _ = await fire(self._binding, moves)
         for attempt in attempts:
             run_id = attempt.run.id
             if attempt.key not in self._pool.in_flight or run_id in refused:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from kumofire_fsm.engine.budget import Budget
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.registry import Registry
 from kumofire_fsm.errors import InvalidArgument
@@ -98,6 +99,8 @@ class Binding:
     env: Any
     runs: RunStatements
     schedules: ScheduleStatements
+    budget: Budget = field(default_factory=Budget)
+    """How many statements the event may send that this is bound for."""
     opened_with: Any = field(init=False)
     """What the application was opened or bound with; `env` is another where its lifespan yields one."""
     lives: bool = False

@@ -143,7 +143,7 @@ async def migrate_flow(binding: Binding, job: FlowJob) -> int:
             if why := why_not(job, each):
                 raise MigrationConflict(f"{why}; {moved:,} were moved before it")
         for part in chunks(made, attrgetter("size")):
-            moved += len(await in_halves(_mover(binding, job), part, _refuse))
+            moved += len(await in_halves(binding, _mover(binding, job), part, _refuse, _leave))
     return moved
 
 
@@ -227,6 +227,10 @@ def _look(binding: Binding, job: FlowJob, row: OldRow, facts: str) -> Move:
 
 def _refuse(_row: OldRow, why: RowRefused) -> None:
     raise why
+
+
+def _leave(_part: Sequence[OldRow]) -> None:
+    """Leave instances to the next call, where this event may send no more statements."""
 
 
 def _bodies(job: FlowJob, made: Sequence[OldRow], entered: int = 0) -> Iterator[Statement]:

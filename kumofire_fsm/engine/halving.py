@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.budget import AFTERWARDS
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.diagnosis import explained
@@ -26,30 +27,48 @@ LEFT_MS: Final = 60_000
 
 
 async def in_halves(
+    binding: Binding,
     act: Act[T],
     items: Sequence[T],
     refused: Callable[[T, RowRefused], None],
+    left: Callable[[Sequence[T]], None],
     *,
     order: Callable[[Sequence[T]], Sequence[T]] = list,
+    tries: int | None = None,
 ) -> list[Row]:
     """Act on all items at once; when the database refuses, on each half, down to the items it refuses.
 
+    Both halves are tried before either is halved: what is accepted is stored before the tries are spent.
+
     Args:
+        binding: the application on its database, and how many statements are left for more tries.
         act: acts on some of the items.
         items: what to act on.
         refused: called for each item that was refused alone.
+        left: called for items that were refused with others, when nothing is left to try them apart.
         order: in which order items that were refused together are halved.
+        tries: how often to act at most; None for as often as it takes.
     """
-    try:
-        return await act(items)
-    except RowRefused as exc:
-        if len(items) == 1:
-            refused(items[0], exc)
-            return []
-        log.warning("a set of %d was refused (%s); trying halves", len(items), exc)
-    items, middle = order(items), len(items) // 2
-    first = await in_halves(act, items[:middle], refused, order=order)
-    return first + await in_halves(act, items[middle:], refused, order=order)
+    rows, budget = list[Row](), binding.budget
+    sets: list[Sequence[Sequence[T]]] = [[items]]
+    tried = costs = 0
+    while sets:
+        for part in sets.pop():
+            if tried and (tried == tries or not budget.affords(costs + AFTERWARDS)):
+                left(part)
+                continue
+            tried, before = tried + 1, budget.sent
+            try:
+                rows += await act(part)
+            except RowRefused as exc:
+                if len(part) == 1:
+                    refused(part[0], exc)
+                else:
+                    log.warning("a set of %d was refused (%s); trying halves", len(part), exc)
+                    halved, middle = order(part), len(part) // 2
+                    sets.append((halved[:middle], halved[middle:]))
+            costs = max(costs, budget.sent - before)
+    return rows
 
 
 async def or_defer(
@@ -71,20 +90,12 @@ async def or_defer(
         what: what they are, for logs.
         id_of: gives an item's id.
         defer: the statement that sets ids aside until a time.
-        tries: how often to act at most; what was not reached by then follows a minute later. The halves
-            are shuffled, so that the same good rows do not stand beside bad ones each time.
+        tries: how often to act at most, within the event's statements; what was not reached by then follows
+            a minute later. The halves are shuffled, so that the same good rows do not stand beside bad ones
+            each time.
     """
     refused: dict[str, str] = {}
     left: list[str] = []
-    tried = 0
-
-    async def attempt(part: Sequence[T]) -> list[Row]:
-        nonlocal tried
-        tried += 1
-        if tried > tries:
-            left.extend(map(id_of, part))
-            return []
-        return await act(part)
 
     def note(item: T, why: RowRefused) -> None:
         refused[id_of(item)] = explained(why)
@@ -92,7 +103,10 @@ async def or_defer(
     def shuffled(some: Sequence[T]) -> Sequence[T]:
         return sorted(some, key=lambda _: binding.entropy.random())
 
-    rows = await in_halves(attempt, items, note, order=shuffled) if items else []
+    def leave(part: Sequence[T]) -> None:
+        left.extend(map(id_of, part))
+
+    rows = await in_halves(binding, act, items, note, leave, order=shuffled, tries=tries) if items else []
     if left:
         log.error("%d %s beside refused ones are tried again in a minute", len(left), what)
         await binding.storage.execute(defer(left, binding.now() + LEFT_MS))

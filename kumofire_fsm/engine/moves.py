@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import HANDLED, Binding
@@ -56,10 +56,14 @@ class Hints(NamedTuple):
 
 
 class Fired(NamedTuple):
-    """The runs that moved, by id, and why the database refused to move others."""
+    """The runs that moved, by id, and why the database refused to move others.
+
+    ``left`` are those that it refused together, when no statements were left to try them apart.
+    """
 
     moved: dict[str, Moved]
     refused: Mapping[str, Exception]
+    left: Collection[str] = ()
 
 
 ADMISSION: Final = "runs.admit"
@@ -99,8 +103,9 @@ async def fire(
 ) -> Fired:
     """Fire events on runs, and do what follows.
 
-    A row that the database refuses is left as it was and logged; the others move. What neither moved nor was
-    refused has been moved by somebody else, or is gone.
+    A row that the database refuses is left as it was and logged; the others move, as far as the event's
+    statements reach to tell them apart. What neither moved nor was refused or left has been moved by somebody
+    else, or is gone.
 
     Args:
         binding: the application on its database.
@@ -112,6 +117,7 @@ async def fire(
     """
     at, admitted = {move.id: move.now for move in moves}, list[Moved]()
     refused: dict[str, Exception] = {}
+    left: list[str] = []
 
     async def move(part: Sequence[Move]) -> list[Row]:
         if batch is not None:
@@ -124,20 +130,25 @@ async def fire(
         at.update(dict.fromkeys((move.id for move in part), timed.now))
         return rows
 
-    def leave(move: Move, why: RowRefused) -> None:
+    def note(move: Move, why: RowRefused) -> None:
         refused[move.id] = why
         told = move.event, move.id, explained(why)
         said = "%s on run %s was refused, and is left as it was: %s"
         log.error(said, *told, extra={"run_id": move.id})
 
-    rows = await in_halves(move, list(moves), leave) if moves else []
+    def leave(part: Sequence[Move]) -> None:
+        left.extend(each.id for each in part)
+
+    rows = await in_halves(binding, move, list(moves), note, leave) if moves else []
+    if left:
+        log.error("%d runs beside refused ones are left as they were: no statements are left", len(left))
     moved = {row[0]: Moved(*row) for row in rows}
     if moved and _may_change_state(binding, moves):
         await follow(binding, moved.values(), at, hint)
         if hint is not None:
             await give_way(binding, moved.values())
     await follow_admitted(binding, admitted, max(at.values(), default=0), has_hint)
-    return Fired(moved, refused)
+    return Fired(moved, refused, left)
 
 
 async def batch_of(binding: Binding, statements: Sequence[Statement]) -> list[list[Row]]:
@@ -146,7 +157,7 @@ async def batch_of(binding: Binding, statements: Sequence[Statement]) -> list[li
         return await binding.storage.batch(statements)
     except RowRefused as exc:
         others = [each for each in statements if each.name != ADMISSION]
-        if len(others) == len(statements):
+        if len(others) == len(statements) or not binding.budget.affords(len(others)):
             raise
         answers = await binding.storage.batch(others)
         log.warning("held runs could not be admitted; they look for room by themselves: %s", exc)

@@ -1,15 +1,61 @@
-"""Reads runs as they are stored."""
+"""Reads runs as they are stored; what is too large together for one answer in several, in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Final, Generic, TypeVar
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.errors import UnknownRun
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import RunRow
+from kumofire_fsm.values.limits import ANSWER_BYTES, PAYLOAD_BYTES, RESULT_BYTES
 
-__all__ = ["is_settled", "read_run", "read_runs"]
+__all__ = ["PAYLOADS_AT_ONCE", "RUNS_AT_ONCE", "InTurn", "is_settled", "read_run", "read_runs"]
+
+T = TypeVar("T")
+
+PAYLOADS_AT_ONCE: Final = ANSWER_BYTES // PAYLOAD_BYTES
+RUNS_AT_ONCE: Final = ANSWER_BYTES // (PAYLOAD_BYTES + RESULT_BYTES)
+"""So many fit into one answer, however large they are."""
+
+
+class InTurn(Generic[T]):
+    """Gives what was left out of an answer, one after the other: those of the next are read along.
+
+    Args:
+        ids: the runs of which something was left out, in the order of their turns.
+        at_once: how many are read by one statement.
+        read: reads what belongs to these runs; who has none is missing.
+    """
+
+    def __init__(
+        self, ids: Iterable[str], at_once: int, read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]]
+    ) -> None:
+        self._unread, self._at_once, self._read = dict.fromkeys(ids), at_once, read
+        self._ahead: dict[str, T] = {}
+        self._reading = asyncio.Lock()
+
+    def has(self, run_id: str) -> bool:
+        """Return whether a run's was read along with another's."""
+        return run_id in self._ahead
+
+    async def of(self, run_id: str) -> T | None:
+        """Return what was left out of a run, once; None where it is gone.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        async with self._reading:
+            if run_id in self._unread:
+                others = (other for other in self._unread if other != run_id)
+                ids = [run_id, *islice(others, self._at_once - 1)]
+                self._ahead |= await self._read(ids)
+                for each in ids:
+                    del self._unread[each]
+        return self._ahead.pop(run_id, None)
 
 
 async def read_runs(binding: Binding, ids: Sequence[str], *, results: bool = False) -> dict[str, RunRow]:

@@ -212,7 +212,7 @@ class RunClient(RunPeople, RunInstances, RunMatching):
         if binding.queue is None or not soon or run.hinted_by is None:
             return
         try:
-            moved, _ = await fire(binding, [binding.move(run.new_id, run.hinted_by)])
+            moved, *_ = await fire(binding, [binding.move(run.new_id, run.hinted_by)])
         except StoreError as exc:
             said = "run %s gets no hint yet; the dispatcher sends one: %s"
             log.warning(said, run.new_id, exc, extra={"run_id": run.new_id})

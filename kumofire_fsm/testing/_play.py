@@ -24,7 +24,7 @@ from kumofire_fsm.values.ids import new_token
 from kumofire_fsm.values.times import moment
 from kumofire_fsm.work.bound import BoundJobs
 from kumofire_fsm.work.flow_attempt import FlowAttempt
-from kumofire_fsm.work.payloads import Payloads
+from kumofire_fsm.work.payloads import payloads_of
 
 __all__ = ["Play"]
 
@@ -157,7 +157,7 @@ class Play:
         columns = {name: self._row.get(name) for name in ClaimedRun._fields}
         run = ClaimedRun(**{**columns, "body": self._row["payload"]})
         clock = self._binding.clock
-        what: dict[str, Any] = {"payloads": Payloads(self._binding, [run]), "worker_ends": lambda: False}
+        what: dict[str, Any] = {"payloads": payloads_of(self._binding, [run]), "worker_ends": lambda: False}
         what["set_ms"] = clock.now() - clock.monotonic() * 1000
         what["lease_ms"] = timing.lease_ms
         attempt = FlowAttempt(self._binding, run, self._job, shared_platform=False, **what)

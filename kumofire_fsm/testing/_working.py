@@ -18,7 +18,7 @@ from kumofire_fsm.testing._system import VirtualClock
 from kumofire_fsm.work.attempt import Attempt
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.flow_attempt import attempt_of
-from kumofire_fsm.work.payloads import Payloads
+from kumofire_fsm.work.payloads import payloads_of
 from kumofire_fsm.work.settle import settle
 
 __all__ = ["Enough", "Working"]
@@ -168,7 +168,7 @@ class Working:
         binding, owner = self._binding, asyncio.current_task()
         asked = owner.cancelling() if owner else 0
         what: dict[str, Any] = {
-            "payloads": Payloads(binding, [run]),
+            "payloads": payloads_of(binding, [run]),
             "set_ms": set_ms,
             "lease_ms": binding.timing.lease_ms,
             "shared_platform": False,

@@ -15,7 +15,6 @@ from kumofire_fsm.reports import DispatchReport
 from kumofire_fsm.runs.overview import measure
 from kumofire_fsm.schedules.occurrences import advance_due_schedules
 from kumofire_fsm.values.limits import PRUNE_RUNS
-from kumofire_fsm.work.budget import Budget
 
 __all__ = ["dispatch"]
 
@@ -31,6 +30,9 @@ ROUND_STATEMENTS: Final = 8
 """What a round may send: five for schedules, one sweep, and a nudge for each when the queue refuses."""
 ROUND_MS: Final = ROUND_STATEMENTS * 30_000
 """How long it may take: D1 gives a query 30 s (https://developers.cloudflare.com/d1/platform/limits/)."""
+HOOK_READS: Final = 2
+"""What it reads for hooks: the runs that schedules made, and those that the sweep moved."""
+
 MEASURE_STATEMENTS: Final = 2
 PRUNE_STATEMENTS: Final = 2
 PRUNE_MINUTES: Final = 11
@@ -40,7 +42,12 @@ looks, too, where that found as many as it may delete. A look reads thousands of
 
 async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) -> DispatchReport:
     """Repeat rounds of up to ``limit`` rows until nothing is due, or rounds, statements or time are spent."""
-    budget = Budget(binding.storage, binding.clock)
+    with binding.budget.event():
+        return await _dispatch(binding, limit, rounds)
+
+
+async def _dispatch(binding: Binding, limit: int, rounds: int) -> DispatchReport:
+    budget, hooked = binding.budget, bool(binding.registry.hooks)
     hints = "moves" if binding.queue is None else "all"
     report = DispatchReport()
     ahead = 0 if binding.now() // 60_000 % LOOK_MINUTES else LOOKED_AT
@@ -58,7 +65,7 @@ async def dispatch(binding: Binding, *, limit: int, rounds: int = MAX_ROUNDS) ->
             refused=report.refused + refused,
             complete=not swept.more and not schedules.more,
         )
-        affords = budget.affords(ROUND_STATEMENTS) and budget.has_time(ROUND_MS)
+        affords = budget.affords(ROUND_STATEMENTS + hooked * HOOK_READS) and budget.has_time(ROUND_MS)
         if report.complete or refused or not affords:
             break
     if binding.registry.observer.watches and budget.affords(MEASURE_STATEMENTS):

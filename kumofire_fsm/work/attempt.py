@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from kumofire_fsm.engine.binding import HANDLED, about
 from kumofire_fsm.engine.moves import fire_one
+from kumofire_fsm.engine.reading import InTurn
 from kumofire_fsm.errors import (
     Conflict,
     GuardFailed,
@@ -33,7 +34,6 @@ from kumofire_fsm.values.jsontext import encode
 from kumofire_fsm.values.limits import PROGRESS_BYTES
 from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.ending import Claim, Ending
-from kumofire_fsm.work.payloads import Payloads
 
 __all__ = ["Attempt"]
 
@@ -51,7 +51,7 @@ class Attempt(Claim):
     """One call of a handler for one claimed run.
 
     Attributes:
-        payloads: gives its payload.
+        payloads: gives its payload, where the claim left it out.
         worker_ends: tells whether its worker cancels what is under way, or is being cancelled itself.
         stop_reason: why the worker ended the call, if it did: "canceled", where it leaves the handler its
             grace, or for good "timeout", "lost" or "shutdown".
@@ -60,7 +60,7 @@ class Attempt(Claim):
         set_ms: how far the clock was ahead of the one that nobody sets when the run was claimed.
     """
 
-    payloads: Payloads = field(kw_only=True)
+    payloads: InTurn[str] = field(kw_only=True)
     worker_ends: Callable[[], bool] = field(kw_only=True)
     lease_ms: int | None = field(default=None, kw_only=True)
     stop_reason: str | None = None
@@ -115,7 +115,7 @@ class Attempt(Claim):
                 body = self.run.body
                 unread = body == LEFT_OUT
                 if unread:
-                    body = await _drive(self.payloads.of(self.run), suspended)
+                    body = await _drive(self.payloads.of(self.run.id), suspended)
                 late = unread and (self._is_late() or self.lease_is_over)
                 ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
             except asyncio.CancelledError as exc:

@@ -8,15 +8,16 @@ from collections.abc import Container, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding
+from kumofire_fsm.engine.budget import MOVE_AND_CHECK
 from kumofire_fsm.engine.due import Claimed
+from kumofire_fsm.engine.reading import PAYLOADS_AT_ONCE
 from kumofire_fsm.store.rows import LEFT_OUT
 from kumofire_fsm.values.limits import STATEMENT_BYTES
 from kumofire_fsm.work.attempt import Attempt
-from kumofire_fsm.work.budget import MOVE_AND_CHECK, Budget
 from kumofire_fsm.work.disposition import STORE_ERROR_S, Disposition, after_settle
 from kumofire_fsm.work.ending import Ending
 from kumofire_fsm.work.flow_attempt import attempt_of
-from kumofire_fsm.work.payloads import Payloads
+from kumofire_fsm.work.payloads import payloads_of
 from kumofire_fsm.work.settle import settle
 from kumofire_fsm.work.tasks import HandlerTasks
 
@@ -39,8 +40,7 @@ class Batch:
     is settled as it comes.
 
     Args:
-        binding: the application on its database.
-        budget: how many statements are left.
+        binding: the application on its database, and how many statements are left.
         concurrency: handlers at once.
         mode: how endings are settled.
         hinted: the runs whose messages this invocation has: held ones that it admits need no other.
@@ -52,15 +52,17 @@ class Batch:
     def __init__(
         self,
         binding: Binding,
-        budget: Budget,
         *,
         concurrency: int,
         mode: SettleMode,
         hinted: Container[str] = (),
     ) -> None:
         self.dispositions: dict[str, Disposition] = {}
-        self._binding, self._budget, self._each = binding, budget, mode == "each"
-        self._hinted, self._keyed = hinted, bool(binding.key_limits())
+        self._binding, self._budget, self._each = binding, binding.budget, mode == "each"
+        self._hinted = hinted
+        # A settle, what it admits, and what hooks read of both.
+        self._settle_costs = (1 + bool(binding.key_limits())) * (1 + bool(binding.registry.hooks))
+        self._refused = False  # the database has refused an ending: others may cost a search
         self._tasks = HandlerTasks(self._call, concurrency)
         binding.full = lambda: self._under_way >= concurrency
         self._held: list[Ending] = []
@@ -79,7 +81,7 @@ class Batch:
     async def work(self, claimed: Claimed) -> None:
         """Call the handlers, one after the other or several at once, and settle how all ended."""
         runs, registry = claimed.runs, self._binding.registry
-        payloads = Payloads(self._binding, runs)
+        payloads = payloads_of(self._binding, runs)
         try:
             what: dict[str, Any] = {
                 "hint_ms": self._binding.timing.redeliver_ms,  # each came with a message
@@ -111,7 +113,10 @@ class Batch:
         return not self._begun or self._budget.has_time(timeout_ms)
 
     async def _call(self, attempt: Attempt) -> None:
-        if self._begun and not self.begins_more(attempt.run.body == LEFT_OUT):
+        reads = attempt.run.body == LEFT_OUT
+        if self._refused and not self.begins_more(reads):
+            await self._settle_now()  # a small set costs a small search
+        if self._begun and not self.begins_more(reads):
             rest = [attempt, *self._tasks.ready]
             self._tasks.ready.clear()
             self._give_back(rest, "the invocation's statements are spent")
@@ -198,15 +203,18 @@ class Batch:
 
     def _settle_meanwhile(self) -> None:
         """Settle in the time that handlers wait, while statements are left for all that is to come."""
-        groups = 1 + -(-len(self._tasks.ready) // SETTLE_EVERY)
-        coming = self._owed() + groups * (1 + self._keyed)
+        ready = self._tasks.ready
+        groups = 1 + -(-len(ready) // SETTLE_EVERY)
+        reads = -(-sum(each.run.body == LEFT_OUT for each in ready) // PAYLOADS_AT_ONCE)
+        coming = self._owed() + groups * self._settle_costs + reads
         if self._held and self._settling is None and self._budget.affords(coming):
             self._settling = asyncio.ensure_future(self._settle_held())
 
     def _owed(self) -> int:
         """Return the statements that are still to come for what is held back, under way, or left over."""
-        settles = 1 + self._keyed
-        return RESERVE + self._keyed + (settles * self._under_way if self._each else 0)
+        alone = self._settle_costs * self._under_way if self._each else 0
+        searched = 2 * (len(self._held) + self._under_way) if self._refused else 0
+        return RESERVE - 1 + self._settle_costs + alone + searched
 
     async def _settle_now(self) -> None:
         while self._settling is not None:
@@ -227,6 +235,7 @@ class Batch:
 
     async def _settle(self, endings: Sequence[Ending]) -> None:
         moved, failed, why, refused = await settle(self._binding, endings, self._hinted)
+        self._refused = self._refused or bool(refused)
         if failed:
             log.error("the database failed to settle %d runs: %s", len(failed), why)
         for ending in endings:

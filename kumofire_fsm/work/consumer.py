@@ -24,7 +24,6 @@ from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.message import read_message
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.batch import Batch, SettleMode
-from kumofire_fsm.work.budget import Budget
 from kumofire_fsm.work.disposition import (
     STORE_ERROR_S,
     Disposition,
@@ -67,15 +66,18 @@ async def consume_batch(
         InvalidArgument: it is not a batch, or an option is out of range or unknown.
     """
     check_options(concurrency, settle)
+    with binding.budget.event():
+        return await _consume(binding, batch, concurrency, settle)
+
+
+async def _consume(binding: Binding, batch: Any, concurrency: int, settle: SettleMode) -> list[Disposition]:
     listed = getattr(batch, "messages", batch)
     if isinstance(listed, (str, bytes, bytearray, Mapping)) or not isinstance(listed, Iterable):
         raise InvalidArgument(f"a batch has messages, or is a list of them; found {shown(batch)}")
     messages = list(listed)
     first = [_read(message) for message in messages]
     ids = list(dict.fromkeys(each.run_id for each in first if each.run_id is not None))
-    work = Batch(
-        binding, Budget(binding.storage, binding.clock), concurrency=concurrency, mode=settle, hinted=ids
-    )
+    work = Batch(binding, concurrency=concurrency, mode=settle, hinted=ids)
     try:
         if ids:
             await _work(binding, work, ids)
@@ -89,7 +91,7 @@ async def consume_batch(
 
 
 async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
-    claiming = statements_of_claim(binding)
+    claiming = statements_of_claim(binding) + bool(binding.registry.hooks)
     claimed = await claim_hinted(binding, ids, alone=len(ids) == 1)
     await batch.work(claimed)
     rest = _without(ids, claimed.runs)

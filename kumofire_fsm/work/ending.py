@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, about
+from kumofire_fsm.engine.budget import AROUND_EFFECTS
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.due import statements_of_claim
 from kumofire_fsm.engine.ends import ends_worker
@@ -27,7 +28,6 @@ from kumofire_fsm.values.limits import ERROR_BYTES, INLINE_BYTES
 from kumofire_fsm.values.printable import printable
 from kumofire_fsm.values.times import LAST_MS, duration_ms, instant_ms
 from kumofire_fsm.work._decisive import decisive
-from kumofire_fsm.work.budget import AROUND_EFFECTS, most_statements
 
 __all__ = ["Claim", "Ending"]
 
@@ -128,7 +128,7 @@ class Claim:
         return Ending(move, self.run, text if large else None, effects, refused)
 
     def _too_many(self, effects: Sequence[Statement]) -> TooLarge | None:
-        most = most_statements(self.binding.storage)
+        most = self.binding.budget.most
         others = AROUND_EFFECTS - 1 + statements_of_claim(self.binding)
         if most is None or len(effects) + others + (self.run.concurrency_key is not None) <= most:
             return None

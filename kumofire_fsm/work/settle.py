@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, about
+from kumofire_fsm.engine.budget import AFTERWARDS
 from kumofire_fsm.engine.moves import (
     admission,
     admitted_by,
@@ -114,17 +115,20 @@ async def _settle_together(binding: Binding, endings: Sequence[Ending], has_hint
     def batch(part: Sequence[Move]) -> list[Statement]:
         return _statements(binding, [by_id[move.id] for move in part])
 
-    moved, found = await fire(binding, [ending.move for ending in endings], batch, has_hint)
+    moved, found, left = await fire(binding, [ending.move for ending in endings], batch, has_hint)
     refused = frozenset(found)
-    late = [ending for ending in endings if ending.move.id not in moved and ending.move.id not in refused]
+    failed = [by_id[run_id] for run_id in left]
+    why = StoreError("it refuses some of them, and no statements are left to tell which") if left else None
+    known = {*moved, *refused, *left}
+    late = [ending for ending in endings if ending.move.id not in known]
     if not late:
-        return Settled(moved, [], refused=refused)
+        return Settled(moved, failed, why, refused)
     try:
         rows = await read_runs(binding, [ending.move.id for ending in late])
     except StoreError as exc:  # what moved has moved, and was followed: it is not settled again
-        return Settled(moved, late, exc, refused)
+        return Settled(moved, failed + late, exc, refused)
     made = await _made_before(binding, [each.move for each in late], rows)
-    return Settled(moved | made, [], refused=refused)
+    return Settled(moved | made, failed, why, refused)
 
 
 async def _made_before(
@@ -172,7 +176,8 @@ async def _commit(binding: Binding, ending: Ending, has_hint: Container[str]) ->
             instead = ending.refused(refusal)
             instead = instead._replace(move=instead.move._replace(now=move.now))
             return await _settle_together(binding, [instead], has_hint)
-        if pause is None or not isinstance(error, TransientStoreError | UnknownStoreError):
+        passes = isinstance(error, TransientStoreError | UnknownStoreError)
+        if pause is None or not passes or not binding.budget.affords(len(batch) + AFTERWARDS):
             raise error
         await binding.clock.sleep(pause)
     raise AssertionError

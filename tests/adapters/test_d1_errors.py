@@ -8,6 +8,7 @@ from kumofire_fsm.adapters.d1_errors import translate
 from kumofire_fsm.errors import (
     DailyLimitReached,
     DatabaseFull,
+    InvocationLimitReached,
     RowRefused,
     SchemaMismatch,
     StatementRefused,
@@ -36,7 +37,9 @@ TEXTS = {
     "D1_COLUMN_NOTFOUND": StatementRefused,
     "D1 DB is overloaded. Requests queued for too long.": StoreOverloaded,
     "D1 DB is overloaded. Too many requests queued.": StoreOverloaded,
-    "Too many API requests by single worker invocation.": StoreOverloaded,
+    "Too many API requests by single worker invocation.": InvocationLimitReached,
+    "D1_ERROR: Too many API requests by single worker invocation.": InvocationLimitReached,
+    "Too many subrequests by single Worker invocation.": InvocationLimitReached,
     "D1 DB storage operation exceeded timeout which caused object to be reset.": StoreOverloaded,
     "Network connection lost.": TransientStoreError,
     "Cannot resolve D1 DB due to transient issue on remote node.": TransientStoreError,

@@ -10,7 +10,7 @@ import pytest
 from harness import Bound, Kit, nothing
 
 from kumofire_fsm import InvalidArgument, RunMachine, Transition
-from kumofire_fsm.errors import StoreOverloaded
+from kumofire_fsm.errors import InvocationLimitReached
 from kumofire_fsm.hooks import SECONDS
 from kumofire_fsm.machines import Event
 from kumofire_fsm.ports import Row, Statement
@@ -230,7 +230,7 @@ class Limited:
     def _spend(self, number: int) -> None:
         self._left -= number
         if self._left < 0:
-            raise StoreOverloaded("too many API requests by a single invocation")
+            raise InvocationLimitReached("too many API requests by a single invocation")
 
 
 async def test_many_rows_that_the_database_refuses_hold_up_no_dispatch(kit: Kit) -> None:

@@ -12,10 +12,10 @@ from harness import Bound, Kit
 
 from kumofire_fsm import Kumofire, NewRun
 from kumofire_fsm.embedded._pool import WorkerPool
+from kumofire_fsm.engine.reading import PAYLOADS_AT_ONCE as AT_ONCE
 from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.values.limits import ANSWER_BYTES, PAYLOAD_BYTES
-from kumofire_fsm.work.payloads import AT_ONCE
 
 LARGE = 200_000
 

@@ -41,6 +41,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> int:
     for module in (store_runs, store_schedules):
         monkeypatch.setattr(module, "ANSWER_BYTES", 10_000)
     monkeypatch.setattr("kumofire_fsm.runs.lookup.ANSWER_BYTES", 10_000)
+    monkeypatch.setattr("kumofire_fsm.hooks.RUNS_AT_ONCE", 1)  # what fits then
     return 10_000
 
 

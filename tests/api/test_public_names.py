@@ -38,7 +38,7 @@ PUBLIC = {
         NotFound UnknownJob UnknownRun UnknownSchedule UnknownSignal MailFull
         TransitionError TransitionNotAllowed GuardFailed Conflict LeaseLost DedupeConflict
         InvalidMessage UnsupportedMessageVersion QueueError WaitTimeout NoResult
-        StoreError TransientStoreError StoreOverloaded DailyLimitReached DatabaseFull DatabaseReadOnly RowRefused RowUnreadable
+        StoreError TransientStoreError StoreOverloaded DailyLimitReached InvocationLimitReached DatabaseFull DatabaseReadOnly RowRefused RowUnreadable
         StatementRefused UnknownStoreError
         CommitRefused SchemaMismatch MigrationConflict WranglerError
         FileReplaced OpenedElsewhere

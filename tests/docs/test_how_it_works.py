@@ -87,7 +87,7 @@ WALK = {
     "kumofire_fsm/runs/storing.py": ["follow(", "runs.insert("],
     "kumofire_fsm/cloudflare/_worker.py": ["jobs.dispatch()", "jobs.consume_batch("],
     "kumofire_fsm/work/bound.py": ["dispatcher.dispatch(", "consumer.consume_batch("],
-    "kumofire_fsm/work/_dispatcher.py": ["advance_due_schedules(", "sweep(", "Budget("],
+    "kumofire_fsm/work/_dispatcher.py": ["advance_due_schedules(", "sweep(", "budget.event("],
     "kumofire_fsm/schedules/occurrences.py": ["decide(", "insert_occurrences("],
     "kumofire_fsm/work/consumer.py": ["claim_hinted(", "read_message(", "batch.work(", "conclude("],
     "kumofire_fsm/work/batch.py": ["HandlerTasks(", "attempt.perform(", "settle("],

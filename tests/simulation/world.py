@@ -206,7 +206,7 @@ class World(Calls):
         """Hold while a history plays: its payloads are small, and yet too large for the answer of a claim."""
         with (
             mock.patch.object(moves, "ANSWER_BYTES", ANSWER_BYTES),
-            mock.patch.object(payloads, "AT_ONCE", 2),
+            mock.patch.object(payloads, "PAYLOADS_AT_ONCE", 2),
         ):
             yield
 
