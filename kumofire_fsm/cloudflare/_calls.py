@@ -15,7 +15,8 @@ from workers import WorkerEntrypoint  # type: ignore[import-not-found]  # Cloudf
 
 from kumofire_fsm.errors import InvalidArgument, KumofireError, NotFound, TransientStoreError, TransitionError
 from kumofire_fsm.models import CreateOptions
-from kumofire_fsm.values.printable import did_you_mean, shown
+from kumofire_fsm.values.checks import check_options
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.bound import BoundJobs
 
 __all__ = ["ServiceCalls"]
@@ -108,9 +109,7 @@ def _options(call: str, given: object, known: frozenset[str]) -> dict[str, Any]:
         return {}
     if not isinstance(given, Mapping):
         raise InvalidArgument(f"the options of {call} are an object; found {shown(given)}")
-    if unknown := sorted(given.keys() - known):
-        near, listed = did_you_mean(unknown[0], known), ", ".join(sorted(known))
-        raise InvalidArgument(f"{call} has no option {unknown[0]!r}{near}; it has {listed}")
+    check_options(call, given, known)
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -33,8 +33,8 @@ from kumofire_fsm.runs.instances import RunInstances
 from kumofire_fsm.runs.matching import RunMatching
 from kumofire_fsm.runs.people import RunPeople
 from kumofire_fsm.runs.storing import RunStore
-from kumofire_fsm.values.checks import whole_number
-from kumofire_fsm.values.printable import did_you_mean, shown
+from kumofire_fsm.values.checks import check_options, whole_number
+from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms
 
 __all__ = ["RunClient"]
@@ -191,9 +191,7 @@ class RunClient(RunPeople, RunInstances, RunMatching):
         Raises:
             UnknownJob, InvalidPayload, InvalidArgument, TooLarge: what was given cannot become a run.
         """
-        if unknown := sorted(options.keys() - _OPTIONS):
-            near, known = did_you_mean(unknown[0], _OPTIONS), ", ".join(sorted(_OPTIONS))
-            raise InvalidArgument(f"prepare_create has no option {unknown[0]!r}{near}; it has {known}")
+        check_options("prepare_create", options, _OPTIONS)
         return prepare(self._binding, self._rows.make(NewRun(name, payload, **options), enqueue=False))
 
     async def send_hint(self, run: PreparedRun) -> None:

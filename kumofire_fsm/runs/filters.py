@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
@@ -11,6 +11,7 @@ from kumofire_fsm.engine.handlers import JobName
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.store.diagnosis import NOT_KNOWN
 from kumofire_fsm.store.rows import LAST_ID
+from kumofire_fsm.values.checks import check_options, is_listed
 from kumofire_fsm.values.ids import first_id_at
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.printable import shown
@@ -35,8 +36,9 @@ def run_filters(binding: Binding, **given: Unpack[RunFilter]) -> dict[str, Any]:
     """Return what runs are filtered by, checked, as the statements want it.
 
     Raises:
-        InvalidArgument: a state that no machine has, or something that is no text.
+        InvalidArgument: a filter that does not exist, a state that no machine has, or what is no text.
     """
+    check_options("match_runs", given, RunFilter.__annotations__)
     name, state = given.get("name"), given.get("state")
     texts: dict[str, Any] = {
         what: given.get(what) for what in ("tag", "schedule_id", "concurrency_key", "error")
@@ -67,6 +69,6 @@ def run_filters(binding: Binding, **given: Unpack[RunFilter]) -> dict[str, Any]:
 
 
 def _texts(given: object) -> list[object]:
-    if not isinstance(given, Iterable):
+    if not is_listed(given):
         raise InvalidArgument(f"state must be a text or a list of texts; found {shown(given)}")
     return list(given)

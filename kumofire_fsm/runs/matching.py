@@ -21,7 +21,8 @@ from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.runs.filters import RunFilter, run_filters
 from kumofire_fsm.runs.people import adopt_keys, check_carries, events_of_people, jobs_with_versions
 from kumofire_fsm.store.rows import FAILED, Move, Moved
-from kumofire_fsm.values.checks import facts, whole_number
+from kumofire_fsm.values.checks import facts, is_listed, whole_number
+from kumofire_fsm.values.ids import check_id
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.limits import MATCH_RUNS, MOVE_RUNS
 from kumofire_fsm.values.printable import shown
@@ -66,7 +67,8 @@ class RunMatching:
                     f"{event!r} is not allowed from {state!r}; it is from {', '.join(sorted(sources))}"
                 )
         found: dict[str, str] = {}
-        for by, states in _places(binding, wanted["states"] or sorted(sources)):
+        given = sorted(sources) if wanted["states"] is None else wanted["states"]
+        for by, states in _places(binding, given):
             await _look(binding, {**wanted, "states": states}, by, limit, found)
         more = len(found) > limit
         kept = dict(list(found.items())[:limit])
@@ -99,20 +101,23 @@ class RunMatching:
         given: object = matched
         if not isinstance(given, Matched):
             raise InvalidArgument(f"fire_all takes what match_runs gave; found {shown(given)}")
+        if not is_listed(matched.run_ids):
+            raise InvalidArgument(f"run_ids must be a list of ids; found {shown(matched.run_ids)}")
+        run_ids = [check_id(run_id) for run_id in matched.run_ids]
         binding = self._binding
         _sources(binding, matched.event)
         what: dict[str, Any] = {
             "facts": facts(by=by, note=note),
             **_due(binding, self._rows, matched.event, run_at, delay),
         }
-        await check_carries(binding, matched.event, matched.run_ids)
+        await check_carries(binding, matched.event, run_ids)
         moved = refused = 0
-        for ids in _chunks(matched.run_ids):
+        for ids in _chunks(run_ids):
             binding.wake()
             fired = await _fire_chunk(binding, matched.event, ids, what)
             moved += len(fired[0])
             refused += len(fired[1])
-        return FiredAll(moved, len(matched.run_ids) - moved - refused, refused)
+        return FiredAll(moved, len(run_ids) - moved - refused, refused)
 
 
 def _sources(binding: Binding, event: object) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
@@ -24,9 +24,9 @@ from kumofire_fsm.schedules._corrections import correction, is_wrong, right_occu
 from kumofire_fsm.schedules.rows import stored_object, stored_template, template
 from kumofire_fsm.store.rows import dump
 from kumofire_fsm.store.schedules import ScheduleRow
-from kumofire_fsm.values.checks import check_key
+from kumofire_fsm.values.checks import check_key, check_options
 from kumofire_fsm.values.ids import new_id
-from kumofire_fsm.values.printable import did_you_mean, shown
+from kumofire_fsm.values.printable import shown
 
 __all__ = [
     "ScheduleChanges",
@@ -41,7 +41,7 @@ __all__ = [
     "over",
 ]
 
-_CHANGES: Final = frozenset({field.name for field in fields(NewSchedule)} - {"schedule_key"})
+_OPTIONS: Final = frozenset({field.name for field in fields(NewSchedule)} - {"schedule_key"})
 
 
 class ScheduleOptions(RecurrenceOptions, total=False):
@@ -81,20 +81,8 @@ def declared(
     Raises:
         InvalidArgument: a schedule has no such option.
     """
-    check_options(options)
+    check_options("a schedule", options, _OPTIONS)
     return NewSchedule(name, payload, schedule_key, **options)
-
-
-def check_options(given: Iterable[str]) -> None:
-    """Refuse what is no option of a schedule.
-
-    Raises:
-        InvalidArgument: it says which is meant, perhaps.
-    """
-    if unknown := sorted(set(given) - _CHANGES):
-        near = did_you_mean(unknown[0], _CHANGES)
-        known = ", ".join(sorted(_CHANGES))
-        raise InvalidArgument(f"a schedule has no option {unknown[0]!r}{near}; it has {known}")
 
 
 def check_declared(new: NewSchedule) -> None:
@@ -181,7 +169,7 @@ def change(binding: Binding, row: ScheduleRow, changes: Mapping[str, Any]) -> di
         InvalidArgument, InvalidSchedule: a schedule has no such option, or an option is out of range.
         UnknownJob, InvalidPayload, TooLarge: the job is not registered, or its payload does not fit.
     """
-    check_options(changes)
+    check_options("a schedule", changes, _OPTIONS)
     recurrence = changed_recurrence(stored_object(row.schedule), changes, binding.now())
     definition = binding.registry.get(changes.get("name", row.job))
     payload = row.payload

@@ -9,14 +9,12 @@ from typing import Any
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.definitions import Definition
 from kumofire_fsm.engine.reading import read_run
-from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.models import RunOptions, RunStatus
 from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.runs.status import run_status
 from kumofire_fsm.store.rows import RunRow
-from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.checks import check_options, whole_number
 from kumofire_fsm.values.limits import LIMIT_MAX
-from kumofire_fsm.values.printable import did_you_mean
 from kumofire_fsm.values.times import duration_ms
 
 __all__ = ["created_by", "find_created"]
@@ -60,10 +58,7 @@ async def created_by(binding: Binding, job: Definition | None = None) -> list[st
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that were said, as a run's status has them."""
     known = RunOptions.__annotations__.keys() - {"dedupe"}
-    for option in options:
-        if option not in known:
-            hint = did_you_mean(option, sorted(known))
-            raise InvalidArgument(f"assert_created has no option {option!r}{hint}")
+    check_options("assert_created", options, known)
     said = {option: value for option, value in options.items() if value is not None}
     if "tags" in said:
         said["tags"] = tuple(said["tags"])

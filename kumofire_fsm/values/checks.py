@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeGuard
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
 from kumofire_fsm.values.jsontext import json_facts, storable
 from kumofire_fsm.values.limits import FACTS_BYTES, KEY_LENGTH, PRIORITIES, TAG_COUNT, TAG_LENGTH
-from kumofire_fsm.values.printable import shown
+from kumofire_fsm.values.printable import did_you_mean, shown
 
-__all__ = ["attempts", "check_key", "facts", "is_whole", "part_id", "priority", "tags", "whole_number"]
+__all__ = [
+    "attempts",
+    "check_key",
+    "check_options",
+    "facts",
+    "is_listed",
+    "is_whole",
+    "part_id",
+    "priority",
+    "tags",
+    "whole_number",
+]
 
 
 def is_whole(value: object, least: int, most: int) -> TypeGuard[int]:
@@ -27,6 +38,23 @@ def whole_number(value: object, what: str, most: int) -> int:
     if not is_whole(value, 1, most):
         raise InvalidArgument(f"{what} must be an integer from 1 to {most}; found {shown(value)}")
     return value
+
+
+def check_options(call: str, given: Iterable[object], known: Collection[str]) -> None:
+    """Refuse what is no option of a call.
+
+    Args:
+        call: what takes the options, such as "prepare_create" or "a schedule".
+        given, known: the options' names.
+
+    Raises:
+        InvalidArgument: it says which is meant, perhaps.
+    """
+    unknown = sorted((each for each in given if each not in known), key=shown)
+    if unknown:
+        near = did_you_mean(unknown[0], known) if isinstance(unknown[0], str) else ""
+        listed = ", ".join(sorted(known))
+        raise InvalidArgument(f"{call} has no option {shown(unknown[0])}{near}; it has {listed}")
 
 
 def attempts(value: object, default: int) -> int:
@@ -72,12 +100,17 @@ def tags(given: object) -> list[str]:
     Raises:
         InvalidArgument, TooLarge: too many, too long, or not texts.
     """
-    listed: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
+    listed: list[Any] = list(given) if is_listed(given) else [None]
     if not all(isinstance(tag, str) and tag for tag in listed):
         raise InvalidArgument(f"tags must be a list of texts; found {shown(given)}")
     if len(listed) > TAG_COUNT or any(len(tag) > TAG_LENGTH for tag in listed):
         raise TooLarge(f"at most {TAG_COUNT} tags of at most {TAG_LENGTH} characters; found {shown(given)}")
     return [storable(tag, "a tag") for tag in listed]
+
+
+def is_listed(given: object) -> TypeGuard[Iterable[Any]]:
+    """Return whether several values are given, in any order; a text and a mapping are one."""
+    return isinstance(given, Iterable) and not isinstance(given, str | Mapping)
 
 
 def facts(**given: str | None) -> str | None:

@@ -215,6 +215,7 @@ async def test_the_limit_of_a_payload_is_exactly_256_kb_of_json(kit: Kit, length
         {"tags": [None]},
         {"tags": 5},
         {"tags": ["\ud800"]},
+        {"tags": {"a": 1}},
     ],
     ids=str,
 )

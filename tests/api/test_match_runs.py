@@ -186,6 +186,10 @@ async def test_a_filter_or_an_event_that_cannot_be_is_refused(kit: Kit) -> None:
             (((5,), {}), "an event"),
             ((("cancel",), {"limit": 100_001}), "limit must be an integer from 1 to 100000"),
             ((("cancel",), {"error": 5}), "error"),
+            ((("cancel",), {"job": "mail"}), r"^match_runs has no option 'job'; it has concurrency_key, "),
+            ((("cancel",), {"tags": "blue"}), r"^match_runs has no option 'tags' \(did you mean 'tag'\?\)"),
+            ((("cancel",), {"states": ["held"]}), r"'states' \(did you mean 'state'\?\)"),
+            ((("cancel",), {"state": {"held": 1}}), "state must be a text or a list of texts"),
             ((("cancel",), {"created_before": "now"}), "created_before must be an aware datetime"),
         ):
             with pytest.raises(InvalidArgument, match=said):
@@ -201,12 +205,26 @@ async def test_what_cannot_be_fired_changes_nothing(kit: Kit) -> None:
             (dataclasses.replace(waiting, event="cancel"), {"delay": 5}, "takes neither run_at nor delay"),
             (waiting.run_ids, {}, "fire_all takes what match_runs gave"),
             (Matched("start", (), {}, False), {}, "people cannot fire 'start'"),
+            (Matched("cancel", None, {}, False), {}, "run_ids must be a list of ids; found None"),
+            (Matched("cancel", run_id, {}, False), {}, "run_ids must be a list of ids"),
+            (Matched("cancel", (run_id, "\ud800"), {}, False), {}, "an id holds a lone surrogate"),
+            (Matched("cancel", (5,), {}, False), {}, "an id is a text"),
         ):
             with pytest.raises(InvalidArgument, match=said):
                 await b.jobs.fire_all(given, **options)
         with pytest.raises(TooLarge):
             await b.jobs.fire_all(waiting, delay=5, note="n" * 1100)
         assert [entry.event for entry in (await b.status(run_id)).history] == ["create"]
+
+
+async def test_no_state_is_asked_for_by_an_empty_list(kit: Kit) -> None:
+    async with kit.bound() as b:
+        await b.create_in_order("mail", [None] * 3, delay=3600)
+        await fail(b, "mail", "no such host")
+        assert (await b.jobs.list_runs(state=[])).runs == ()
+        for event in ("cancel", "redrive"):
+            matched = await b.jobs.match_runs(event, state=[])
+            assert (matched.run_ids, matched.by_state, matched.more) == ((), {}, False)
 
 
 async def test_nothing_found_moves_nothing(kit: Kit) -> None:
