@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from kumofire_fsm.adapters._file import MEMORY, absolute, make_private
 from kumofire_fsm.adapters._group_commit import patiently
 from kumofire_fsm.adapters.sqlite_errors import translate
-from kumofire_fsm.errors import DatabaseReadOnly, InvalidArgument, StoreError
+from kumofire_fsm.errors import DatabaseFull, DatabaseReadOnly, InvalidArgument, StoreError
 
 __all__ = ["copy_database", "open_to_read"]
 
-_UNFINISHED: Final = ".unfinished"
+_UNFINISHED: Final = "unfinished-backup-"
+"""How the directory is called in which a copy is made, up to what makes its name unique."""
 
 
 def open_to_read(path: str) -> sqlite3.Connection:
@@ -59,35 +61,46 @@ def _reading(uri: str) -> sqlite3.Connection:
 def copy_database(path: str, to: str | Path) -> None:
     """Copy a database as it is at one moment, while others go on writing.
 
-    The copy is one file, complete or not there at all, and its owner's alone (0600). Never copy a database
-    as a file in a process that has it open: closing the file drops the locks of that whole process.
+    The copy is one file, complete or not there at all, and its owner's alone (0600). It is made in a new
+    directory beside that file, which is deleted with whatever SQLite left there. Never copy a database as a
+    file in a process that has it open: closing the file drops the locks of that whole process.
 
     Raises:
         InvalidArgument: something is there already, or the database is not in a file.
         StoreError: it cannot be read, or the copy cannot be written.
     """
+    from tempfile import TemporaryDirectory
+
     target = absolute(to)
     if MEMORY in (path, target):
         raise InvalidArgument("a backup is made of a file, to a file; :memory: is none")
     if os.path.lexists(target):
         raise InvalidArgument(f"a backup replaces nothing, but {target!r} exists; choose another name")
-    unfinished = target + _UNFINISHED
-    Path(unfinished).unlink(missing_ok=True)
-    make_private(unfinished)
     try:
-        with closing(open_to_read(path)) as source, closing(sqlite3.connect(unfinished)) as copy:
-            source.backup(copy)  # in one step, so that no commit of others makes it begin again
-            copy.execute("PRAGMA journal_mode = DELETE")
-        _rename(unfinished, target)
+        with TemporaryDirectory(
+            prefix=_UNFINISHED, dir=Path(target).parent, ignore_cleanup_errors=True
+        ) as folder:
+            unfinished = str(Path(folder, "copy.db"))
+            make_private(unfinished)
+            with closing(open_to_read(path)) as source, closing(sqlite3.connect(unfinished)) as copy:
+                source.backup(copy)  # in one step, so that no commit of others makes it begin again
+                copy.execute("PRAGMA journal_mode = DELETE")
+            _rename(unfinished, target)
     except sqlite3.Error as exc:
         raise translate(exc, target) from exc
     except FileExistsError as exc:
         raise InvalidArgument(f"a backup replaces nothing, but {target!r} was made meanwhile") from exc
     except OSError as exc:
-        raise StoreError(f"the backup {target!r} cannot be written: {exc.strerror}") from exc
-    finally:
-        with suppress(OSError):
-            Path(unfinished).unlink(missing_ok=True)
+        raise _not_written(exc, target) from exc
+
+
+def _not_written(exc: OSError, target: str) -> StoreError:
+    said = f"the backup {target!r} cannot be written: {exc.strerror}"
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DatabaseFull(f"{said}; free some space")
+    if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return DatabaseReadOnly(f"{said}; make its directory writable")
+    return StoreError(said)
 
 
 def _rename(unfinished: str, target: str) -> None:
@@ -96,7 +109,7 @@ def _rename(unfinished: str, target: str) -> None:
         os.link(unfinished, target)
     except FileExistsError:
         raise
-    except OSError:  # a file system without links
+    except OSError as exc:  # a file system without links
         if os.path.lexists(target):
-            raise
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from exc
         Path(unfinished).rename(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 from contextlib import closing
@@ -14,6 +15,7 @@ from commands import kumofire
 from users import as_ordinary_user
 
 from kumofire_fsm import InvalidArgument, Kumofire, NewRun
+from kumofire_fsm.adapters import _backup
 from kumofire_fsm.errors import StoreError
 
 
@@ -98,6 +100,73 @@ def test_a_backup_of_a_database_in_memory_is_refused(tmp_path: Path) -> None:
 def test_a_backup_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     with make_app().open_sync(tmp_path / "jobs.db") as jobs, pytest.raises(StoreError, match="nowhere"):
         jobs.backup(tmp_path / "nowhere" / "copy.db")
+
+
+def test_of_two_backups_to_one_name_one_is_whole_and_the_other_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, to, rename = tmp_path / "jobs.db", tmp_path / "copy.db", _backup._rename
+
+    def overtaken(unfinished: str, target: str) -> None:
+        monkeypatch.setattr(_backup, "_rename", rename)
+        jobs.create("job")
+        _backup.copy_database(str(path), to)
+        rename(unfinished, target)
+
+    with make_app().open_sync(path) as jobs:
+        jobs.create("job")
+        monkeypatch.setattr(_backup, "_rename", overtaken)
+        with pytest.raises(InvalidArgument, match="was made meanwhile"):
+            _backup.copy_database(str(path), to)
+    assert counted(to) == {"queued": 2}, "the second's, which was ready first"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["copy.db", "jobs.db"]
+
+
+def test_a_file_system_without_links_replaces_nothing_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, to = tmp_path / "jobs.db", tmp_path / "copy.db"
+
+    def link(_source: str, target: str) -> None:
+        if taken:
+            Path(target).write_text("precious")
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    with make_app().open_sync(path) as jobs:
+        jobs.create("job")
+        taken = True
+        with pytest.raises(InvalidArgument, match="was made meanwhile"):
+            jobs.backup(to)
+        assert to.read_text() == "precious"
+        to.unlink()
+        taken = False
+        jobs.backup(to)
+    assert counted(to) == {"queued": 1}
+
+
+def test_a_backup_leaves_whatever_else_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "a.db.unfinished").write_text("precious")
+    (tmp_path / "b.db.unfinished").mkdir()
+    with make_app().open_sync(tmp_path / "jobs.db") as jobs:
+        jobs.backup(tmp_path / "a.db")
+        jobs.backup(tmp_path / "b.db")
+    assert (tmp_path / "a.db.unfinished").read_text() == "precious"
+    assert (tmp_path / "b.db.unfinished").is_dir()
+
+
+@pytest.mark.parametrize("to", ["jobs.db/copy.db", "loop/copy.db", "d/" * 3000 + "copy.db", "n" * 300])
+def test_a_path_at_which_no_file_can_be_is_a_typed_error(tmp_path: Path, to: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with make_app().open_sync(tmp_path / "jobs.db") as jobs, pytest.raises(StoreError, match="cannot be wr"):
+        jobs.backup(tmp_path / to)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["jobs.db", "loop"]
+
+
+def test_a_name_as_long_as_the_file_system_takes_is_a_backups(tmp_path: Path) -> None:
+    with make_app().open_sync(tmp_path / "jobs.db") as jobs:
+        jobs.backup(tmp_path / ("b" * 250))
+    assert (tmp_path / ("b" * 250)).is_file()
 
 
 def test_the_command_on_no_database_is_one_line(tmp_path: Path) -> None:

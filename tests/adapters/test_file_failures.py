@@ -14,6 +14,7 @@ import pytest
 from users import as_ordinary_user
 
 from kumofire_fsm import Kumofire
+from kumofire_fsm.adapters._backup import copy_database
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.errors import DatabaseFull, DatabaseReadOnly, KumofireError, SchemaMismatch, StoreError
 from kumofire_fsm.ports import Statement
@@ -322,3 +323,13 @@ def test_a_damaged_file_gives_an_error_of_ours(tmp_path, things):
                 await storage.execute(things.put("a"))
 
     asyncio.run(scenario())
+
+
+def test_a_backup_onto_a_full_disk_is_a_typed_error_and_leaves_nothing(small_disk, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "large.db")) as db:
+        db.execute("CREATE TABLE t(body)")
+        db.execute("INSERT INTO t VALUES (zeroblob(2000000))")
+        db.commit()
+    with pytest.raises(DatabaseFull):
+        copy_database(str(tmp_path / "large.db"), small_disk / "copy.db")
+    assert list(small_disk.iterdir()) == []
