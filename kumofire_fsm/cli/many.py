@@ -131,7 +131,8 @@ def prune_command(
 
 
 async def _prune(jobs: Jobs, age: timedelta) -> int:
-    deleted = 0
-    while number := await jobs.prune(older_than=age, limit=CHUNK):
-        deleted += number
-    return deleted
+    from kumofire_fsm.engine.pruning import prune_all
+    from kumofire_fsm.values.times import duration_ms
+
+    binding = jobs._binding
+    return await prune_all(binding, binding.now() - duration_ms(age, "--older-than"), CHUNK)

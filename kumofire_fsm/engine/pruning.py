@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.paces import prune_paces
+from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.ids import first_id_at
 from kumofire_fsm.values.limits import PRUNE_RUNS
 
-__all__ = ["prune", "prune_kept", "retains"]
+__all__ = ["prune", "prune_all", "prune_kept", "retains"]
+
+_PAGE: Final = 500
+"""How many settled runs a look of `prune_all` reads."""
 
 
 def retains(binding: Binding) -> bool:
@@ -37,18 +41,62 @@ async def prune_kept(binding: Binding) -> int:
     return await _prune(binding, {"states": before.get("", {}), "jobs": jobs}, now - younger, PRUNE_RUNS)
 
 
-async def prune(binding: Binding, before: int, limit: int) -> int:
-    """Delete up to ``limit`` runs that settled before an instant; return how many."""
-    settled = {
-        state: before for spec in binding.runs.specs.values() for state in spec.with_role(Role.SETTLED)
-    }
-    return await _prune(binding, {"states": settled, "jobs": {}}, before, limit)
+async def prune(binding: Binding, before: int, limit: int, also: str | None = None) -> int:
+    """Delete up to ``limit`` runs that settled before an instant; return how many.
+
+    Args:
+        binding: the application on its database.
+        before: the instant, in milliseconds.
+        limit: how many.
+        also: an id below which it looks too, beside the oldest and the youngest; None for one drawn by lot.
+    """
+    rules = {"states": dict.fromkeys(_settled(binding), before), "jobs": {}}
+    return await _prune(binding, rules, before, limit, also)
 
 
-async def _prune(binding: Binding, rules: Mapping[str, Any], young: int, limit: int) -> int:
+async def prune_all(binding: Binding, before: int, limit: int) -> int:
+    """Delete every run that settled before an instant, ``limit`` in a transaction; return how many.
+
+    What unsettled runs hide from `prune` is found by a walk over all runs that are older than the instant,
+    the newest first.
+    """
+    deleted, hidden, at = 0, None, first_id_at(max(before, 0))
+    while True:
+        while number := await prune(binding, before, limit, hidden):
+            deleted += number
+        found = await _hidden(binding, before, at)
+        if found is None:
+            return deleted
+        at, hidden = found, f"{found}~"
+
+
+async def _hidden(binding: Binding, before: int, at: str) -> str | None:
+    """Return the newest run below an id that settled before an instant, or None."""
+    settled, specs = _settled(binding), binding.runs.specs
+    while True:
+        filters = {"before": at, "states": settled, "limit": _PAGE}
+        rows = [RunRow(*row) for *row, _ in await binding.storage.execute(binding.runs.find(filters))]
+        for row in rows:
+            if row.machine in specs and row.finished_at is not None and row.finished_at < before:
+                return row.id
+        if not rows:
+            return None
+        at = rows[-1].id
+
+
+def _settled(binding: Binding) -> list[str]:
+    """Return the settled states of all machines."""
+    return sorted({state for spec in binding.runs.specs.values() for state in spec.with_role(Role.SETTLED)})
+
+
+async def _prune(
+    binding: Binding, rules: Mapping[str, Any], young: int, limit: int, also: str | None = None
+) -> int:
     below = max(young, 0)
-    # Any age, from a second to all: so that whatever stands in the way hides nothing for ever.
-    also = first_id_at(below - int(min(1000 * 2 ** (32 * binding.entropy.random()), below)))
+    if (
+        also is None
+    ):  # any age, from a second to all: so that whatever stands in the way hides nothing for ever
+        also = first_id_at(below - int(min(1000 * 2 ** (32 * binding.entropy.random()), below)))
     statements = binding.runs.prune(below=first_id_at(below), also=also, rules=rules, limit=limit)
     if binding.key_rates():
         statements.append(prune_paces(now=binding.now(), limit=limit))

@@ -47,6 +47,27 @@ def test_more_than_one_chunk_is_deleted(tmp_path: Path) -> None:
     assert call(tmp_path, "--older-than", "1d", "--yes").out == f"deleted {CHUNK + 1:,} runs\n"
 
 
+def test_what_unsettled_runs_hide_on_every_side_is_deleted_too(tmp_path: Path) -> None:
+    clock = VirtualClock(datetime.now(UTC) - timedelta(days=9))
+    app = Kumofire(clock=clock)
+    app.job("mail")(lambda ctx: None)
+    with app.open_sync(tmp_path / "jobs.db") as jobs:
+        for settled in (0, 2, 0, 3, 0):
+            jobs.create_many([NewRun("mail", delay=86_400 * 30)] * 5_100)
+            clock.advance(hours=1)
+            for _ in range(settled):
+                jobs.cancel(jobs.create("mail").kumofire_job_run_id)
+            clock.advance(hours=1)
+        clock.advance(days=8)
+        recent = jobs.create("mail").kumofire_job_run_id
+        jobs.cancel(recent)
+    assert call(tmp_path, "--older-than", "3d", "--yes").out == "deleted 5 runs\n"
+    with app.open_sync(tmp_path / "jobs.db") as jobs:
+        found = jobs.list_runs(state="canceled")
+        assert [run.kumofire_job_run_id for run in found.runs] == [recent]
+        assert jobs.count_runs() == {"ready": 10_000, "canceled": 1}
+
+
 def test_a_person_is_asked(tmp_path: Path) -> None:
     fill(tmp_path, 1)
     refused = call(tmp_path, "--older-than", "1d", says="n\n")
