@@ -23,7 +23,7 @@ from kumofire_fsm.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from kumofire_fsm.jobs import Jobs
-    from kumofire_fsm.models import RunPage, RunStatus
+    from kumofire_fsm.models import HistoryEntry, RunPage, RunStatus
 
 __all__ = ["runs"]
 
@@ -112,16 +112,30 @@ async def _read(jobs: Jobs, run_id: str) -> tuple[RunStatus, str]:
 
 async def _follow(jobs: Jobs, run_id: str, every: float, *, as_json: bool, utc: bool) -> RunStatus:
     """Print each move of a run once; return its status when it is settled."""
-    clock, told = zoned(utc=utc, milliseconds=True), 0
+    clock = zoned(utc=utc, milliseconds=True)
+    told: tuple[HistoryEntry, ...] = ()
     while True:
         status, _ = await _read(jobs, run_id)
         lines = status.history if as_json else moves(status.history, clock)
-        for line in lines[told:]:
+        for line in lines[_first_new(told, status.history) :]:
             echo(json_of(line, indent=None) if as_json else str(line))
-        told = len(lines)
+        told = status.history
         if status.settled:
             return status
         await _pause(every)
+
+
+def _first_new(told: tuple[HistoryEntry, ...], history: tuple[HistoryEntry, ...]) -> int:
+    """Return the place of the first entry that was not told yet.
+
+    A history that grew too long was cut: an entry that says so stands second, and entries that were told
+    before may be gone.
+    """
+    cut = 2 if len(history) > 1 and history[1].event == "truncated" else 0
+    for known in range(min(len(told), len(history) - cut), 0, -1):
+        if told[-known:] == history[cut : cut + known]:
+            return cut + known
+    return 1 if told and cut else 0
 
 
 async def _pause(seconds: float) -> None:

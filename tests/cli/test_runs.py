@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import time
@@ -155,6 +156,31 @@ def test_watch_follows_a_run_to_its_end(stored: Stored, monkeypatch: pytest.Monk
         done = stored.call("watch", stored.waiting)
     assert done.code == 1
     assert [line.split()[1] for line in done.out.splitlines()] == ["create", "reschedule", "cancel"]
+
+
+@pytest.mark.parametrize("between", [1, 7, 100])
+def test_watch_tells_every_move_that_it_can_of_a_history_that_is_cut(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch, between: int
+) -> None:
+    """So many moves lie between two looks; of a hundred, most are cut before anybody looks."""
+    other, numbers = Kumofire(), iter(range(200))
+
+    async def pause(seconds: float) -> None:
+        async with other.open(stored.folder / "jobs.db") as jobs:
+            for number in itertools.islice(numbers, between):
+                await jobs.reschedule(stored.waiting, delay=9, note=f"{number}/{'x' * 900}")
+            if next(numbers, None) is None:
+                await jobs.cancel(stored.waiting)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kumofire_fsm.cli.runs._pause", pause)
+        lines = [json.loads(line) for line in stored.call("watch", stored.waiting, "--json").out.splitlines()]
+    told = [int(line["facts"]["note"].split("/")[0]) for line in lines if line["event"] == "reschedule"]
+    cuts = sum(line["event"] == "truncated" for line in lines)
+    assert (lines[0]["event"], lines[-1]["event"]) == ("create", "cancel")
+    assert told == sorted(set(told)), "each once, in order"
+    everything = [number for number in range(200) if (number + 1) % (between + 1)]
+    assert (told == everything, cuts) == ((True, 0) if between < 100 else (False, 2))
 
 
 BAD = {
