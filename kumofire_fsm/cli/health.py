@@ -73,9 +73,11 @@ class HealthServer:
         self._loop = asyncio.get_running_loop()
         self._looking = threading.Lock()
         self._looked: tuple[float, Stats] | None = None
+        if not host:
+            raise InvalidArgument("--health-host is empty; 0.0.0.0 is every address of this machine")
         try:
             self._server = _Server(host, port, self._handler())
-        except (OSError, OverflowError) as exc:
+        except (OSError, OverflowError, TypeError) as exc:  # a TypeError of a host that cannot be encoded
             mend = "say another --health-port or --health-host"
             raise InvalidArgument(f"nobody can listen at {host!r}, port {port}: {exc}; {mend}") from exc
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.server_port}"

@@ -104,7 +104,8 @@ def _is_flow(value: Any) -> bool:
 
 def _load(where: str, form: str, kind: str, fits: Callable[[Any], bool]) -> Any:
     module_name, colon, attribute = where.partition(":")
-    if not (module_name and colon and attribute) or module_name.endswith(".py"):
+    relative = module_name.startswith(".")
+    if not (module_name and colon and attribute) or relative or module_name.endswith(".py"):
         raise InvalidArgument(f"{where!r} must be {form} (without .py)")
     sys.path.insert(0, "")
     try:

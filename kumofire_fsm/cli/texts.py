@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from kumofire_fsm.errors import InvalidArgument
 from kumofire_fsm.values.printable import one_line
+from kumofire_fsm.values.times import duration_ms
 
 __all__ = ["Clock", "duration_of", "instant_of", "json_of", "table", "zoned"]
 
@@ -63,12 +64,14 @@ def duration_of(text: str, what: str) -> timedelta:
     """Return a duration such as 90s, 15m, 2h, 7d or 1w.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is none, or longer than 1,000 years.
     """
     found = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
     if found is None:
         raise InvalidArgument(f"{what} must be a duration such as 90s, 15m, 2h, 7d or 1w; found {text!r}")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    given = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    duration_ms(given, what)
+    return given
 
 
 def instant_of(text: str, what: str, *, utc: bool) -> datetime:
@@ -79,8 +82,8 @@ def instant_of(text: str, what: str, *, utc: bool) -> datetime:
     """
     try:
         given = datetime.fromisoformat(text)
-    except ValueError as exc:
+        if given.tzinfo is None:
+            given = given.replace(tzinfo=UTC) if utc else given.astimezone()
+    except (ValueError, OverflowError) as exc:
         raise InvalidArgument(f"{what} must be an ISO time such as 2026-11-01T00:30; found {text!r}") from exc
-    if given.tzinfo is not None:
-        return given
-    return given.replace(tzinfo=UTC) if utc else given.astimezone()
+    return given

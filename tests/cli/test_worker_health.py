@@ -231,6 +231,8 @@ def test_a_place_that_cannot_be_had_is_refused_before_the_file_is_made(tmp_path:
                 *("--health-host", "2001:db8::1"),
             ],
             "Invalid value for '--health-port'": ["--health-port", 70000],
+            "--health-host is empty": ["--health-port", 0, "--health-host", ""],
+            r"nobody can listen at '\udcff', port 0: ": ["--health-port", 0, "--health-host", "\udcff"],
         }
         for text, options in said.items():
             done = kumofire(tmp_path, *command, *options)
