@@ -11,6 +11,7 @@ from kumofire_fsm.app import Kumofire
 from kumofire_fsm.cloudflare._calls import ServiceCalls
 from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.errors import InvalidArgument
+from kumofire_fsm.values.checks import check_key, whole_number
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.limits import D1_STATEMENTS
 from kumofire_fsm.values.printable import shown
@@ -47,7 +48,7 @@ class KumofireWorker(ServiceCalls):
     db_name: ClassVar[str]
     queue_name: ClassVar[str]
     consuming: ClassVar[dict[str, Any]]
-    max_statements: ClassVar[int | None]
+    max_statements: ClassVar[int]
     timing: ClassVar[Timing | None]
     _jobs: BoundJobs | None = None
 
@@ -64,13 +65,19 @@ class KumofireWorker(ServiceCalls):
         **options: Any,
     ) -> None:
         super().__init_subclass__(**options)
+        if not isinstance(app, Kumofire):
+            raise InvalidArgument(f"app must be a Kumofire; found {shown(app)}")
         check_options(concurrency, settle)
+        check_key(db, "db")
+        check_key(queue, "queue")
+        if max_statements is not None:
+            whole_number(max_statements, "max_statements", 1_000_000)
         if timing is not None and not isinstance(timing, Timing):
             raise InvalidArgument(f"timing must be a Timing; found {shown(timing)}")
         app.statements()[0].compile_usual(app.registry.key_limits, app.registry.key_rates)
         cls.app, cls.db_name, cls.queue_name = app, db, queue
-        cls.consuming, cls.max_statements = {"concurrency": concurrency, "settle": settle}, max_statements
-        cls.timing = timing
+        cls.consuming, cls.timing = {"concurrency": concurrency, "settle": settle}, timing
+        cls.max_statements = D1_STATEMENTS if max_statements is None else max_statements
 
     @property
     def jobs(self) -> BoundJobs:  # type: ignore[override]  # read only
@@ -86,7 +93,7 @@ class KumofireWorker(ServiceCalls):
                 queue=CloudflareQueue(queue, self.queue_name),
                 env=self.env,
                 timing=self.timing,
-                max_statements=self.max_statements or D1_STATEMENTS,
+                max_statements=self.max_statements,
             )
         return self._jobs
 
