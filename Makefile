@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-flow test proofs coverage check bench bench-peers bench-scale bench-pages bench-cron diagrams docs sql columns options stubs truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo demo-flow test proofs coverage check bench bench-peers bench-scale bench-flows bench-pages bench-cron diagrams docs sql columns options stubs truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench  measure beside a hand-written loop and huey, and write docs/performance.md (ARGS=--quick, --dry)"
 	@echo "make bench-peers  the same beside the peers; installs them into benchmarks/.peers"
 	@echo "make bench-scale  files with a million runs, several workers"
+	@echo "make bench-flows  steps of a flow beside a hand-written loop and DBOS"
 	@echo "make bench-pages  write the pages again from the raw results"
 	@echo "make bench-cron  what the next occurrence costs beside croniter and cronsim"
 	@echo "make diagrams    draw the lifecycles again, after a change of a declaration"
@@ -74,7 +75,8 @@ proofs: $(VENV)/.dev
 	@KUMOFIRE_MORE=$(MORE) $(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder tests/simulation/test_mutants.py \
 	  tests/simulation/test_explore.py tests/fuzz tests/machines tests/schedules tests/flows tests/testing \
 	  tests/drawing tests/api/test_year.py tests/api/test_policies.py tests/api/test_same_value.py \
-	  tests/cli/test_d1_literals.py tests/workerd/test_migrations.py tests/workerd/test_d1_commands.py $(ARGS)
+	  tests/cli/test_d1_literals.py tests/workerd/test_migrations.py \
+	  tests/workerd/test_d1_commands.py tests/workerd/test_deploy.py $(ARGS)
 
 coverage: check
 	@$(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder --cov --cov-report=term
@@ -87,6 +89,9 @@ bench-peers: $(VENV)/.dev
 
 bench-scale: $(VENV)/.dev
 	@$(BENCH)/bench_scale.py $(ARGS)
+
+bench-flows: $(VENV)/.dev
+	@$(BENCH)/bench_flows.py $(ARGS)
 
 bench-pages: $(VENV)/.dev
 	@$(BENCH)/publishing.py

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from markdown import NEVER, SETTINGS, WORKS, Found, machine, name_of, table, whole
 from measure import percentile
-from results import rate, ratio
+from results import per_run, rate, ratio
 
-__all__ = ["peers", "peers_how", "peers_short", "scale"]
+__all__ = ["flows", "peers", "peers_how", "peers_short", "scale"]
 
 
 def _rate_of(peer: Found, work: str, setting: str, part: str | None = None) -> float | None:
@@ -133,3 +133,26 @@ def scale(found: Found) -> str:
         )
     )
     return "\n\n".join(parts)
+
+
+FLOWS = {
+    "kumofire": "kumofire_fsm",
+    "by_hand": "by hand, on the same schema",
+    "bare": "by hand, on a table of three columns",
+    "dbos": "DBOS",
+}
+
+
+def flows(found: Found) -> str:
+    """Return the steps a second of flows, beside a loop by hand and beside DBOS."""
+    if found["flows"] is None:
+        return NEVER
+    samples = found["flows"]["samples"]
+    rows = []
+    for name, label in FLOWS.items():
+        if name in samples:
+            cpu = per_run(samples[name], "cpu") or 0.0
+            beside = "" if name == "kumofire" else f"{ratio(samples['kumofire'], samples[name]):.2g} x"
+            rows.append([label, whole(rate(samples[name])), f"{1e6 * cpu:,.0f} µs", beside])
+    head = ["eight steps, one after the other", "steps a second", "processor time a step", "a flow is"]
+    return "\n\n".join([machine(found, "flows"), table(head, rows)])

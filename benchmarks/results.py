@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["FOLDER", "NAMES", "per_run", "rate", "ratio", "read", "rounded", "write"]
 
 FOLDER = Path(__file__).parent / "results"
-NAMES = ("bench", "peers", "scale")
+NAMES = ("bench", "flows", "peers", "scale")
 
 
 def read() -> dict[str, Any]:

@@ -21,6 +21,7 @@ BLOCKS: dict[str, Callable[[Found], str]] = {
     "peers-how": peer_tables.peers_how,
     "peers-short": peer_tables.peers_short,
     "scale": peer_tables.scale,
+    "flows": peer_tables.flows,
     "one-file": bench_tables.one_file,
     "cost": lambda found: capacity.cost(),
     "databases": lambda found: capacity.databases(bench_tables.sqlite_us(found)),
@@ -29,5 +30,6 @@ OF = {
     "bench": ("beside", "counts", "standing", "aims", "profile"),
     "peers": ("peers", "peers-how"),
     "scale": ("scale",),
+    "flows": ("flows",),
 }
 """Which blocks show a result."""

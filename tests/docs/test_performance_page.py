@@ -25,7 +25,7 @@ def test_pages_and_chart_are_in_step_with_the_raw_results() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["bench", "peers", "scale"])
+@pytest.mark.parametrize("name", ["bench", "flows", "peers", "scale"])
 def test_each_raw_result_tells_its_machine_and_whether_it_was_quiet(name: str) -> None:
     found = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text("utf-8"))
     assert set(found["machine"]) == {
