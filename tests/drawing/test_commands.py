@@ -265,8 +265,8 @@ def test_the_path_of_a_run_is_drawn_on_the_machine_that_it_follows(call, folder,
         jobs.fire(run_id, "approve")
     show = ("runs", "show", run_id, "--db", "jobs.db", "--diagram", "path.svg")
     said = (
-        f"run {run_id} of job 'pay' follows the machine 'approved_run', and not 'run'; to draw it, name its "
-        "class: --machine MODULE:CLASS"
+        f"run {run_id} of job 'pay' follows the machine 'approved_run', and not 'run'; to draw it, name "
+        "the application that has it: --app MODULE:APP, or its class: --machine MODULE:CLASS"
     )
     with pytest.raises(InvalidArgument, match=re.escape(said)):
         call(*show)

@@ -190,7 +190,8 @@ def test_a_child_opens_the_file_again(play: Play) -> None:
 WORKER = """
     from kumofire_fsm.cli.worker import work
 
-    def sleep():
+    def sleep(begun):
+        begun.set()
         time.sleep(300)
 
     def from_child(ctx):
@@ -212,8 +213,10 @@ def test_a_signal_to_a_handlers_child_ends_the_child_and_not_the_worker(
         WORKER
         + f"""
     def start_and_end():
-        child = processes.Process(target=sleep)
+        begun = processes.Event()  # Python drops the signals that a child gets while it is being forked
+        child = processes.Process(target=sleep, args=(begun,))
         child.start()
+        begun.wait()
         os.kill(child.pid, signal.{number})
         child.join(50)
         say("ended", not child.is_alive(), child.exitcode != 0)
