@@ -76,7 +76,8 @@ proofs: $(VENV)/.dev
 	  tests/simulation/test_explore.py tests/fuzz tests/machines tests/schedules tests/flows tests/testing \
 	  tests/drawing tests/api/test_year.py tests/api/test_policies.py tests/api/test_same_value.py \
 	  tests/cli/test_d1_literals.py tests/workerd/test_migrations.py \
-	  tests/workerd/test_d1_commands.py tests/workerd/test_deploy.py $(ARGS)
+	  tests/workerd/test_d1_commands.py tests/workerd/test_deploy.py \
+	  tests/processes/test_demo.py tests/processes/test_several_workers.py $(ARGS)
 
 coverage: check
 	@$(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder --cov --cov-report=term

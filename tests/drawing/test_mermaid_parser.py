@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from node_tools import find_node, install_packages
-from slices import examples
+from slices import examples, sliced
 
 from kumofire_fsm import JobMachine, RunMachine, diagram
 from kumofire_fsm.drawing._labels import plain
@@ -79,14 +79,14 @@ def check(ask: Ask, spec: MachineSpec, **options: str) -> None:
 def test_no_word_of_the_grammar_breaks_a_diagram_wherever_it_stands(
     ask: Ask, words: list[str], spec_of: SpecOf
 ) -> None:
-    for word in words:
+    for word in sliced(words, 3):
         check(ask, spec_of(word, "other", "go"))
         check(ask, spec_of("one", word, word))
         check(ask, spec_of(f"{word} TB", f"the {word}", f"go {word} LR"), title=word, direction="LR")
 
 
 def test_no_identifier_that_begins_or_ends_like_one_does(ask: Ask, words: list[str], spec_of: SpecOf) -> None:
-    for word in (each for each in words if each.isidentifier() and not each.isupper()):
+    for word in sliced([each for each in words if each.isidentifier() and not each.isupper()], 3):
         check(ask, spec_of(f"{word}_", f"s_{word}", f"{word}s"))
         check(ask, spec_of(f"_{word}", f"{word}1", f"_{word}_"))
 
