@@ -38,6 +38,7 @@ _ENTERED: Final = {
 """What a consumer's move to another step assigns."""
 _AGAIN: Final = {"attempt": "0", "run_at": "now", "deliveries": "0"}
 """What a row assigns that a consumer is to take up anew, for a step that is entered."""
+_LOOKED_AT: Final = {"attempt": "attempt - 1", "run_at": "now"}
 _ONCE: Final = "visit == was_visit"
 """The claim stays as it is, so that the visit has to tell a move from the same one that was stored before."""
 _FRESH: Final = "(signal_key is None or contains(keys, signal_key) == 0)"
@@ -268,6 +269,9 @@ class _Edges:
             for step in undoing:  # it needs a person, who tries it again or skips it
                 more.setdefault(name, []).extend(FlowMachine.running.to(FlowMachine.parked, cond=_at(step)))
             more.setdefault(name, []).extend(self._led(FlowMachine.running, event))
+        if waits := " or ".join(_at(step.id) for step in self._spec.of_kind(Kind.WAIT)):
+            # No handler is called there: who looked at its mail died, and that is no failure of the instance.
+            more["lose"].extend(FlowMachine.running.to(FlowMachine.retrying, cond=waits, sets=_LOOKED_AT))
         for name in _STOPPED:
             left = "to_undo" if name in _DONE else "undo"  # the step that is done is to be undone as well
             also = _ONCE if name == "advance" else ""

@@ -12,6 +12,7 @@ from harness import Kit
 from pydantic import BaseModel
 
 from kumofire_fsm import Cancel, Fail, Snooze
+from kumofire_fsm.engine.binding import EMBEDDED
 from kumofire_fsm.errors import GuardFailed, TransientStoreError
 from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
 from kumofire_fsm.flows.instance import machine_of
@@ -222,6 +223,16 @@ async def test_a_look_at_a_wait_is_no_visit(kit: Kit, shop: Handlers) -> None:
         await w.deliver(run_id)
         row = await w.row(run_id)
         assert (row["state"], row["step"], row["visit"]) == ("waiting", "approval", 2)
+
+
+@pytest.mark.parametrize(("step", "state", "attempt"), [("approval", "retrying", 2), ("ship", "failed", 3)])
+def test_a_lost_look_at_a_wait_fails_no_instance(step: str, state: str, attempt: int) -> None:
+    """No handler is called there: whoever died over it has said nothing of the instance."""
+    machine = machine_of(Order.spec)
+    row = {**machine.fields, "state": "running", "step": step, "history": "[]", "wake_at": 7}
+    row |= {"attempt": 3, "max_attempts": 3, "shared": 0, "starts": 3, "claim": "c", "undo": "[]"}
+    lost = machine.step(row, "lose", now=9, **EMBEDDED.columns())
+    assert (lost["state"], lost["attempt"]) == (state, attempt)
 
 
 async def test_data_that_fits_into_its_row_again_leaves_nothing_apart(kit: Kit, shop: Handlers) -> None:
