@@ -232,13 +232,15 @@ class Lives:
     def lost(self, run_id: str, claim: str) -> None:
         """Check a lost lease: its holder has not kept to itself how the handler ended.
 
-        A consumer settles one group at a time, so an answer that takes long holds the next one up.
+        A consumer settles one group at a time, so an answer that takes long holds the next one up. And nobody
+        tells a batch that a lease was cut because somebody asked the run to stop.
         """
         self.gone.add((run_id, claim))
         call = self._under(run_id, claim)
         if call is None or call.outcome in (None, "died", "CancelledError") or (run_id, claim) in self.sent:
             return
-        free = call.actor.alive and not call.actor.settling
+        untold = call.actor.world.queue is not None and (run_id, claim) in self.shortened
+        free = call.actor.alive and not call.actor.settling and not untold
         if free and call.actor.frozen_until <= call.actor.world.now:
             self._found("no outcome is dropped", f"{call.actor.name} never sent that {run_id} {call.outcome}")
 

@@ -83,7 +83,8 @@ class Waits:
             return WORKER_MS + (world.timing.lease_ms or 0)  # for that long another program may hold the lock
         if run.job in world.monitor.controls.paused | world.monitor.controls.limited:
             return 33 * world.timing.redeliver_ms + TICK_MS
-        return world.timing.redeliver_ms + 2 * TICK_MS + SLOW_MS
+        # A tick with a limit of one or two rows and few statements has one round: others go before.
+        return world.timing.redeliver_ms + 3 * TICK_MS + SLOW_MS
 
     def _is_open(self, job: str, waiting: list[Any], said: dict[str, tuple[bool, int | None]]) -> bool:
         paused, slots = said.get(job, (False, None))
