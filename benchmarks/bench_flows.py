@@ -44,23 +44,21 @@ UPDATE kumofire_runs SET state = 'running', wake_at = ?1 + 15000, timeout_at = ?
 WHERE id IN (SELECT id FROM kumofire_runs WHERE state = 'queued' AND wake_at <= ?1 LIMIT ?3)
 RETURNING id, starts, claim, payload
 """
-ADVANCE = """
-UPDATE kumofire_runs AS r SET wake_at = v.now + 15000, timeout_at = v.now + 70000, attempt = 1,
-  step = v.step, visit = r.visit + 1, payload = v.data,
-  history = json_insert(r.history, '$[#]',
-    json_array('advance', 'running', v.now, json_object('step', v.step)))
+ENTERED = """step = v.step, visit = r.visit + 1, payload = v.data
 FROM (SELECT value ->> 0 AS id, value ->> 1 AS starts, value ->> 2 AS claim, value ->> 3 AS visit,
   value ->> 4 AS now, value ->> 5 AS step, value ->> 6 AS data FROM json_each(?)) AS v
 WHERE r.id = v.id AND r.starts = v.starts AND r.claim = v.claim AND r.state = 'running' AND r.visit = v.visit
 """
-END = """
-UPDATE kumofire_runs AS r SET state = 'succeeded', wake_at = NULL, timeout_at = NULL, finished_at = v.now,
-  step = v.step, visit = r.visit + 1, payload = v.data,
+"""What both moves to a step store, and which rows they move."""
+ADVANCE = f"""
+UPDATE kumofire_runs AS r SET wake_at = v.now + 15000, timeout_at = v.now + 70000, attempt = 1,
   history = json_insert(r.history, '$[#]',
-    json_array('succeed', 'succeeded', v.now, json_object('step', v.step)))
-FROM (SELECT value ->> 0 AS id, value ->> 1 AS starts, value ->> 2 AS claim, value ->> 3 AS visit,
-  value ->> 4 AS now, value ->> 5 AS step, value ->> 6 AS data FROM json_each(?)) AS v
-WHERE r.id = v.id AND r.starts = v.starts AND r.claim = v.claim AND r.state = 'running' AND r.visit = v.visit
+    json_array('advance', 'running', v.now, json_object('step', v.step))), {ENTERED}
+"""
+END = f"""
+UPDATE kumofire_runs AS r SET state = 'succeeded', wake_at = NULL, timeout_at = NULL, finished_at = v.now,
+  history = json_insert(r.history, '$[#]',
+    json_array('succeed', 'succeeded', v.now, json_object('step', v.step))), {ENTERED}
 """
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from dataclasses import asdict
 
 from dbos import DBOS
 from measure import fresh_file, measured
+from peers.dbos import launch
 
 STEPS = 8
 
@@ -32,19 +32,7 @@ def main() -> None:
     """Print what so many instances took, as many at once as it likes."""
     instances = int(sys.argv[1])
     with fresh_file() as path:
-        db = sqlite3.connect(path)
-        db.execute("PRAGMA journal_mode = WAL")  # stays with the file
-        db.close()
-        DBOS(
-            config={
-                "name": "bench",
-                "system_database_url": f"sqlite:///{path}",
-                "log_level": "CRITICAL",
-                "executor_id": "bench",
-                "application_version": "1",
-            }
-        )
-        DBOS.launch()
+        launch(path)
         with measured(STEPS * instances, None) as sample:
             handles = [DBOS.start_workflow(eight, number) for number in range(instances)]
             assert all(handle.get_result() == STEPS for handle in handles)

@@ -10,7 +10,7 @@ from typing import Any
 from contender import Contender, Handled
 from dbos import DBOS
 
-__all__ = ["Peer"]
+__all__ = ["Peer", "launch"]
 
 HANDLERS: list[Callable[[int], Any]] = []
 """A recovered workflow is found by the name of its function."""
@@ -20,6 +20,23 @@ HANDLERS: list[Callable[[int], Any]] = []
 def noop(number: int) -> None:
     """Handle one run."""
     HANDLERS[-1](number)
+
+
+def launch(path: Path) -> None:
+    """Have DBOS work on a file, whose every commit waits for the disk."""
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA journal_mode = WAL")  # stays with the file
+    db.close()
+    DBOS(
+        config={
+            "name": "bench",
+            "system_database_url": f"sqlite:///{path}",
+            "log_level": "CRITICAL",
+            "executor_id": "bench",
+            "application_version": "1",
+        }
+    )
+    DBOS.launch()
 
 
 class Peer(Contender):
@@ -34,19 +51,7 @@ class Peer(Contender):
         folder.mkdir(exist_ok=True)
         HANDLERS.append(handled)
         path = folder / "dbos.sqlite"
-        with sqlite3.connect(path) as db:
-            db.execute("PRAGMA journal_mode = WAL")  # stays with the file
-        db.close()
-        DBOS(
-            config={
-                "name": "bench",
-                "system_database_url": f"sqlite:///{path}",
-                "log_level": "CRITICAL",
-                "executor_id": "bench",
-                "application_version": "1",
-            }
-        )
-        DBOS.launch()
+        launch(path)
 
     def create(self, number: int) -> None:
         DBOS.start_workflow(noop, number)

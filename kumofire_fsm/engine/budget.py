@@ -17,8 +17,6 @@ AROUND_EFFECTS: Final = MOVE_AND_CHECK + 2
 """What an invocation sends for such a run in all beside its own: also the claim, and a large result."""
 AFTERWARDS: Final = 4
 """Statements kept back when some are tried again: what is read or set aside then, and the last settle."""
-
-
 AFTERWARDS_MS: Final = 30_000
 """What is kept of an invocation's time for what follows the last handler: D1 gives a query 30 s
 (https://developers.cloudflare.com/d1/platform/limits/)."""

@@ -343,14 +343,20 @@ async def test_effects_that_do_not_fit_are_given_back_together(
         assert await w.sql("SELECT count(*), count(DISTINCT n) FROM effects") == [(200, 40)]
 
 
-async def test_once_effects_did_not_fit_no_later_handler_begins(kit: Kit) -> None:
+def commits_much(kit: Kit, **options: Any) -> list[int]:
+    """Register a job whose effects hardly fit a batch twice; return the list of its calls."""
     called: list[int] = []
 
-    @kit.job("job")
+    @kit.job("job", **options)
     async def job(ctx: Any, number: int) -> None:
         called.append(number)
         ctx.commit([("INSERT INTO effects VALUES (?)", (number,))] * 30)
 
+    return called
+
+
+async def test_once_effects_did_not_fit_no_later_handler_begins(kit: Kit) -> None:
+    called = commits_much(kit)
     async with kit.bound(max_statements=45) as w:
         await w.sql("CREATE TABLE effects (n)")
         ids = await w.create_in_order("job", range(10))
@@ -363,13 +369,7 @@ async def test_once_effects_did_not_fit_no_later_handler_begins(kit: Kit) -> Non
 
 
 async def test_once_effects_did_not_fit_no_run_is_claimed_for_the_room_that_others_left(kit: Kit) -> None:
-    called: list[int] = []
-
-    @kit.job("job", limit=2)
-    async def job(ctx: Any, number: int) -> None:
-        called.append(number)
-        ctx.commit([("INSERT INTO effects VALUES (?)", (number,))] * 30)
-
+    called = commits_much(kit, limit=2)
     async with kit.bound(max_statements=45) as w:
         await w.sql("CREATE TABLE effects (n)")
         ids = await w.create_in_order("job", range(10))
