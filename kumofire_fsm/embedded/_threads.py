@@ -90,6 +90,8 @@ def _call(future: Future[Any], function: Callable[[], Any]) -> None:
         future.set_result(function())
     except BaseException as exc:
         future.set_exception(exc)
+    finally:
+        del future, function  # an error holds this frame, which is not to hold the error
 
 
 class Threads:

@@ -305,19 +305,22 @@ def _drive(work: Awaitable[Any], suspended: Callable[[], None]) -> Generator[Any
     except StopIteration as stop:
         return stop.value
     suspended()
-    while True:
-        try:
-            sent = yield waits_for
-        except GeneratorExit:
-            steps.close()
-            raise
-        except BaseException as exc:
+    try:
+        while True:
             try:
-                waits_for = steps.throw(exc)
-            except StopIteration as stop:
-                return stop.value
-        else:
-            try:
-                waits_for = steps.send(sent)
-            except StopIteration as stop:
-                return stop.value
+                sent = yield waits_for
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as exc:
+                try:
+                    waits_for = steps.throw(exc)
+                except StopIteration as stop:
+                    return stop.value
+            else:
+                try:
+                    waits_for = steps.send(sent)
+                except StopIteration as stop:
+                    return stop.value
+    finally:
+        del waits_for  # an error holds this frame, which is not to hold what the error came from

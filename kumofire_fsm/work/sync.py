@@ -50,26 +50,32 @@ def wait_for(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born
         StoreError: the loop has ended, or ended meanwhile.
     """
     future = _handed_over(work, loop, born)
-    while True:
-        try:
-            return future.result(LOOK_SECONDS)
-        except TimeoutError:  # ours, or what the work itself raised
-            if future.done():
-                return future.result()
-            same_process("the database", born)
-            if loop.is_closed():
+    try:
+        while True:
+            try:
+                return future.result(LOOK_SECONDS)
+            except TimeoutError:  # ours, or what the work itself raised
+                if future.done():
+                    return future.result()
+                same_process("the database", born)
+                if loop.is_closed():
+                    raise StoreError("the database was closed before the call was answered") from None
+            except concurrent.futures.CancelledError:
                 raise StoreError("the database was closed before the call was answered") from None
-        except concurrent.futures.CancelledError:
-            raise StoreError("the database was closed before the call was answered") from None
+    finally:
+        del future  # an error holds this frame, which is not to hold the error
 
 
 async def far(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born: int) -> T:
     """Await a coroutine that runs on another loop."""
     future = asyncio.wrap_future(_handed_over(work, loop, born))
-    while not (await asyncio.wait({future}, timeout=LOOK_SECONDS))[0]:
-        if loop.is_closed():
-            raise StoreError("the database was closed before the call was answered")
-    return await future
+    try:
+        while not (await asyncio.wait({future}, timeout=LOOK_SECONDS))[0]:
+            if loop.is_closed():
+                raise StoreError("the database was closed before the call was answered")
+        return await future
+    finally:
+        del future  # as above
 
 
 def _handed_over(
