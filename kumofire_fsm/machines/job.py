@@ -104,7 +104,11 @@ class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
     )
     pause = Event(active.to(paused), doc="Somebody disables it.")
     resume = Event(
-        paused.to(active, cond=_COMES, sets=_NEXT) | suspended.to(active, cond=_COMES, sets=_NEXT),
+        paused.to(active, cond=_COMES) | suspended.to(active, cond=_COMES),
+        sets={
+            **_NEXT,
+            "revision": "revision + 1",
+        },  # a tick that read the job before must not move it by that
         doc="Somebody enables it again, and says what becomes of the occurrences that it missed.",
     )
     suspend = Event(
