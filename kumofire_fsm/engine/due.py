@@ -208,7 +208,7 @@ async def _without_refused(
         ids,
         what="runs",
         id_of=str,
-        defer=binding.runs.defer,
+        defer=lambda some, until: binding.runs.defer(some, until, now=binding.now()),
         tries=MAX_TRIES,
     )
 

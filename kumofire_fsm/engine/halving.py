@@ -78,7 +78,7 @@ async def or_defer(
     *,
     what: str,
     id_of: Callable[[T], str],
-    defer: Callable[[Sequence[str], int], Statement],
+    defer: Callable[[Sequence[T], int], Statement],
     tries: int,
 ) -> list[Row]:
     """Act on what the database accepts, and set the refused rows aside for an hour.
@@ -89,30 +89,29 @@ async def or_defer(
         items: what to act on.
         what: what they are, for logs.
         id_of: gives an item's id.
-        defer: the statement that sets ids aside until a time.
+        defer: the statement that sets items aside until a time, unless they have changed meanwhile.
         tries: how often to act at most, within the event's statements; what was not reached by then follows
             a minute later. The halves are shuffled, so that the same good rows do not stand beside bad ones
             each time.
     """
-    refused: dict[str, str] = {}
-    left: list[str] = []
+    refused: list[tuple[T, str]] = []
+    left: list[T] = []
 
     def note(item: T, why: RowRefused) -> None:
-        refused[id_of(item)] = explained(why)
+        refused.append((item, explained(why)))
 
     def shuffled(some: Sequence[T]) -> Sequence[T]:
         return sorted(some, key=lambda _: binding.entropy.random())
 
-    def leave(part: Sequence[T]) -> None:
-        left.extend(map(id_of, part))
-
-    rows = await in_halves(binding, act, items, note, leave, order=shuffled, tries=tries) if items else []
+    if not items:
+        return []
+    rows = await in_halves(binding, act, items, note, left.extend, order=shuffled, tries=tries)
     if left:
         log.error("%d %s beside refused ones are tried again in a minute", len(left), what)
         await binding.storage.execute(defer(left, binding.now() + LEFT_MS))
-    for why in sorted(set(refused.values())):
-        which = ", ".join(row_id for row_id, reason in refused.items() if reason == why)
+    for why in sorted({why for _, why in refused}):
+        which = ", ".join(id_of(item) for item, reason in refused if reason == why)
         log.error("%s %s cannot be moved; set aside for an hour: %s", what, which, why)
     if refused:
-        await binding.storage.execute(defer(list(refused), binding.now() + DEFER_MS))
+        await binding.storage.execute(defer([item for item, _ in refused], binding.now() + DEFER_MS))
     return rows

@@ -35,8 +35,12 @@ __all__ = ["edge_of", "machine_spec"]
 Types = Mapping[str, Type]
 
 _KEPT = frozenset(
-    {"id", "machine", "state", "created_at", "history", "schedule_id", "scheduled_for", "schedule_key"}
+    {
+        *("id", "machine", "state", "created_at", "history", "schedule_id", "scheduled_for", "schedule_key"),
+        "revision",
+    }
 )
+_REVISED = parsed("revision + 1", "revision")
 
 
 def machine_spec(cls: Any, events: Mapping[str, Event]) -> MachineSpec:
@@ -141,6 +145,8 @@ def _assignments(
             facts = Call("noted", (facts, assigns["step"]))
         entry = (Literal(event_id), Literal(edge.target.id), Name("now"), facts)
         assigns["history"] = Call("record", (Name("history"), *entry))
+    if "revision" in cls.fields:  # what is decided about a row is fenced by it
+        assigns["revision"] = _REVISED
     if "wake_at" not in assigns:
         deadline = edge.target.deadline
         at: Expression = parsed(deadline.at, where) if deadline else Literal(None)

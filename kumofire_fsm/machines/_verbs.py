@@ -196,7 +196,7 @@ _SCHEDULE: Final = (
         sources=(Role.WAITING, Role.SETTLED),
         leads=(Role.WAITING,),
         always=False,
-        assigns={"next_at": "occurrence", "revision": "revision + 1"},
+        assigns={"next_at": "occurrence", "tick": "token"},
     ),
     _asked("pause", "`jobs.pause_schedule`."),
     _asked("resume", "`jobs.resume_schedule`."),

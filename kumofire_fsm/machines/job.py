@@ -105,10 +105,7 @@ class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
     pause = Event(active.to(paused), doc="Somebody disables it.")
     resume = Event(
         paused.to(active, cond=_COMES) | suspended.to(active, cond=_COMES),
-        sets={
-            **_NEXT,
-            "revision": "revision + 1",
-        },  # a tick that read the job before must not move it by that
+        sets=_NEXT,
         doc="Somebody enables it again, and says what becomes of the occurrences that it missed.",
     )
     suspend = Event(
@@ -117,7 +114,11 @@ class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
         sets={"error": "value"},
         doc="Its row cannot be evaluated.",
     )
-    end = Event(active.to(ended) | paused.to(ended) | suspended.to(ended), doc="Somebody ends it for good.")
+    end = Event(
+        active.to(ended) | paused.to(ended) | suspended.to(ended),
+        sets={"catch_up": "None"},
+        doc="Somebody ends it for good.",
+    )
     revise = Event(
         active.to.itself(cond=_COMES, sets={"wake_at": "when(held_until is None, occurrence, held_until)"})
         | paused.to.itself()
@@ -125,7 +126,8 @@ class JobMachine(Lifecycle, table="kumofire_schedules", machine="job"):
         | ended.to(active, cond=_COMES),
         sets={
             "next_at": "occurrence",
-            "revision": "revision + 1",
+            "catch_up": "when(occurrence == next_at, catch_up, None)",
+            "tick": "token",
             "schedule": "new_schedule",
             "template": "new_template",
             "payload": "new_payload",

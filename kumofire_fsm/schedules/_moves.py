@@ -25,7 +25,7 @@ from kumofire_fsm.schedules.changes import is_enabled, next_occurrence
 from kumofire_fsm.schedules.rows import stored_object
 from kumofire_fsm.store.schedules import ScheduleRow
 from kumofire_fsm.values.checks import check_key
-from kumofire_fsm.values.ids import check_id
+from kumofire_fsm.values.ids import check_id, new_token
 
 __all__ = [
     "RETRIES",
@@ -106,7 +106,7 @@ def _fired(binding: Binding, moves: Sequence[Mapping[str, Any]]) -> Statement:
 
 def fenced(binding: Binding, row: ScheduleRow, move: Mapping[str, Any]) -> dict[str, Any]:
     """Return a move that is made only while the row is as it was read."""
-    return {**move, "id": row.id, "revision": row.revision, "due": row.next_at, "now": binding.now()}
+    return {**move, "id": row.id, "revision": row.revision, "now": binding.now()}
 
 
 async def revise(
@@ -159,7 +159,10 @@ def switched(
         return move
     more = _resumption(after, "skip", now) if enabled else {}
     then = {"event": event, **more}
-    return then if move is None else {**move, "then": fenced(binding, after, then)}
+    if move is None:
+        return then
+    token = new_token(binding.entropy)
+    return {**move, "token": token, "then": {**fenced(binding, after, then), "follows": token}}
 
 
 async def fire_person(

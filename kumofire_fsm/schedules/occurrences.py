@@ -105,7 +105,7 @@ async def advance_due_schedules(binding: Binding, *, limit: int, ahead: int = 0)
         looked_at,
         what="recurring jobs",
         id_of=lambda job: job.row.id,
-        defer=binding.schedules.defer,
+        defer=lambda some, until: binding.schedules.defer({row.id: row.revision for row, *_ in some}, until),
         tries=MAX_TRIES,
     )
     more = ScheduleReport(more=len(due) > limit)
@@ -127,7 +127,7 @@ async def _advance_watched(
     runs = _Runs([], [])
     for job in jobs:
         row = job.row
-        move = {"id": row.id, "revision": row.revision, "due": row.next_at, "now": now}
+        move = {"id": row.id, "revision": row.revision, "now": now}
         try:
             more = _decided(binding, makers, job, now, room, runs)
         except Exception as exc:  # whatever is wrong with one row stops no other

@@ -120,12 +120,16 @@ class RunDeadlines(RunMoves):
         parts = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(part)}\n)" for part in (created, moved))
         return lines(common(present_sql(RUNS, places_of(self._list, claimable))), parts)
 
-    def defer(self, ids: Sequence[str], wake_at: int) -> Statement:
-        """Set broken rows aside until later, so that they do not stand first in every sweep."""
+    def defer(self, ids: Sequence[str], wake_at: int, *, now: int) -> Statement:
+        """Set broken rows that are due still aside until later, so that none stands first in every sweep.
+
+        Who has started one meanwhile keeps its lease.
+        """
+        due = "wake_at <= ?1 ->> '$.now'"
         sql = lines(
             f"UPDATE {RUNS}",
             "SET wake_at = ?1 ->> '$.wake_at'",
-            "WHERE wake_at IS NOT NULL AND id IN (SELECT value FROM json_each(?1, '$.ids'))",
+            where(due, "id IN (SELECT value FROM json_each(?1, '$.ids'))"),
         )
-        argument = dump({"ids": ids, "wake_at": wake_at})
+        argument = dump({"ids": ids, "wake_at": wake_at, "now": now})
         return Statement("runs.defer", sql, argument, idempotent=True)

@@ -198,7 +198,7 @@ def _settling(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Ent
 
 def _mending(runs: RunStatements, specs: Sequence[MachineSpec]) -> Iterator[Entry]:
     yield _entry(runs.due_ids(**_DUE), "Finds due runs, to move them in halves: once a row was refused.")
-    yield _entry(runs.defer([], 0), "Sets refused rows aside until later: after that.")
+    yield _entry(runs.defer([], 0, now=0), "Sets refused rows aside until later: after that.")
     yield _entry(
         runs.due_suspect(now=0, jobs=()), "Finds a run that may only start alone: a busy embedded worker."
     )
@@ -281,7 +281,7 @@ def _of_schedules(spec: MachineSpec) -> Iterator[Entry]:
         schedules.next_wake(jobs=[]), "Finds the earliest occurrence: an embedded worker, before it sleeps."
     )
     yield _entry(
-        schedules.defer([], 0), "Sets refused rows aside until later: a dispatch, once a row was refused."
+        schedules.defer({}, 0), "Sets refused rows aside until later: a dispatch, once a row was refused."
     )
     yield _entry(schedules.read(column="id", value=""), "Reads a recurring job by its id: get_schedule().")
     by_key = schedules.read(column="schedule_key", value="")

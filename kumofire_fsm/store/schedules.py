@@ -18,7 +18,7 @@ from kumofire_fsm.values.limits import ANSWER_BYTES, INLINE_BYTES, MADE_AHEAD
 __all__ = ["ScheduleRow", "ScheduleStatements"]
 
 _MOVE: Final = (
-    "id", "event", "revision", "due", "now", "value", "occurrence", "token", "facts", "latest", "runs",
+    "id", "event", "revision", "follows", "now", "value", "occurrence", "token", "facts", "latest", "runs",
     "passed", "passed_at", "passed_why", "held_until", "new_catch_up", "new_schedule", "new_template",
     "new_payload", "new_job", "new_origin",
 )  # fmt: skip
@@ -160,14 +160,20 @@ class ScheduleStatements:
         both = "\nUNION ALL\n".join(f"SELECT * FROM (\n  {indented(part)}\n)" for part in (due, others))
         return lines(common(due_sql(SCHEDULES, {**present_sql(SCHEDULES, self._waking), "g": groups})), both)
 
-    def defer(self, ids: Sequence[str], wake_at: int) -> Statement:
-        """Set broken rows aside until later, so that they do not stand first in every look."""
+    def defer(self, revisions: Mapping[str, int], wake_at: int) -> Statement:
+        """Set broken rows aside until later, unless they have changed since they were read.
+
+        Args:
+            revisions: the revision of each, by its id.
+            wake_at: until when, so that they do not stand first in every look.
+        """
         sql = lines(
             f"UPDATE {SCHEDULES}",
             "SET wake_at = ?1 ->> '$.wake_at'",
-            "WHERE wake_at IS NOT NULL AND id IN (SELECT value FROM json_each(?1, '$.ids'))",
+            "FROM json_each(?1, '$.revisions') AS a",
+            where("wake_at IS NOT NULL", f"{SCHEDULES}.id = a.key", "revision = a.value"),
         )
-        return Statement("schedules.defer", sql, dump({"ids": ids, "wake_at": wake_at}))
+        return Statement("schedules.defer", sql, dump({"revisions": revisions, "wake_at": wake_at}))
 
     def next_wake(self, *, jobs: Iterable[str]) -> Statement:
         """Find the earliest occurrence of the jobs known here."""
@@ -189,7 +195,7 @@ class ScheduleStatements:
         )
 
     def fire(self, events: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Statement:
-        """Fire events on jobs, each fenced by its revision and, where given, its due occurrence."""
+        """Fire events on jobs, each fenced by its revision, and by the token of a move that it follows."""
         key = tuple(sorted(events))
         sql = self._compiled(key, lambda: self._compile_fire(key))
         usual = self.spec.parameters
@@ -202,7 +208,7 @@ class ScheduleStatements:
             event_edges([self.spec], events),
             parameters=_MOVE,
             source={"a": select(picked(_MOVE), "FROM json_each(?1)")},
-            match=["r.id = a.id", "r.revision = a.revision", "(a.due IS NULL OR r.next_at = a.due)"],
+            match=["r.id = a.id", "r.revision = a.revision", "(a.follows IS NULL OR r.tick = a.follows)"],
             returning=_MOVED,
             by_event=len(events) > 1,
         )

@@ -86,7 +86,7 @@ async def test_a_good_row_beside_more_broken_ones_than_there_are_tries_has_its_t
         return [(item,) for item in part]
 
     def defer(ids: Sequence[str], until: int) -> Statement:
-        return w.jobs._binding.runs.defer(ids, until)
+        return w.jobs._binding.runs.defer(ids, until, now=kit.clock.now())
 
     async with kit.bound() as w:
         for tick in range(60):  # the broken ones come back each time, as if others followed them

@@ -151,7 +151,7 @@ async def test_a_run_that_may_start_and_does_not_gives_way_to_the_next(kit: Kit,
         (third,) = await created(w, "a")
         await start(w, first)
         await w.deliver(second, third)
-        await w.jobs._binding.storage.execute(w.jobs._binding.runs.defer([first], kit.clock.now() - 1))
+        await w.sql("UPDATE kumofire_runs SET wake_at = ? WHERE id = ?", kit.clock.now() - 1, first)
         await w.jobs.dispatch()
         assert await states(w, [second, third]) == ["queued", "held"]
         w.queue.clear()

@@ -11,7 +11,6 @@ from harness import Bound, Kit, nothing
 
 from kumofire_fsm import NewSchedule, SyncReport
 from kumofire_fsm.errors import InvalidSchedule
-from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.schedules import occurrences
 
 
@@ -67,33 +66,6 @@ async def test_a_resume_chooses_among_all_that_was_missed_however_long_the_grace
         await w.jobs.pause_schedule(made.id)
         kit.clock.advance(minutes=50)
         await w.jobs.resume_schedule(made.id, missed=missed)
-        await w.jobs.dispatch()
-        assert await ran(w) == minutes(*expected)
-
-
-@pytest.mark.parametrize(
-    ("missed", "expected"), [("skip", []), ("latest", [50]), ("all", [10, 20, 30, 40, 50])]
-)
-async def test_a_tick_that_read_a_job_before_it_was_resumed_does_not_decide_what_it_missed(
-    kit: Kit, missed: Any, expected: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kit.job("none")(nothing)
-    async with kit.bound() as w:
-        made = await w.jobs.create_schedule("none", every=600, misfire="skip", misfire_grace=600)
-        kit.clock.advance(minutes=50)
-        execute = w.storage.execute
-
-        async def slowly(statement: Statement) -> list[Row]:
-            rows = await execute(statement)
-            if statement.name == "schedules.due":
-                monkeypatch.undo()
-                await w.jobs.pause_schedule(made.id)
-                await w.jobs.resume_schedule(made.id, missed=missed)
-            return rows
-
-        monkeypatch.setattr(w.storage, "execute", slowly)
-        await w.jobs.dispatch()
-        assert await ran(w) == []
         await w.jobs.dispatch()
         assert await ran(w) == minutes(*expected)
 

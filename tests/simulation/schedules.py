@@ -78,12 +78,12 @@ class Schedules:
             self._found("nothing needs a hand", f"a schedule was set aside: {after.error}")
         if before is None:
             return
-        self._walk(before, after)
+        events = self._walk(before, after)
         back = before.next_at is not None and after.next_at is not None and after.next_at < before.next_at
         if back and _rule(before) == _rule(after):
             self._check_correction(actor, before, after)
             return
-        ruled_anew = after.revision != before.revision
+        ruled_anew = "revise" in events
         same_rule = before.state == after.state and _rule(before) == _rule(after)
         if ruled_anew and same_rule and before.next_at != after.next_at:
             text = f"a change of something else moved it from {before.next_at} to {after.next_at}"
@@ -123,8 +123,8 @@ class Schedules:
         made = {run.scheduled_for for run in self._runs.values() if run.schedule_id == job.id}
         return any(at not in made for at in range(job.next_at - apart, after, -apart))
 
-    def _walk(self, before: Any, after: Any) -> None:
-        """Follow the new entries of the history along the machine's edges."""
+    def _walk(self, before: Any, after: Any) -> list[str]:
+        """Follow the new entries of the history along the machine's edges; return their events."""
         entries = json.loads(after.history)[len(json.loads(before.history)) :]
         state = before.state
         for event, target, *_ in entries:
@@ -133,6 +133,7 @@ class Schedules:
             state = target
         if state != after.state:
             self._found("history is contiguous", f"schedule in {after.state}: history ends in {state}")
+        return [event for event, *_ in entries]
 
     def _check_advance(self, actor: Actor, before: Any, after: Any, changed: Mapping[str, Any]) -> None:
         """Check that each occurrence that a job leaves behind became a run, or is counted as skipped.

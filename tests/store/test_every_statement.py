@@ -67,7 +67,7 @@ def calls() -> dict[str, list[Statement]]:
         "RunStatements.next_wake": [RUNS.next_wake(jobs=["a"], limits={"a": 1})],
         "RunStatements.far_leases": [RUNS.far_leases(after=1, jobs=["resize"], limit=1)],
         "RunStatements.far_ids": [RUNS.far_ids(above="x", after=1, jobs=["resize"], limit=1)],
-        "RunStatements.defer": [RUNS.defer(["1"], 5)],
+        "RunStatements.defer": [RUNS.defer(["1"], 5, now=5)],
         "RunStatements.prune": RUNS.prune(below="x", also="x", rules=RULES, limit=1),
         "RunStatements.fire_for_tick": [RUNS.fire_for_tick("cancel", "t", [])],
         "ScheduleStatements.insert": [JOBS.insert([JOB_ROW])],
@@ -75,7 +75,7 @@ def calls() -> dict[str, list[Statement]]:
         "ScheduleStatements.find": [JOBS.find(after="", limit=1)],
         "ScheduleStatements.declared": [JOBS.declared(origin="code", keys=["a"])],
         "ScheduleStatements.due": [JOBS.due(now=1, limit=1, ahead=1, jobs=["resize"])],
-        "ScheduleStatements.defer": [JOBS.defer(["1"], 5)],
+        "ScheduleStatements.defer": [JOBS.defer({"1": 1}, 5)],
         "ScheduleStatements.next_wake": [JOBS.next_wake(jobs=["a"])],
         "ScheduleStatements.fire": [
             JOBS.fire(e, [{"id": "1"}]) for e in (["advance"], [x.id for x in JobMachine.spec.events])

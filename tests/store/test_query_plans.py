@@ -64,7 +64,7 @@ def looking(runs):
         "next wake": runs.next_wake(jobs=[]),
         "far leases": runs.far_leases(after=1, jobs=[], limit=1),
         "far ids": runs.far_ids(above="x", after=1, jobs=["resize"], limit=1),
-        "defer": runs.defer([], 1),
+        "defer": runs.defer([], 1, now=1),
         "find holders": runs.find_holders([]),
         "replace": runs.replace("x", "ready", "1", "{}", 1)[0],
         "adopt keys": runs.adopt_keys([]),

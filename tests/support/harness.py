@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ class CountingStorage:
         self.texts: set[str] = set()
         self.trips = 0
         self._fail: tuple[str, str] | None = None
+        self._other: tuple[str, str, Callable[[], Awaitable[Any]]] | None = None
         self.dead = False
         """Whether the process is gone: nothing reaches the database any more."""
 
@@ -37,6 +38,16 @@ class CountingStorage:
         """Raise TransientStoreError at the next statement whose name contains ``name``."""
         assert when in ("before", "after")
         self._fail = (name, when)
+
+    def meanwhile(self, when: str, name: str, act: Callable[[], Awaitable[Any]]) -> None:
+        """Have somebody else act before or after the next statement whose name contains ``name``."""
+        assert when in ("before", "after")
+        self._other = (when, name, act)
+
+    async def _others(self, when: str, statements: Sequence[Statement]) -> None:
+        if self._other and self._other[0] == when and any(self._other[1] in s.name for s in statements):
+            act, self._other = self._other[2], None
+            await act()
 
     def clear(self) -> None:
         self.names, self.trips = [], 0
@@ -61,7 +72,9 @@ class CountingStorage:
             when, self._fail = self._fail[1], None
         if when == "before":
             raise TransientStoreError("the database was not reached")
+        await self._others("before", statements)
         answers: list[list[Row]] = await act()
+        await self._others("after", statements)
         if when == "after":
             raise TransientStoreError("the answer was lost")
         return answers

@@ -79,7 +79,7 @@ def run_statements(jobs):
         "far_ids": [runs.far_ids(above="x", after=9, jobs=["echo"], limit=5)],
         "admit": [runs.admit([("echo", "k", 1)], timing={}, now=9, key_limits={"echo": 2})],
         "keys": [runs.keys(row["id"])],
-        "defer": [runs.defer([row["id"]], row["wake_at"])],
+        "defer": [runs.defer([row["id"]], row["wake_at"], now=row["wake_at"])],
         "prune": runs.prune(
             below="~", also="~", rules={"states": {"failed": 1}, "jobs": {"echo": {}}}, limit=5
         ),
@@ -119,7 +119,7 @@ def schedule_statements(jobs):
         "declared": [schedules.declared(origin="code", keys=["k"])],
         "due": [schedules.due(now=9, limit=5, jobs=["echo"], ahead=ahead) for ahead in (0, 5)],
         "next_wake": [schedules.next_wake(jobs=[])],
-        "defer": [schedules.defer(["j"], 9)],
+        "defer": [schedules.defer({"j": 0}, 9)],
         "fire": [
             schedules.fire(some, [{"id": "j", "event": some[0], "revision": 99, "now": 1}])
             for some in (*([event] for event in events), events)
