@@ -64,7 +64,7 @@ def _of_worker(registry: Registry, worker: WorkerReport) -> Iterator[str]:
     yield from _family(
         "kumofire_worker_stuck_handlers",
         "gauge",
-        "Handlers that go on although their runs are gone.",
+        "Handlers that go on although their attempts are over.",
         [({}, worker.stuck)],
     )
     settled: Counter[tuple[str, str]] = Counter()

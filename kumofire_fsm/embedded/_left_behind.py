@@ -1,9 +1,10 @@
-"""Handlers that go on although their runs are gone: stopped in vain, and counted out of their slots."""
+"""Handlers that go on although they were stopped: given up, and counted out of their slots."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from kumofire_fsm.engine.binding import about
@@ -23,23 +24,21 @@ class LeftBehind:
 
     Args:
         handlers: the tasks of the worker; they get a slot more for each that is left behind.
+        leave: rids the worker of an attempt whose handler has not ended in time, and calls `add`.
     """
 
-    def __init__(self, handlers: HandlerTasks) -> None:
-        self._handlers, self._loop = handlers, asyncio.get_running_loop()
-        self._gone_since: dict[Attempt, float] = {}
+    def __init__(self, handlers: HandlerTasks, leave: Callable[[Attempt], None]) -> None:
+        self._handlers, self._leave = handlers, leave
+        self._loop = asyncio.get_running_loop()
+        self._timers: dict[Attempt, asyncio.TimerHandle] = {}
         self._left: set[Attempt] = set()
 
     def __len__(self) -> int:
         return len(self._left)
 
-    def stop(self, attempt: Attempt) -> bool:
-        """Stop an attempt whose run is gone; return whether it was stopped long ago, and goes on."""
-        since = self._gone_since.setdefault(attempt, self._loop.time())
-        if self._loop.time() - since > CANCEL_SECONDS:
-            return True
-        attempt.stop("lost")
-        return False
+    def stopped(self, attempt: Attempt) -> None:
+        """Note that a handler was stopped, which has its time to tidy up from now on."""
+        self._timers[attempt] = self._loop.call_later(CANCEL_SECONDS, self._leave, attempt)
 
     def add(self, attempt: Attempt, stuck: int) -> None:
         """Count out the slot of a handler.
@@ -57,12 +56,10 @@ class LeftBehind:
         )
         self._handlers.allow(+1)
 
-    def finished(self, attempt: Attempt) -> None:
-        """Note that the worker is rid of an attempt, if not of its handler."""
-        self._gone_since.pop(attempt, None)
-
     def ended(self, attempt: Attempt) -> None:
         """Note that a handler has ended; one that was left behind gives its slot back."""
+        if (timer := self._timers.pop(attempt, None)) is not None:
+            timer.cancel()
         if attempt in self._left:
             self._left.discard(attempt)
             self._handlers.allow(-1)

@@ -43,7 +43,7 @@ class WorkerReport(NamedTuple):
         ends: whether it takes no new work.
         slots: how many handlers may be under way at once.
         busy: how many are.
-        stuck: how many go on beside them although their runs are gone.
+        stuck: how many go on beside them that were stopped in vain.
         settled: how many runs it settled since its start, by job and state.
     """
 
@@ -90,11 +90,11 @@ class WorkerPool:
         self._room = Room(self.wake)
         self._threads = Threads(concurrency, lambda: self.stop(at_once=True))
         self._handlers = HandlerTasks(self._call, concurrency)
-        self._left_behind = LeftBehind(self._handlers)
+        self._left_behind = LeftBehind(self._handlers, self._leave_behind)
 
     @property
     def stuck(self) -> int:
-        """How many handlers go on although their run is gone, as far as it is known."""
+        """How many handlers go on that were stopped in vain, as far as it is known."""
         return len(self._left_behind) + self._threads.hung
 
     def report(self) -> WorkerReport:
@@ -151,15 +151,13 @@ class WorkerPool:
         log.info("a worker has stopped; nothing of its own is under way")
 
     async def _cancel_handlers(self, patience: float) -> None:
-        """Cancel the handlers under way, and settle all; whoever has not ended by then is left behind."""
+        """Cancel the handlers under way, and settle all; whoever does not end in time is left behind."""
         for attempt in list(self.in_flight.values()):
             attempt.stop("shutdown")
         while self.in_flight or self._settling.is_busy or self._is_claiming:
             if self._loop.time() > patience:
-                for attempt in list(self.in_flight.values()):
-                    said = "run %s: its handler ignores its cancellation; left behind"
-                    log.error(said, attempt.run.id, extra=about(attempt.run))
-                    self._finish(attempt, attempt.released())
+                for attempt in [each for each in self.in_flight.values() if each.task is None]:
+                    self._finish(attempt, attempt.released())  # of a flow, whose step cannot be stored
             self._turn()
             tasks = (*self._settling.tasks, self._claiming, *(a.task for a in self.in_flight.values()))
             if waiting := [task for task in tasks if task and not task.done()]:
@@ -195,16 +193,24 @@ class WorkerPool:
                 attempt.seen(state)  # a later start of its run may be another worker's
 
     def lost(self, attempt: Attempt) -> None:
-        """Stop an attempt whose lease is gone; one that was stopped, and goes on, is left behind."""
+        """Stop an attempt whose lease is gone."""
         if attempt.stop_reason is None:
             said = "run %s: its lease is gone; its handler is stopped"
             log.warning(said, attempt.run.id, extra=about(attempt.run))
         if attempt in self._handlers.ready:
             self._handlers.ready.remove(attempt)
             self._finish(attempt, None)
-        elif self._left_behind.stop(attempt):
-            self._left_behind.add(attempt, self.stuck)
-            self._finish(attempt, None)
+        else:
+            attempt.stop("lost")
+
+    def _leave_behind(self, attempt: Attempt) -> None:
+        """End an attempt that was stopped, without its handler, which goes on."""
+        self._left_behind.add(attempt, self.stuck)
+        ending: Ending | None = None
+        try:
+            ending = attempt.give_up()
+        finally:
+            self._finish(attempt, ending)
             self.wake()
 
     # -- turns ----------------------------------------------------------------------------------
@@ -257,6 +263,7 @@ class WorkerPool:
             "payloads": payloads_of(binding, runs),
             "set_ms": claimed.set_ms,
             "worker_ends": self._handlers.are_ending,
+            "stopped": self._left_behind.stopped,
         }
         return [attempt_of(binding, run, binding.registry.get(run.job), **what) for run in runs]
 
@@ -306,9 +313,8 @@ class WorkerPool:
         if ending is not None and ending.goes_on and attempt.key in self.in_flight:
             self._settling.add([ending])
             return
-        self._left_behind.finished(attempt)
         if self.in_flight.pop(attempt.key, None) is None:
-            return  # it was left behind, and released
+            return  # it was left behind, and ended without its handler
         if ending is not None:
             self._settling.add([ending])
         makes_room = self._upkeep.full or attempt.run.concurrency_key is not None

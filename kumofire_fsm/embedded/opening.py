@@ -118,7 +118,7 @@ class EmbeddedJobs(BoundJobs):
 
     @property
     def stuck_handlers(self) -> int:
-        """How many handlers go on although their runs are gone: cancelled in vain, and out of their slots.
+        """How many handlers go on although their attempts are over: stopped in vain, and out of their slots.
 
         An async handler must not swallow `asyncio.CancelledError`; a plain one that hangs holds its thread.
         """

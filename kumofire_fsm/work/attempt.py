@@ -42,6 +42,7 @@ log = logging.getLogger(__package__)
 SET_MS: Final = 1_000
 """By more than this a clock that nobody sets does not part from one that counts."""
 CANCELED: Final = "canceled"
+LOST: Final = "lost"
 STOPPED: Final = "canceled while it ran: its handler was stopped"
 """What is stored of a run whose handler let the `asyncio.CancelledError` out that a cancellation sent."""
 
@@ -53,8 +54,9 @@ class Attempt(Claim):
     Attributes:
         payloads: gives its payload, where the claim left it out.
         worker_ends: tells whether its worker cancels what is under way, or is being cancelled itself.
+        stopped: called once the call is ended for good, as a handler may go on all the same.
         stop_reason: why the worker ended the call, if it did: "canceled", where it leaves the handler its
-            grace, or for good "timeout", "lost" or "shutdown".
+            grace, or for good "timeout", "shutdown" or "lost", where nothing counts that the handler does.
         lease_ms: how long its lease is, where its worker renews it; None for as long as the attempt may last.
         task: the task that runs the handler, once it has begun.
         set_ms: how far the clock was ahead of the one that nobody sets when the run was claimed.
@@ -62,6 +64,7 @@ class Attempt(Claim):
 
     payloads: InTurn[str] = field(kw_only=True)
     worker_ends: Callable[[], bool] = field(kw_only=True)
+    stopped: Callable[[Attempt], None] = field(default=lambda _: None, kw_only=True)
     lease_ms: int | None = field(default=None, kw_only=True)
     stop_reason: str | None = None
     task: asyncio.Task[Any] | None = None
@@ -73,6 +76,8 @@ class Attempt(Claim):
     _renewed_ms: float = 0.0
     _granted: int | None = None
     """The run's `timeout_at` before a request to stop made it shorter."""
+    _timers: list[asyncio.TimerHandle] = field(init=False, default_factory=list)
+    """What is to end the call that is under way."""
 
     def __post_init__(self) -> None:
         plain = not self.definition.is_async
@@ -102,11 +107,9 @@ class Attempt(Claim):
         if log.isEnabledFor(logging.DEBUG):
             said, run = "run %s of job %r: attempt %d of %d starts", self.run
             log.debug(said, run.id, run.job, run.attempt, run.max_attempts, extra=about(run))
-        timeout, loop = self.definition.timeout_ms / 1000, asyncio.get_running_loop()
-        timers: list[asyncio.TimerHandle] = []
 
         def begin_to_wait() -> None:
-            timers.append(loop.call_later(timeout, self.stop, "timeout"))
+            self._stop_after(self.definition.timeout_ms, "timeout")
             suspended()
 
         self.task = task = asyncio.current_task()
@@ -127,14 +130,19 @@ class Attempt(Claim):
                 ending = None
             finally:
                 self.task = None
-                for timer in timers:
+                for timer in self._timers:
                     timer.cancel()
+                self._timers.clear()
             processing.ended(*((None, None) if ending is None else (ending.move.event, ending.move.value)))
         if task is not None and task.cancelling():
             await _calm(task)
-        if ending is not None and self._granted is not None:
-            return ending._replace(run=ending.run._replace(timeout_at=self._granted))
-        return ending
+        return self._as_granted(ending)
+
+    def _as_granted(self, ending: Ending | None) -> Ending | None:
+        """Return an ending with the time that its attempt had before a request to stop made it shorter."""
+        if ending is None or self._granted is None:
+            return ending
+        return ending._replace(run=ending.run._replace(timeout_at=self._granted))
 
     def _is_late(self) -> bool:
         """Return whether its lease does not cover its timeout any more."""
@@ -158,11 +166,11 @@ class Attempt(Claim):
         except BaseException as exc:
             if self.ends_worker(exc):
                 raise
-            return self.raised(exc)
+            return None if self.stop_reason == LOST else self.raised(exc)
         finally:
             with contextlib.suppress(ValueError):  # what is left behind may be closed in another context
                 HANDLED.reset(handled)
-        return self.succeeded(value, effects)
+        return None if self.stop_reason == LOST else self.succeeded(value, effects)
 
     def _payload(self, body: str | None) -> Any:
         return self.definition.decode_payload(body)
@@ -176,6 +184,19 @@ class Attempt(Claim):
         if self.stop_reason in (None, CANCELED) and self.task is not None:
             self.stop_reason = reason
             self.task.cancel()
+            if reason != CANCELED:
+                self.stopped(self)
+
+    def _stop_after(self, ms: int, reason: str) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(ms / 1000, self.stop, reason))
+
+    def give_up(self) -> Ending | None:
+        """Return how a call ended that was stopped, although its handler goes on: as if it had heeded that.
+
+        Whatever the handler does from here on changes nothing.
+        """
+        ending, self.stop_reason = self._stopped(asyncio.CancelledError()), LOST
+        return self._as_granted(ending)
 
     async def heartbeat(self, progress: Any) -> None:
         """Renew the lease for `RunContext.heartbeat`."""
@@ -229,14 +250,17 @@ class Attempt(Claim):
         """Note where its run is: another state than the claim's is a request to stop, told at once.
 
         What the handler makes of it counts, within its grace: where an async one waits, or waits next, it
-        gets `asyncio.CancelledError`.
+        gets `asyncio.CancelledError`. After that its run is lost, and nothing counts any more.
         """
         if state == self.run.state:
             return
-        until = round(self._steady_ms() + self.set_ms) + self.binding.timing.grace_ms
+        grace_ms = self.binding.timing.grace_ms
+        until = round(self._steady_ms() + self.set_ms) + grace_ms
         self._granted = self.run.timeout_at if self._granted is None else self._granted
         self.run = self.run._replace(state=state, timeout_at=min(self.run.timeout_at, until))
         self.context.canceled = True
+        if self.task is not None:
+            self._stop_after(grace_ms, LOST)
         if self.definition.is_async:
             self.stop(CANCELED)
 
@@ -259,7 +283,7 @@ class Attempt(Claim):
     def _stopped(self, exc: asyncio.CancelledError, *, called: bool = True) -> Ending | None:
         if self.stop_reason is None and self.worker_ends():
             raise exc  # the whole worker is being cancelled, and not this call
-        if self.stop_reason == "lost":
+        if self.stop_reason == LOST:
             return None
         if not called:  # its payload was being read: there is nothing to say of its handler
             return self.released()

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from harness import Bound, Kit, nothing
 
-from kumofire_fsm.embedded import _left_behind
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.embedded._trouble import Trouble
-from kumofire_fsm.engine.binding import EMBEDDED, Timing
+from kumofire_fsm.engine.binding import EMBEDDED
 from kumofire_fsm.errors import DatabaseFull, StoreError, TransientStoreError
 from kumofire_fsm.ports import Statement
 
@@ -94,58 +91,6 @@ def test_pauses_grow_up_to_a_limit_and_another_kind_of_error_is_told(
     trouble.over()
     assert len(caplog.records) == 3
     assert trouble.failed(busy) == 1
-
-
-async def test_handlers_that_swallow_their_cancellation_do_not_stop_the_worker(
-    kit: Kit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_left_behind, "CANCEL_SECONDS", 0.05)
-    go, begun = asyncio.Event(), list[str]()
-
-    @kit.job("deaf", max_attempts=1, timeout=0.05)
-    async def deaf(ctx: Any) -> None:
-        if ctx.run.id in begun:
-            return  # both were claimed together: who lost it nobody knows, and it is called again
-        begun.append(ctx.run.id)
-        while not go.is_set():
-            with suppress(asyncio.CancelledError):
-                await go.wait()
-
-    kit.job("quick")(nothing)
-    kit.clock.now = lambda: time.time_ns() // 1_000_000  # type: ignore[method-assign]
-    kit.clock.monotonic = time.monotonic  # type: ignore[method-assign]
-    timing = Timing(horizon_ms=0, redeliver_ms=0, lease_ms=300, slack_ms=100)
-    async with kit.bound(with_queue=False, timing=timing) as w:
-        deaf_ids = [await w.create("deaf") for _ in range(2)]
-        pool = WorkerPool(w.jobs._binding, lambda: 0, 2, "a worker")
-        running = asyncio.ensure_future(pool.run())
-        try:
-            while len(pool.in_flight) < 2:
-                await asyncio.sleep(0.001)
-            quick = await w.create("quick")
-            async with asyncio.timeout(60):
-                while await w.state(quick) != "succeeded":
-                    await asyncio.sleep(0.01)
-            async with asyncio.timeout(60):
-                while {await w.state(each) for each in deaf_ids} != {"succeeded"}:
-                    await asyncio.sleep(0.01)
-            assert pool.stuck == 2
-            told = [r.getMessage() for r in caplog.records if "ignores its cancellation" in r.getMessage()]
-            assert len(told) == 2
-            go.set()
-            async with asyncio.timeout(60):
-                while pool.stuck:
-                    await asyncio.sleep(0.01)
-            more = [await w.create("quick") for _ in range(5)]
-            async with asyncio.timeout(60):
-                while {await w.state(each) for each in more} != {"succeeded"}:
-                    await asyncio.sleep(0.01)
-            assert pool._handlers._most == 2
-        finally:
-            go.set()
-            pool.stop()
-            await pool.drain(0)
-            await running
 
 
 async def test_what_is_due_is_not_put_off_by_other_plans(kit: Kit) -> None:

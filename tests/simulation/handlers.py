@@ -121,7 +121,7 @@ async def _deaf(call: HandlerCall) -> None:
         try:
             await world.sleep(actor, (until - world.now) / 1000)
         except asyncio.CancelledError:
-            call.deaf = actor.deaf = True
+            call.ignores()
 
 
 def _request_to_cancel() -> None:

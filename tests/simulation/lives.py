@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from kumofire_fsm.embedded._left_behind import CANCEL_SECONDS
 from kumofire_fsm.flows.instance import FlowMachine
 from kumofire_fsm.machines.spec import Actor as Firing
 
@@ -41,6 +42,8 @@ class HandlerCall:
     value: str | None = None
     overdue: bool = False
     deaf: bool = False
+    given_up_at: int | None = None
+    """When its worker goes on without it, where it has ignored that it was stopped for good."""
     told: bool = False
     """Whether it was cancelled because somebody asked its run to stop."""
     name: str = ""
@@ -50,6 +53,20 @@ class HandlerCall:
         """Note how it ended: "returned" and with what, or the name of what it raised."""
         self.outcome, self.value = outcome, value
         self.overdue = self.actor.world.now - self.begun >= self.timeout_ms
+
+    def ignores(self) -> None:
+        """Note that it ignores a cancellation: of the first one its run may only be asked to stop."""
+        actor, now = self.actor, self.actor.world.now
+        for_good = self.deaf or actor.stopping or now - self.begun >= self.timeout_ms
+        if for_good and self.given_up_at is None:
+            self.given_up_at = now + round(1_000 * CANCEL_SECONDS)
+        self.deaf = actor.deaf = True
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether its worker has gone on without it by now, which a batch never does."""
+        world, at = self.actor.world, self.given_up_at
+        return world.queue is None and at is not None and world.now >= at
 
 
 @cache
@@ -125,9 +142,9 @@ class Lives:
         self.ends[run_id, claim] = self.real(actor, run.timeout_at)
 
     def under_way(self, actor: Actor) -> list[HandlerCall]:
-        """Return the calls of an actor's handlers that have not ended, and whose runs are not lost."""
+        """Return the calls of an actor's handlers that have not ended, and are not lost or given up."""
         mine = (call for call in self._open.values() if call.actor is actor and call.outcome is None)
-        return [call for call in mine if (call.run_id, call.claim) not in self.gone]
+        return [c for c in mine if not c.is_given_up and (c.run_id, c.claim) not in self.gone]
 
     def is_deaf(self, holder: Actor | None, run_id: str) -> bool:
         """Return whether a run's handler ignored its cancellation, or, in a batch, one before it."""
@@ -210,15 +227,21 @@ class Lives:
         """Return the events by which an attempt may end whose handler was called, or not."""
         if call is None:
             return ("release",)
-        # It ignores its cancellation, and its worker ends without it; what it sent counts after its death too.
+        # It ignores its cancellation, and its worker goes on without it, or ends; what that sent counts after
+        # its death too.
         if call.outcome in (None, "died"):
             self.gone.add((call.run_id, call.claim))
-            return ("release",) if actor.stopping else ()
+            return (*(("release",) if actor.stopping else ()), *self._without(call))
         if call.told:
             return ("stop",)
         if call.outcome == "CancelledError":  # stopped at its timeout, or because its worker ends
             return ("retry", "release") if call.overdue else ("release",)
         return _SETTLES.get(call.outcome, ("retry",))
+
+    def _without(self, call: HandlerCall) -> tuple[str, ...]:
+        """Return how a worker may end an attempt without its handler."""
+        canceled = (call.run_id, call.claim) in self.asked
+        return () if not call.is_given_up else ("stop", "retry") if canceled else ("retry",)
 
     def settling(self, statements: Sequence[Statement]) -> bool:
         """Note for which claims an outcome is sent, whatever becomes of it; return whether there is one."""

@@ -177,6 +177,7 @@ def _lose(move: Move, at: int, lives: Lives, found: Found) -> None:
     unheard = stopping and (
         world.queue is not None or deaf
     )  # on Workers no renewal tells a handler that waits
+    deaf = deaf and world.queue is not None  # a worker on a file ends the attempt itself
     if world.unharmed() and not unheard and not deaf:
         found("nothing is lost without a fault", str(move))
     lives.lost(move.run_id, before.claim)
