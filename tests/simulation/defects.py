@@ -29,6 +29,7 @@ __all__ = [
     "effects_anyway",
     "endless_lease",
     "final",
+    "heard",
     "in_pieces",
     "kept",
     "mixed_up",
@@ -201,6 +202,11 @@ def undone(_duty: Any) -> Any:
         pass
 
     return nothing
+
+
+def heard(_stopped: Any) -> Any:
+    """Take it that each handler which is stopped ends."""
+    return lambda _self, _attempt: None
 
 
 def kept(_add: Any) -> Any:

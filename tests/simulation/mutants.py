@@ -37,6 +37,7 @@ from simulation.defects import (
     effects_anyway,
     endless_lease,
     final,
+    heard,
     in_pieces,
     kept,
     mixed_up,
@@ -422,6 +423,11 @@ MUTANTS = (
     Mutant(
         "a handler that goes on keeps its slot",
         patches=((LeftBehind, "add", kept),),
+        setting="embedded",
+    ),
+    Mutant(
+        "a handler that ignores its timeout is waited for",
+        patches=((LeftBehind, "stopped", heard),),
         setting="embedded",
     ),
     Mutant(
