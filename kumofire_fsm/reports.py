@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -102,15 +103,23 @@ class Matched:
 
     Attributes:
         event: what is to be fired.
-        run_ids: the runs.
-        by_state: how many of them were in each state.
+        found: how each run was found, by its id: its state, and how often it had started.
         more: whether there are more than were asked for.
     """
 
     event: str
-    run_ids: tuple[str, ...]
-    by_state: Mapping[str, int]
+    found: Mapping[str, tuple[str, int]]
     more: bool
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The ids of the runs."""
+        return tuple(self.found)
+
+    @property
+    def by_state(self) -> dict[str, int]:
+        """How many of them were in each state."""
+        return dict(sorted(Counter(state for state, _ in self.found.values()).items()))
 
     def __str__(self) -> str:
         states = ", ".join(f"{number:,} {state}" for state, number in self.by_state.items())

@@ -17,7 +17,7 @@ from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.paces import take
-from kumofire_fsm.store.rows import ClaimedRun, Moved
+from kumofire_fsm.store.rows import MOVED, ClaimedRun, Moved
 from kumofire_fsm.values.ids import new_token
 from kumofire_fsm.values.limits import PRIORITIES
 
@@ -140,7 +140,7 @@ async def sweep(
         more = len(ids) == limit
     else:
         more = bool(rows) and rows[0][-1] > limit
-    moved, now = [Moved(*row[: len(Moved._fields)]) for row in rows], timed.now
+    moved, now = [Moved(*row[: len(MOVED)]) for row in rows], timed.now
     binding.turns["sweep"] = _last_served([(run.job, _LAST) for run in moved], turn)
     # A run that was lost is due at once for its hint, if its next try is near.
     more = more or any(run.wake_at is not None and run.wake_at <= now for run in moved)

@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.flow_jobs import REDRIVE, FlowJob
 from kumofire_fsm.engine.flow_rows import OldRow, made_of, read_by_waits, renamed, undone, why_not
 from kumofire_fsm.engine.halving import in_halves
-from kumofire_fsm.engine.moves import Fired, fire, follow, startable
+from kumofire_fsm.engine.moves import Fired, fire, follow, startable_by
 from kumofire_fsm.errors import MigrationConflict, RowRefused
 from kumofire_fsm.flows.later import begun_again, taken_up
 from kumofire_fsm.ports import Row, Statement
@@ -148,7 +149,13 @@ async def migrate_flow(binding: Binding, job: FlowJob) -> int:
 
 
 async def redrive_settled(
-    binding: Binding, job: FlowJob, run_ids: Sequence[str], *, step: str = "", said: str | None = None
+    binding: Binding,
+    job: FlowJob,
+    run_ids: Sequence[str],
+    *,
+    step: str = "",
+    said: str | None = None,
+    found: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> tuple[Fired, dict[str, str]]:
     """Redrive those of these runs that are settled instances of a version before; they follow this one then.
 
@@ -158,6 +165,7 @@ async def redrive_settled(
         run_ids: the runs.
         step: where they go on, if not where they were.
         said: who and why, as JSON for their histories.
+        found: for runs that move only as they were found, by id: ``was`` and ``starts`` of their `Move`.
 
     Returns:
         Those that moved; and of those that cannot, why.
@@ -182,9 +190,11 @@ async def redrive_settled(
         wrong = {run_id: why for run_id, each in made.items() if (why := why_not(job, each))}
         bad |= wrong
         for part in chunks([each for each in made.values() if each.read.id not in wrong], attrgetter("size")):
-            told = {each.read.id: None if step else each.read.letter for each in part}
-            moves = [_follows(binding, each, REDRIVE, facts, told=told[each.read.id]) for each in part]
-            fired = await fire(binding, moves, batch, hint=startable)
+            moves = []
+            for each in part:
+                more = {"told": None if step else each.read.letter, **found.get(each.read.id, {})}
+                moves.append(_follows(binding, each, REDRIVE, facts, **more))
+            fired = await fire(binding, moves, batch, hint=startable_by(REDRIVE))
             moved, refused = moved | fired.moved, {**refused, **fired.refused}
     return Fired(moved, refused), bad
 
@@ -212,7 +222,7 @@ def _mover(binding: Binding, job: FlowJob) -> Callable[[Sequence[OldRow]], Await
         answers = await binding.storage.batch([*statements, *_bodies(job, part)])
         if anew:
             moved = [Moved(*row) for row in answers[len(statements) - 1]]
-            await follow(binding, moved, now, startable)
+            await follow(binding, moved, now, startable_by(LOOK_AGAIN))
         return [row for answer in answers[: len(statements)] for row in answer]
 
     return move

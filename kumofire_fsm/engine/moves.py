@@ -22,7 +22,8 @@ from kumofire_fsm.errors import (
     RowRefused,
     StoreError,
 )
-from kumofire_fsm.machines.spec import Role
+from kumofire_fsm.machines.expression import Name
+from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Hint, Row, Statement
 from kumofire_fsm.store.diagnosis import explained
 from kumofire_fsm.store.rows import Move, Moved
@@ -42,7 +43,7 @@ __all__ = [
     "give_way",
     "move_statement",
     "send_hints",
-    "startable",
+    "startable_by",
 ]
 
 log = logging.getLogger(__package__)
@@ -79,13 +80,27 @@ def enqueued(binding: Binding, run: Moved) -> bool:
     return binding.runs.hinted(run.state, run.machine)
 
 
-def startable(binding: Binding, run: Moved) -> bool:
-    """Return whether a consumer may start a run soon.
+def startable_by(event: str) -> WantsHint:
+    """Return what tells whether a hint follows people's event: a consumer may start the run soon, by that.
 
-    What a person has moved there stays in its state: a hint starts whatever is claimable and due.
+    What a person has moved there stays in its state: a hint starts whatever is claimable and due. What could
+    start before, and keeps its deadline, keeps the hint of that deadline: a signal that is only kept, say.
     """
-    near = run.run_at <= binding.now() + binding.timing.horizon_ms
-    return near and binding.runs.specs[run.machine].has_role(run.state, Role.CLAIMABLE)
+
+    def startable(binding: Binding, run: Moved) -> bool:
+        spec = binding.runs.specs[run.machine]
+        near = run.run_at <= binding.now() + binding.timing.horizon_ms
+        return near and spec.has_role(run.state, Role.CLAIMABLE) and not _keeps_deadline(spec, run, event)
+
+    return startable
+
+
+def _keeps_deadline(spec: MachineSpec, run: Moved, event: str) -> bool:
+    """Return whether a run could start before the event, and has the deadline that it had."""
+    if run.was is None or not spec.has_role(run.was, Role.CLAIMABLE):
+        return False
+    edges = [edge for edge in spec.edges_from(run.was, event) if edge.target == run.state]
+    return all(edge.assigns.get("wake_at") == Name("wake_at") for edge in edges)
 
 
 def move_statement(binding: Binding, moves: Sequence[Move]) -> Statement:

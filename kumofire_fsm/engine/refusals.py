@@ -41,6 +41,9 @@ def refusal_of(binding: Binding, move: Move, row: RunRow | None, cause: Exceptio
     """Return why a run did not move whose row was read afterwards; None where there is none."""
     if row is None:
         return UnknownRun(move.id)
+    if move.was is not None and (move.was, move.starts) != (row.state, row.starts):
+        said = f"run {row.id}: {move.event!r}: somebody else moved it since it was found in {move.was!r}"
+        return Conflict(f"{said}; it is {row.state!r} now", row_id=row.id, event=move.event, state=row.state)
     spec = binding.runs.specs.get(row.machine)
     if spec is None:
         return SchemaMismatch(f"run {row.id} {unknown_machine(binding, row)}")

@@ -134,11 +134,11 @@ class RunClient(RunPeople, RunInstances, RunMatching):
             if on_conflict != "return":
                 check_on_conflict(on_conflict, row)
             created = await self._new.store_soon(row)
+            if on_conflict != "return" and created.payload_differs:
+                created = await settle_conflict(self._binding, self._new, row, created, on_conflict)
             creation.created([created.kumofire_job_run_id], is_new=created.is_new)
             if created.is_new:
                 self._binding.note_created(created.kumofire_job_run_id)
-            elif on_conflict != "return" and created.payload_differs:
-                return await settle_conflict(self._binding, row, created, on_conflict)
             return created
 
     async def create_many(self, runs: Sequence[NewRun]) -> list[Created]:

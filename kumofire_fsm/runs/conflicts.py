@@ -6,10 +6,11 @@ import json
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.reading import is_settled, read_run
-from kumofire_fsm.errors import DedupeConflict, InvalidArgument
+from kumofire_fsm.engine.reading import is_settled, read_runs
+from kumofire_fsm.errors import DedupeConflict, InvalidArgument, UnknownRun
 from kumofire_fsm.models import Created
 from kumofire_fsm.runs.creation import NewRow
+from kumofire_fsm.runs.storing import RunStore
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.hidden import HIDDEN, without_hidden
 from kumofire_fsm.values.jsontext import json_facts
@@ -19,6 +20,8 @@ from kumofire_fsm.values.printable import shown
 __all__ = ["check_on_conflict", "settle_conflict"]
 
 _WAYS: Final = ("return", "raise", "replace")
+_TIMES: Final = 10
+"""How often a run is stored anew, as who held its key has given it up, and another has taken it by then."""
 
 
 def check_on_conflict(given: object, row: NewRow) -> None:
@@ -36,26 +39,39 @@ def check_on_conflict(given: object, row: NewRow) -> None:
 
 
 async def settle_conflict(
-    binding: Binding, row: NewRow, created: Created[Any], on_conflict: str
+    binding: Binding, store: RunStore, row: NewRow, created: Created[Any], on_conflict: str
 ) -> Created[Any]:
     """Raise, or give the run that holds the key the new payload, as long as it has not started.
 
+    Where that run has given the key up meanwhile, as it settled or was pruned, the new run is stored.
+
     Raises:
         DedupeConflict: the payloads differ, and it has started or is not to be replaced.
-        UnknownRun: it was pruned meanwhile; create it again.
+        UnknownRun: it was pruned meanwhile, as others before it: create it again.
     """
-    run_id = created.kumofire_job_run_id
+    run_id, stored = created.kumofire_job_run_id, 0
     while True:
-        held = await read_run(binding, run_id, results=True)
-        if held.payload is not None and json.loads(held.payload) == json.loads(row.text):
+        held = (await read_runs(binding, [run_id], results=True)).get(run_id)
+        if held is not None and held.payload is not None and json.loads(held.payload) == json.loads(row.text):
             return Created(run_id, is_new=False)
-        begun = held.starts > 0 or is_settled(binding, held.machine, held.state, held.wake_at)
+        settled = held is None or is_settled(binding, held.machine, held.state, held.wake_at)
+        if settled and stored < _TIMES:
+            stored += 1
+            again = await store.store_soon(row)
+            if not again.payload_differs:
+                return again
+            if again.kumofire_job_run_id != run_id:
+                run_id = again.kumofire_job_run_id
+                continue
+        if held is None:
+            raise UnknownRun(run_id)
+        begun = held.starts > 0 or settled
         if on_conflict == "raise" or begun:
             raise _conflict(binding, held, begun=on_conflict == "replace")
         binding.wake()
         facts = _facts(binding, held)
-        statements = binding.runs.replace(run_id, held.state, row.text, facts, binding.now())
-        if (await binding.storage.batch(statements))[0]:
+        statements = binding.runs.replace(run_id, held.history, row.text, facts, binding.now())
+        if (await binding.storage.batch(statements))[-1]:
             return Created(run_id, is_new=False, replaced=True)
 
 

@@ -15,7 +15,7 @@ from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewRun
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlValue
-from kumofire_fsm.store.rows import Body, Moved
+from kumofire_fsm.store.rows import MOVED, Body, Moved
 from kumofire_fsm.values.checks import attempts, check_key, priority, tags
 from kumofire_fsm.values.ids import new_id
 from kumofire_fsm.values.jsontext import argument_bytes
@@ -46,7 +46,7 @@ class NewRow(NamedTuple):
     @property
     def created(self) -> Moved:
         """The run as it is once the row is stored."""
-        return Moved(*(self.columns[name] for name in Moved._fields))
+        return Moved(*(self.columns[name] for name in MOVED))
 
     def stored(self, body: str) -> Body:
         """Return its large payload as it is stored where this creation has stored the row."""

@@ -7,12 +7,11 @@ from typing import Any
 
 from kumofire_fsm.engine.flow_jobs import FlowJob, signal_text
 from kumofire_fsm.engine.flow_versions import FlowPlan, migrate_flow, plan_flow
-from kumofire_fsm.engine.moves import fire_one, startable
+from kumofire_fsm.engine.moves import fire_one, startable_by
 from kumofire_fsm.engine.reading import read_run
 from kumofire_fsm.engine.refusals import unknown_machine
 from kumofire_fsm.errors import GuardFailed, MailFull, UnknownSignal
 from kumofire_fsm.flows.steps import Signal
-from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import RunStatus
 from kumofire_fsm.runs.lookup import RunLookup
 from kumofire_fsm.values.checks import check_key, facts, part_id
@@ -69,11 +68,8 @@ class RunInstances(RunLookup):
             hint_ms=self._binding.hint_ms,
             facts=facts(by=by, note=note),
         )
-        spec = self._binding.runs.specs[row.machine]
-        # What was to start anyway has its hint, and a letter that is kept moves nothing.
-        hint = None if spec.has_role(row.state, Role.CLAIMABLE) else startable
         try:
-            await fire_one(self._binding, move, hint)
+            await fire_one(self._binding, move, startable_by(name))
         except GuardFailed as exc:
             if not await self._has_key(run_id, said):
                 raise MailFull(run_id, MAIL_LETTERS) from exc

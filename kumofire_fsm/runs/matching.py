@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Unpack
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.flow_jobs import REDRIVE
 from kumofire_fsm.engine.flow_versions import redrive_settled
-from kumofire_fsm.engine.moves import Fired, fire, startable
+from kumofire_fsm.engine.moves import Fired, fire, startable_by
 from kumofire_fsm.engine.reading import read_runs
 from kumofire_fsm.engine.refusals import refusal_of
 from kumofire_fsm.errors import GuardFailed, InvalidArgument, MigrationConflict, SchemaMismatch
@@ -21,7 +20,7 @@ from kumofire_fsm.runs.creation import RowMaker
 from kumofire_fsm.runs.filters import RunFilter, run_filters
 from kumofire_fsm.runs.people import adopt_keys, check_carries, events_of_people, jobs_with_versions
 from kumofire_fsm.store.rows import FAILED, Move, Moved
-from kumofire_fsm.values.checks import facts, is_listed, whole_number
+from kumofire_fsm.values.checks import facts, whole_number
 from kumofire_fsm.values.ids import check_id
 from kumofire_fsm.values.jsontext import storable
 from kumofire_fsm.values.limits import MATCH_RUNS, MOVE_RUNS
@@ -33,6 +32,8 @@ log = logging.getLogger(__package__)
 
 _FIRST: Final = ["", -1, "", "", -(2**53), ""]
 """What comes before every row in the index of deadlines."""
+_Fence = dict[str, Any]
+"""``was`` and ``starts`` of the `Move` of a run that was found."""
 
 
 class RunMatching:
@@ -66,13 +67,12 @@ class RunMatching:
                 raise InvalidArgument(
                     f"{event!r} is not allowed from {state!r}; it is from {', '.join(sorted(sources))}"
                 )
-        found: dict[str, str] = {}
+        found: dict[str, tuple[str, int]] = {}
         given = sorted(sources) if wanted["states"] is None else wanted["states"]
         for by, states in _places(binding, given):
             await _look(binding, {**wanted, "states": states}, by, limit, found)
         more = len(found) > limit
-        kept = dict(list(found.items())[:limit])
-        return Matched(event, tuple(kept), dict(sorted(Counter(kept.values()).items())), more)
+        return Matched(event, dict(list(found.items())[:limit]), more)
 
     async def fire_all(
         self,
@@ -86,7 +86,8 @@ class RunMatching:
         """Fire an event on the runs that `match_runs` found, 500 a statement.
 
         Each chunk is stored by itself; a call that was interrupted is repeated from `match_runs` on. A run
-        that somebody has moved on meanwhile is left where it is, and counted.
+        that somebody has moved on meanwhile is left where it is, and counted: it moves only from the state in
+        which it was found.
 
         Args:
             matched: what `match_runs` gave.
@@ -101,23 +102,21 @@ class RunMatching:
         given: object = matched
         if not isinstance(given, Matched):
             raise InvalidArgument(f"fire_all takes what match_runs gave; found {shown(given)}")
-        if not is_listed(matched.run_ids):
-            raise InvalidArgument(f"run_ids must be a list of ids; found {shown(matched.run_ids)}")
-        run_ids = [check_id(run_id) for run_id in matched.run_ids]
+        found = _fences(matched)
         binding = self._binding
         _sources(binding, matched.event)
         what: dict[str, Any] = {
             "facts": facts(by=by, note=note),
             **_due(binding, self._rows, matched.event, run_at, delay),
         }
-        await check_carries(binding, matched.event, run_ids)
+        await check_carries(binding, matched.event, list(found))
         moved = refused = 0
-        for ids in _chunks(run_ids):
+        for ids in _chunks(list(found)):
             binding.wake()
-            fired = await _fire_chunk(binding, matched.event, ids, what)
+            fired = await _fire_chunk(binding, matched.event, {each: found[each] for each in ids}, what)
             moved += len(fired[0])
             refused += len(fired[1])
-        return FiredAll(moved, len(run_ids) - moved - refused, refused)
+        return FiredAll(moved, len(found) - moved - refused, refused)
 
 
 def _sources(binding: Binding, event: object) -> set[str]:
@@ -145,16 +144,16 @@ def _places(binding: Binding, states: Sequence[str]) -> Iterator[tuple[str, list
 
 
 async def _look(
-    binding: Binding, filters: dict[str, Any], by: str, limit: int, found: dict[str, str]
+    binding: Binding, filters: dict[str, Any], by: str, limit: int, found: dict[str, tuple[str, int]]
 ) -> None:
     """Add the runs that match to what was found, until there is one more than the limit."""
     at: dict[str, Any] = {"after": _FIRST}
     while at and len(found) <= limit:
         rows = await binding.storage.execute(binding.runs.match({**filters, **at}, by))
         at = {}
-        for run_id, state, after in rows:
+        for run_id, state, starts, after in rows:
             if state is not None:
-                found[run_id] = state
+                found[run_id] = state, starts
             else:
                 at = {"after": json.loads(after)} if by == "deadline" else {"before": run_id}
 
@@ -172,19 +171,38 @@ def _due(
     return {"next_at": rows.due(run_at, delay, binding.now())} if given else {}
 
 
-async def _fire_chunk(binding: Binding, event: str, ids: Sequence[str], what: dict[str, Any]) -> Fired:
+def _fences(matched: Matched) -> dict[str, _Fence]:
+    """Return what fences the moves of the runs that were found, by id."""
+    if not isinstance(matched.found, Mapping):
+        raise InvalidArgument(f"found must tell of each id how it was found; found {shown(matched.found)}")
+    fences: dict[str, _Fence] = {}
+    for run_id, each in matched.found.items():
+        match each:
+            case (str(state), int(starts)):
+                storable(state, "a state")
+                fences[check_id(run_id)] = {"was": state, "starts": starts}
+            case _:
+                said = f"found[{shown(run_id)}] must be a state and how often it had started"
+                raise InvalidArgument(f"{said}; found {shown(each)}")
+    return fences
+
+
+async def _fire_chunk(
+    binding: Binding, event: str, found: Mapping[str, _Fence], what: dict[str, Any]
+) -> Fired:
+    ids = list(found)
     await adopt_keys(binding, event, ids)
     moved: dict[str, Moved] = {}
     refused: dict[str, Exception] = {}
     for job in jobs_with_versions(binding) if event == REDRIVE else ():
-        fired, bad = await redrive_settled(binding, job, ids, said=what["facts"])
+        fired, bad = await redrive_settled(binding, job, ids, said=what["facts"], found=found)
         for run_id, why in bad.items():
             log.error("%r on run %s was refused, and is left as it was: %s", event, run_id, why)
         moved |= fired.moved
         refused |= {**fired.refused, **{run_id: MigrationConflict(why) for run_id, why in bad.items()}}
     left = [run_id for run_id in ids if run_id not in moved and run_id not in refused]
-    moves = [binding.move(run_id, event, hint_ms=binding.hint_ms, **what) for run_id in left]
-    fired = await fire(binding, moves, hint=startable)
+    moves = [binding.move(run_id, event, hint_ms=binding.hint_ms, **what, **found[run_id]) for run_id in left]
+    fired = await fire(binding, moves, hint=startable_by(event))
     stayed = [move for move in moves if move.id not in fired.moved and move.id not in fired.refused]
     refused |= await _refused(binding, stayed)
     return Fired(moved | fired.moved, {**refused, **fired.refused})

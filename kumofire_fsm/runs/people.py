@@ -9,7 +9,7 @@ from typing import Any
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.flow_jobs import REDRIVE, FlowJob
 from kumofire_fsm.engine.flow_versions import redrive_settled
-from kumofire_fsm.engine.moves import fire_one, startable
+from kumofire_fsm.engine.moves import fire_one, startable_by
 from kumofire_fsm.engine.reading import read_run, read_runs
 from kumofire_fsm.engine.refusals import (
     begins_again_at,
@@ -210,10 +210,10 @@ class RunPeople(RunLookup):
         await self._check_event(check_id(run_id), event)
         binding.wake()
         await adopt_keys(binding, event, [run_id])
-        # Whether a hint follows is for `startable` to say, and for the deadline of the state that is entered.
+        # Whether a hint follows is for `startable_by` to say, and for the deadline of the state entered.
         move = binding.move(run_id, event, hint_ms=binding.hint_ms, facts=facts(by=by, note=note), **what)
         try:
-            await fire_one(binding, move, startable)
+            await fire_one(binding, move, startable_by(event))
         except TransitionNotAllowed as exc:
             if not (repeatable and self._done(event, exc.state)):
                 raise

@@ -18,7 +18,7 @@ from kumofire_fsm.store._compiler import compare_and_set
 from kumofire_fsm.store._due import TIMES, TIMES_GIVEN, states_with
 from kumofire_fsm.store._layout import indented, lines, picked, quoted_list, select, where
 from kumofire_fsm.store.paces import PACED, STARTS, least_sql
-from kumofire_fsm.store.rows import PACES, RUNS, Moved, dump
+from kumofire_fsm.store.rows import MOVED, PACES, RUNS, dump
 
 __all__ = [
     "FULL",
@@ -177,7 +177,7 @@ def admit_sql(specs: Sequence[MachineSpec]) -> str:
             "a": TIMES_GIVEN,
         },
         match=["r.id IN (SELECT id FROM f WHERE places > 0)"],
-        returning=Moved._fields,
+        returning=MOVED,
         known={"full": ROOM},
     )
 

@@ -32,7 +32,8 @@ _IN_THE_WAY: Final = 1_000
 """How many runs that stay a prune looks at, in each place, beside those that it may delete."""
 
 
-MATCH: Final = Page(["id", "state"], "0", ["f.id AS id", "f.state AS state", "NULL AS after"])
+_MATCHED: Final = ("id", "state", "starts")
+MATCH: Final = Page(_MATCHED, "0", [*(f"f.{name} AS {name}" for name in _MATCHED), "NULL AS after"])
 """What `find_sql` and `find_failed_sql` read of runs that are to be moved."""
 _WAKE: Final = ("state", "priority", "job", "machine", "wake_at", "id")
 """The order of the index of deadlines."""
@@ -103,7 +104,7 @@ def _found(looked: str, page: Page, row: str) -> str:
 
 
 def find_waiting_sql() -> str:
-    """Return the SQL that reads (id, state, after) of runs with a deadline, by that index, from ``after`` on.
+    """Return the SQL that reads (id, state, starts, after) of runs with a deadline, from ``after``.
 
     Where the runs looked at were not enough, a last row tells in ``after`` where the next look begins.
     """
@@ -116,7 +117,7 @@ def find_waiting_sql() -> str:
         f"ORDER BY {order}\n{_MOST}",
     )
     passed = select(
-        ["r.id AS id", "r.state AS state", "NULL AS after"],
+        [*(f"r.{name} AS {name}" for name in _MATCHED), "NULL AS after"],
         f"FROM q CROSS JOIN {RUNS} AS r ON r.id = q.id",
         where(f"r.id < {_BEFORE}", *_fit("r")),
     )
@@ -125,7 +126,7 @@ def find_waiting_sql() -> str:
         "FROM q",
         f"LIMIT 1 OFFSET {LOOK_ROWS - 1}",
     )
-    ended = select(["NULL", "NULL", "after"], f"FROM (\n  {indented(last)}\n)")
+    ended = select([*["NULL"] * len(_MATCHED), "after"], f"FROM (\n  {indented(last)}\n)")
     return lines(common({"q": looked}), passed, "UNION ALL", ended)
 
 

@@ -13,7 +13,7 @@ from kumofire_fsm.store._keys import FULL, ROOM, admitted_sql, free_places, full
 from kumofire_fsm.store._layout import indented, quoted_list, select, where
 from kumofire_fsm.store._selection import deadline_edges
 from kumofire_fsm.store._slots import swept_sql
-from kumofire_fsm.store.rows import RUNS, Moved
+from kumofire_fsm.store.rows import MOVED, RUNS
 
 __all__ = ["sweep_sql", "swept_columns"]
 
@@ -26,7 +26,7 @@ _SEEN: Final = "(SELECT count(*) FROM w) AS seen"
 
 def swept_columns(*, watched: bool) -> tuple[str, ...]:
     """Return which columns a sweep gives back; ``event`` is what it fired, where the history notes it."""
-    return (*Moved._fields, *(["event"] if watched else []), "seen")
+    return (*MOVED, *(["event"] if watched else []), "seen")
 
 
 def sweep_sql(

@@ -28,6 +28,7 @@ from kumofire_fsm.store.runs import RunStatements, count_rows
 from kumofire_fsm.store.schedules import ScheduleStatements
 from kumofire_fsm.store.unknown import find_unknown
 from kumofire_fsm.store.versions import drop_payloads
+from kumofire_fsm.values.limits import INLINE_BYTES
 
 __all__ = ["Entry", "catalogue", "entries_of"]
 
@@ -113,10 +114,11 @@ def _creation(runs: RunStatements) -> Iterator[Entry]:
         runs.adopt_keys([]),
         "Renames the job of who holds it under an earlier name: in the same batch, where a job has aliases.",
     )
-    (replaced,) = runs.replace("", "", "", "{}", 0)
+    body, replaced = runs.replace("", "", "x" * (INLINE_BYTES + 1), "{}", 0)
     yield _entry(
         replaced, "Gives a run that has not started another payload: create(..., on_conflict='replace')."
     )
+    yield _entry(body, "Stores that payload where it is too large for the row: before, in the same batch.")
     yield _entry(runs.adopt([], {}), "The same for runs that are to take a key back: redrive().")
 
 

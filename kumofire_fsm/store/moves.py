@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kumofire_fsm.errors import DefinitionError
 from kumofire_fsm.machines.expression import quoted
-from kumofire_fsm.machines.spec import MachineSpec, Role
+from kumofire_fsm.machines.spec import Actor, MachineSpec, Role
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store._claims import claim_by_hint, claim_by_scan, claimed_columns
 from kumofire_fsm.store._compiler import compare_and_set
@@ -23,7 +23,7 @@ from kumofire_fsm.store._selection import event_edges, hinted_states, start_even
 from kumofire_fsm.store._slots import swept_sql
 from kumofire_fsm.store._sweeps import sweep_sql, swept_columns
 from kumofire_fsm.store.paces import Rates, rates_at
-from kumofire_fsm.store.rows import RUNS, SCHEDULES, STARTS_ALONE, Move, Moved, dump
+from kumofire_fsm.store.rows import MOVED, RUNS, SCHEDULES, STARTS_ALONE, Move, Moved, dump
 from kumofire_fsm.values.limits import ANSWER_BYTES, SQL_BYTES
 
 __all__ = ["MOVED_ONE", "RunMoves"]
@@ -36,7 +36,11 @@ MOVED_ONE: Final = Statement(
 TICK_MS: Final = 60_000
 """A sweep sends hints for what a rate lets start until a dispatcher's next tick."""
 
-_Fire = tuple[str, Callable[[Sequence[Any]], tuple[Any, ...]]]
+_Fire = tuple[str, Callable[[Sequence[Any]], tuple[Any, ...]], tuple[str, ...]]
+_CLAIMED: Final = ("r.starts = a.starts", "r.claim = a.claim")
+_FOUND: Final = "(a.was IS NULL OR (r.state, r.starts) = (a.was, a.starts))"
+_WAS: Final = "history ->> '$[#-2][1]' AS was"
+"""Every event of people's is noted in the history, so that the entry before it tells the state before."""
 
 
 class RunMoves:
@@ -84,18 +88,23 @@ class RunMoves:
                 )
 
     def fire(self, events: Sequence[str], moves: Sequence[Move], *, fenced: bool) -> Statement:
-        """Fire events on runs: one event, or several told apart by row; fenced by their claims, or not."""
+        """Fire events on runs: one event, or several told apart by row; fenced by their claims, or not.
+
+        Those of people are fenced by how a run was found, where a move says it, and tell the state before.
+        """
         key = (*sorted(events), fenced)
-        sql, pick = self._fires.get(key) or self._compile_fire(key, sorted(events), fenced=fenced)
+        sql, pick, columns = self._fires.get(key) or self._compile_fire(key, sorted(events), fenced=fenced)
         name = "runs." + "+".join(sorted(events))
-        return Statement(name, sql, dump(list(map(pick, moves))), Moved._fields, idempotent=fenced)
+        return Statement(name, sql, dump(list(map(pick, moves))), columns, idempotent=fenced)
 
     def _compile_fire(self, key: object, events: Sequence[str], *, fenced: bool) -> _Fire:
-        """Return the statement, and what picks the parameters that these events read."""
+        """Return the statement, what picks the parameters that these events read, and what is given back."""
         edges = event_edges(self._list, events)
-        fence = ["r.starts = a.starts", "r.claim = a.claim"] if fenced else []
+        people = not fenced and all(self._is_of_people(event) for event in events)
+        fence = [*(_CLAIMED if fenced else ()), *([_FOUND] if people else ())]
+        by = {"starts", "claim" if fenced else "was"} if fence else set()
         read = {name for each in edges.values() for edge in each for name in edge.names()}
-        read |= {"id", "event"} | ({"starts", "claim"} if fenced else set())
+        read |= {"id", "event"} | by
         places = [i for i, name in enumerate(Move._fields) if name in read]
         names = [Move._fields[at] for at in places]
         sql = compare_and_set(
@@ -104,10 +113,13 @@ class RunMoves:
             parameters=Move._fields,
             source={"a": select(picked(names), "FROM json_each(?1)")},
             match=["r.id = a.id", *fence],
-            returning=Moved._fields,
+            returning=[*MOVED, _WAS] if people else MOVED,
             by_event=len(events) > 1,
         )
-        return self._fires.setdefault(key, (sql, itemgetter(*places)))
+        return self._fires.setdefault(key, (sql, itemgetter(*places), Moved._fields if people else MOVED))
+
+    def _is_of_people(self, event: str) -> bool:
+        return all(each.by is Actor.PERSON for spec in self._list if (each := spec.event(event)))
 
     def fire_for_tick(self, event: str, token: str, rows: Sequence[tuple[str, Move]]) -> Statement:
         """Fire an event on runs of the recurring jobs that carry this tick's token.
@@ -119,7 +131,7 @@ class RunMoves:
         """
         sql = self._compiled(("tick", event), lambda: self._compile_tick(event))
         argument = dump([[*move, schedule_id, token] for schedule_id, move in rows])
-        return Statement(f"runs.{event}_for_tick", sql, argument, Moved._fields)
+        return Statement(f"runs.{event}_for_tick", sql, argument, MOVED)
 
     def _compile_tick(self, event: str) -> str:
         at = len(Move._fields)
@@ -130,7 +142,7 @@ class RunMoves:
             parameters=Move._fields,
             source={"a": select(picked(Move._fields), "FROM json_each(?1)", carried)},
             match=["r.id = a.id"],
-            returning=Moved._fields,
+            returning=MOVED,
         )
 
     def claim(
@@ -217,7 +229,7 @@ class RunMoves:
         """
         sql = self._compiled("admit", lambda: admit_sql(self._list))
         argument = dump({**timing, "now": now, "freed": freed, "key_limits": key_limits or None})
-        return Statement("runs.admit", sql, argument, Moved._fields, idempotent=True)
+        return Statement("runs.admit", sql, argument, MOVED, idempotent=True)
 
     def due_suspect(self, *, now: int, jobs: Sequence[str]) -> Statement:
         """Find a due run that may only start alone; only such runs stand in the index that this reads."""

@@ -18,6 +18,7 @@ __all__ = [
     "KIND_COLUMNS",
     "LAST_ID",
     "LEFT_OUT",
+    "MOVED",
     "OWN_COLUMNS",
     "PACES",
     "RUNS",
@@ -70,6 +71,8 @@ class Move(NamedTuple):
 
     Attributes:
         starts, claim: the fence of an attempt; None where a person or a deadline fires.
+        was: the state in which a person found the run, started as often as ``starts`` says: it moves if that
+            is still so; None for any.
         value: a result, an error's text, progress: whatever the event carries.
         next_at: when the run is due next; 0, as the machine's default says, where the event does not say.
         hint_ms: after how long the hint that goes along with the move counts as lost; None where none does.
@@ -103,6 +106,7 @@ class Move(NamedTuple):
     told: str | None = None
     rests: int = 0
     signal_key: str | None = None
+    was: str | None = None
     was_visit: int | None = None
 
 
@@ -133,6 +137,12 @@ class Moved(NamedTuple):
     wake_at: int | None
     concurrency_key: str | None
     starts: int
+    was: str | None = None
+    """The state before, where people moved it; None of all else, and where a history was cut just there."""
+
+
+MOVED: Final = Moved._fields[:-1]
+"""What every statement that moves runs gives back of them."""
 
 
 class FarLease(NamedTuple):

@@ -115,27 +115,15 @@ class RunStatements(RunDeadlines):
 
         So what lands late, after the run was given back or went on under the same claim, stores nothing.
         """
-        moved = select(
-            ["1"],
-            f"FROM {RUNS} AS r",
-            where(
-                "r.id = value ->> 0",
-                "r.claim IS value ->> 2",
-                f"r.{kind} = ''",
-                "r.history ->> '$[#-1][0]' = value ->> 3",
-                "r.history ->> '$[#-1][2]' = value ->> 4",
-                "r.visit IS value ->> 5",
-            ),
-        )
-        sql = lines(
-            f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
-            select(
-                ["value ->> 0", quoted(kind), bytes_sql("value ->> 1"), "value ->> 1"],
-                "FROM json_each(?1)",
-            ),
-            where(f"EXISTS (\n  {indented(moved)}\n)"),
-            "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
-        )
+        moved = [
+            "r.id = value ->> 0",
+            "r.claim IS value ->> 2",
+            f"r.{kind} = ''",
+            "r.history ->> '$[#-1][0]' = value ->> 3",
+            "r.history ->> '$[#-1][2]' = value ->> 4",
+            "r.visit IS value ->> 5",
+        ]
+        sql = _store_sql(kind, "value ->> 0", "value ->> 1", moved, "FROM json_each(?1)")
         return Statement(f"bodies.{kind}", sql, dump(bodies), idempotent=True)
 
     def find_holders(self, keys: Sequence[tuple[str, ...]]) -> Statement:
@@ -160,23 +148,35 @@ class RunStatements(RunDeadlines):
         columns = ("job", "dedupe_key", "id", "other", "place")
         return Statement("runs.find_holders", sql, dump(list(keys)), columns, reads=True)
 
-    def replace(self, run_id: str, state: str, payload: str, facts: str, now: int) -> list[Statement]:
-        """Give a run that has not started, and is in this state, another payload; the first answer tells."""
+    def replace(self, run_id: str, history: str, payload: str, facts: str, now: int) -> list[Statement]:
+        """Give a run that has not started, and to which nothing happened since, another payload.
+
+        The last answer tells. A large payload is stored first: the history tells for both whether they may.
+
+        Args:
+            run_id: the run.
+            history: its history, as it was read with the payload that ``facts`` name.
+            payload: JSON text.
+            facts: JSON for the history.
+            now: milliseconds.
+        """
         large = len(payload) > INLINE_BYTES
+        as_read = ["r.id = ?1 ->> '$.id'", "r.history = ?1 ->> '$.history'", "r.starts = 0"]
         entry = OPERATORS["record"].sql(
             "r.history", "'replace'", "r.state", "?1 ->> '$.now'", "?1 ->> '$.facts'"
         )
         sql = lines(
             f"UPDATE {RUNS} AS r",
             f"SET payload = ?1 ->> '$.payload', history = {entry}",
-            where("r.id = ?1 ->> '$.id'", "r.state = ?1 ->> '$.state'", "r.starts = 0"),
+            where(*as_read),
             "RETURNING id",
         )
-        given = {"id": run_id, "state": state, "now": now, "facts": facts}
+        given = {"id": run_id, "history": history, "now": now, "facts": facts}
         one = Statement("runs.replace", sql, dump(given | {"payload": "" if large else payload}), ("id",))
         if not large:
             return [one]
-        return [one, self.insert_bodies("payload", [Body(run_id, payload, None, "replace", now)])]
+        body = _store_sql("payload", "?1 ->> '$.id'", "?1 ->> '$.body'", as_read)
+        return [Statement("bodies.replace", body, dump(given | {"body": payload})), one]
 
     def adopt_keys(self, keys: Sequence[tuple[str, str, str]]) -> Statement:
         """Rename the job of the runs that hold slots under a job's earlier name: (earlier name, name, key).
@@ -245,7 +245,7 @@ class RunStatements(RunDeadlines):
         return Statement("runs.find", sql, dump({**filters, **bounds}), columns, reads=True, scans=True)
 
     def match(self, filters: Mapping[str, Any], by: str) -> Statement:
-        """Find runs that are to be moved: (id, state, after). One look reads `LOOK_ROWS` runs at most.
+        """Find runs that are to be moved: (id, state, starts, after). A look reads `LOOK_ROWS` runs at most.
 
         A last row without a state says where the next look begins.
 
@@ -261,7 +261,7 @@ class RunStatements(RunDeadlines):
         }
         sql = self._compiled((f"match by {by}", named), made[by])
         argument = dump({**filters, "limit": LOOK_ROWS + 1, "bytes": ANSWER_BYTES})
-        columns = ("id", "state", "after")
+        columns = ("id", "state", "starts", "after")
         return Statement(f"runs.match_by_{by}", sql, argument, columns, reads=True, scans=True)
 
     def count(self, names: Sequence[str] | None) -> Statement:
@@ -306,6 +306,17 @@ def count_rows(spec: MachineSpec) -> Statement:
     )
     columns = ("state", "number")
     return Statement(f"{spec.name}.count", sql, dump(spec.name), columns, reads=True, scans=True)
+
+
+def _store_sql(kind: str, owner: str, body: str, allowed: Sequence[str], *of: str) -> str:
+    """Return the SQL that stores a body where its run ``r`` allows it, in place of the one before."""
+    may = select(["1"], f"FROM {RUNS} AS r", where(*allowed))
+    return lines(
+        f"INSERT INTO {BODIES} (owner, kind, bytes, body)",
+        select([owner, quoted(kind), bytes_sql(body), body], *of),
+        where(f"EXISTS (\n  {indented(may)}\n)"),
+        "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, body = excluded.body",
+    )
 
 
 def _flow_kind(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.models import NewRun, history_entries
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.runs.creation import RowMaker
-from kumofire_fsm.store.rows import ClaimedRun, Moved
+from kumofire_fsm.store.rows import MOVED, ClaimedRun, Moved
 from kumofire_fsm.testing._rows import NOW
 from kumofire_fsm.values.checks import part_id
 from kumofire_fsm.values.ids import new_token
@@ -172,7 +172,7 @@ class Play:
             if ending.body is not None:
                 self._row["payload"] = ending.body
             self.commits += [(step, statement.sql) for statement in ending.effects]
-            moved = Moved(*(self._row[name] for name in Moved._fields))
+            moved = Moved(*(self._row[name] for name in MOVED))
             goes_on = attempt.go_on(ending, moved)
 
     def _fire(self, event: str, **parameters: Any) -> None:

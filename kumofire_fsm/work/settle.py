@@ -36,7 +36,7 @@ from kumofire_fsm.models import history_entries
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.diagnosis import lacks_edge
 from kumofire_fsm.store.moves import MOVED_ONE
-from kumofire_fsm.store.rows import Move, Moved, RunRow
+from kumofire_fsm.store.rows import MOVED, Move, Moved, RunRow
 from kumofire_fsm.store.versions import drop_payloads
 from kumofire_fsm.values.jsontext import chunks
 from kumofire_fsm.values.times import moment
@@ -214,7 +214,7 @@ def _reached(move: Move, row: RunRow) -> Moved | None:
         made = (move.event, moment(move.now)) in {(entry.event, entry.at) for entry in entries}
     if not made:
         return None
-    return Moved(*(getattr(row, name) for name in Moved._fields))
+    return Moved(*(getattr(row, name) for name in MOVED))
 
 
 def _is_under_way(binding: Binding, move: Move, row: RunRow) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Any
 
@@ -66,6 +67,44 @@ async def test_what_was_counted_is_what_is_moved_and_what_moved_on_meanwhile_is_
         late = await b.create("mail", delay=3600)
         assert await b.jobs.fire_all(matched) == FiredAll(moved=1, left=1, refused=0)
         assert (await b.state(second), await b.state(late)) == ("canceled", "ready")
+
+
+async def test_a_run_that_starts_after_it_was_found_in_its_queue_goes_on(kit: Kit) -> None:
+    async with kit.bound() as b:
+        started, cancelling = asyncio.Event(), asyncio.Event()
+
+        @kit.job("slow")
+        async def slow(ctx: Any) -> None:
+            started.set()
+            await cancelling.wait()
+
+        run_id = await b.create("slow")
+        matched = await b.jobs.match_runs("cancel", state=["ready", "queued"])
+        assert str(matched) == "1 run: 1 queued"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(b.deliver(run_id))
+            await started.wait()
+            assert await b.jobs.fire_all(matched) == FiredAll(moved=0, left=1, refused=0)
+            assert await b.state(run_id) == "running"
+            cancelling.set()
+        assert await b.state(run_id) == "succeeded"
+
+
+async def test_a_run_that_failed_again_after_it_was_found_is_left(kit: Kit) -> None:
+    @kit.job("bad", max_attempts=1)
+    async def bad(ctx: Any) -> None:
+        raise ValueError
+
+    async with kit.bound() as b:
+        run_id = await b.create("bad")
+        await b.deliver(run_id)
+        matched = await b.jobs.match_runs("redrive")
+        assert str(matched) == "1 run: 1 failed"
+        await b.jobs.redrive(run_id)
+        await b.deliver(run_id)
+        assert await b.jobs.fire_all(matched) == FiredAll(moved=0, left=1, refused=0)
+        assert await b.state(run_id) == "failed"
+        assert await b.jobs.fire_all(await b.jobs.match_runs("redrive")) == FiredAll(1, 0, 0)
 
 
 async def test_a_chunk_is_one_statement_of_at_most_500_runs(kit: Kit) -> None:
@@ -200,15 +239,23 @@ async def test_what_cannot_be_fired_changes_nothing(kit: Kit) -> None:
     async with kit.bound() as b:
         run_id = await b.create("mail", delay=3600)
         waiting = await b.jobs.match_runs("reschedule")
+        as_found = ("ready", 0)
+        assert waiting == Matched("reschedule", {run_id: as_found}, more=False)
         for given, options, said in (
             (waiting, {}, "'reschedule' needs run_at or delay"),
             (dataclasses.replace(waiting, event="cancel"), {"delay": 5}, "takes neither run_at nor delay"),
             (waiting.run_ids, {}, "fire_all takes what match_runs gave"),
-            (Matched("start", (), {}, False), {}, "people cannot fire 'start'"),
-            (Matched("cancel", None, {}, False), {}, "run_ids must be a list of ids; found None"),
-            (Matched("cancel", run_id, {}, False), {}, "run_ids must be a list of ids"),
-            (Matched("cancel", (run_id, "\ud800"), {}, False), {}, "an id holds a lone surrogate"),
-            (Matched("cancel", (5,), {}, False), {}, "an id is a text"),
+            (Matched("start", {}, False), {}, "people cannot fire 'start'"),
+            (Matched("cancel", None, False), {}, "found must tell of each id how it was found; found None"),
+            (Matched("cancel", run_id, False), {}, "found must tell of each id"),
+            (
+                Matched("cancel", {run_id: as_found, "\ud800": as_found}, False),
+                {},
+                "an id holds a lone surrogate",
+            ),
+            (Matched("cancel", {5: as_found}, False), {}, "an id is a text"),
+            (Matched("cancel", {run_id: "ready"}, False), {}, "must be a state and how often it had started"),
+            (Matched("cancel", {run_id: ("\ud800", 0)}, False), {}, "a state holds a lone surrogate"),
         ):
             with pytest.raises(InvalidArgument, match=said):
                 await b.jobs.fire_all(given, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from pydantic import BaseModel, Field
 
 from kumofire_fsm import Created, InvalidArgument
 from kumofire_fsm.errors import DedupeConflict
+from kumofire_fsm.models import OnConflict
+from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.values.hidden import HIDDEN
 
 
@@ -145,6 +148,77 @@ async def test_a_run_that_starts_while_it_is_replaced_keeps_its_payload(kit: Kit
             await create(w, BIG, on_conflict="replace")
         status = await w.status(run_id)
         assert (status.payload, status.result) == (1, 1)
+
+
+def between(w: Bound, name: str, act: Callable[[], Awaitable[Any]]) -> None:
+    """Let another actor act once, before the next statement of this name is sent."""
+    execute, batch = w.storage.execute, w.storage.batch
+
+    async def first(names: list[str]) -> None:
+        if name in names:
+            w.storage.execute, w.storage.batch = execute, batch  # type: ignore[method-assign]
+            await act()
+
+    async def one(statement: Statement) -> list[Row]:
+        await first([statement.name])
+        return await execute(statement)
+
+    async def several(statements: Sequence[Statement]) -> list[list[Row]]:
+        await first([each.name for each in statements])
+        return await batch(statements)
+
+    w.storage.execute, w.storage.batch = one, several  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("way", ["raise", "replace"])
+@pytest.mark.parametrize(
+    "gone", ["settled", "pruned", "settled, and the key is taken", "settled, as was who took it"]
+)
+async def test_a_key_that_is_given_up_before_its_holder_is_read_takes_the_work(
+    kit: Kit, way: OnConflict, gone: str
+) -> None:
+    async with with_jobs(kit).bound() as w:
+        held = (await create(w, 1, dedupe="active")).kumofire_job_run_id
+
+        async def settle() -> None:
+            await w.deliver(held)
+            if gone == "pruned":
+                kit.clock.advance(2)
+                assert await w.jobs.prune(older_than=1) == 1
+            if "key is taken" in gone:
+                await create(w, {"new": 2}, dedupe="active")
+            if "who took it" in gone:
+                other = (await create(w, 5, dedupe="active")).kumofire_job_run_id
+                between(w, "runs.read", lambda: w.deliver(other))
+
+        between(w, "runs.read", settle)
+        made = await create(w, {"new": 2}, dedupe="active", on_conflict=way)
+        assert (made.is_new, made.replaced, made.payload_differs) == (
+            "key is taken" not in gone,
+            False,
+            False,
+        )
+        run_id = made.kumofire_job_run_id
+        assert (run_id != held, (await w.status(run_id)).payload) == (True, {"new": 2})
+        assert w.queue.waiting.count(run_id) == 1
+        await w.deliver(run_id)
+        assert await w.state(run_id) == "succeeded"
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 3), (2, BIG), (BIG, 2), (BIG, BIGGER)])
+async def test_of_two_replacements_at_once_each_tells_the_payload_that_it_has_replaced(
+    kit: Kit, first: Any, second: Any
+) -> None:
+    async with with_jobs(kit).bound() as w:
+        run_id = (await create(w, 1)).kumofire_job_run_id
+        between(w, "runs.replace", lambda: create(w, first, on_conflict="replace"))
+        assert (await create(w, second, on_conflict="replace")).replaced is True
+        status = await w.status(run_id)
+        said = {"replaced": 2} if first == 2 else {"replaced_bytes": 5011}
+        assert [each.facts for each in status.history if each.event == "replace"] == [{"replaced": 1}, said]
+        assert status.payload == second
+        await w.deliver(run_id)
+        assert (await w.status(run_id)).result == second
 
 
 @pytest.mark.parametrize(

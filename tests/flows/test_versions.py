@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -325,7 +326,10 @@ async def test_what_failed_in_a_version_before_begins_again_in_this_one(kit: Kit
         assert (status.state, status.step) == ("ready", "pack")
         assert (await w.row(one))["machine"] == "order@2"
         assert status.history[-1].facts == {"by": "ana", "version": 2, "step": "pack"}
-        assert await jobs.fire_all(await jobs.match_runs("redrive", state="failed")) == FiredAll(1, 0, 0)
+        for before in (("failed", 0), ("canceled", 1)):
+            moved_on = dataclasses.replace(found, found={two: before})
+            assert await jobs.fire_all(moved_on) == FiredAll(moved=0, left=1, refused=0)
+        assert await jobs.fire_all(found) == FiredAll(moved=1, left=1, refused=0)
         await jobs.consume_batch([FakeMessage.of(one), FakeMessage.of(two)])
         assert [(await jobs.get_status(i)).step for i in (one, two)] == ["shipped", "shipped"]
         assert calls == ["pack", "pack", "label", "label"]

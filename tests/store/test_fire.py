@@ -8,7 +8,8 @@ import pytest
 
 from kumofire_fsm.errors import TransitionError
 from kumofire_fsm.machines import JobMachine, RunMachine
-from kumofire_fsm.store.rows import Move, Moved
+from kumofire_fsm.machines.spec import Actor
+from kumofire_fsm.store.rows import MOVED, Move, Moved
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
@@ -44,7 +45,8 @@ def test_one_event_moves_runs_of_every_state_as_the_table_says(store, move, even
     assert [store.get(row_id) for row_id in ids] == expected
     legal = [row for row in expected if RUN.edges_from(before[ids.index(row["id"])]["state"], event)]
     changed = [row for row in legal if row not in before]
-    assert sorted(moved) == sorted(tuple(row[name] for name in Moved._fields) for row in changed)
+    told = sorted(row[: len(MOVED)] for row in moved)
+    assert told == sorted(tuple(row[name] for name in MOVED) for row in changed)
     assert changed
 
 
@@ -75,6 +77,19 @@ def test_a_stale_attempt_moves_nothing(store, move, events, starts, claim):
     rows = [move(row_id, event, starts=starts, claim=claim) for event in events]
     assert store.run(RUNS.fire(events, rows, fenced=True)) == []
     assert store.get(row_id) == before
+
+
+@pytest.mark.parametrize("event", RUN.events_by(Actor.PERSON))
+def test_what_people_move_tells_the_state_before_and_moves_only_as_it_was_found(store, move, event):
+    sources = [edge.source for edge in RUN.edges_of(event)]
+    ids = [store.put(RUN, source, history=f'[["create","{source}",1]]', starts=4) for source in sources]
+    found = list(zip(ids, sources, strict=True))
+    changed = [move(row_id, event, was=was, starts=starts) for row_id, was in found for starts in (3, None)]
+    changed += [move(row_id, event, was="review", starts=4) for row_id in ids]
+    assert store.run(RUNS.fire([event], changed, fenced=False)) == []
+    same = [move(row_id, event, was=was, starts=4) for row_id, was in found]
+    told = [Moved(*row) for row in store.run(RUNS.fire([event], same, fenced=False))]
+    assert sorted((run.id, run.was) for run in told) == sorted(found)
 
 
 def test_an_event_of_one_row_does_not_touch_another(store, move):
