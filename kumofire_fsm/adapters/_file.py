@@ -23,6 +23,9 @@ _PRIVATE: Final = 0o600
 _NO_CHECKPOINT: Final = 1006
 """SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, which Python names from 3.12 on."""
 
+_BESIDE: Final = {"-wal": "its write-ahead log", "-shm": "the index of its write-ahead log"}
+"""What SQLite keeps beside an open file. Who finds one of them gone makes another, which nobody shares."""
+
 _Identity = tuple[int, int]
 _left_open: set[_Identity] = set()
 
@@ -70,18 +73,18 @@ def make_private(path: str) -> None:
 
 
 class OpenFile:
-    """An open database file, by the inodes of it and of its write-ahead log.
+    """An open database file, by the inodes of it, of its write-ahead log and of the log's index.
 
     Args:
         path: its absolute path.
     """
 
     def __init__(self, path: str) -> None:
-        self._path, self._wal = path, f"{path}-wal"
+        self._path = self._real = path
         self._id: _Identity | None = None
-        self._wal_id: _Identity | None = None
+        self._beside: dict[str, _Identity] = {}
         self._gone = ""
-        self._wal_lost = False
+        self._log_lost = False
         self._looked = 0.0
 
     def before_opening(self) -> None:
@@ -106,18 +109,17 @@ class OpenFile:
             FileReplaced: it is not the file that the first connection has.
         """
         if self._id is None:
-            self._wal = (
-                f"{os.path.realpath(self._path)}-wal"  # where SQLite, too, finds the file behind links
-            )
-            with suppress(FileNotFoundError):  # on a file system without shared memory there is none
-                self._wal_id = _identity(self._wal)
+            self._real = os.path.realpath(self._path)  # where SQLite, too, finds the file behind links
+            for suffix in _BESIDE:
+                with suppress(FileNotFoundError):  # on a file system without shared memory there is none
+                    self._beside[suffix] = _identity(self._real + suffix)
             self._id = _identity(self._path)
         self.check()
 
     @property
     def paths(self) -> list[str]:
         """The open files: the database, and its write-ahead log where there is one."""
-        return [] if self._wal_id is None else [self._path, self._wal]
+        return [self._path, f"{self._real}-wal"] if "-wal" in self._beside else []
 
     def look(self) -> None:
         """Check, at most once a second; `check` costs microseconds."""
@@ -130,7 +132,7 @@ class OpenFile:
         """Refuse a file that is not in its place any more, now and ever after.
 
         Raises:
-            FileReplaced: it was removed, moved or replaced, or its write-ahead log was.
+            FileReplaced: it was removed, moved or replaced, or one of those beside it was.
         """
         if not self._gone and self._id is not None:
             self._gone = self._what_happened()
@@ -145,11 +147,11 @@ class OpenFile:
         """Look a last time, before the connections are closed: the last of them removes the log itself."""
         with suppress(FileReplaced):
             self.check()
-        self._wal_id = None
+        self._beside = {}
 
     def close(self, db: sqlite3.Connection) -> None:
         """Close a connection; nothing is written back from a write-ahead log that is no longer the file's."""
-        if not self._wal_lost:
+        if not self._log_lost:
             db.close()  # SQLite itself sees whether the file has moved
         elif hasattr(db, "setconfig"):
             db.setconfig(_NO_CHECKPOINT, True)
@@ -169,13 +171,16 @@ class OpenFile:
             return "was removed or moved"
         except OSError:
             return ""  # it cannot be told now
-        try:
-            self._wal_lost = self._wal_id is not None and _identity(self._wal) != self._wal_id
-        except FileNotFoundError:
-            self._wal_lost = True
-        except OSError:
-            return ""
-        return "lost its write-ahead log (FILE-wal was removed or replaced)" if self._wal_lost else ""
+        for suffix, known in self._beside.items():
+            try:
+                self._log_lost = _identity(self._real + suffix) != known
+            except FileNotFoundError:
+                self._log_lost = True
+            except OSError:
+                return ""
+            if self._log_lost:
+                return f"lost {_BESIDE[suffix]} (FILE{suffix} was removed or replaced)"
+        return ""
 
 
 def _identity(path: str) -> _Identity:

@@ -40,6 +40,10 @@ def wal(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def index(path: Path) -> Path:
+    return path.with_name(path.name + "-shm")
+
+
 def opened_and_closed_by_another_process(path: Path) -> None:
     program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT count(*) FROM kumofire_runs'); db.close()"
     subprocess.run([sys.executable, "-c", program, path], check=True, timeout=PATIENCE)
@@ -78,6 +82,17 @@ def log_removed(path: Path) -> None:
     wal(path).unlink()
 
 
+def index_removed(path: Path) -> None:
+    index(path).unlink()
+
+
+def index_replaced(path: Path) -> None:
+    """As by the next process that opens the file after somebody has removed its index."""
+    index(path).unlink()
+    opened_and_closed_by_another_process(path)
+    assert index(path).exists()
+
+
 def locks_dropped(path: Path) -> None:
     """Close a descriptor of the file in this process, and then be the last to close it in another."""
     shutil.copy(path, path.with_name("copied.db"))
@@ -91,6 +106,8 @@ EVENTS: list[Callable[[Path], None]] = [
     restored_beside,
     folder_moved,
     log_removed,
+    index_removed,
+    index_replaced,
     locks_dropped,
 ]
 
@@ -147,7 +164,10 @@ def test_what_comes_back_is_not_trusted_again(path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_close_writes_nothing_of_a_lost_log_over_what_others_have_stored(path: Path) -> None:
+@pytest.mark.parametrize("event", [locks_dropped, index_removed])
+def test_a_close_writes_nothing_of_a_lost_log_over_what_others_have_stored(
+    path: Path, event: Callable[[Path], None]
+) -> None:
     """Else the pages of the old log would replace those that another process has committed since."""
     program = (
         "import sys; from kumofire_fsm import Kumofire; app = Kumofire(); app.job('job')(lambda ctx: None)\n"
@@ -159,7 +179,7 @@ def test_a_close_writes_nothing_of_a_lost_log_over_what_others_have_stored(path:
         async with make_app().open(path) as jobs:
             for _ in range(5):
                 await jobs.create("job", tags=["mine"])
-            locks_dropped(path)
+            event(path)
             subprocess.run([sys.executable, "-c", program, path], check=True, timeout=PATIENCE)
 
     asyncio.run(scenario())
