@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import stat
@@ -13,6 +14,8 @@ from typing import Final
 from kumofire_fsm.errors import FileReplaced, InvalidArgument
 
 __all__ = ["MEMORY", "OpenFile", "absolute", "make_private"]
+
+log = logging.getLogger(__package__)
 
 MEMORY: Final = ":memory:"
 LOOK_SECONDS: Final = 1.0
@@ -83,6 +86,7 @@ class OpenFile:
         self._path = self._real = path
         self._id: _Identity | None = None
         self._beside: dict[str, _Identity] = {}
+        self._names = 1
         self._gone = ""
         self._log_lost = False
         self._looked = 0.0
@@ -129,7 +133,7 @@ class OpenFile:
             self.check()
 
     def check(self) -> None:
-        """Refuse a file that is not in its place any more, now and ever after.
+        """Refuse a file that is not in its place any more, now and ever after; warn of each name more.
 
         Raises:
             FileReplaced: it was removed, moved or replaced, or one of those beside it was.
@@ -165,12 +169,21 @@ class OpenFile:
 
     def _what_happened(self) -> str:
         try:
-            if _identity(self._path) != self._id:
+            found = os.stat(self._path)  # noqa: PTH116 - called 200 times a second
+            if _identity_of(found) != self._id:
                 return "was replaced by another file"
         except (FileNotFoundError, NotADirectoryError):
             return "was removed or moved"
         except OSError:
             return ""  # it cannot be told now
+        if found.st_nlink > self._names:
+            self._names = found.st_nlink
+            log.warning(
+                "the database %r has %d names (hard links): who opens it by another name keeps another log "
+                "of it, and runs that were stored are lost; give it one name alone (docs/files.md)",
+                self._path,
+                self._names,
+            )
         for suffix, known in self._beside.items():
             try:
                 self._log_lost = _identity(self._real + suffix) != known
@@ -184,5 +197,8 @@ class OpenFile:
 
 
 def _identity(path: str) -> _Identity:
-    found = os.stat(path)  # noqa: PTH116 - called 200 times a second
+    return _identity_of(os.stat(path))  # noqa: PTH116 - called 200 times a second
+
+
+def _identity_of(found: os.stat_result) -> _Identity:
     return found.st_dev, found.st_ino

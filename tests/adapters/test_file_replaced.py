@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import sqlite3
@@ -214,7 +215,7 @@ def test_a_link_is_followed_to_its_file_and_its_log(tmp_path: Path) -> None:
 
 
 def test_what_changes_in_the_file_itself_is_nobodys_alarm(path: Path) -> None:
-    """Checkpoints, VACUUM, other connections that come and go, permissions, and a name more."""
+    """Checkpoints, VACUUM, other connections that come and go, and permissions."""
 
     async def scenario() -> None:
         async with make_app().open(path) as jobs, make_app().open(path) as more:
@@ -232,6 +233,56 @@ def test_what_changes_in_the_file_itself_is_nobodys_alarm(path: Path) -> None:
             assert await jobs.count_runs() == {"queued": 4}
 
     asyncio.run(scenario())
+
+
+def warnings(log: pytest.LogCaptureFixture) -> list[str]:
+    """What was warned of since the last look."""
+    found = [each.getMessage() for each in log.records if each.levelno >= logging.WARNING]
+    log.clear()
+    return found
+
+
+def names_told(path: Path, names: int) -> str:
+    return (
+        f"the database {str(path)!r} has {names} names (hard links): who opens it by another name keeps another "
+        "log of it, and runs that were stored are lost; give it one name alone (docs/files.md)"
+    )
+
+
+def test_each_name_more_is_warned_of_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is no error: tools for snapshots make hard links, and nobody opens those."""
+    second, third = path.with_name("second.db"), path.with_name("third.db")
+
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs:
+            await jobs.create("job")
+            assert warnings(caplog) == []
+            second.hardlink_to(path)
+            for _ in range(3):
+                await jobs.create("job")
+            assert warnings(caplog) == [names_told(path, 2)]
+            third.hardlink_to(path)
+            assert await jobs.count_runs() == {"queued": 4}
+            assert warnings(caplog) == [names_told(path, 3)]
+            third.unlink()
+            await jobs.create("job")
+            assert warnings(caplog) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_file_with_two_names_is_warned_of_when_it_is_opened(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs:
+            await jobs.create("job")
+
+    asyncio.run(scenario())
+    path.with_name("second.db").hardlink_to(path)
+    assert warnings(caplog) == []
+    asyncio.run(scenario())
+    assert warnings(caplog) == [names_told(path, 2)]
 
 
 def test_the_write_ahead_log_is_cut_after_a_reader_has_left(path: Path) -> None:
