@@ -19,6 +19,7 @@ __all__ = [
     "DedupeConflict",
     "DefinitionError",
     "DrawingError",
+    "FileDamaged",
     "FileReplaced",
     "GuardFailed",
     "InvalidArgument",
@@ -278,6 +279,22 @@ class DatabaseReadOnly(StoreError):
 
 class DatabaseFull(StoreError):
     """The disk, or the database's quota, is full."""
+
+
+class FileDamaged(StoreError):
+    """The database file or its write-ahead log is damaged: it was cut, or written over, or its disk fails.
+
+    Attributes:
+        what: what was found.
+    """
+
+    def __init__(self, what: str, path: str = "") -> None:
+        self.what = what
+        named = f" {path!r}" if path else ""
+        super().__init__(
+            f"the database{named} is damaged: {what}; stop every process that has it open, check it with "
+            "SQLite's PRAGMA integrity_check, and restore the backup (docs/files.md)"
+        )
 
 
 class FileReplaced(StoreError):

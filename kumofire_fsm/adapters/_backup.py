@@ -11,7 +11,7 @@ from typing import Final
 
 from kumofire_fsm.adapters._file import MEMORY, absolute, make_private
 from kumofire_fsm.adapters._group_commit import patiently
-from kumofire_fsm.adapters.sqlite_errors import translate
+from kumofire_fsm.adapters.sqlite_errors import is_damage, translate
 from kumofire_fsm.errors import DatabaseFull, DatabaseReadOnly, InvalidArgument, StoreError
 
 __all__ = ["copy_database", "open_to_read"]
@@ -87,7 +87,7 @@ def copy_database(path: str, to: str | Path) -> None:
                 copy.execute("PRAGMA journal_mode = DELETE")
             _rename(unfinished, target)
     except sqlite3.Error as exc:
-        raise translate(exc, target) from exc
+        raise translate(exc, path if is_damage(exc) else target) from exc  # the copy is new
     except FileExistsError as exc:
         raise InvalidArgument(f"a backup replaces nothing, but {target!r} was made meanwhile") from exc
     except OSError as exc:

@@ -7,11 +7,13 @@ import os
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from kumofire_fsm.errors import FileReplaced, InvalidArgument
+from kumofire_fsm.errors import FileDamaged, FileReplaced, InvalidArgument, StoreError
 
 __all__ = ["MEMORY", "OpenFile", "absolute", "make_private"]
 
@@ -28,6 +30,9 @@ _NO_CHECKPOINT: Final = 1006
 
 _BESIDE: Final = {"-wal": "its write-ahead log", "-shm": "the index of its write-ahead log"}
 """What SQLite keeps beside an open file. Who finds one of them gone makes another, which nobody shares."""
+
+_LOG_BEGINS: Final = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+"""The first bytes of a write-ahead log that is not empty."""
 
 _Identity = tuple[int, int]
 _left_open: set[_Identity] = set()
@@ -87,15 +92,15 @@ class OpenFile:
         self._id: _Identity | None = None
         self._beside: dict[str, _Identity] = {}
         self._names = 1
-        self._gone = ""
-        self._log_lost = False
+        self._refused: Callable[[], StoreError] | None = None
+        self._log_begun = self._log_lost = False
         self._looked = 0.0
 
     def before_opening(self) -> None:
         """Refuse to open a file of which this process has a lost log in memory, or one that is gone.
 
         Raises:
-            FileReplaced: a connection to this path would not be to the file that was opened.
+            FileReplaced, FileDamaged: see `check`; a connection would not be to the file that was opened.
         """
         self.check()
         if _left_open:
@@ -126,31 +131,52 @@ class OpenFile:
         return [self._path, f"{self._real}-wal"] if "-wal" in self._beside else []
 
     def look(self) -> None:
-        """Check, at most once a second; `check` costs microseconds."""
+        """Check, and look into the log, at most once a second; `check` alone costs microseconds."""
         now = time.monotonic()
-        if self._gone or now - self._looked >= LOOK_SECONDS:
+        if self._refused or now - self._looked >= LOOK_SECONDS:
             self._looked = now
             self.check()
+            if self._is_log_cut():
+                self.damaged("its write-ahead log (FILE-wal) was cut or written over in its place")
 
     def check(self) -> None:
         """Refuse a file that is not in its place any more, now and ever after; warn of each name more.
 
         Raises:
             FileReplaced: it was removed, moved or replaced, or one of those beside it was.
+            FileDamaged: it was found damaged.
         """
-        if not self._gone and self._id is not None:
-            self._gone = self._what_happened()
-        if self._gone:
-            raise FileReplaced(
-                f"the database {self._path!r} {self._gone} while it was open; nobody would find what is "
-                "stored now, so nothing is stored any more; stop this process, see to the file, and start "
-                "again (docs/files.md)"
+        if self._refused is None and self._id is not None and (happened := self._what_happened()):
+            said = (
+                f"the database {self._path!r} {happened} while it was open; nobody would find what is "
+                "stored now, so nothing is stored any more; stop this process, see to the file, and "
+                "start again (docs/files.md)"
             )
+            self._refused = partial(FileReplaced, said)
+        if self._refused is not None:
+            raise self._refused()
+
+    def damaged(self, what: str) -> None:
+        """Refuse, now and ever after, a file that was open and turns out to be damaged.
+
+        Args:
+            what: what was found.
+
+        Raises:
+            FileDamaged: the file was open.
+        """
+        if self._id is not None:
+            if self._refused is None:
+                found = f"{what}; nothing is stored in it any more"
+                self._refused = partial(FileDamaged, found, self._path)
+                self._log_lost = True  # what it would write back may be holes
+            raise self._refused()
 
     def leave(self) -> None:
         """Look a last time, before the connections are closed: the last of them removes the log itself."""
-        with suppress(FileReplaced):
-            self.check()
+        self._looked = 0.0
+        with suppress(FileReplaced, FileDamaged):
+            self.look()
         self._beside = {}
 
     def close(self, db: sqlite3.Connection) -> None:
@@ -194,6 +220,25 @@ class OpenFile:
             if self._log_lost:
                 return f"lost {_BESIDE[suffix]} (FILE{suffix} was removed or replaced)"
         return ""
+
+    def _is_log_cut(self) -> bool:
+        """Return whether the log has lost its beginning, and not also the rest, as by a checkpoint.
+
+        SQLite goes on at the place where it was, and leaves a hole of zeros. It locks no part of the log, so
+        that to open and close it here drops nothing.
+        """
+        if "-wal" not in self._beside:
+            return False
+        try:
+            file = os.open(f"{self._real}-wal", os.O_RDONLY)
+            try:
+                begin = os.read(file, len(_LOG_BEGINS[0]))
+            finally:
+                os.close(file)
+        except OSError:
+            return False
+        self._log_begun = self._log_begun or begin in _LOG_BEGINS
+        return self._log_begun and len(begin) == len(_LOG_BEGINS[0]) and begin not in _LOG_BEGINS
 
 
 def _identity(path: str) -> _Identity:

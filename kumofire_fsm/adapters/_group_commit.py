@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from kumofire_fsm.adapters.sqlite_errors import translate
+from kumofire_fsm.adapters.sqlite_errors import is_damage, translate
 from kumofire_fsm.errors import StoreError, TransientStoreError
 
 __all__ = ["BUSY_SECONDS", "HandOver", "Work", "commit_group", "in_savepoint", "patiently", "read_each"]
@@ -50,11 +50,14 @@ def commit_group(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool
 
     Raises:
         HandOver: the transaction failed, and it may not be patient; nothing was done.
+        FileDamaged: of nobody in the group it can be said that it is stored.
     """
     try:
         _in_transaction(db, group, patient=patient)
     except sqlite3.Error as exc:
         again = _reads_anything(db, exc)
+        if is_damage(exc):  # trying again may find it undamaged, from memory
+            raise translate(exc) from exc
         if not patient:
             raise HandOver from exc
         if len(group) == 1 and not again:
@@ -64,6 +67,8 @@ def commit_group(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool
             try:
                 _in_transaction(db, [each], patient=True)
             except sqlite3.Error as alone:
+                if is_damage(alone):
+                    raise translate(alone) from alone
                 each.error = translate(alone)
 
 
@@ -76,7 +81,8 @@ def _in_transaction(db: sqlite3.Connection, group: Sequence[Work], *, patient: b
             except sqlite3.Error as exc:
                 # A full disk or an I/O error has rolled everything back. What was broken off is done anew,
                 # and so is what was written without an answer, because that could not be read.
-                undone = _code(exc) == sqlite3.SQLITE_INTERRUPT or _is_undecodable(exc)
+                # Into a file that is damaged nothing is committed.
+                undone = _code(exc) == sqlite3.SQLITE_INTERRUPT or _is_undecodable(exc) or is_damage(exc)
                 if not db.in_transaction or undone:
                     raise
                 each.error = translate(exc)
@@ -96,6 +102,7 @@ def read_each(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -
 
     Raises:
         HandOver: a read would have to wait, or took too long, and may not be patient.
+        FileDamaged: nobody can trust what was read.
     """
 
     def read(each: Work) -> None:
@@ -115,6 +122,8 @@ def read_each(db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -
         except sqlite3.Error as exc:
             if not patient and _code(exc) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT):
                 raise HandOver from exc
+            if is_damage(exc):
+                raise translate(exc) from exc
             each.error = translate(exc)
         except StoreError as exc:
             each.error = exc

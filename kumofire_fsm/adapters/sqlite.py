@@ -14,6 +14,7 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -29,8 +30,8 @@ from kumofire_fsm.adapters._group_commit import (
     read_each,
 )
 from kumofire_fsm.adapters._heap import keep_heap
-from kumofire_fsm.adapters.sqlite_errors import translate
-from kumofire_fsm.errors import InvalidArgument, StoreError, TransientStoreError
+from kumofire_fsm.adapters.sqlite_errors import is_damage, translate
+from kumofire_fsm.errors import FileDamaged, InvalidArgument, StoreError, TransientStoreError
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.values.owner import Owner
 from kumofire_fsm.values.printable import shown
@@ -69,15 +70,16 @@ class SqliteStorage:
         self._file = OpenFile(self.path)
         self._synchronous, self._read_only = synchronous, read_only
         self._owner = Owner(f"the database {self.path!r}")
-        self._writer = self._thread(self._commit, "kumofire-writer", together=True)
+        self._writer = self._thread(commit_group, "kumofire-writer", together=True)
         alone = self.path == MEMORY
-        self._reader = self._writer if alone else self._thread(self._read, "kumofire-reader")
-        self._scanner = self._writer if alone else self._thread(self._read, "kumofire-scanner")
+        self._reader = self._writer if alone else self._thread(read_each, "kumofire-reader")
+        self._scanner = self._writer if alone else self._thread(read_each, "kumofire-scanner")
         self._version = 0
         self._closed = False
 
     def _thread(self, work: GroupWork, name: str, *, together: bool = False) -> DatabaseThread:
-        return DatabaseThread(self._connect, work, name, self._owner, self._file.close, together=together)
+        do = partial(self._do, work)
+        return DatabaseThread(self._connect, do, name, self._owner, self._file.close, together=together)
 
     @property
     def is_mine(self) -> bool:
@@ -134,12 +136,13 @@ class SqliteStorage:
         What this storage itself commits leaves it as it is. While the writer is busy it is the last one seen.
 
         Raises:
-            FileReplaced: the file is not the one that was opened any more.
+            FileReplaced, FileDamaged: the file is not the one that was opened any more, or is damaged.
         """
         self.check()
         try:
             found = self._writer.ask(lambda db: db.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as exc:
+            self._notice(exc)
             if not isinstance(translate(exc), TransientStoreError):  # busy: the next look will tell
                 raise translate(exc) from exc
         else:
@@ -177,13 +180,18 @@ class SqliteStorage:
         for thread in dict.fromkeys((self._writer, self._reader, self._scanner)):
             await thread.stop()
 
-    def _commit(self, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
+    def _do(self, work: GroupWork, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
+        """Do a group's work in a file that is in its place; refuse one that turns out to be damaged."""
         self._file.look()
-        commit_group(db, group, patient=patient)
+        try:
+            work(db, group, patient=patient)
+        except FileDamaged as exc:
+            self._file.damaged(exc.what)
+            raise
 
-    def _read(self, db: sqlite3.Connection, group: Sequence[Work], *, patient: bool) -> None:
-        self._file.look()
-        read_each(db, group, patient=patient)
+    def _notice(self, exc: sqlite3.Error) -> None:
+        if is_damage(exc):
+            self._file.damaged(str(exc))
 
     def _connect(self) -> sqlite3.Connection:
         if self._read_only:
@@ -206,6 +214,7 @@ class SqliteStorage:
                 self._file.opened()
         except sqlite3.Error as exc:
             db.close()
+            self._notice(exc)
             raise translate(exc, self.path) from exc
         except StoreError:
             db.close()

@@ -9,6 +9,7 @@ from typing import Final
 from kumofire_fsm.errors import (
     DatabaseFull,
     DatabaseReadOnly,
+    FileDamaged,
     RowRefused,
     SchemaMismatch,
     StatementRefused,
@@ -17,7 +18,7 @@ from kumofire_fsm.errors import (
     UnknownStoreError,
 )
 
-__all__ = ["translate"]
+__all__ = ["is_damage", "translate"]
 
 
 _STATEMENT: Final = ("SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_RANGE")
@@ -31,8 +32,19 @@ _BINDING: Final = (
 """Texts of Python's own module, which gives no code with them: a statement does not fit its values."""
 
 
+def is_damage(exc: sqlite3.Error) -> bool:
+    """Return whether SQLite found a file damaged, and not only a virtual table of the application's."""
+    name: str = getattr(exc, "sqlite_errorname", None) or ""
+    return name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) and name != "SQLITE_CORRUPT_VTAB"
+
+
 def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
-    """Return the typed error for what SQLite raised; the text says what to do where that is known."""
+    """Return the typed error for what SQLite raised; the text says what to do where that is known.
+
+    Args:
+        exc: what was raised.
+        path: the file, where it was raised while that was opened.
+    """
     text = str(exc)
     name: str = getattr(exc, "sqlite_errorname", None) or ""
     where = f" ({path})" if path else ""
@@ -48,8 +60,10 @@ def translate(exc: sqlite3.Error, path: str = "") -> StoreError:
         )
     if name == "SQLITE_FULL":
         return DatabaseFull(f"the disk or the database's quota is full{where}: {text}; free some space")
-    if name == "SQLITE_NOTADB":
+    if name == "SQLITE_NOTADB" and path:
         return StoreError(f"the file is not a SQLite database{where}: choose another path")
+    if is_damage(exc):
+        return FileDamaged(text, path)
     if name.startswith("SQLITE_CANTOPEN"):
         return _cannot_open(path, where)
     if "no such table: kumofire" in text or "no such column" in text or "has no column" in text:

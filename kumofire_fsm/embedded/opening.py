@@ -17,7 +17,7 @@ from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded._pool import WorkerPool, WorkerReport
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.handlers import JobName
-from kumofire_fsm.errors import FileReplaced, InvalidArgument
+from kumofire_fsm.errors import FileDamaged, FileReplaced, InvalidArgument
 from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.owner import forks
@@ -65,7 +65,8 @@ class EmbeddedJobs(BoundJobs):
         Raises:
             UnknownJob, InvalidArgument: no such jobs are registered.
             StoreError: the database is closed, or is in use elsewhere (`OpenedElsewhere`).
-            FileReplaced: the file was moved, removed or replaced; also when that happens while it works.
+            FileReplaced, FileDamaged: the file was moved, removed or replaced, or is damaged; also when that
+                happens while it works.
         """
         self._storage.check()
         whole_number(concurrency, "concurrency", 10_000)
@@ -96,10 +97,10 @@ class EmbeddedJobs(BoundJobs):
         return frozenset(each for name in names for each in registry.names_of(registry.get(name).name))
 
     def _look(self) -> int:
-        """Return the storage's `data_version`; end the worker when its file is not in its place any more."""
+        """Return the storage's `data_version`; end the worker whose file is lost or damaged."""
         try:
             return self._storage.data_version()
-        except FileReplaced as exc:
+        except (FileReplaced, FileDamaged) as exc:
             log.critical("the worker ends: %s", exc)
             self.stop(at_once=True)
             raise asyncio.CancelledError from exc  # of the upkeep, which has nothing to look at any more

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,15 @@ from users import as_ordinary_user
 from kumofire_fsm import Kumofire
 from kumofire_fsm.adapters._backup import copy_database
 from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.errors import DatabaseFull, DatabaseReadOnly, KumofireError, SchemaMismatch, StoreError
+from kumofire_fsm.adapters.sqlite_errors import translate
+from kumofire_fsm.errors import (
+    DatabaseFull,
+    DatabaseReadOnly,
+    FileDamaged,
+    SchemaMismatch,
+    StoreError,
+    UnknownStoreError,
+)
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store import schema
 from kumofire_fsm.store.rows import VERSION
@@ -306,23 +315,72 @@ def test_a_table_that_lacks_a_column_names_the_command_that_adds_it(path):
     asyncio.run(scenario())
 
 
-def test_a_damaged_file_gives_an_error_of_ours(tmp_path, things):
+@pytest.fixture
+def half_sound(tmp_path, things) -> Path:
+    """A file with a sound table, `sound`, and one of damaged pages, `things`."""
     path = tmp_path / "things.db"
     with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE sound (name TEXT)")
         db.execute(things.table)
         db.executemany("INSERT INTO things VALUES (?, 0, ?)", [(f"{i:04}", PAGE) for i in range(50)])
     data = bytearray(path.read_bytes())
-    data[4096:-4096] = b"\xff" * (len(data) - 8192)
+    data[8192:] = b"\xff" * (len(data) - 8192)
     path.write_bytes(bytes(data))
+    return path
 
+
+ADD = Statement("add", "INSERT INTO sound VALUES ('a') RETURNING name", None, ("name",))
+READ = Statement("read", "SELECT name FROM sound", None, ("name",), reads=True)
+
+
+@pytest.mark.parametrize("finds", ["a read", "a write", "a batch"])
+def test_a_file_found_damaged_while_it_is_open_is_refused_from_then_on(half_sound, things, finds):
     async def scenario() -> None:
-        async with things.opened(path) as storage:
-            with pytest.raises(KumofireError):
-                await storage.execute(things.names())
-            with pytest.raises(KumofireError):
-                await storage.execute(things.put("a"))
+        async with things.opened(half_sound) as storage:
+            assert await storage.execute(ADD) == [("a",)]
+            for _ in range(2):
+                with pytest.raises(FileDamaged, match=r"is damaged: .*malformed.*restore the backup"):
+                    await {
+                        "a read": lambda: storage.execute(things.names()),
+                        "a write": lambda: storage.execute(things.put("a")),
+                        "a batch": lambda: storage.batch([ADD, things.put("a")]),
+                    }[finds]()
+            for call in (
+                lambda: storage.execute(ADD),
+                lambda: storage.execute(READ),
+                lambda: storage.backup(half_sound.with_name("backup.db")),
+            ):
+                with pytest.raises(FileDamaged, match=r"things\.db' is damaged: .*nothing is stored"):
+                    await call()
+            with pytest.raises(FileDamaged):
+                storage.data_version()
 
     asyncio.run(scenario())
+    count = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM sound').fetchone())"
+    told = subprocess.run(
+        [sys.executable, "-c", count, half_sound], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert told.stdout == "1\n", "what was stored before is there, and nothing since"
+
+
+def test_nobody_is_told_that_it_is_stored_beside_a_write_that_finds_damage(half_sound, things):
+    async def scenario() -> list[object]:
+        async with things.opened(half_sound) as storage:
+            await storage.execute(ADD)
+            return await asyncio.gather(
+                storage.execute(ADD),
+                storage.execute(things.put("a")),
+                storage.execute(ADD),
+                return_exceptions=True,
+            )
+
+    assert [type(each) for each in asyncio.run(scenario())] == [FileDamaged] * 3
+
+
+def test_a_damaged_virtual_table_is_no_damage_of_the_file():
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT_VTAB, "SQLITE_CORRUPT_VTAB"
+    assert type(translate(error)) is UnknownStoreError
 
 
 def test_a_backup_onto_a_full_disk_is_a_typed_error_and_leaves_nothing(small_disk, tmp_path):

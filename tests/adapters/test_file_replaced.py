@@ -18,7 +18,7 @@ import pytest
 
 from kumofire_fsm import Kumofire
 from kumofire_fsm.adapters import _file
-from kumofire_fsm.errors import FileReplaced
+from kumofire_fsm.errors import FileDamaged, FileReplaced
 
 PATIENCE = 60.0
 
@@ -195,6 +195,74 @@ def test_a_close_writes_nothing_of_a_lost_log_over_what_others_have_stored(
     if sys.version_info < (3, 12):  # its connections are still there, with the old log's index in memory
         with pytest.raises(FileReplaced, match="start another process"), make_app().open_sync(path):
             pass
+
+
+def found_by_another_process(path: Path, sql: str) -> str:
+    look = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall())"
+    return subprocess.run(
+        [sys.executable, "-c", look, path, sql], capture_output=True, text=True, timeout=PATIENCE
+    ).stdout.strip()
+
+
+def test_a_log_that_is_cut_in_its_place_ends_the_worker_and_every_call(path: Path) -> None:
+    """What it had is lost; but what the file had before is spoilt neither by a checkpoint nor by a close."""
+
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs:
+            for _ in range(3):
+                await jobs.create("job", delay=3600)
+            with closing(sqlite3.connect(path)) as db:
+                db.execute("PRAGMA wal_checkpoint").fetchall()
+            worker = asyncio.ensure_future(jobs.run())
+            await jobs.wait((await jobs.create("job")).kumofire_job_run_id, timeout=PATIENCE)
+            os.truncate(wal(path), 0)
+            with pytest.raises(FileDamaged):
+                for _ in range(2):  # SQLite writes behind the hole; that is seen with the next call
+                    await jobs.create("job", delay=3600)
+            with pytest.raises(FileDamaged):
+                await asyncio.wait_for(worker, PATIENCE)
+            for call in (
+                lambda: jobs.create("job"),
+                jobs.count_runs,
+                jobs.run,
+                lambda: jobs.backup(path.with_name("backup.db")),
+            ):
+                with pytest.raises(FileDamaged, match=r"jobs\.db' is damaged: .*restore the backup"):
+                    await asyncio.wait_for(call(), PATIENCE)
+
+    asyncio.run(scenario())
+    alone = shutil.copy(path, path.with_name("alone.db"))  # without the log
+    assert found_by_another_process(alone, "PRAGMA integrity_check") == "[('ok',)]"
+    assert found_by_another_process(alone, "SELECT count(*) FROM kumofire_runs") == "[(3,)]"
+
+
+def test_who_only_creates_hears_of_a_log_that_was_cut(path: Path) -> None:
+    """Nothing is read, so that SQLite itself has not noticed it yet."""
+
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs:
+            for _ in range(2):
+                await jobs.create("job")
+            os.truncate(wal(path), 0)
+            with pytest.raises(FileDamaged, match=r"its write-ahead log .* was cut"):
+                for _ in range(2):
+                    await jobs.create("job")
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_holds_nothing_sound_when_the_file_is_opened_is_no_alarm(path: Path) -> None:
+    """As after a power cut: SQLite begins a log over it with the first commit."""
+
+    async def scenario() -> None:
+        async with make_app().open(path) as jobs:
+            for _ in range(3):
+                await jobs.create("job")
+
+    asyncio.run(scenario())
+    wal(path).write_bytes(bytes(8192))
+    asyncio.run(scenario())
+    assert found_by_another_process(path, "SELECT count(*) FROM kumofire_runs") == "[(6,)]"
 
 
 def test_a_link_is_followed_to_its_file_and_its_log(tmp_path: Path) -> None:

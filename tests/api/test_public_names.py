@@ -41,7 +41,7 @@ PUBLIC = {
         StoreError TransientStoreError StoreOverloaded DailyLimitReached InvocationLimitReached DatabaseFull DatabaseReadOnly RowRefused RowUnreadable
         StatementRefused UnknownStoreError
         CommitRefused SchemaMismatch MigrationConflict WranglerError
-        FileReplaced OpenedElsewhere
+        FileDamaged FileReplaced OpenedElsewhere
     """,
     "kumofire_fsm.cloudflare": "KumofireWorker",
     "kumofire_fsm.telemetry": "instrument",
