@@ -15,10 +15,10 @@ from kumofire_fsm.machines.spec import MachineSpec
 from kumofire_fsm.models import NewRun
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.store.caller_sql import SqlValue
-from kumofire_fsm.store.rows import MOVED, Body, Moved
+from kumofire_fsm.store.rows import MOVED, Body, Moved, dump
 from kumofire_fsm.values.checks import attempts, check_key, priority, tags
 from kumofire_fsm.values.ids import new_id
-from kumofire_fsm.values.jsontext import argument_bytes
+from kumofire_fsm.values.jsontext import argument_bytes, chunks
 from kumofire_fsm.values.limits import INLINE_BYTES
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.values.times import duration_ms, instant_ms, moment
@@ -27,7 +27,7 @@ __all__ = ["NewRow", "PreparedRun", "RowMaker", "adoption", "noted", "prepare"]
 
 _SCOPES: Final = ("forever", "active")
 _OVERHEAD: Final = 400
-"""About how many bytes a row adds to a statement's argument beside its payload."""
+"""About how many bytes a row adds to a statement's argument beside the texts that its caller gives."""
 
 
 class NewRow(NamedTuple):
@@ -76,8 +76,13 @@ class NewRow(NamedTuple):
 
     @property
     def size(self) -> int:
-        """About how many bytes it adds to a statement's argument."""
-        return _OVERHEAD + argument_bytes(self.body or self.columns["payload"])
+        """About how many bytes it adds to the argument of a statement, of each that creates it at most.
+
+        The insert carries its dedupe key twice: as its key, and as its slot.
+        """
+        given, key = self.columns, self.columns["dedupe_key"] or ""
+        texts = f"{given['job']}{self.text}{given['tags'] or ''}{given['concurrency_key'] or ''}{key}{key}"
+        return _OVERHEAD + argument_bytes(texts)
 
 
 class RowMaker:
@@ -138,7 +143,7 @@ class RowMaker:
         if new.concurrency_key is not None:
             row["concurrency_key"] = _concurrency_key(definition, new.concurrency_key)
         if new.tags:
-            row["tags"] = json.dumps(tags(new.tags))
+            row["tags"] = dump(tags(new.tags))
         return NewRow.of(row, payload)
 
     def begin(
@@ -300,4 +305,8 @@ def adoption(binding: Binding, keys: Iterable[tuple[str, str]]) -> list[Statemen
     """Return what is executed before runs are created with (job, dedupe key), where a job was renamed."""
     names_of = binding.registry.names_of
     earlier = [(old, job, key) for job, key in sorted(keys) for old in names_of(job) if old != job]
-    return [binding.runs.adopt_keys(earlier)] if earlier else []
+    return [binding.runs.adopt_keys(part) for part in chunks(earlier, _key_size)]
+
+
+def _key_size(key: Sequence[str]) -> int:
+    return argument_bytes("".join(key))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring
 from typing import Any, Final, TypeVar
 
 from kumofire_fsm.errors import InvalidArgument, TooLarge
@@ -56,9 +57,9 @@ def encode(value: Any, what: str, limit: int) -> str:
 
 
 def argument_bytes(text: str) -> int:
-    """Return how many bytes a JSON text has as a value inside a statement's JSON argument."""
-    size = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
-    return size + text.count('"') + text.count("\\")
+    """Return how many bytes a text has as a value inside a statement's JSON argument."""
+    escaped = encode_basestring(text)
+    return len(escaped) if escaped.isascii() else len(escaped.encode(errors="surrogatepass"))
 
 
 def chunks(items: Sequence[T], size_of: Callable[[T], int]) -> list[list[T]]:

@@ -84,8 +84,7 @@ class Ending(NamedTuple):
     @property
     def size(self) -> int:
         """About how many bytes it adds to the argument of a statement, at most of two."""
-        text = self.body or self.move.value
-        return _OVERHEAD + argument_bytes(text) if text else _OVERHEAD
+        return _OVERHEAD + argument_bytes(f"{self.body or self.move.value or ''}{self.move.facts or ''}")
 
 
 @dataclass(slots=True, eq=False)
