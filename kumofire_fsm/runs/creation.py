@@ -80,8 +80,9 @@ class NewRow(NamedTuple):
 
         The insert carries its dedupe key twice: as its key, and as its slot.
         """
-        given, key = self.columns, self.columns["dedupe_key"] or ""
-        texts = f"{given['job']}{self.text}{given['tags'] or ''}{given['concurrency_key'] or ''}{key}{key}"
+        given, payload = self.columns, self.body or self.columns["payload"]
+        key, tags = given["dedupe_key"] or "", given["tags"] or ""
+        texts = f"{given['job']}{payload}{tags}{given['concurrency_key'] or ''}{key}{key}"
         return _OVERHEAD + argument_bytes(texts)
 
 
