@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.ends import ends_worker
+from kumofire_fsm.engine.own_task import OwnTask
 from kumofire_fsm.engine.reading import RUNS_AT_ONCE, InTurn, read_runs
 from kumofire_fsm.errors import DefinitionError, StoreError
 from kumofire_fsm.jobs import Jobs
@@ -115,9 +115,8 @@ async def call_hooks(
     if not wanted:
         return
     try:
-        async with asyncio.timeout(SECONDS):
-            async with for_one_event(binding):
-                await _call_all(binding, wanted, at, created)
+        task = OwnTask()
+        await task.run(_call_all(task, binding, wanted, at, created), SECONDS)
     except TimeoutError:
         log.error("the hooks for %d transitions took over %g s; the rest is dropped", len(wanted), SECONDS)
     except StoreError as exc:
@@ -127,7 +126,22 @@ async def call_hooks(
 
 
 async def _call_all(
-    binding: Binding, moved: Sequence[Moved], at: int | Mapping[str, int], created: Container[str]
+    task: OwnTask,
+    binding: Binding,
+    moved: Sequence[Moved],
+    at: int | Mapping[str, int],
+    created: Container[str],
+) -> None:
+    async with for_one_event(binding):
+        await _call_each(task, binding, moved, at, created)
+
+
+async def _call_each(
+    task: OwnTask,
+    binding: Binding,
+    moved: Sequence[Moved],
+    at: int | Mapping[str, int],
+    created: Container[str],
 ) -> None:
     """Call the hooks for these runs, one after the other.
 
@@ -148,13 +162,13 @@ async def _call_all(
             when = moment(at if isinstance(at, int) else at[run.id])
             status = run_status(binding, row)
             for place in _places(status.history, run.state, when, new=run.id in created):
-                await _call_for(binding, status, place)
+                await _call_for(task, binding, status, place)
     if short:
         said = "hooks got %d of %d runs without what is large: half of the statements are spent"
         log.warning(said, short, len(moved))
 
 
-async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:
+async def _call_for(task: OwnTask, binding: Binding, run: RunStatus, place: int) -> None:
     """Call the hooks for an entry of a run's history."""
     entry, before = run.history[place], run.history[place - 1].state if place else None
     state, forgotten = str(entry.state), list[str]()
@@ -164,7 +178,7 @@ async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:
         job = run.name if hook.job is None else binding.registry.name_of(hook.job)
         asked = job, hook.event or entry.event, hook.state or state
         if asked == (run.name, entry.event, state):
-            await _call(binding, hook, transition)
+            await _call(task, binding, hook, transition)
             if forgotten:
                 told = run.kumofire_job_run_id, not_awaited(forgotten)
                 said = "a hook on run %s: %s; make it async, and await every call"
@@ -172,21 +186,20 @@ async def _call_for(binding: Binding, run: RunStatus, place: int) -> None:
                 forgotten.clear()
 
 
-async def _call(binding: Binding, hook: Hook, transition: Transition) -> None:
+async def _call(task: OwnTask, binding: Binding, hook: Hook, transition: Transition) -> None:
     try:
-        with binding.registry.observer.apart():  # the task may be that of any handler
+        with binding.registry.observer.apart():  # the task was made in that of any handler
             answer = hook.function(transition)
             if inspect.isawaitable(answer):
                 await answer
     except BaseException as exc:
-        if ends_worker(exc, shared_platform=binding.queue is not None):
+        own = isinstance(exc, GeneratorExit) and not task.ends_by(exc)
+        if task.ends_by(exc) or (not own and ends_worker(exc, shared_platform=binding.queue is not None)):
             raise
-        task = asyncio.current_task()
-        if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
-            raise  # we are cancelled ourselves, or out of time
         said = transition.run.kumofire_job_run_id, transition.event, logged(exc)
         what = "a hook on run %s failed; its transition %r stands: %s"
         log.error(what, *said, extra=_about(transition.run))
+    await task.calm()
 
 
 def _about(run: RunStatus) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class RunStore:
     async def _store_together(self, part: Sequence[_Waiting]) -> None:
         """Store the rows of several callers; when the database refuses, each alone."""
         try:
-            answers = await self._store([each.row for each in part])
+            answers, made = await self._insert([each.row for each in part])
         except RowRefused as exc:
             if len(part) == 1:
                 why = _refusal([part[0].row], exc)
@@ -90,11 +90,20 @@ class RunStore:
                 each.created.cancel()
             raise
         else:
-            for each, answer in zip(part, answers, strict=True):
-                _tell(each.created, answer)
+            try:
+                await self._follow(made)
+            finally:  # stored is stored, whatever hooks do
+                for each, answer in zip(part, answers, strict=True):
+                    _tell(each.created, answer)
 
     async def _store(self, rows: Sequence[NewRow]) -> list[Created]:
-        """Insert rows, their large payloads and their hints; one round trip, then one send."""
+        """Insert rows, then send their hints and call hooks."""
+        created, made = await self._insert(rows)
+        await self._follow(made)
+        return created
+
+    async def _insert(self, rows: Sequence[NewRow]) -> tuple[list[Created], list[NewRow]]:
+        """Insert rows and their large payloads in one round trip; return also those that did not exist."""
         binding = self._binding
         binding.wake()
         statements = [binding.runs.insert([row.columns for row in rows])]
@@ -116,10 +125,12 @@ class RunStore:
             differs = not is_new and other is not None and (other == "" or not _same(other, row.text))
             created.append(Created(held, is_new, differs))
         fresh = {each.kumofire_job_run_id for each in created if each.is_new}
-        made = [row for row in rows if row.id in fresh]
+        return created, [row for row in rows if row.id in fresh]
+
+    async def _follow(self, made: Sequence[NewRow]) -> None:
+        """Send the hints of rows that were inserted, by one send, and call hooks."""
         at = {row.id: row.columns["created_at"] for row in made}
-        await follow(binding, (row.created for row in made), at, enqueued, created=at)
-        return created
+        await follow(self._binding, (row.created for row in made), at, enqueued, created=at)
 
 
 def _same(one: str, other: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from kumofire_fsm.engine.binding import HANDLED, about
 from kumofire_fsm.engine.moves import fire_one
+from kumofire_fsm.engine.own_task import calm
 from kumofire_fsm.engine.reading import InTurn
 from kumofire_fsm.errors import (
     Conflict,
@@ -135,7 +136,7 @@ class Attempt(Claim):
                 self._timers.clear()
             processing.ended(*((None, None) if ending is None else (ending.move.event, ending.move.value)))
         if task is not None and task.cancelling():
-            await _calm(task)
+            await calm(task)
         return self._as_granted(ending)
 
     def _as_granted(self, ending: Ending | None) -> Ending | None:
@@ -295,18 +296,6 @@ class Attempt(Claim):
             seconds = self.definition.timeout_ms / 1000
             return self.failed(TimeoutError(f"the handler took longer than its timeout of {seconds:g} s"))
         return self.failed(RuntimeError("the handler cancelled itself"))
-
-
-async def _calm(task: asyncio.Task[Any]) -> None:
-    """Take back every request to cancel this task: ours, and what the handler asked for and swallowed.
-
-    The task goes on with other runs, whose handlers would be taken for cancelled. Some errors that a
-    `asyncio.TaskGroup` handles leave a request behind as well, up to Python 3.12.
-    """
-    while task.cancelling():
-        task.uncancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.sleep(0)  # before Python 3.13 a request that was not delivered yet still comes
 
 
 def _without_stop_iteration(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -416,7 +416,7 @@ MUTANTS = (
     ),
     Mutant(
         "a request to cancel reaches the next handler",
-        patches=((attempt, "_calm", undone),),
+        patches=((attempt, "calm", undone),),
         setting="embedded",
         first=6,
     ),
