@@ -79,7 +79,7 @@ class Queue(Protocol):
         """Send hints.
 
         Raises:
-            QueueError: not all were taken.
+            QueueError: not all were taken; any other error says the same.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from kumofire_fsm.values.error_text import leaves
+from kumofire_fsm.values.error_text import class_name, leaves
 
 __all__ = ["ends_worker"]
 
@@ -27,4 +27,4 @@ def _ends_worker(exc: BaseException, *, shared_platform: bool) -> bool:
     if isinstance(exc, KeyboardInterrupt | GeneratorExit):
         return True
     known = isinstance(exc, Exception | SystemExit | asyncio.CancelledError)
-    return shared_platform and not known and type(exc).__name__ != _PANIC
+    return shared_platform and not known and class_name(exc) != _PANIC

@@ -12,7 +12,7 @@ from kumofire_fsm.flows.moves import letter_for
 from kumofire_fsm.flows.spec import Kind, StepSpec, undo_step
 from kumofire_fsm.store.rows import ClaimedRun
 from kumofire_fsm.store.versions import LOOK_AGAIN, OldInstance
-from kumofire_fsm.values.error_text import error_line, first_refusal
+from kumofire_fsm.values.error_text import error_line, first_refusal, text_of
 from kumofire_fsm.values.jsontext import argument_bytes
 from kumofire_fsm.values.limits import INLINE_BYTES, PAYLOAD_BYTES
 from kumofire_fsm.values.typed import encode_typed
@@ -137,4 +137,4 @@ def made_of(job: FlowJob, read: OldInstance, now: int) -> OldRow:
 
 
 def _first_line(exc: Exception) -> str:
-    return first_refusal(exc) or str(exc).split("\n", 1)[0]
+    return first_refusal(exc) or text_of(exc).split("\n", 1)[0]

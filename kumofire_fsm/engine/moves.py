@@ -18,7 +18,6 @@ from kumofire_fsm.engine.reading import is_settled
 from kumofire_fsm.engine.refusals import refusal
 from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import (
-    QueueError,
     RowRefused,
     StoreError,
 )
@@ -27,6 +26,7 @@ from kumofire_fsm.machines.spec import MachineSpec, Role
 from kumofire_fsm.ports import Hint, Row, Statement
 from kumofire_fsm.store.diagnosis import explained
 from kumofire_fsm.store.rows import Move, Moved
+from kumofire_fsm.values.error_text import error_line
 
 __all__ = [
     "Fired",
@@ -325,8 +325,9 @@ async def send_hints(binding: Binding, runs: Sequence[tuple[str, int]]) -> Hints
     hints = [Hint(run_id, max(0, -(-(run_at - now) // 1000))) for run_id, run_at in runs]
     try:
         await binding.queue.send(hints)
-    except QueueError as exc:
-        log.warning("the queue refused %d hints (%s); they will be sent again", len(hints), exc)
+    except Exception as exc:  # of a queue of the application's own
+        said = "the queue refused %d hints (%s); they will be sent again"
+        log.warning(said, len(hints), error_line(exc))
         try:
             await fire(binding, [binding.move(run_id, "nudge", now=now) for run_id, _ in runs])
         except StoreError as again:  # the run is stored all the same, and its deadline stands

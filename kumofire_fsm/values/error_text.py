@@ -22,6 +22,7 @@ from kumofire_fsm.values.limits import ERROR_BYTES, ERROR_LINE, KEY_LENGTH
 from kumofire_fsm.values.printable import one_line, printable
 
 __all__ = [
+    "class_name",
     "error_line",
     "error_name",
     "error_text",
@@ -47,6 +48,7 @@ _MOST_NODES: Final = 500
 _MOST_FRAMES: Final = 1000
 _APPLICATIONS: Final = ("value_error", "assertion_error")
 """Rules whose words are the application's own."""
+_NAME: Final = type.__dict__["__name__"]
 _SHOWN: Final = 15
 """How many exceptions of a group Python prints, and how many refused fields are named."""
 
@@ -61,8 +63,8 @@ def error_text(exc: BaseException, *, ours: bool = False) -> str:
     line = error_line(exc)
     try:
         trace = "".join(_traceback(exc, () if ours else _HIDDEN)).rstrip("\n")
-    except Exception as broken:  # an application's exceptions may refuse to be looked at
-        trace = f"<its traceback could not be made: {type(broken).__name__}>"
+    except BaseException as broken:  # see `text_of`
+        trace = f"<its traceback could not be made: {class_name(broken)}>"
     says_more = trace.partition(": ")[2] != line.partition(": ")[2] or "\n" in trace
     return cut_middle(f"{line}\n{trace}" if says_more else line, ERROR_BYTES)
 
@@ -98,11 +100,14 @@ def logged(exc: BaseException, *, ours: bool = False) -> str:
 
 
 def text_of(exc: BaseException) -> str:
-    """Return what an error says; an application's own __str__ may itself fail."""
+    """Return what an error says.
+
+    An application's own __str__ may itself fail, by whatever it raises: that is no request to end.
+    """
     try:
         return _refusals(exc) if _is_pydantics(exc) else str(exc)
-    except Exception as broken:
-        return f"<its text could not be made: {type(broken).__name__}>"
+    except BaseException as broken:
+        return f"<its text could not be made: {class_name(broken)}>"
 
 
 def first_refusal(exc: BaseException) -> str:
@@ -115,7 +120,12 @@ def first_refusal(exc: BaseException) -> str:
 
 def _said(exc: BaseException) -> str:
     text = text_of(exc).strip().split("\n", 1)[0]
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    return f"{class_name(exc)}: {text}" if text else class_name(exc)
+
+
+def class_name(exc: BaseException) -> str:
+    """Return the name of an error's class; a metaclass may give another one, or raise."""
+    return str(_NAME.__get__(type(exc)))
 
 
 def _short(text: str) -> str:
@@ -168,7 +178,7 @@ def _alone(exc: BaseException, hidden: tuple[str, ...]) -> Iterator[str]:
     found = islice((each for each in leaves(exc) if each is not exc), _SHOWN)
     for each in (*found, exc):
         yield from StackSummary.from_list(_frames(each, _MOST_FRAMES // _SHOWN, hidden)).format()
-        yield f"{type(each).__name__}: {text_of(each)}\n"
+        yield f"{class_name(each)}: {text_of(each)}\n"
     yield "... [there are very many exceptions: not all are shown, nor what caused them]\n"
 
 

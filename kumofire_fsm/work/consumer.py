@@ -21,6 +21,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.paces import read_paces
 from kumofire_fsm.store.rows import ClaimedRun, RunRow
 from kumofire_fsm.values.checks import whole_number
+from kumofire_fsm.values.error_text import error_line
 from kumofire_fsm.values.message import read_message
 from kumofire_fsm.values.printable import shown
 from kumofire_fsm.work.batch import Batch, SettleMode
@@ -53,7 +54,7 @@ async def consume(binding: Binding, message: Any) -> Disposition:
     """
     (disposition,) = await consume_batch(binding, [message])
     if disposition.run_id is None and not hasattr(message, "retry"):
-        read_message(getattr(message, "body", message))
+        _run_id(message)
     return disposition
 
 
@@ -205,8 +206,16 @@ def check_options(concurrency: int, settle: SettleMode) -> None:
 def _read(message: Any) -> Disposition:
     """Return what becomes of a message if nothing else is found out."""
     try:
-        run_id = read_message(getattr(message, "body", message))
+        run_id = _run_id(message)
     except InvalidMessage as exc:
         log.error("%s", exc)
         return Disposition(None, ack=False, reason=str(exc))
     return Disposition(run_id, ack=False, delay_s=STORE_ERROR_S, reason="the database failed")
+
+
+def _run_id(message: Any) -> str:
+    try:
+        body = getattr(message, "body", message)
+    except Exception as exc:
+        raise InvalidMessage(f"a message's body could not be read: {error_line(exc)}") from exc
+    return read_message(body)

@@ -11,6 +11,7 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.unknown import unknown_why
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import Moved, RunRow
+from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.limits import QUEUE_DELAY_S
 
 __all__ = [
@@ -161,11 +162,15 @@ def _hinted(run: Moved | RunRow) -> bool:
 
 
 def conclude(message: Any, disposition: Disposition) -> None:
-    """Acknowledge or retry a message, if it can be."""
-    if disposition.ack and hasattr(message, "ack"):
-        message.ack()
-    elif not disposition.ack and hasattr(message, "retry"):
-        message.retry(delaySeconds=disposition.delay_s)
+    """Acknowledge or retry a message, if it can be; one that fails is delivered again, and costs no other."""
+    try:
+        if disposition.ack and hasattr(message, "ack"):
+            message.ack()
+        elif not disposition.ack and hasattr(message, "retry"):
+            message.retry(delaySeconds=disposition.delay_s)
+    except Exception as exc:
+        said = "a message could not be concluded, and may be delivered again: %s"
+        log.error(said, logged(exc), extra={"run_id": disposition.run_id})
 
 
 def _seconds(milliseconds: int) -> int:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.errors import QueueError
 from kumofire_fsm.ports import Hint
+from kumofire_fsm.values.error_text import error_line
 from kumofire_fsm.work.disposition import Disposition
 
 __all__ = ["one_hint_each", "renewed"]
@@ -57,8 +57,9 @@ async def renewed(
     hints = [Hint(run_id, found[place].delay_s) for place in worn if (run_id := found[place].run_id)]
     try:
         await binding.queue.send(hints)
-    except QueueError as exc:
-        log.warning("%d worn messages could not be replaced (%s); they are retried", len(worn), exc)
+    except Exception as exc:  # of a queue of the application's own
+        said = "%d worn messages could not be replaced (%s); they are retried"
+        log.warning(said, len(worn), error_line(exc))
         return found
     for place in worn:
         reason = f"{found[place].reason}; a fresh message follows"
@@ -68,5 +69,8 @@ async def renewed(
 
 def _deliveries(message: Any) -> int:
     """Return how often a message has been delivered, this time included; 0 where it does not say."""
-    said = getattr(message, "attempts", 0)
+    try:
+        said = getattr(message, "attempts", 0)
+    except Exception:
+        return 0
     return said if isinstance(said, int) else 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Kit
+from harness import Kit, nothing
 
-from kumofire_fsm import Cancel, Fail, Retry, RunStatus
+from kumofire_fsm import Cancel, Fail, Kumofire, Retry, RunStatus
 
 LIMIT = 8 * 1024
 
@@ -73,11 +75,81 @@ class NotEvenText(Exception):
         return 5  # noqa: PLE0307 -- what a careless application may do
 
 
-@pytest.mark.parametrize("error", [Unprintable(), NotEvenText()], ids=["raises", "no text"])
-async def test_an_error_that_cannot_be_printed_is_told_by_its_type(kit: Kit, error: Exception) -> None:
-    status = await failed_with(kit, error)
+class Panic(BaseException):
+    pass
+
+
+class Raises(Exception):
+    """Its text raises what it was made with."""
+
+    def __str__(self) -> str:
+        raise self.args[0]
+
+    __repr__ = __str__
+
+
+class Unnamed(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise Panic("no name")
+
+
+class NoName(Exception, metaclass=Unnamed):
+    pass
+
+
+class NoNotes(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        raise SystemExit("no notes")
+
+
+HOSTILE: dict[str, Exception] = {
+    "raises": Unprintable(),
+    "no text": NotEvenText(),
+    "panics": Raises(Panic("in the text")),
+    "exits": Raises(SystemExit("in the text")),
+    "interrupts": Raises(KeyboardInterrupt()),
+    "closes": Raises(GeneratorExit()),
+    "cancels": Raises(asyncio.CancelledError()),
+    "no name": NoName("what it says"),
+    "no notes": NoNotes("what it says"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_an_error_that_cannot_be_printed_is_told_by_its_type(kit: Kit, kind: str) -> None:
+    status = await failed_with(kit, HOSTILE[kind])
     assert status.state == "failed"
-    assert status.last_error.startswith(type(error).__name__)
+    assert status.last_error.startswith(type.__dict__["__name__"].__get__(type(HOSTILE[kind])))
+    could_not = {"no name": "what it says", "no notes": "<its traceback could not be made: SystemExit>"}
+    assert could_not.get(kind, "<its text could not be made: ") in status.last_error
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "async"])
+@pytest.mark.parametrize("kind", ["panics", "exits", "interrupts", "closes", "cancels", "no notes"])
+async def test_on_a_file_such_an_error_does_not_take_its_worker_with_it(
+    tmp_path: Path, kind: str, plain: bool
+) -> None:
+    app = Kumofire()
+
+    def raises(ctx: Any) -> None:
+        raise HOSTILE[kind]
+
+    async def raises_async(ctx: Any) -> None:
+        raise HOSTILE[kind]
+
+    app.job("bad", max_attempts=1)(raises if plain else raises_async)
+    app.job("good")(nothing)
+    async with app.open(tmp_path / "jobs.db") as jobs:
+        worker = asyncio.ensure_future(jobs.run())
+        ended = []
+        for name in ("bad", "good"):
+            created = await jobs.create(name)
+            ended.append((await jobs.wait(created.kumofire_job_run_id, timeout=60)).state)
+        jobs.stop()
+        await worker
+    assert ended == ["failed", "succeeded"]
 
 
 async def test_a_multi_line_text_keeps_its_first_line_in_the_history(kit: Kit) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeBatch, FakeMessage
 from harness import Kit, echo, nothing
 
-from kumofire_fsm import Disposition
+from kumofire_fsm import Disposition, Snooze
 from kumofire_fsm.errors import InvalidMessage, UnsupportedMessageVersion
 
 ID = "0198c0de-0000-7000-8000-000000000000"
@@ -218,3 +218,71 @@ async def test_a_consumer_bound_without_a_queue_works(kit: Kit, alone: bool) -> 
         ids = await w.create_in_order("none", [None] * (1 if alone else 2))
         assert await w.deliver(*ids) == ["ack"] * len(ids)
         assert [await w.state(i) for i in ids] == ["succeeded"] * len(ids)
+
+
+class Gone(FakeMessage):
+    """A message that fails where it is concluded."""
+
+    def ack(self) -> None:
+        raise RuntimeError("the message is gone")
+
+    def retry(self, *, delaySeconds: int = 0) -> None:
+        raise RuntimeError("the message is gone")
+
+
+class Unreadable(FakeMessage):
+    """A message whose body and deliveries cannot be read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("body", "attempts"):
+            raise RuntimeError("the body is gone")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("snoozes", [False, True], ids=["ack", "retry"])
+async def test_a_message_that_cannot_be_concluded_costs_no_other_its_conclusion(
+    kit: Kit, snoozes: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    @kit.job("job")
+    async def job(ctx: Any, number: int) -> None:
+        if snoozes:
+            raise Snooze(10)
+
+    async with kit.bound() as w:
+        first, second = await w.create_in_order("job", range(2))
+        good = FakeMessage.of(second)
+        await w.jobs.consume_batch(FakeBatch([Gone.of(first), good]))
+        assert good.disposition == (10 if snoozes else "ack")
+    assert "the message is gone" in caplog.text
+
+
+async def test_a_message_that_cannot_be_read_is_retried_and_costs_no_other_its_run(kit: Kit) -> None:
+    kit.job("none")(nothing)
+    async with kit.bound() as w:
+        bad, good = Unreadable(None), FakeMessage.of(await w.create("none"))
+        dispositions = await w.jobs.consume_batch(FakeBatch([bad, good]))
+        assert (bad.disposition, good.disposition) == (0, "ack")
+        assert dispositions[0].reason == "a message's body could not be read: RuntimeError: the body is gone"
+
+
+class BrokenQueue:
+    """A queue of one's own that does not know our errors."""
+
+    async def send(self, hints: Any) -> None:
+        raise ConnectionError("no route")
+
+
+async def test_a_queue_s_own_error_is_a_refused_send(kit: Kit, caplog: pytest.LogCaptureFixture) -> None:
+    @kit.job("waits")
+    async def waits(ctx: Any) -> None:
+        raise Snooze(10)
+
+    async with kit.bound(real_queue=BrokenQueue()) as w:
+        run_id = await w.create("waits")
+        worn = FakeMessage.of(run_id, attempts=5)
+        await w.jobs.consume_batch(FakeBatch([worn]))
+        assert worn.disposition == 10
+        w.clock.advance(3_600)
+        assert (await w.jobs.dispatch()).refused == 1
+        assert await w.state(run_id) == "queued"
+    assert caplog.text.count("ConnectionError: no route") == 3
