@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import HANDLED, Binding
 from kumofire_fsm.engine.halving import in_halves
 from kumofire_fsm.engine.observing import tell_settled
+from kumofire_fsm.engine.patience import patiently
 from kumofire_fsm.engine.reading import is_settled
 from kumofire_fsm.engine.refusals import refusal
 from kumofire_fsm.engine.timed import Timed
@@ -125,8 +127,8 @@ async def fire(
     Args:
         binding: the application on its database.
         moves: the events; all carry a claim, or none does.
-        batch: the statements for some of the moves, the move first, where others belong in its transaction.
-            Without it, the time of the moves is that of their writing.
+        batch: the statements for some of the moves, the move first, where others belong in its transaction;
+            they may be executed twice. Without it, the time of the moves is that of their writing.
         has_hint: of the held runs that these statements admit, those that need no hint.
         hint: tells for which of the moved runs a hint is sent; where a person moves them.
     """
@@ -137,7 +139,7 @@ async def fire(
     async def move(part: Sequence[Move]) -> list[Row]:
         if batch is not None:
             statements = batch(part)
-            answers = await batch_of(binding, statements)
+            answers = await patiently(binding, partial(batch_of, binding, statements), len(statements))
             admitted.extend(admitted_by(statements, answers))
             return answers[0]
         timed = Timed(binding.clock)

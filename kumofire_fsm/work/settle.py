@@ -11,7 +11,6 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from kumofire_fsm.engine.binding import Binding, about
-from kumofire_fsm.engine.budget import AFTERWARDS
 from kumofire_fsm.engine.moves import (
     admission,
     admitted_by,
@@ -22,6 +21,7 @@ from kumofire_fsm.engine.moves import (
     freed_keys,
     move_statement,
 )
+from kumofire_fsm.engine.patience import PAUSES_S, paused
 from kumofire_fsm.engine.reading import read_runs
 from kumofire_fsm.errors import (
     CommitRefused,
@@ -46,8 +46,8 @@ __all__ = ["Settled", "settle"]
 
 log = logging.getLogger(__package__)
 
-PAUSES_S: Final = (0.1, 0.4)
-"""Seconds before a transaction with a handler's own statements is tried again after a passing fault."""
+_PASSING: Final = (TransientStoreError, UnknownStoreError)
+"""What a transaction with a handler's own statements is tried again after: no storage does that by itself."""
 
 
 class Settled(NamedTuple):
@@ -176,10 +176,8 @@ async def _commit(binding: Binding, ending: Ending, has_hint: Container[str]) ->
             instead = ending.refused(refusal)
             instead = instead._replace(move=instead.move._replace(now=move.now))
             return await _settle_together(binding, [instead], has_hint)
-        passes = isinstance(error, TransientStoreError | UnknownStoreError)
-        if pause is None or not passes or not binding.budget.affords(len(batch) + AFTERWARDS):
+        if not await paused(binding, pause, error, len(batch), _PASSING):
             raise error
-        await binding.clock.sleep(pause)
     raise AssertionError
 
 

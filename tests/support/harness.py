@@ -29,15 +29,20 @@ class CountingStorage:
         self.names: list[str] = []
         self.texts: set[str] = set()
         self.trips = 0
-        self._fail: tuple[str, str] | None = None
         self._other: tuple[str, str, Callable[[], Awaitable[Any]]] | None = None
+        self._fail: tuple[str, str, Exception | None] | None = None
+        self._times = 0
         self.dead = False
         """Whether the process is gone: nothing reaches the database any more."""
 
     def fail_once(self, name: str, when: str) -> None:
         """Raise TransientStoreError at the next statement whose name contains ``name``."""
+        self.fail(name, when, None)
+
+    def fail(self, name: str, when: str, error: Exception | None, times: int = 1) -> None:
+        """Raise an error at the next statements whose names contain ``name``; None for TransientStoreError."""
         assert when in ("before", "after")
-        self._fail = (name, when)
+        self._fail, self._times = (name, when, error), times
 
     def meanwhile(self, when: str, name: str, act: Callable[[], Awaitable[Any]]) -> None:
         """Have somebody else act before or after the next statement whose name contains ``name``."""
@@ -67,16 +72,17 @@ class CountingStorage:
         self.names += [statement.name for statement in statements]
         self.texts |= {statement.sql for statement in statements}
         self.trips += 1
-        when = None
-        if self._fail and any(self._fail[0] in s.name for s in statements):
-            when, self._fail = self._fail[1], None
+        when, error = None, None
+        if self._fail and self._times and any(self._fail[0] in s.name for s in statements):
+            _, when, error = self._fail
+            self._times -= 1
         if when == "before":
-            raise TransientStoreError("the database was not reached")
+            raise error or TransientStoreError("the database was not reached")
         await self._others("before", statements)
         answers: list[list[Row]] = await act()
         await self._others("after", statements)
         if when == "after":
-            raise TransientStoreError("the answer was lost")
+            raise error or TransientStoreError("the answer was lost")
         return answers
 
 

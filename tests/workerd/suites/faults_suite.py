@@ -148,22 +148,30 @@ async def test_the_outcomes_of_a_batch_whose_answer_was_lost_are_recognised(env)
     assert [await shop.found(run_id) for run_id in ids] == [("succeeded", 1)] * 10
 
 
-async def test_a_settle_made_by_an_overloaded_database_counts(env):
+async def test_a_settle_made_by_an_overloaded_database_is_recognised(env):
     for text in OVERLOADS:
         shop, run_id = await shop_with_a_run(env)
         shop.db.reset(trip_2=("after", text))
-        assert await shop.deliver(run_id) == LATER
-        shop.db.reset()
         assert await shop.deliver(run_id) == ["ack"]
+        assert (shop.calls, await shop.found(run_id)) == ([1], ("succeeded", 1))
+        assert len(shop.db.trips) == 4  # the claim, the settle twice, a look at the claim on the row
+
+
+async def test_a_settle_that_an_overloaded_database_refused_is_sent_again_after_a_pause(env):
+    for text in OVERLOADS:
+        shop, run_id = await shop_with_a_run(env, max_attempts=1)
+        shop.db.reset(trip_2=("before", text), trip_3=("before", text))
+        assert await shop.deliver(run_id) == ["ack"]
+        assert (len(shop.db.trips), shop.clock.sleeps) == (4, [0.1, 0.4])
         assert (shop.calls, await shop.found(run_id)) == ([1], ("succeeded", 1))
 
 
-async def test_a_settle_that_an_overloaded_database_refused_is_left_to_the_lease(env):
+async def test_a_settle_that_a_database_refused_thrice_is_left_to_the_lease(env):
     for text in OVERLOADS:
         shop, run_id = await shop_with_a_run(env)
-        shop.db.reset(trip_2=("before", text))
+        shop.db.reset(trip_2=("before", text), trip_3=("before", text), trip_4=("before", text))
         assert await shop.deliver(run_id) == LATER
-        assert (shop.calls, len(shop.db.trips)) == ([1], 2)
+        assert (shop.calls, len(shop.db.trips)) == ([1], 4)
         shop.db.reset()
         await is_taken_over(shop, run_id)
         assert (shop.calls, await shop.found(run_id)) == ([1, 2], ("succeeded", 2))
