@@ -59,6 +59,7 @@ _KINDS: Final[tuple[tuple[str, type[StoreError], str], ...]] = (
             "sent beside, or raise the plan"
         ),
     ),
+    # An "exceeded timeout which caused object to be reset" too: its machine has had too much to do for 30 s.
     (
         (r"overloaded|too much load|exceeded timeout|queued for too long|too many requests"),
         StoreOverloaded,

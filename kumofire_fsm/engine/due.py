@@ -12,6 +12,7 @@ from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.halving import or_defer
 from kumofire_fsm.engine.moves import Hints, enqueued, follow, give_way
 from kumofire_fsm.engine.observing import tell_claimed, tell_fired
+from kumofire_fsm.engine.patience import PAUSES_S, patiently
 from kumofire_fsm.engine.timed import Timed
 from kumofire_fsm.errors import RowRefused
 from kumofire_fsm.machines.spec import Role
@@ -56,7 +57,10 @@ class Swept(NamedTuple):
 
 
 async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> Claimed:
-    """Start the due runs among ``ids``; a suspect one only when it is ``alone``."""
+    """Start the due runs among ``ids``; a suspect one only when it is ``alone``.
+
+    After an answer that leaves open whether they started it is sent once more: its token tells.
+    """
     timed, token = Timed(binding.clock), new_token(binding.entropy)
     # Nothing renews a lease beside the handlers of a batch: it covers the wait in the batch and the timeout.
     wait = 0 if alone else binding.timing.batch_wait_ms
@@ -65,7 +69,10 @@ async def claim_hinted(binding: Binding, ids: Sequence[str], *, alone: bool) -> 
     def statement(part: Sequence[str], now: int) -> Statement:
         return binding.runs.claim(part, now=now, token=token, alone=alone, jobs=leases, **_bounds(binding))
 
-    execute = partial(_started, binding, token)
+    async def execute(claim: Statement) -> list[Row]:
+        send, costs = partial(_started, binding, token, claim), statements_of_claim(binding)
+        return await patiently(binding, send, costs, PAUSES_S[-1:])
+
     try:
         rows = await execute(timed(partial(statement, ids)))
     except RowRefused:

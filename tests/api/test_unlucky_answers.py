@@ -36,6 +36,58 @@ def calls(kit: Kit) -> list[int]:
     return payloads
 
 
+# -- a claim ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("text", TEXTS)
+async def test_a_claim_is_sent_once_more_after_one_unlucky_answer(
+    kit: Kit, calls: list[int], text: str, when: str
+) -> None:
+    async with kit.bound() as w:
+        run_id = await w.create("work", 1)
+        w.storage.clear()
+        w.storage.fail("runs.claim", when, said(text))
+        assert await w.deliver(run_id) == ["ack"]
+        assert w.storage.names == ["runs.claim", "runs.claim", "runs.succeed"]
+        assert (await w.state(run_id), calls, kit.clock.sleeps) == ("succeeded", [1], [0.4])
+        assert (await w.row(run_id))["starts"] == 1
+
+
+@pytest.mark.parametrize("when", WHEN)
+async def test_a_claim_of_a_batch_takes_its_rate_once_whatever_the_first_answer_was(
+    kit: Kit, when: str
+) -> None:
+    called: list[int] = []
+
+    @kit.job("rated", max_attempts=1, rate=(10, 60))
+    async def rated(ctx: Any, number: int) -> None:
+        called.append(number)
+
+    async with kit.bound() as w:
+        ids = await w.create_in_order("rated", range(3))
+        w.storage.fail("runs.claim", when, said(TEXTS[2]))
+        assert await w.deliver(*ids) == ["ack"] * 3
+        assert called == [0, 1, 2]
+        other = await w.create_in_order("rated", range(3, 20))
+        await w.deliver(*other)
+        assert called == list(range(10))
+
+
+async def test_a_claim_that_the_database_refuses_again_is_left_to_the_next_message(
+    kit: Kit, calls: list[int]
+) -> None:
+    async with kit.bound() as w:
+        run_id = await w.create("work", 1)
+        w.storage.clear()
+        w.storage.fail("runs.claim", "before", said(TEXTS[0]), times=9)
+        assert await w.deliver(run_id) == [10]
+        assert (w.storage.names, calls) == (["runs.claim"] * 2, [])
+        w.storage.fail("nothing", "before", None)
+        assert await w.deliver(run_id) == ["ack"]
+        assert calls == [1]
+
+
 # -- a settle ---------------------------------------------------------------------------------------
 
 

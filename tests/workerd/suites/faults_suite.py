@@ -88,21 +88,30 @@ async def test_a_database_that_stays_away_at_a_claim_leaves_the_run_to_the_next_
     assert (shop.calls, await shop.found(run_id)) == ([1], ("succeeded", 1))
 
 
-async def test_an_overloaded_database_is_not_asked_again_at_once(env):
+async def test_an_overloaded_database_is_asked_once_more_after_a_pause(env):
     for text in OVERLOADS:
         shop, run_id = await shop_with_a_run(env)
-        shop.db.reset(trip_1=("before", text))
+        shop.db.reset(trip_1=("before", text), trip_2=("before", text))
         assert await shop.deliver(run_id) == LATER
-        assert (shop.calls, len(shop.db.trips)) == ([], 1)
+        assert (shop.calls, len(shop.db.trips), shop.clock.sleeps) == ([], 2, [0.4])
         shop.db.reset()
         assert await shop.deliver(run_id) == ["ack"]
         assert (shop.calls, await shop.found(run_id)) == ([1], ("succeeded", 1))
 
 
-async def test_a_claim_made_by_an_overloaded_database_is_ended_by_its_lease(env):
+async def test_a_claim_made_by_an_overloaded_database_starts_its_run_once(env):
+    for text in OVERLOADS:
+        shop, run_id = await shop_with_a_run(env, max_attempts=1)
+        shop.db.reset(trip_1=("after", text))
+        assert await shop.deliver(run_id) == ["ack"]
+        assert (shop.calls, await shop.found(run_id)) == ([1], ("succeeded", 1))
+        assert await shop.sql(f"SELECT starts FROM kumofire_runs WHERE id = '{run_id}'") == [(1,)]
+
+
+async def test_a_claim_whose_answers_never_came_is_ended_by_its_lease(env):
     for text in OVERLOADS:
         shop, run_id = await shop_with_a_run(env)
-        shop.db.reset(trip_1=("after", text))
+        shop.db.reset(trip_1=("after", text), trip_2=("after", text))
         assert await shop.deliver(run_id) == LATER
         shop.db.reset()
         assert await shop.deliver(run_id) == [70]
@@ -110,9 +119,9 @@ async def test_a_claim_made_by_an_overloaded_database_is_ended_by_its_lease(env)
         assert (shop.calls, await shop.found(run_id)) == ([2], ("succeeded", 2))
 
 
-async def test_a_claim_whose_answer_never_came_counts_as_an_attempt(env):
+async def test_a_claim_whose_answers_never_came_counts_as_an_attempt(env):
     shop, run_id = await shop_with_a_run(env, max_attempts=1)
-    shop.db.reset(trip_1=("after", OVERLOADS[0]))
+    shop.db.reset(trip_1=("after", OVERLOADS[0]), trip_2=("after", OVERLOADS[0]))
     assert await shop.deliver(run_id) == LATER
     shop.db.reset()
     shop.clock.advance(LEASE_S)
