@@ -26,6 +26,9 @@ from kumofire_fsm.errors import (
     GuardFailed,
     KumofireError,
     LeaseLost,
+    RowRefused,
+    StatementRefused,
+    StoreError,
     TransitionNotAllowed,
     UnknownRun,
 )
@@ -75,6 +78,10 @@ class Attempt(Claim):
     _asked_ms: float = 0.0
     """Until when the lease is to be held that was asked for last, by the clock that nobody sets."""
     _renewed_ms: float = 0.0
+    _unheard: bool = False
+    """Whether the last heartbeat of its handler met a failing database."""
+    _unstored: str | None = None
+    """The progress, as JSON text, that such heartbeats did not store."""
     _granted: int | None = None
     """The run's `timeout_at` before a request to stop made it shorter."""
     _timers: list[asyncio.TimerHandle] = field(init=False, default_factory=list)
@@ -200,8 +207,8 @@ class Attempt(Claim):
         return self._as_granted(ending)
 
     async def heartbeat(self, progress: Any) -> None:
-        """Renew the lease for `RunContext.heartbeat`."""
-        value = None if progress is None else encode(progress, "progress", PROGRESS_BYTES)
+        """Renew the lease for `RunContext.heartbeat`; while it holds, a failing database is no matter."""
+        value = self._unstored if progress is None else encode(progress, "progress", PROGRESS_BYTES)
         try:
             moved = await fire_one(self.binding, self.renewal(value))
         except (LeaseLost, TransitionNotAllowed, GuardFailed, Conflict, UnknownRun) as exc:
@@ -211,6 +218,15 @@ class Attempt(Claim):
                 event="heartbeat",
                 state=self.run.state,
             ) from exc
+        except StoreError as exc:
+            if isinstance(exc, RowRefused | StatementRefused) or self.lease_is_over:
+                raise
+            said = "run %s: the database failed a heartbeat (%s); the lease that it has holds"
+            level = logging.DEBUG if self._unheard else logging.WARNING
+            log.log(level, said, self.run.id, exc, extra=about(self.run))
+            self._unheard, self._unstored = True, value
+            return
+        self._unheard, self._unstored = False, None
         self.renewed(moved.state)
         if value is not None:
             self.context.progressed(value)

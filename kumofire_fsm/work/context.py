@@ -145,12 +145,15 @@ class RunContext(HandlerContext):
     def heartbeat(self, progress: Any = None) -> Coroutine[Any, Any, None]:
         """Say that the attempt is alive: renew its lease, store progress, learn of a cancellation.
 
+        If the database fails it while the lease holds, it returns, and the next one stores the progress.
+
         Args:
             progress: JSON of at most 4 KB, shown by the run's status and kept for the next attempt, which
                 reads it as `progress`; None leaves it as it is.
 
         Raises:
             LeaseLost: another attempt owns the run now; stop working on it.
+            StoreError: the database failed, and the lease is over as far as is known.
             InvalidArgument, TooLarge: the progress cannot be stored.
         """
         beat = functools.partial(self._beat, progress)

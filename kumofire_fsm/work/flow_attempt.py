@@ -78,7 +78,7 @@ class FlowAttempt(Attempt):
         self.context = (StepContext if self.definition.is_async else PlainStepContext)(
             self.run, **self._what()
         )
-        self.stop_reason = None
+        self.stop_reason = self._unstored = None  # a step begins without progress
 
     async def perform(
         self, suspended: Callable[[], None] = lambda: None, executor: Executor | None = None
