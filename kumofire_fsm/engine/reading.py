@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.errors import UnknownRun
+from kumofire_fsm.errors import StoreError, UnknownRun
 from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.limits import ANSWER_BYTES, PAYLOAD_BYTES, RESULT_BYTES
@@ -36,6 +36,7 @@ class InTurn(Generic[T]):
     ) -> None:
         self._unread, self._at_once, self._read = dict.fromkeys(ids), at_once, read
         self._ahead: dict[str, T] = {}
+        self._failed: str | None = None
         self._reading = asyncio.Lock()
 
     def has(self, run_id: str) -> bool:
@@ -46,13 +47,19 @@ class InTurn(Generic[T]):
         """Return what was left out of a run, once; None where it is gone.
 
         Raises:
-            StoreError: the database failed.
+            StoreError: the database failed, now or before: it is not asked again.
         """
         async with self._reading:
             if run_id in self._unread:
+                if self._failed is not None:
+                    raise StoreError(self._failed)
                 others = (other for other in self._unread if other != run_id)
                 ids = [run_id, *islice(others, self._at_once - 1)]
-                self._ahead |= await self._read(ids)
+                try:
+                    self._ahead |= await self._read(ids)
+                except StoreError as exc:
+                    self._failed = str(exc)
+                    raise
                 for each in ids:
                     del self._unread[each]
         return self._ahead.pop(run_id, None)

@@ -143,9 +143,9 @@ PARAMETERS: Final = {
         None,
     ),
     "next_at": _number_given(
-        "`retry`, `snooze`, `reschedule`, and events that handlers `Fire`",
+        "`retry`, `snooze`, `release`, `reschedule`, and events that handlers `Fire`",
         "when the run is to go on: the time of a `Retry`, a `Snooze` or the retry policy, the `until` of a "
-        "`Fire`, the new time of a `reschedule`",
+        "`Fire`, the new time of a `reschedule`; of a `release`, the earliest time, or 0",
     ),
     "value": _text_given(
         "`heartbeat`, `succeed`, `retry`, `fail`, `stop`",

@@ -205,7 +205,11 @@ class RunMachine(Lifecycle, table="kumofire_runs", machine="run"):
     )
     release = Event(
         # Not having begun proves nothing of a suspect run.
-        running.to(queued, sets={"attempt": "attempt - 1", "deliveries": "0"}) | canceling.to(canceled),
+        running.to(
+            queued,
+            sets={"run_at": "greatest(run_at, next_at)", "attempt": "attempt - 1", "deliveries": "0"},
+        )
+        | canceling.to(canceled),
         by=Actor.CONSUMER,
         doc="The consumer gives it back unfinished: not begun, or shutting down.",
     )

@@ -123,12 +123,11 @@ class Attempt(Claim):
         self.task = task = asyncio.current_task()
         with self.binding.registry.observer.processing(self.run, self.binding.clock.monotonic) as processing:
             try:
-                body = self.run.body
-                unread = body == LEFT_OUT
-                if unread:
-                    body = await _drive(self.payloads.of(self.run.id), suspended)
-                late = unread and (self._is_late() or self.lease_is_over)
-                ending = self.released() if late else await self._ended(body, begin_to_wait, executor)
+                body = self.run.body if self.run.body != LEFT_OUT else await self._text_of_payload(suspended)
+                if isinstance(body, Ending):
+                    ending: Ending | None = body
+                else:
+                    ending = await self._ended(body, begin_to_wait, executor)
             except asyncio.CancelledError as exc:
                 ending = self._stopped(exc, called=False)
             except KumofireError as exc:
@@ -151,6 +150,14 @@ class Attempt(Claim):
         if ending is None or self._granted is None:
             return ending
         return ending._replace(run=ending.run._replace(timeout_at=self._granted))
+
+    async def _text_of_payload(self, suspended: Callable[[], None]) -> str | Ending | None:
+        """Return the payload that the claim left out, or how the attempt ends without it."""
+        try:
+            body = await _drive(self.payloads.of(self.run.id), suspended)
+        except StoreError:  # told where it was read
+            return self.unread()
+        return self.released() if self._is_late() or self.lease_is_over else body
 
     def _is_late(self) -> bool:
         """Return whether its lease does not cover its timeout any more."""

@@ -33,6 +33,10 @@ __all__ = ["Claim", "Ending"]
 
 log = logging.getLogger(__package__)
 
+UNREAD_MS: Final = 10_000
+UNREAD_DOUBLED: Final = 2
+"""A run whose payload cannot be read comes again after so long, or up to twice that. It doubles so often, and
+still is within the horizon then: it keeps its message."""
 _OVERHEAD: Final = 400
 """About how many bytes a move adds beside what it carries."""
 _STAYS: Final = tuple(name for name in ClaimedRun._fields if name not in ("wake_at", "progress", "body"))
@@ -148,6 +152,15 @@ class Claim:
     def released(self) -> Ending:
         """Give the run back, with its attempt."""
         return Ending(self.move("release"), self.run)
+
+    def unread(self) -> Ending:
+        """Give the run back whose payload the database did not give, each time for longer.
+
+        Not for the same time as others beside it: one that cannot be read is not to come with them again.
+        """
+        given_back = max(0, self.run.starts - self.run.attempt)
+        wait_ms = (UNREAD_MS << min(given_back, UNREAD_DOUBLED)) * (1 + self.binding.entropy.random())
+        return Ending(self.move("release", next_at=self.binding.now() + round(wait_ms)), self.run)
 
     def snoozed(self, signal: Snooze) -> Ending:
         """Return the run to the queue for later; the attempt is given back."""

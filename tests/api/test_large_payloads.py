@@ -116,9 +116,10 @@ async def test_a_payload_that_cannot_be_read_is_no_handlers_failure(kit: Kit) ->
         ids = await create(w, [payload(number) for number in range(30)])
         w.storage.fail_once("bodies.read", "before")
         dispositions = await w.deliver(*ids)
-        assert sorted(Counter(dispositions).items(), key=str) == [("ack", 29), (1, 1)]
-        kit.clock.advance(2)
-        await w.deliver(ids[dispositions.index(1)])
+        assert all(isinstance(each, int) and 10 <= each <= 20 for each in dispositions), "all come again"
+        assert w.storage.names.count("bodies.read") == 1
+        kit.clock.advance(20)
+        assert await w.deliver(*ids) == ["ack"] * 30
         assert [(await w.status(run_id)).attempt for run_id in ids] == [1] * 30
         assert len(got) == 30
 
