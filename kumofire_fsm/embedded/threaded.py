@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
@@ -15,6 +16,8 @@ from kumofire_fsm.values.owner import forks
 from kumofire_fsm.work.sync import wait_for
 
 __all__ = ["InThread"]
+
+log = logging.getLogger(__package__)
 
 GivenT = TypeVar("GivenT")
 
@@ -41,12 +44,13 @@ class InThread(Generic[GivenT]):
         self._thread: threading.Thread | None = None
         self._held: asyncio.Task[None] | None = None
         self._leaves: asyncio.Event | None = None
+        self._over = False
 
     def __enter__(self) -> GivenT:
         if self._loop is not None:
             raise InvalidArgument("it is open, or was; call open_sync again")
         self._loop = loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=loop.run_forever, name="kumofire-loop", daemon=True)
+        self._thread = threading.Thread(target=self._serve, args=[loop], name="kumofire-loop", daemon=True)
         self._thread.start()
         try:
             jobs = wait_for(self._enter(), loop, self._born)
@@ -68,6 +72,14 @@ class InThread(Generic[GivenT]):
             wait_for(self._leave(), self._loop, self._born)
         finally:
             self._end()
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run the loop until the end, whatever tasks and callbacks on it raise to end it or the program."""
+        while not self._over:
+            try:
+                loop.run_forever()
+            except BaseException as exc:
+                log.exception("%s got out on the event loop of open_sync, which goes on", type(exc).__name__)
 
     def _at_exit(self) -> None:
         with suppress(KumofireError):
@@ -99,6 +111,7 @@ class InThread(Generic[GivenT]):
         assert thread is not None
         with suppress(KumofireError):
             wait_for(_cancel_all(), loop, self._born)
+        self._over = True
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

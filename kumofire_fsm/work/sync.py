@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 LOOK_SECONDS: Final = 1.0
 """How often a caller that waits looks whether the loop that is to answer is still there."""
+CLOSED: Final = "the database was closed before the call was answered"
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -47,35 +48,53 @@ def wait_for(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born
 
     Raises:
         OpenedElsewhere: that loop runs in this thread, or in the process that this one was forked from.
-        StoreError: the loop has ended, or ended meanwhile.
+        StoreError: the loop has ended or stands still, or does so meanwhile.
     """
-    future = _handed_over(work, loop, born)
+    future, watch = _handed_over(work, loop, born), _Watch(loop, born)
     try:
-        while True:
-            try:
-                return future.result(LOOK_SECONDS)
-            except TimeoutError:  # ours, or what the work itself raised
-                if future.done():
-                    return future.result()
-                same_process("the database", born)
-                if loop.is_closed():
-                    raise StoreError("the database was closed before the call was answered") from None
-            except concurrent.futures.CancelledError:
-                raise StoreError("the database was closed before the call was answered") from None
+        while not concurrent.futures.wait([future], LOOK_SECONDS).done:
+            watch.look()
+        return future.result()
+    except concurrent.futures.CancelledError:
+        raise StoreError(CLOSED) from None
     finally:
         del future  # an error holds this frame, which is not to hold the error
 
 
 async def far(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born: int) -> T:
     """Await a coroutine that runs on another loop."""
-    future = asyncio.wrap_future(_handed_over(work, loop, born))
+    future, watch = asyncio.wrap_future(_handed_over(work, loop, born)), _Watch(loop, born)
     try:
         while not (await asyncio.wait({future}, timeout=LOOK_SECONDS))[0]:
-            if loop.is_closed():
-                raise StoreError("the database was closed before the call was answered")
+            watch.look()
         return await future
     finally:
         del future  # as above
+
+
+class _Watch:
+    """Looks, while a caller waits, whether the loop that is to answer is still there.
+
+    Args:
+        loop, born: as for `wait_for`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, born: int) -> None:
+        self._loop, self._born, self._stood = loop, born, False
+
+    def look(self) -> None:
+        """Refuse to wait for a loop that is closed, or stood still at the last look as well.
+
+        Raises:
+            OpenedElsewhere, StoreError: as for `wait_for`.
+        """
+        same_process("the database", self._born)
+        if self._loop.is_closed():
+            raise StoreError(CLOSED)
+        stands = not self._loop.is_running()
+        if stands and self._stood:
+            raise StoreError("the event loop that serves the database does not run any more; open it again")
+        self._stood = stands
 
 
 def _handed_over(

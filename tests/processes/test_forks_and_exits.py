@@ -361,3 +361,72 @@ def test_the_end_of_the_main_thread_costs_no_attempt(play: Play, how: str) -> No
         say(run.state, run.attempt, run.history[-1].event)
     """)
     assert (code, said) == (0, ["succeeded 1 succeed"]), error
+
+
+# -- what ends the main thread's program, on the loop of open_sync -----------------------------------
+
+LEAVES = """
+    @app.job("exits", max_attempts=1)
+    async def exits(ctx):
+        async def leave():
+            sys.exit(3)
+
+        {leave}
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return 1
+
+    with app.open_sync("jobs.db") as jobs:
+        worker = threading.Thread(target=jobs.run)
+        worker.start()
+        status = jobs.wait(jobs.create("exits").kumofire_job_run_id, timeout=50)
+        say(status.state, status.error_type)
+        say(jobs.wait(jobs.create("child").kumofire_job_run_id, timeout=50).state)
+        jobs.stop()
+        worker.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("leave", "state"),
+    [
+        ("raise KeyboardInterrupt", "failed KeyboardInterrupt"),
+        ("asyncio.create_task(leave())", "succeeded None"),
+        ("asyncio.get_running_loop().call_soon(sys.exit, 3)", "succeeded None"),
+        ("asyncio.get_running_loop().stop()", "succeeded None"),
+    ],
+    ids=["a handler", "its task", "a callback", "the loop's stop"],
+)
+def test_what_is_to_end_the_program_ends_no_loop_in_a_thread(play: Play, leave: str, state: str) -> None:
+    code, said, error = play(LEAVES.format(leave=leave))
+    assert (code, said) == (0, [state, "succeeded"]), error
+    assert ("got out on the event loop of open_sync" in error) == ("exit" in leave or "leave" in leave), error
+
+
+def test_a_lifespan_that_exits_ends_the_program_that_opens(play: Play) -> None:
+    code, said, error = play("""
+    @app.lifespan
+    async def lifespan(jobs):
+        sys.exit(3)
+        yield
+
+    with app.open_sync("jobs.db") as jobs:
+        say("opened")
+    """)
+    assert (code, said) == (3, []), error
+
+
+def test_who_waits_for_a_loop_that_stands_still_hears_of_it_and_so_does_its_end(play: Play) -> None:
+    code, said, error = play("""
+    opening = app.open_sync("jobs.db")
+    jobs = opening.__enter__()
+    opening._over = True  # as if its thread had died
+    opening._loop.call_soon_threadsafe(opening._loop.stop)
+    opening._thread.join()
+    for call in (lambda: jobs.create("child"), lambda: opening.__exit__(None, None, None)):
+        try:
+            call()
+        except StoreError as exc:
+            say("does not run any more" in str(exc))
+    """)
+    assert (code, said) == (0, ["True", "True"]), error
