@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
+import traceback
+from contextlib import suppress
 
 from kumofire_fsm.errors import OpenedElsewhere
 
-__all__ = ["Owner", "forks", "same_process"]
+__all__ = ["Owner", "end_child", "forks", "same_process"]
 
 _forks = 0
 
@@ -45,6 +48,29 @@ def same_process(what: str, born: int) -> None:
             f"{what} was opened before this process ({os.getpid()}) was forked, and its threads did not come "
             "along; open it again in the child"
         )
+
+
+def end_child(born: int, error: BaseException | None = None) -> None:
+    """End this process, as a program ends, if it was forked since; what it came out of is its parent's.
+
+    Args:
+        born: what `forks` gave before.
+        error: what it came out with.
+    """
+    if born == _forks:
+        return
+    code: object = 0 if error is None else 1
+    with suppress(Exception):  # whatever cannot be written, it ends
+        if isinstance(error, SystemExit):
+            code = error.code or 0
+            if not isinstance(code, int):
+                sys.stderr.write(f"{code}\n")
+        elif error is not None:
+            traceback.print_exception(error)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code & 0xFF if isinstance(code, int) else 1)
 
 
 class Owner:

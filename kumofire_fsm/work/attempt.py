@@ -26,6 +26,7 @@ from kumofire_fsm.errors import (
     GuardFailed,
     KumofireError,
     LeaseLost,
+    OpenedElsewhere,
     RowRefused,
     StatementRefused,
     StoreError,
@@ -36,6 +37,7 @@ from kumofire_fsm.store.rows import LEFT_OUT, Move, Moved
 from kumofire_fsm.values.error_text import logged
 from kumofire_fsm.values.jsontext import encode
 from kumofire_fsm.values.limits import PROGRESS_BYTES
+from kumofire_fsm.values.owner import end_child, forks
 from kumofire_fsm.work.context import PlainContext, RunContext
 from kumofire_fsm.work.ending import Claim, Ending
 
@@ -172,13 +174,16 @@ class Attempt(Claim):
             if self.ends_worker(exc):
                 raise
             return self.failed(exc)  # a later deploy may mend it, so it is retried
-        handled = HANDLED.set(self.run.id)
+        handled, born = HANDLED.set(self.run.id), forks()
         try:
             value = await _drive(self._call(payload, executor), suspended)
+            end_child(born)
             effects = self.context.close()
         except asyncio.CancelledError as exc:
+            end_child(born, exc)
             return self._stopped(exc)
         except BaseException as exc:
+            end_child(born, exc)
             if self.ends_worker(exc):
                 raise
             return None if self.stop_reason == LOST else self.raised(exc)
@@ -300,7 +305,7 @@ class Attempt(Claim):
         else:
             loop, inside = asyncio.get_running_loop(), contextvars.copy_context()
             value = await loop.run_in_executor(
-                executor, lambda: inside.run(_without_stop_iteration, definition.handler, arguments)
+                executor, lambda: inside.run(_in_thread, definition.handler, arguments)
             )
         return await value if inspect.isawaitable(value) else value
 
@@ -321,12 +326,19 @@ class Attempt(Claim):
         return self.failed(RuntimeError("the handler cancelled itself"))
 
 
-def _without_stop_iteration(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Call a plain function; a StopIteration cannot pass through a future."""
+def _in_thread(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call a plain function, with which a child that it forks ends. No StopIteration passes a future."""
+    born = forks()
     try:
-        return handler(*arguments)
+        value = handler(*arguments)
     except StopIteration as exc:
+        end_child(born, exc)
         raise RuntimeError("the handler raised StopIteration") from exc
+    except BaseException as exc:
+        end_child(born, exc)
+        raise
+    end_child(born)
+    return value
 
 
 @coroutine
@@ -336,10 +348,12 @@ def _drive(work: Awaitable[Any], suspended: Callable[[], None]) -> Generator[Any
     A handler that never waits costs no task of its own and no timer: half of the cost of a quick one.
     """
     steps: Any = work.__await__()
+    born = forks()
     try:
         waits_for = steps.send(None)
     except StopIteration as stop:
         return stop.value
+    _waits_in(born)
     suspended()
     try:
         while True:
@@ -358,5 +372,13 @@ def _drive(work: Awaitable[Any], suspended: Callable[[], None]) -> Generator[Any
                     waits_for = steps.send(sent)
                 except StopIteration as stop:
                     return stop.value
+            _waits_in(born)
     finally:
         del waits_for  # an error holds this frame, which is not to hold what the error came from
+
+
+def _waits_in(born: int) -> None:
+    """End a child that a handler has forked, and that would wait on the event loop of its parent."""
+    if born != forks():
+        said = "a child that an async handler forked cannot await: the event loop is its parent's"
+        end_child(born, OpenedElsewhere(said))

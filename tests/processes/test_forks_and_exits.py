@@ -271,6 +271,81 @@ def test_a_pool_of_processes_in_a_handler_is_terminated_and_the_worker_goes_on(p
     assert (code, said) == (0, ["[1, 2]", "refused True", "refused True", "the worker goes on"]), error
 
 
+ENDS = {
+    "return": ("return 'of the child'", 0, ""),
+    "exit": ("sys.exit(7)", 7, ""),
+    "exit without a code": ("sys.exit()", 0, ""),
+    "exit with a word": ("sys.exit('over and out')", 1, "over and out"),
+    "error": ("raise ValueError('in the child')", 1, "ValueError: in the child"),
+}
+FORKS = """
+    async def main():
+        async with app.open("jobs.db") as jobs:
+            worker = asyncio.ensure_future(jobs.run())
+            run = await jobs.create("forks", max_attempts=1)
+            status = await jobs.wait(run.kumofire_job_run_id, timeout=50)
+            say(status.state, status.result)
+            for _ in range(3):
+                run = await jobs.create("child")
+                say((await jobs.wait(run.kumofire_job_run_id, timeout=50)).state)
+            jobs.stop()
+            await worker
+
+    asyncio.run(main())
+    say("left")
+"""
+
+
+@needs_fork
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("kind", ["plain", "async", "plain on the loop's await"])
+def test_a_child_that_comes_out_of_a_handler_ends_there_as_a_program_does(
+    play: Play, kind: str, how: str
+) -> None:
+    ends, exit_code, told = ENDS[how]
+    head = "async def" if kind == "async" else "def"
+    body = f"""
+    @app.job("forks")
+    {head} forks(ctx):
+        if (pid := os.fork()) == 0:
+            print("flushed")
+            {ends}
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    """
+    if kind == "plain on the loop's await":
+        body = f"""
+    async def inside():
+        if (pid := os.fork()) == 0:
+            print("flushed")
+            {ends}
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    app.job("forks")(lambda ctx: inside())
+    """
+    code, said, error = play(body + FORKS)
+    assert (code, said) == (0, ["flushed", f"succeeded {exit_code}", *["succeeded"] * 3, "left"]), error
+    assert told in error
+    assert ("Traceback" in error) == (how == "error"), error
+
+
+@needs_fork
+@pytest.mark.parametrize("before", ["", "await asyncio.sleep(0)"], ids=["at once", "after it has waited"])
+def test_a_child_of_an_async_handler_does_not_wait_on_the_loop_of_its_parent(play: Play, before: str) -> None:
+    code, said, error = play(
+        f"""
+    @app.job("forks")
+    async def forks(ctx):
+        {before or "pass"}
+        if (pid := os.fork()) == 0:
+            await asyncio.sleep(0)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    """
+        + FORKS
+    )
+    assert (code, said) == (0, ["succeeded 1", *["succeeded"] * 3, "left"]), error
+    assert "a child that an async handler forked cannot await" in error
+
+
 # -- the end of a program -------------------------------------------------------------------------
 
 
