@@ -17,7 +17,7 @@ from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded._pool import WorkerPool, WorkerReport
 from kumofire_fsm.engine.binding import Binding
 from kumofire_fsm.engine.handlers import JobName
-from kumofire_fsm.errors import FileDamaged, FileReplaced, InvalidArgument
+from kumofire_fsm.errors import FileDamaged, FileReplaced, InvalidArgument, OpenedElsewhere
 from kumofire_fsm.store.schema import migrate
 from kumofire_fsm.values.checks import whole_number
 from kumofire_fsm.values.owner import forks
@@ -70,7 +70,7 @@ class EmbeddedJobs(BoundJobs):
         """
         self._storage.check()
         whole_number(concurrency, "concurrency", 10_000)
-        if self._pool is not None:
+        if self._pool is not None and not self._is_dead():
             raise InvalidArgument("this database's worker runs already in this process")
         seconds = duration_ms(grace, "grace") / 1000
         self._binding.serves = None if jobs is None else self._served(jobs)
@@ -78,15 +78,16 @@ class EmbeddedJobs(BoundJobs):
         with self._storage.told_of_writes() as written:
             pool = WorkerPool(self._binding, self._look, concurrency, name, written)
             self._pool, self._loop = pool, asyncio.get_running_loop()
-            self._ended.clear()
+            ended = self._ended = asyncio.Event()
             try:
                 await pool.run()
             finally:
                 try:
                     await _to_the_end(pool, seconds)
                 finally:
-                    self._pool = None
-                    self._ended.set()
+                    ended.set()
+                    if self._pool is pool:  # else it was left on a loop that is closed, and another one works
+                        self._pool = None
         self._storage.check()
 
     def _served(self, jobs: object) -> frozenset[str]:
@@ -133,11 +134,21 @@ class EmbeddedJobs(BoundJobs):
     async def close(self) -> None:
         """End `run` if it goes on, and wait until its runs are released; in a child process do nothing.
 
-        A cancellation meanwhile is raised afterwards: handlers need what is open until they have ended.
+        A cancellation meanwhile is raised afterwards: handlers need what is open until they have ended. A
+        worker on another event loop, which stands still or is closed, counts as ended.
+
+        Raises:
+            OpenedElsewhere: the worker runs on another event loop.
         """
         if self._born != forks():
             return
+        loop = self._loop
+        elsewhere = self._pool is not None and loop is not None and loop is not running_loop()
+        if elsewhere and loop is not None and loop.is_running():
+            raise OpenedElsewhere("the worker runs on another event loop than this one; close it there")
         self.stop(at_once=True)
+        if elsewhere:
+            return
         canceled: asyncio.CancelledError | None = None
         while not self._ended.is_set():
             try:
@@ -146,6 +157,10 @@ class EmbeddedJobs(BoundJobs):
                 canceled = exc
         if canceled is not None:
             raise canceled
+
+    def _is_dead(self) -> bool:
+        """Return whether the worker's event loop was closed, so that nothing of it ever goes on."""
+        return self._loop is not None and self._loop.is_closed()
 
     def stop(self, *, at_once: bool = False) -> None:
         """End `run`: no new work, and running handlers finish within the grace period, or not at all.

@@ -243,6 +243,20 @@ def test_loops_that_take_turns_in_one_thread_all_get_their_answers(tmp_path: Pat
         one.run_until_complete(manager.__aexit__(None, None, None))
 
 
+def test_the_worker_s_loop_is_running_so_another_one_does_not_close_it(tmp_path: Path) -> None:
+    app = family()
+
+    async def scenario() -> None:
+        async with working(app, tmp_path / "jobs.db") as jobs:
+            for _ in range(2):
+                run = (await jobs.create("child")).kumofire_job_run_id
+                assert (await jobs.wait(run, timeout=PATIENCE)).state == "succeeded"
+                with pytest.raises(OpenedElsewhere, match="close it there"):
+                    await asyncio.to_thread(lambda: asyncio.run(asyncio.wait_for(jobs.close(), PATIENCE)))
+
+    asyncio.run(asyncio.wait_for(scenario(), 2 * PATIENCE))
+
+
 def test_a_worker_is_stopped_from_another_thread(tmp_path: Path) -> None:
     app = family()
 

@@ -505,3 +505,43 @@ def test_who_waits_for_a_loop_that_stands_still_hears_of_it_and_so_does_its_end(
             say("does not run any more" in str(exc))
     """)
     assert (code, said) == (0, ["True", "True"]), error
+
+
+# -- a worker whose event loop has stopped ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "standing still"])
+def test_a_worker_whose_loop_has_stopped_keeps_no_other_loop_from_closing(play: Play, closed: bool) -> None:
+    """What it left on a loop that is closed is over; on one that stands still it ends when that goes on."""
+    code, said, error = play(f"""
+    one, two, opening = asyncio.new_event_loop(), asyncio.new_event_loop(), app.open("jobs.db")
+    jobs = one.run_until_complete(opening.__aenter__())
+
+    async def work():
+        worker = asyncio.ensure_future(jobs.run(grace=0))
+        run = (await jobs.create("child")).kumofire_job_run_id
+        say((await jobs.wait(run, timeout=50)).state)
+        return worker
+
+    left = one.run_until_complete(work())
+    if {closed}:
+        one.close()
+        worker = two.run_until_complete(work())
+        jobs.stop()
+        two.run_until_complete(worker)
+    else:
+        try:
+            two.run_until_complete(jobs.run())
+        except KumofireError as exc:
+            say(exc)
+    two.run_until_complete(opening.__aexit__(None, None, None))
+    say("closed")
+    if not {closed}:
+        try:
+            one.run_until_complete(left)
+        except StoreError as exc:
+            say(exc)
+    """)
+    worked = ["succeeded", "succeeded", "closed"]
+    left = ["succeeded", "this database's worker runs already in this process", "closed"]
+    assert (code, said) == (0, worked if closed else [*left, "the database is closed"]), error
