@@ -10,9 +10,10 @@ import concurrent.futures
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from kumofire_fsm.errors import OpenedElsewhere, StoreError
+from kumofire_fsm.errors import KumofireError, OpenedElsewhere, StoreError
 from kumofire_fsm.values.owner import forks, same_process
 from kumofire_fsm.work.calls import Call
 
@@ -41,6 +42,9 @@ def on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callab
 def wait_for(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born: int) -> T:
     """Have a coroutine run on a loop in another thread, and wait for its result.
 
+    An exception that ends the waiting, such as a person's interrupt, cancels the coroutine. It is raised once
+    that has ended. Another one cancels it again, and nobody waits any more.
+
     Args:
         work: the coroutine; it is closed where it cannot run.
         loop: the loop.
@@ -58,18 +62,42 @@ def wait_for(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born
     except concurrent.futures.CancelledError:
         raise StoreError(CLOSED) from None
     finally:
+        if _broken_off(future, loop, born) and loop.is_running():
+            with suppress(KumofireError):
+                wait_for(_end_of(work), loop, born)
         del future  # an error holds this frame, which is not to hold the error
 
 
 async def far(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, born: int) -> T:
     """Await a coroutine that runs on another loop."""
-    future, watch = asyncio.wrap_future(_handed_over(work, loop, born)), _Watch(loop, born)
+    handed, watch = _handed_over(work, loop, born), _Watch(loop, born)
+    future = asyncio.wrap_future(handed)
     try:
         while not (await asyncio.wait({future}, timeout=LOOK_SECONDS))[0]:
             watch.look()
         return await future
     finally:
-        del future  # as above
+        _broken_off(handed, loop, born)
+        del future, handed  # as above
+
+
+def _broken_off(future: concurrent.futures.Future[Any], loop: asyncio.AbstractEventLoop, born: int) -> bool:
+    """Cancel a call that nobody waits for any more; return whether it had not ended."""
+    if future.done() or loop.is_closed() or born != forks():
+        return False
+    future.cancel()
+    return True
+
+
+async def _end_of(work: Coroutine[Any, Any, Any]) -> None:
+    """Wait until a call that was cancelled has ended; a cancellation hurries it."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_coro() is work]
+    try:
+        await asyncio.wait(tasks) if tasks else None
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        raise
 
 
 class _Watch:

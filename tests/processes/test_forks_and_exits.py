@@ -507,6 +507,119 @@ def test_who_waits_for_a_loop_that_stands_still_hears_of_it_and_so_does_its_end(
     assert (code, said) == (0, ["True", "True"]), error
 
 
+# -- a call that is interrupted ---------------------------------------------------------------------
+
+INTERRUPTED = """
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(*_):
+        raise Interrupt
+
+    signal.signal(signal.SIGUSR1, interrupt)
+
+    def interrupted(call):
+        try:
+            call()
+        except Interrupt:
+            say("interrupted")
+
+    def strike():
+        os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@pytest.mark.parametrize("error", ["Exception", "TimeoutError", "KeyboardInterrupt"])
+def test_a_worker_whose_run_is_interrupted_ends_in_order_and_may_begin_again(play: Play, error: str) -> None:
+    code, said, errors = play(
+        INTERRUPTED.replace("(Exception)", f"({error})")
+        + """
+    @app.job("long")
+    async def long(ctx):
+        if ctx.attempt == 1 and not again:
+            strike()
+            await asyncio.sleep(0.1)  # it finishes within the worker's grace
+            say("finished")
+
+    again = []
+    with app.open_sync("jobs.db") as jobs:
+        run = jobs.create("long").kumofire_job_run_id
+        interrupted(jobs.run)
+        say(jobs.get_status(run).state)
+        left = jobs.create("child").kumofire_job_run_id
+        say(jobs.get_status(left).state)
+
+        @app.on("succeed", job="child")
+        async def hook(transition):
+            strike()
+
+        interrupted(jobs.run)
+        say(jobs.get_status(left).state)
+    """
+    )
+    wanted = ["finished", "interrupted", "succeeded", "queued", "interrupted", "succeeded"]
+    assert (code, said) == (0, wanted), errors
+
+
+def test_a_second_interrupt_ends_the_grace_of_a_worker(play: Play) -> None:
+    code, said, error = play(
+        INTERRUPTED
+        + """
+    @app.job("long", max_attempts=1)
+    async def long(ctx):
+        strike()
+        asyncio.get_running_loop().call_later(0.2, strike)
+        await asyncio.sleep(300)
+
+    with app.open_sync("jobs.db") as jobs:
+        run = jobs.create("long").kumofire_job_run_id
+        interrupted(lambda: jobs.run(grace=300))
+    with app.open_sync("jobs.db") as jobs:
+        say(jobs.get_status(run).state)
+    """
+    )
+    assert (code, said) == (0, ["interrupted", "queued"]), error
+
+
+def test_a_wait_that_is_interrupted_or_cancelled_leaves_no_task_on_the_loop(play: Play) -> None:
+    code, said, error = play(
+        INTERRUPTED
+        + """
+    with app.open_sync("jobs.db") as jobs:
+        before = len(asyncio.all_tasks(jobs._loop))
+        run = jobs.create("child", delay=9999).kumofire_job_run_id
+        for _ in range(3):
+            threading.Timer(0.1, strike).start()
+            interrupted(lambda: jobs.wait(run))
+        say(len(asyncio.all_tasks(jobs._loop)) - before)
+
+        @app.job("far")
+        def far(ctx):
+            async def inside():
+                for _ in range(3):
+                    try:
+                        await asyncio.wait_for(ctx.jobs.wait(run), 0.01)
+                    except TimeoutError:
+                        say("timed out")
+                while any("Jobs.wait" in str(task) for task in asyncio.all_tasks(jobs._loop)):
+                    await asyncio.sleep(0.01)
+
+            asyncio.run(inside())
+            free.set()
+
+        free = threading.Event()
+        worker = threading.Thread(target=jobs.run)
+        worker.start()
+        jobs.create("far")
+        say(free.wait(50))
+        jobs.stop()
+        worker.join()
+    """
+    )
+    wanted = [*["interrupted"] * 3, "0", *["timed out"] * 3, "True"]
+    assert (code, said) == (0, wanted), error
+
+
 # -- a worker whose event loop has stopped ----------------------------------------------------------
 
 
