@@ -125,11 +125,14 @@ class RunDeadlines(RunMoves):
 
         Who has started one meanwhile keeps its lease.
         """
-        due = "wake_at <= ?1 ->> '$.now'"
+        now_sql, leased = "?1 ->> '$.now'", quoted_list(states_with(self._list, Role.LEASED))
+        waits = f"wake_at IS NOT NULL AND run_at <= {now_sql} AND state NOT IN ({leased})"
         sql = lines(
             f"UPDATE {RUNS}",
             "SET wake_at = ?1 ->> '$.wake_at'",
-            where(due, "id IN (SELECT value FROM json_each(?1, '$.ids'))"),
+            where(
+                "id IN (SELECT value FROM json_each(?1, '$.ids'))", f"(wake_at <= {now_sql}\n  OR ({waits}))"
+            ),
         )
         argument = dump({"ids": ids, "wake_at": wake_at, "now": now})
         return Statement("runs.defer", sql, argument, idempotent=True)

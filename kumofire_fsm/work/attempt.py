@@ -145,7 +145,7 @@ class Attempt(Claim):
             processing.ended(*((None, None) if ending is None else (ending.move.event, ending.move.value)))
         if task is not None and task.cancelling():
             await calm(task)
-        return self._as_granted(ending)
+        return ending if self._granted is None else self._as_granted(ending)
 
     def _as_granted(self, ending: Ending | None) -> Ending | None:
         """Return an ending with the time that its attempt had before a request to stop made it shorter."""
@@ -156,7 +156,7 @@ class Attempt(Claim):
     async def _text_of_payload(self, suspended: Callable[[], None]) -> str | Ending | None:
         """Return the payload that the claim left out, or how the attempt ends without it."""
         try:
-            body = await _drive(self.payloads.of(self.run.id), suspended)
+            body = await _drive(self.payloads.of(self.run.id), suspended, forks())
         except StoreError:  # told where it was read
             return self.unread()
         return self.released() if self._is_late() or self.lease_is_over else body
@@ -176,7 +176,7 @@ class Attempt(Claim):
             return self.failed(exc)  # a later deploy may mend it, so it is retried
         handled, born = HANDLED.set(self.run.id), forks()
         try:
-            value = await _drive(self._call(payload, executor), suspended)
+            value = await _drive(self._call(payload, executor), suspended, born)
             end_child(born)
             effects = self.context.close()
         except asyncio.CancelledError as exc:
@@ -342,13 +342,12 @@ def _in_thread(handler: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 
 @coroutine
-def _drive(work: Awaitable[Any], suspended: Callable[[], None]) -> Generator[Any, Any, Any]:
-    """Await ``work``, calling ``suspended`` when it first has to wait.
+def _drive(work: Awaitable[Any], suspended: Callable[[], None], born: int) -> Generator[Any, Any, Any]:
+    """Await ``work``, calling ``suspended`` when it first has to wait; ``born`` is what `forks` gives here.
 
     A handler that never waits costs no task of its own and no timer: half of the cost of a quick one.
     """
     steps: Any = work.__await__()
-    born = forks()
     try:
         waits_for = steps.send(None)
     except StopIteration as stop:
