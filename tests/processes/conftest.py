@@ -101,7 +101,7 @@ class Site:
         """What a worker wrote to standard error."""
         return (self._logs / str(self._processes.index(process))).read_text()
 
-    def leave(self, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    def leave(self, process: subprocess.Popen[bytes], seconds: float = 600) -> None:
         """Ask a worker to end, once it hears it, and check that it does so in order."""
         self.ready(process)
         process.send_signal(signal.SIGTERM)

@@ -12,7 +12,7 @@ DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo" / "demo.py"
 
 def demo(folder: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(DEMO), "--input", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.parametrize("files", sliced([0, 1, 30], 3))

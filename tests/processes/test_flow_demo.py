@@ -9,7 +9,7 @@ DEMO = Path(__file__).resolve().parents[2] / "examples" / "flow_demo" / "demo.py
 
 def test_a_deploy_through_live_orders_loses_and_doubles_nothing(tmp_path: Path) -> None:
     command = [sys.executable, str(DEMO), "--orders", "300", "--pictures", str(tmp_path / "pictures")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAIL" not in done.stdout
     assert "kumofire: the flow has no such edge" in done.stdout

@@ -283,11 +283,11 @@ FORKS = """
         async with app.open("jobs.db") as jobs:
             worker = asyncio.ensure_future(jobs.run())
             run = await jobs.create("forks", max_attempts=1)
-            status = await jobs.wait(run.kumofire_job_run_id, timeout=50)
+            status = await jobs.wait(run.kumofire_job_run_id, timeout=600)
             say(status.state, status.result)
             for _ in range(3):
                 run = await jobs.create("child")
-                say((await jobs.wait(run.kumofire_job_run_id, timeout=50)).state)
+                say((await jobs.wait(run.kumofire_job_run_id, timeout=600)).state)
             jobs.stop()
             await worker
 
@@ -454,9 +454,9 @@ LEAVES = """
     with app.open_sync("jobs.db") as jobs:
         worker = threading.Thread(target=jobs.run)
         worker.start()
-        status = jobs.wait(jobs.create("exits").kumofire_job_run_id, timeout=50)
+        status = jobs.wait(jobs.create("exits").kumofire_job_run_id, timeout=600)
         say(status.state, status.error_type)
-        say(jobs.wait(jobs.create("child").kumofire_job_run_id, timeout=50).state)
+        say(jobs.wait(jobs.create("child").kumofire_job_run_id, timeout=600).state)
         jobs.stop()
         worker.join()
 """
@@ -633,7 +633,7 @@ def test_a_worker_whose_loop_has_stopped_keeps_no_other_loop_from_closing(play: 
     async def work():
         worker = asyncio.ensure_future(jobs.run(grace=0))
         run = (await jobs.create("child")).kumofire_job_run_id
-        say((await jobs.wait(run, timeout=50)).state)
+        say((await jobs.wait(run, timeout=600)).state)
         return worker
 
     left = one.run_until_complete(work())

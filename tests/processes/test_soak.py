@@ -28,7 +28,7 @@ SECONDS = float(os.environ.get("KUMOFIRE_SOAK_SECONDS", "2"))
 SEEDS = [int(seed) for seed in os.environ.get("KUMOFIRE_SEEDS", "1").split()]
 LEASE = 0.7
 WORKERS, CREATORS, MOST_CREATORS = 3, 2, 24
-SETTLING_SECONDS = 90.0
+SETTLING_SECONDS = 900.0
 """A run that is lost alone, which happens once it is suspect, waits up to 32 s before its last attempt."""
 LEDGER = "CREATE TABLE ledger (run TEXT NOT NULL, pid INTEGER NOT NULL) STRICT"
 """Without a unique key: a doubled effect is to be seen, not refused."""

