@@ -116,24 +116,13 @@ async def call_hooks(
         return
     try:
         task = OwnTask()
-        await task.run(_call_all(task, binding, wanted, at, created), SECONDS)
+        await task.run(_call_each(task, binding, wanted, at, created), SECONDS)
     except TimeoutError:
         log.error("the hooks for %d transitions took over %g s; the rest is dropped", len(wanted), SECONDS)
     except StoreError as exc:
         log.error("the hooks for %d transitions are dropped: %s", len(wanted), exc)
     except Exception as exc:  # of the application's lifespan
         log.error("the hooks for %d transitions are dropped: %s", len(wanted), logged(exc))
-
-
-async def _call_all(
-    task: OwnTask,
-    binding: Binding,
-    moved: Sequence[Moved],
-    at: int | Mapping[str, int],
-    created: Container[str],
-) -> None:
-    async with for_one_event(binding):
-        await _call_each(task, binding, moved, at, created)
 
 
 async def _call_each(
@@ -148,24 +137,25 @@ async def _call_each(
     What is large of a run is read as far as half of the event's statements reach: the rest is for handlers.
     After that hooks get the run as a list gives it, without.
     """
-    rows = await read_runs(binding, [run.id for run in moved], results=True)
-    large = {each.id: None for each in rows.values() if LEFT_OUT in (each.payload, each.result)}
-    whole, short = InTurn(large, RUNS_AT_ONCE, partial(read_runs, binding, results=True)), 0
-    for run in moved:
-        row = rows.pop(run.id, None)
-        if run.id in large:
-            if whole.has(run.id) or binding.budget.affords_half():
-                row = await whole.of(run.id)
-            else:
-                short += 1
-        if row is not None:
-            when = moment(at if isinstance(at, int) else at[run.id])
-            status = run_status(binding, row)
-            for place in _places(status.history, run.state, when, new=run.id in created):
-                await _call_for(task, binding, status, place)
-    if short:
-        said = "hooks got %d of %d runs without what is large: half of the statements are spent"
-        log.warning(said, short, len(moved))
+    async with for_one_event(binding):
+        rows = await read_runs(binding, [run.id for run in moved], results=True)
+        large = {each.id: None for each in rows.values() if LEFT_OUT in (each.payload, each.result)}
+        whole, short = InTurn(large, RUNS_AT_ONCE, partial(read_runs, binding, results=True)), 0
+        for run in moved:
+            row = rows.pop(run.id, None)
+            if run.id in large:
+                if whole.has(run.id) or binding.budget.affords_half():
+                    row = await whole.of(run.id)
+                else:
+                    short += 1
+            if row is not None:
+                when = moment(at if isinstance(at, int) else at[run.id])
+                status = run_status(binding, row)
+                for place in _places(status.history, run.state, when, new=run.id in created):
+                    await _call_for(task, binding, status, place)
+        if short:
+            said = "hooks got %d of %d runs without what is large: half of the statements are spent"
+            log.warning(said, short, len(moved))
 
 
 async def _call_for(task: OwnTask, binding: Binding, run: RunStatus, place: int) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import Bound, Kit, nothing
+from harness import Bound, Kit, nothing, working
 from pydantic import BaseModel
 
 from kumofire_fsm.embedded import _left_behind
@@ -33,21 +32,6 @@ class Data(BaseModel):
     """What a flow carries."""
 
     text: str = ""
-
-
-@asynccontextmanager
-async def working(w: Bound, concurrency: int, go: asyncio.Event) -> AsyncIterator[WorkerPool]:
-    """Run a pool, and in the end let deaf handlers end, and drain it."""
-    pool = WorkerPool(w.jobs._binding, lambda: 0, concurrency, "a worker")
-    running = asyncio.ensure_future(pool.run())
-    try:
-        async with asyncio.timeout(60):
-            yield pool
-    finally:
-        go.set()
-        pool.stop()
-        await pool.drain(0)
-        await running
 
 
 @pytest.fixture(autouse=True)

@@ -171,30 +171,23 @@ async def test_a_run_that_somebody_has_started_meanwhile_keeps_its_lease(kit: Ki
         assert (sorted(calls), {await w.state(run) for run in good}) == (sorted(good), {"succeeded"})
 
 
-async def test_what_was_to_be_caught_up_is_forgotten_with_the_rule_that_had_missed_it(kit: Kit) -> None:
+@pytest.mark.parametrize("ended", [False, True])
+async def test_what_was_to_be_caught_up_is_forgotten_with_the_rule_that_had_missed_it(
+    kit: Kit, ended: bool
+) -> None:
     kit.job("none")(nothing)
     async with kit.bound() as w:
         made = await w.jobs.create_schedule("none", every=600, misfire="skip")
         await w.jobs.pause_schedule(made.id)
         kit.clock.advance(minutes=15)
         await w.jobs.resume_schedule(made.id, missed="all")
-        await w.jobs.update_schedule(made.id, every=3600)
+        if ended:
+            await w.jobs.end_schedule(made.id)
+            await w.jobs.update_schedule(made.id, tags=["x"])
+        else:
+            await w.jobs.update_schedule(made.id, every=3600)
         kit.clock.advance(hours=5)
         await w.jobs.dispatch()
         shown = await w.jobs.get_schedule(made.id)
         assert shown.made <= 1
         assert shown.made + shown.skipped >= 4
-
-
-async def test_what_was_to_be_caught_up_is_forgotten_at_the_end(kit: Kit) -> None:
-    kit.job("none")(nothing)
-    async with kit.bound() as w:
-        made = await w.jobs.create_schedule("none", every=600, misfire="skip")
-        await w.jobs.pause_schedule(made.id)
-        kit.clock.advance(minutes=15)
-        await w.jobs.resume_schedule(made.id, missed="all")
-        await w.jobs.end_schedule(made.id)
-        await w.jobs.update_schedule(made.id, tags=["x"])
-        kit.clock.advance(hours=5)
-        await w.jobs.dispatch()
-        assert (await w.jobs.get_schedule(made.id)).made <= 1

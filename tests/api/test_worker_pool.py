@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import Bound, Kit
+from harness import Bound, Kit, working
 
 from kumofire_fsm.embedded import _pool as worker_pool
 from kumofire_fsm.embedded import _room as room
@@ -21,20 +20,6 @@ from kumofire_fsm.engine.binding import EMBEDDED, Timing
 from kumofire_fsm.engine.due import claim_due
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.work import tasks
-
-
-@asynccontextmanager
-async def working(w: Bound, concurrency: int) -> AsyncIterator[WorkerPool]:
-    """Run a pool, and drain it in the end."""
-    pool = WorkerPool(w.jobs._binding, lambda: 0, concurrency, "a worker")
-    running = asyncio.ensure_future(pool.run())
-    try:
-        async with asyncio.timeout(60):
-            yield pool
-    finally:
-        pool.stop()
-        await pool.drain(0)
-        await running
 
 
 async def until(w: Bound, run_id: str, state: str) -> None:

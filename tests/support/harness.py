@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,6 +13,7 @@ from fakes import FakeBatch, FakeMessage, RecordingQueue, SeededEntropy, Virtual
 
 from kumofire_fsm import Backoff, Kumofire, RunStatus
 from kumofire_fsm.adapters.sqlite import SqliteStorage
+from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Timing
 from kumofire_fsm.errors import TransientStoreError
 from kumofire_fsm.jobs import Jobs
@@ -190,3 +192,19 @@ async def echo(ctx: Any, payload: Any) -> Any:
 
 async def nothing(ctx: Any) -> None:
     """A handler without a payload."""
+
+
+@asynccontextmanager
+async def working(w: Bound, concurrency: int, go: asyncio.Event | None = None) -> AsyncIterator[WorkerPool]:
+    """Run a worker's pool; in the end set ``go``, for which handlers wait that ignore all else, and drain it."""
+    pool = WorkerPool(w.jobs._binding, lambda: 0, concurrency, "a worker")
+    running = asyncio.ensure_future(pool.run())
+    try:
+        async with asyncio.timeout(60):
+            yield pool
+    finally:
+        if go is not None:
+            go.set()
+        pool.stop()
+        await pool.drain(0)
+        await running
