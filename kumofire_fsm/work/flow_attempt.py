@@ -202,6 +202,7 @@ class FlowAttempt(Attempt):
             timeout_at=move.now + move.step_ms,
             wake_at=moved.wake_at or run.wake_at,
         )
+        self._renewed_ms = 0.0  # the lease is what the move wrote, although another was written before it
         self._enter(ending.done)
         self.seen(moved.state)
         return True

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from flows import Data, Handlers, Order, Trial, Verdict
-from harness import Kit
+from harness import Kit, working
 from pydantic import BaseModel
 
 from kumofire_fsm import Cancel, Fail, Snooze
 from kumofire_fsm.engine.binding import EMBEDDED
+from kumofire_fsm.engine.moves import fire_one
 from kumofire_fsm.errors import GuardFailed, TransientStoreError
 from kumofire_fsm.flows import End, Flow, Signal, Task, Wait
 from kumofire_fsm.flows.instance import machine_of
@@ -325,3 +327,45 @@ async def test_data_that_lands_again_once_the_next_step_is_stored_is_not_stored(
         assert len(sent) == 2
         [(body,)] = await w.sql("SELECT body FROM kumofire_bodies")
         assert json.loads(body)["charge_id"] == "y" * 1_000
+
+
+async def test_a_step_whose_move_was_stored_with_an_old_lease_is_claimed_anew(kit: Kit) -> None:
+    """The lease was renewed while the move waited for a lock, and the move wrote an earlier one."""
+
+    class Walk(Flow[Text]):
+        """Two steps."""
+
+        one = Task("The first.", initial=True)
+        two = Task("The second.")
+        there = End("Arrived.")
+        gone = End("Given up.", Outcome.FAILURE)
+        done = one >> two >> there
+        fail = (one >> gone) | (two >> gone)
+
+    starts: list[int] = []
+
+    @kit.app.step(Walk.one)
+    async def one(ctx: Any, data: Text) -> Text:
+        return data
+
+    @kit.app.step(Walk.two)
+    async def two(ctx: Any, data: Text) -> Text:
+        starts.append((await w.row(run_id))["starts"])
+        return data
+
+    timing = replace(EMBEDDED, lease_ms=3000)
+    async with kit.bound(with_queue=False, timing=timing) as w:
+
+        async def renewed_while_it_waits() -> None:
+            (attempt,) = pool.in_flight.values()
+            for _ in range(2):
+                kit.clock.advance(2)
+                await fire_one(w.jobs._binding, attempt.renewal())
+                attempt.renewed("running")
+
+        w.storage.meanwhile("before", "runs.advance", renewed_while_it_waits)
+        run_id = await w.create(Walk, Text())
+        async with working(w, 1) as pool:
+            while await w.state(run_id) != "succeeded":
+                await asyncio.sleep(0.001)
+        assert starts == [2]
