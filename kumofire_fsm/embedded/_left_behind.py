@@ -17,6 +17,8 @@ log = logging.getLogger(__package__)
 
 CANCEL_SECONDS: Final = 2.0
 """How long a cancelled handler may tidy up before it is left behind."""
+_SLICES: Final = 8
+"""In how many parts that time is counted: one in which the process stood still is not."""
 
 
 class LeftBehind:
@@ -38,7 +40,20 @@ class LeftBehind:
 
     def stopped(self, attempt: Attempt) -> None:
         """Note that a handler was stopped, which has its time to tidy up from now on."""
-        self._timers[attempt] = self._loop.call_later(CANCEL_SECONDS, self._leave, attempt)
+        self._wait(attempt, _SLICES)
+
+    def _wait(self, attempt: Attempt, slices: int) -> None:
+        seconds = CANCEL_SECONDS / _SLICES
+        due = self._loop.time() + seconds
+        self._timers[attempt] = self._loop.call_at(due, self._passed, attempt, slices, due + seconds)
+
+    def _passed(self, attempt: Attempt, slices: int, late: float) -> None:
+        if self._loop.time() < late:
+            slices -= 1
+        if slices:
+            self._wait(attempt, slices)
+        else:
+            self._leave(attempt)
 
     def add(self, attempt: Attempt, stuck: int) -> None:
         """Count out the slot of a handler.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -188,6 +189,25 @@ async def test_a_canceled_one_gives_up_its_slot_when_its_grace_is_over(kit: Kit,
             assert await w.status(run_id) == before
     finally:
         goes_on.set()
+
+
+async def test_a_handler_has_its_time_to_tidy_up_although_the_process_stands_still_meanwhile(
+    kit: Kit,
+) -> None:
+    @kit.job("tidy", max_attempts=1, timeout=0.05)
+    async def tidy(ctx: Any) -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(DAY)
+        time.sleep(10 * _left_behind.CANCEL_SECONDS)  # the whole process stands still
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return "in order"
+
+    async with kit.bound(with_queue=False, timing=EMBEDDED) as w, working(w, 1) as pool:
+        run_id = await w.create("tidy")
+        while not (await w.status(run_id)).settled:
+            await asyncio.sleep(0.001)
+        assert ((await w.status(run_id)).result, pool.stuck) == ("in order", 0)
 
 
 async def test_a_step_of_a_flow_fails_by_its_timeout_as_any_other(kit: Kit) -> None:
