@@ -18,7 +18,7 @@ from kumofire_fsm.store.overview import (
     read_recent,
     suspended,
 )
-from kumofire_fsm.store.rows import Body
+from kumofire_fsm.store.rows import Body, Move
 from kumofire_fsm.store.runs import RunStatements
 from kumofire_fsm.store.schedules import ScheduleStatements
 
@@ -42,7 +42,9 @@ def run_statements(jobs):
     """Return [method, statements that it gives] of every way to call each method."""
     runs = RunStatements([RUN])
     row = RowMaker(jobs._binding).make(NewRun("echo", 1, dedupe_key="k", tags=["a"])).columns
-    move = [row["id"], "", 0, None, 1, None, None, None, 1, 1, 1, 1, 1, 1, None]
+    move = Move(
+        row["id"], "", starts=0, now=1, horizon_ms=1, redeliver_ms=1, lost_ms=1, grace_ms=1, lease_ms=1
+    )
     claim = {"now": 1, "token": "t", "alone": False, "jobs": {"echo": (1, 1)}, "limit": 5}
     sweep = {"timing": WORKERS.columns(), "now": 1, "limit": 5, "jobs": ["echo"]}
     # A claim starts runs and holds others; what makes room admits these.
@@ -84,11 +86,11 @@ def run_statements(jobs):
             below="~", also="~", rules={"states": {"failed": 1}, "jobs": {"echo": {}}}, limit=5
         ),
         "fire": [
-            runs.fire(some, [[*move[:1], some[0], *move[2:]]], fenced=fenced)
+            runs.fire(some, [move._replace(event=some[0])], fenced=fenced)
             for some in (*([event] for event in events), events)
             for fenced in (False, True)
         ],
-        "fire_for_tick": [runs.fire_for_tick("cancel", "t", [("j", [*move[:1], "cancel", *move[2:]])])],
+        "fire_for_tick": [runs.fire_for_tick("cancel", "t", [("j", move._replace(event="cancel"))])],
         "claim": [runs.claim(ids, **claim) for ids in (None, [row["id"]])],
         "sweep": [
             runs.sweep(ids, hints=hints, **sweep)
