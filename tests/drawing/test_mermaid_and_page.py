@@ -66,7 +66,7 @@ def test_a_state_that_waits_for_a_person_says_so(approved_run):
 def test_an_edge_says_what_it_assigns_but_not_what_all_assign():
     _, _, edges = tables(diagram(RunMachine, format="md"))
     (row,) = [row for row in edges if row[:3] == ["release", "running", "queued"]]
-    assert row[4] == "timeout_at, attempt, deliveries"
+    assert row[4] == "timeout_at, run_at, attempt, deliveries"
 
 
 @pytest.mark.parametrize("name", ["a|b", "`tick`", "<script>", "two\nlines", "*star*_", "back\\slash"])

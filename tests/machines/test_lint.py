@@ -143,11 +143,14 @@ def test_an_event_that_a_deadline_fires_says_so():
 
 def test_a_consumers_event_that_a_deadline_fires_is_found():
     class Timed(RunMachine):
-        running = State("It runs.", role=Role.LEASED, deadline=Deadline("now + lease_ms", "release"))
+        running = State("It runs.", role=Role.LEASED, deadline=Deadline("now + lease_ms", "part"))
+        part = Event(
+            running.to(RunMachine.queued) | RunMachine.canceling.to(RunMachine.canceled), by=Actor.CONSUMER
+        )
 
     assert (
         "event-actor",
-        "a deadline fires 'release', which says that a consumer does, from running",
+        "a deadline fires 'part', which says that a consumer does, from running",
     ) in said(Timed)
 
 
