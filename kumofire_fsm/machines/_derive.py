@@ -34,12 +34,10 @@ __all__ = ["edge_of", "machine_spec"]
 
 Types = Mapping[str, Type]
 
-_KEPT = frozenset(
-    {
-        *("id", "machine", "state", "created_at", "history", "schedule_id", "scheduled_for", "schedule_key"),
-        "revision",
-    }
-)
+_KEPT = frozenset({
+    "id", "machine", "state", "created_at", "history", "schedule_id", "scheduled_for", "schedule_key",
+    "revision",
+})  # fmt: skip
 _REVISED = parsed("revision + 1", "revision")
 
 

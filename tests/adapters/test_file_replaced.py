@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from kumofire_fsm import Kumofire
+from kumofire_fsm import EmbeddedJobs, Kumofire
 from kumofire_fsm.adapters import _file
-from kumofire_fsm.errors import FileDamaged, FileReplaced
+from kumofire_fsm.errors import FileDamaged, FileReplaced, StoreError
 
 PATIENCE = 60.0
 
@@ -119,21 +119,27 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "jobs.db"
 
 
+async def refused(jobs: EmbeddedJobs, path: Path, error: type[StoreError], says: str) -> None:
+    """Check that whoever creates, looks, works or makes a backup is told."""
+    for call in (
+        lambda: jobs.create("job"),
+        jobs.count_runs,
+        jobs.run,
+        lambda: jobs.backup(path.with_name("backup.db")),
+    ):
+        with pytest.raises(error, match=says):
+            await asyncio.wait_for(call(), PATIENCE)
+
+
 @pytest.mark.parametrize("event", EVENTS)
 def test_who_creates_and_who_waits_is_told(path: Path, event: Callable[[Path], None]) -> None:
     async def scenario() -> None:
         async with make_app().open(path) as jobs:
             run = (await jobs.create("job")).kumofire_job_run_id
             event(path)
-            for call in (
-                lambda: jobs.create("job"),
-                lambda: jobs.wait(run),
-                jobs.count_runs,
-                jobs.run,
-                lambda: jobs.backup(path.with_name("backup.db")),
-            ):
-                with pytest.raises(FileReplaced, match=r"while it was open.*start again"):
-                    await asyncio.wait_for(call(), PATIENCE)
+            await refused(jobs, path, FileReplaced, r"while it was open.*start again")
+            with pytest.raises(FileReplaced, match=r"while it was open.*start again"):
+                await asyncio.wait_for(jobs.wait(run), PATIENCE)
 
     asyncio.run(scenario())
 
@@ -221,14 +227,7 @@ def test_a_log_that_is_cut_in_its_place_ends_the_worker_and_every_call(path: Pat
                     await jobs.create("job", delay=3600)
             with pytest.raises(FileDamaged):
                 await asyncio.wait_for(worker, PATIENCE)
-            for call in (
-                lambda: jobs.create("job"),
-                jobs.count_runs,
-                jobs.run,
-                lambda: jobs.backup(path.with_name("backup.db")),
-            ):
-                with pytest.raises(FileDamaged, match=r"jobs\.db' is damaged: .*restore the backup"):
-                    await asyncio.wait_for(call(), PATIENCE)
+            await refused(jobs, path, FileDamaged, r"jobs\.db' is damaged: .*restore the backup")
 
     asyncio.run(scenario())
     alone = shutil.copy(path, path.with_name("alone.db"))  # without the log

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import Bound, Kit, nothing, working
+from harness import Kit, nothing, until, working
 from pydantic import BaseModel
 
 from kumofire_fsm.embedded import _left_behind
@@ -45,11 +45,6 @@ async def ignores(go: asyncio.Event) -> None:
     while not go.is_set():
         with suppress(asyncio.CancelledError):
             await go.wait()
-
-
-async def until(w: Bound, run_id: str, state: str) -> None:
-    while await w.state(run_id) != state:
-        await asyncio.sleep(0.001)
 
 
 async def none_stuck(pool: WorkerPool) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from flows import Data
-from harness import Kit
+from harness import Kit, d1_error
 
 from kumofire_fsm import Kumofire, PlainContext
-from kumofire_fsm.adapters import d1_errors
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.errors import LeaseLost, StoreError, UnknownStoreError
 from kumofire_fsm.flows import End, Flow, Task
@@ -26,10 +25,6 @@ TEXTS = (
     "Too many API requests by single worker invocation.",
     "D1_ERROR: something new happened",
 )
-
-
-def said(text: str) -> StoreError:
-    return d1_errors.translate(Exception(text))
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -47,7 +42,7 @@ async def test_the_handler_goes_on_and_the_next_heartbeat_stores_its_progress(ki
     async with kit.bound() as w:
         run_id = await w.create("beats")
         w.storage.clear()
-        w.storage.fail("runs.heartbeat", "before", said(text))
+        w.storage.fail("runs.heartbeat", "before", d1_error(text))
         assert await w.deliver(run_id) == ["ack"]
         assert w.storage.names == ["runs.claim", "runs.heartbeat", "runs.heartbeat", "runs.succeed"]
         status = await w.status(run_id)
@@ -63,7 +58,7 @@ async def test_the_latest_progress_is_the_one_that_is_kept(kit: Kit) -> None:
 
     async with kit.bound() as w:
         run_id = await w.create("beats")
-        w.storage.fail("runs.heartbeat", "before", said(TEXTS[1]), times=4)
+        w.storage.fail("runs.heartbeat", "before", d1_error(TEXTS[1]), times=4)
         assert await w.deliver(run_id) == ["ack"]
         status = await w.status(run_id)
         assert (status.state, status.progress) == ("succeeded", {"row": 3})
@@ -79,7 +74,7 @@ async def test_an_outage_is_told_once_however_many_heartbeats_it_meets(
 
     async with kit.bound() as w:
         run_id = await w.create("beats")
-        w.storage.fail("runs.heartbeat", "before", said(TEXTS[1]), times=5)
+        w.storage.fail("runs.heartbeat", "before", d1_error(TEXTS[1]), times=5)
         caplog.set_level(logging.INFO, "kumofire_fsm")
         assert await w.deliver(run_id) == ["ack"]
     why = f"the database failed a heartbeat (D1 is overloaded ({TEXTS[1]})); the lease that it has holds"
@@ -96,7 +91,7 @@ async def test_it_is_raised_once_the_lease_is_over(kit: Kit) -> None:
 
     async with kit.bound() as w:
         run_id = await w.create("slow")
-        w.storage.fail("runs.heartbeat", "before", said(TEXTS[1]))
+        w.storage.fail("runs.heartbeat", "before", d1_error(TEXTS[1]))
         await w.deliver(run_id)
         assert (await w.status(run_id)).result == "told"
 
@@ -111,7 +106,7 @@ async def test_a_run_that_was_lost_meanwhile_is_told_by_the_next_heartbeat(kit: 
 
     async with kit.bound() as w:
         run_id = await w.create("slow")
-        w.storage.fail("runs.heartbeat", "before", said(TEXTS[1]))
+        w.storage.fail("runs.heartbeat", "before", d1_error(TEXTS[1]))
         await w.deliver(run_id)
         assert await w.state(run_id) == "running"
 
@@ -140,7 +135,7 @@ async def test_what_one_step_did_not_store_is_not_the_progress_of_the_next(kit: 
 
     async with kit.bound() as w:
         run_id = await w.create(Two, Data())
-        w.storage.fail("runs.heartbeat", "before", said(TEXTS[1]))
+        w.storage.fail("runs.heartbeat", "before", d1_error(TEXTS[1]))
         assert await w.deliver(run_id) == ["ack"]
         assert seen == [None]
 

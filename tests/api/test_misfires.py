@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from fakes import START
-from harness import Bound, Kit, echo, nothing
+from harness import Kit, echo, minutes, nothing, ran
 
 from kumofire_fsm.errors import TransientStoreError
-
-
-def minutes(*numbers: float) -> list[datetime]:
-    return [START + timedelta(minutes=n) for n in numbers]
-
-
-async def ran(w: Bound) -> list[datetime]:
-    rows = await w.sql("SELECT scheduled_for FROM kumofire_runs ORDER BY scheduled_for")
-    return [
-        START + timedelta(milliseconds=row[0]) - (START - datetime.fromtimestamp(0, START.tzinfo))
-        for row in rows
-    ]
 
 
 @pytest.mark.parametrize("rule", [{"every": 600}, {"cron": "*/10 * * * *"}], ids=["every", "cron"])

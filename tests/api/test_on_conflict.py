@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from pydantic import BaseModel, Field
 from kumofire_fsm import Created, InvalidArgument
 from kumofire_fsm.errors import DedupeConflict
 from kumofire_fsm.models import OnConflict
-from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.values.hidden import HIDDEN
 
 
@@ -150,26 +148,6 @@ async def test_a_run_that_starts_while_it_is_replaced_keeps_its_payload(kit: Kit
         assert (status.payload, status.result) == (1, 1)
 
 
-def between(w: Bound, name: str, act: Callable[[], Awaitable[Any]]) -> None:
-    """Let another actor act once, before the next statement of this name is sent."""
-    execute, batch = w.storage.execute, w.storage.batch
-
-    async def first(names: list[str]) -> None:
-        if name in names:
-            w.storage.execute, w.storage.batch = execute, batch  # type: ignore[method-assign]
-            await act()
-
-    async def one(statement: Statement) -> list[Row]:
-        await first([statement.name])
-        return await execute(statement)
-
-    async def several(statements: Sequence[Statement]) -> list[list[Row]]:
-        await first([each.name for each in statements])
-        return await batch(statements)
-
-    w.storage.execute, w.storage.batch = one, several  # type: ignore[method-assign]
-
-
 @pytest.mark.parametrize("way", ["raise", "replace"])
 @pytest.mark.parametrize(
     "gone", ["settled", "pruned", "settled, and the key is taken", "settled, as was who took it"]
@@ -189,9 +167,9 @@ async def test_a_key_that_is_given_up_before_its_holder_is_read_takes_the_work(
                 await create(w, {"new": 2}, dedupe="active")
             if "who took it" in gone:
                 other = (await create(w, 5, dedupe="active")).kumofire_job_run_id
-                between(w, "runs.read", lambda: w.deliver(other))
+                w.storage.meanwhile("before", "runs.read", lambda: w.deliver(other))
 
-        between(w, "runs.read", settle)
+        w.storage.meanwhile("before", "runs.read", settle)
         made = await create(w, {"new": 2}, dedupe="active", on_conflict=way)
         assert (made.is_new, made.replaced, made.payload_differs) == (
             "key is taken" not in gone,
@@ -211,7 +189,7 @@ async def test_of_two_replacements_at_once_each_tells_the_payload_that_it_has_re
 ) -> None:
     async with with_jobs(kit).bound() as w:
         run_id = (await create(w, 1)).kumofire_job_run_id
-        between(w, "runs.replace", lambda: create(w, first, on_conflict="replace"))
+        w.storage.meanwhile("before", "runs.replace", lambda: create(w, first, on_conflict="replace"))
         assert (await create(w, second, on_conflict="replace")).replaced is True
         status = await w.status(run_id)
         said = {"replaced": 2} if first == 2 else {"replaced_bytes": 5011}

@@ -13,7 +13,6 @@ from harness import Bound, Kit, nothing
 
 from kumofire_fsm import Fail, NewRun, Retry, Snooze
 from kumofire_fsm.engine.binding import Timing
-from kumofire_fsm.ports import Row, Statement
 
 
 async def work_off(w: Bound, queue: FakeQueue, *, minutes: int, **options: Any) -> None:
@@ -228,40 +227,25 @@ async def test_what_a_person_moves_gets_one_hint(kit: Kit, state: str, event: st
         assert [each for each, _ in w.queue.sent] == [run_id], "by the person, or by a dispatch"
 
 
-async def after_the_read(
-    w: Bound, act: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def after_the_read(w: Bound, act: Callable[[], Awaitable[Any]]) -> None:
     """Signal an instance, which another actor moves between the statement that reads it and the signal."""
     (run_id,) = [run.kumofire_job_run_id for run in (await w.jobs.list_runs()).runs]
-    execute = w.storage.execute
-
-    async def slowly(statement: Statement) -> list[Row]:
-        rows = await execute(statement)
-        if statement.name == "runs.read":
-            monkeypatch.undo()
-            await act()
-        return rows
-
-    monkeypatch.setattr(w.storage, "execute", slowly)
+    w.storage.meanwhile("after", "runs.read", act)
     w.queue.clear()
     await w.jobs.signal(run_id, Trial.upgrade)
     assert (await w.state(run_id), (await w.status(run_id)).step) == ("ready", "charge")
 
 
-async def test_a_signal_sends_a_hint_where_it_moves_what_rests_by_now(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_signal_sends_a_hint_where_it_moves_what_rests_by_now(kit: Kit) -> None:
     Handlers(kit.app, Trial)
     async with kit.bound() as w:
         run_id = await w.create(Trial, Data())
-        await after_the_read(w, lambda: w.deliver(run_id), monkeypatch)
+        await after_the_read(w, lambda: w.deliver(run_id))
         assert w.queue.sent == [(run_id, 0)]
 
 
 @pytest.mark.parametrize("way", ["signal", "fire", "fire_all"])
-async def test_of_two_signals_at_once_the_one_that_is_kept_sends_no_hint(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
+async def test_of_two_signals_at_once_the_one_that_is_kept_sends_no_hint(kit: Kit, way: str) -> None:
     Handlers(kit.app, Trial)
     async with kit.bound() as w:
         run_id = await w.create(Trial, Data())
@@ -276,7 +260,7 @@ async def test_of_two_signals_at_once_the_one_that_is_kept_sends_no_hint(
             else:
                 await w.jobs.fire_all(await w.jobs.match_runs("upgrade"))
 
-        await after_the_read(w, another, monkeypatch)
+        await after_the_read(w, another)
         assert w.queue.sent == [(run_id, 0)]
         await another()
         assert (w.queue.sent, len(json.loads((await w.row(run_id))["mail"]))) == ([(run_id, 0)], 2)

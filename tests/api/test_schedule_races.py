@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from fakes import START
-from harness import Bound, Kit, nothing
+from harness import Bound, Kit, minutes, nothing, ran
 
 from kumofire_fsm import NewSchedule
 from kumofire_fsm.errors import InvalidPayload
-
-
-def minutes(*numbers: float) -> list[datetime]:
-    return [START + timedelta(minutes=n) for n in numbers]
-
-
-async def ran(w: Bound) -> list[datetime]:
-    return sorted(run.scheduled_for for run in (await w.jobs.list_runs()).runs if run.scheduled_for)
 
 
 @pytest.mark.parametrize(

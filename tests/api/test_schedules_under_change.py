@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from fakes import START
-from harness import Bound, Kit, nothing
+from harness import Kit, minutes, nothing, ran
 
 from kumofire_fsm import NewSchedule, SyncReport
 from kumofire_fsm.errors import InvalidSchedule
 from kumofire_fsm.schedules import occurrences
-
-
-def minutes(*numbers: float) -> list[datetime]:
-    return [START + timedelta(minutes=n) for n in numbers]
-
-
-async def ran(w: Bound) -> list[datetime]:
-    return sorted(run.scheduled_for for run in (await w.jobs.list_runs()).runs if run.scheduled_for)
 
 
 @pytest.mark.parametrize("misfire", ["latest", "skip"])

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from harness import Kit
+from harness import Kit, d1_error
 
 from kumofire_fsm import Snooze
-from kumofire_fsm.adapters import d1_errors
-from kumofire_fsm.errors import StoreError
 
 TEXTS = (
     "D1_ERROR: D1 DB is overloaded. Requests queued for too long.",
@@ -17,10 +15,6 @@ TEXTS = (
     "D1_ERROR: something new happened",
 )
 WHEN = ("before", "after")
-
-
-def said(text: str) -> StoreError:
-    return d1_errors.translate(Exception(text))
 
 
 @pytest.fixture
@@ -47,7 +41,7 @@ async def test_a_claim_is_sent_once_more_after_one_unlucky_answer(
     async with kit.bound() as w:
         run_id = await w.create("work", 1)
         w.storage.clear()
-        w.storage.fail("runs.claim", when, said(text))
+        w.storage.fail("runs.claim", when, d1_error(text))
         assert await w.deliver(run_id) == ["ack"]
         assert w.storage.names == ["runs.claim", "runs.claim", "runs.succeed"]
         assert (await w.state(run_id), calls, kit.clock.sleeps) == ("succeeded", [1], [0.4])
@@ -66,7 +60,7 @@ async def test_a_claim_of_a_batch_takes_its_rate_once_whatever_the_first_answer_
 
     async with kit.bound() as w:
         ids = await w.create_in_order("rated", range(3))
-        w.storage.fail("runs.claim", when, said(TEXTS[2]))
+        w.storage.fail("runs.claim", when, d1_error(TEXTS[2]))
         assert await w.deliver(*ids) == ["ack"] * 3
         assert called == [0, 1, 2]
         other = await w.create_in_order("rated", range(3, 20))
@@ -80,7 +74,7 @@ async def test_a_claim_that_the_database_refuses_again_is_left_to_the_next_messa
     async with kit.bound() as w:
         run_id = await w.create("work", 1)
         w.storage.clear()
-        w.storage.fail("runs.claim", "before", said(TEXTS[0]), times=9)
+        w.storage.fail("runs.claim", "before", d1_error(TEXTS[0]), times=9)
         assert await w.deliver(run_id) == [10]
         assert (w.storage.names, calls) == (["runs.claim"] * 2, [])
         w.storage.fail("nothing", "before", None)
@@ -99,7 +93,7 @@ async def test_a_success_is_stored_after_one_unlucky_answer(
     async with kit.bound() as w:
         run_id = await w.create("work", 1)
         w.storage.clear()
-        w.storage.fail("runs.succeed", when, said(text))
+        w.storage.fail("runs.succeed", when, d1_error(text))
         assert await w.deliver(run_id) == ["ack"]
         sent = ["runs.claim", "runs.succeed", "runs.succeed", "runs.read"]
         assert w.storage.names == sent[: 3 if when == "before" else 4]
@@ -112,7 +106,7 @@ async def test_all_successes_of_a_batch_are_stored_after_one_unlucky_answer(
 ) -> None:
     async with kit.bound() as w:
         ids = await w.create_in_order("work", [1, 2, 3])
-        w.storage.fail("runs.succeed", when, said(TEXTS[2]))
+        w.storage.fail("runs.succeed", when, d1_error(TEXTS[2]))
         assert await w.deliver(*ids) == ["ack"] * 3
         assert ([await w.state(each) for each in ids], calls) == (["succeeded"] * 3, [1, 2, 3])
 
@@ -124,7 +118,7 @@ async def test_a_snooze_is_stored_after_one_unlucky_answer(kit: Kit) -> None:
 
     async with kit.bound() as w:
         run_id = await w.create("later")
-        w.storage.fail("runs.snooze", "before", said(TEXTS[0]))
+        w.storage.fail("runs.snooze", "before", d1_error(TEXTS[0]))
         assert await w.deliver(run_id) == [5]
         assert (await w.state(run_id), (await w.status(run_id)).attempt) == ("ready", 0)
 
@@ -135,7 +129,7 @@ async def test_a_settle_is_tried_three_times_with_pauses_and_then_left_to_the_le
     async with kit.bound() as w:
         run_id = await w.create("work", 1)
         w.storage.clear()
-        w.storage.fail("runs.succeed", "before", said(TEXTS[0]), times=9)
+        w.storage.fail("runs.succeed", "before", d1_error(TEXTS[0]), times=9)
         assert await w.deliver(run_id) == [10]
         assert w.storage.names == ["runs.claim"] + ["runs.succeed"] * 3
         assert (await w.state(run_id), kit.clock.sleeps) == ("running", [0.1, 0.4])
@@ -145,6 +139,6 @@ async def test_a_settle_is_not_sent_again_when_the_statements_are_spent(kit: Kit
     async with kit.bound(max_statements=6) as w:
         run_id = await w.create("work", 1)
         w.storage.clear()
-        w.storage.fail("runs.succeed", "before", said(TEXTS[0]), times=9)
+        w.storage.fail("runs.succeed", "before", d1_error(TEXTS[0]), times=9)
         assert await w.deliver(run_id) == [10]
         assert w.storage.names == ["runs.claim", "runs.succeed"]

@@ -9,20 +9,15 @@ from typing import Any
 
 import pytest
 from fakes import FakeQueue
-from harness import Bound, Kit
+from harness import Bound, Kit, d1_error
 
 from kumofire_fsm import Kumofire, NewRun
-from kumofire_fsm.adapters import d1_errors
 from kumofire_fsm.adapters.sqlite import SqliteStorage
-from kumofire_fsm.errors import StoreError, UnknownStoreError
+from kumofire_fsm.errors import UnknownStoreError
 from kumofire_fsm.ports import Row, Statement
 
 SIZE = 250_000
 CORRUPT = "D1_ERROR: database disk image is malformed: SQLITE_CORRUPT"
-
-
-def said(text: str) -> StoreError:
-    return d1_errors.translate(Exception(text))
 
 
 @pytest.fixture
@@ -45,7 +40,7 @@ async def test_one_unlucky_answer_is_asked_for_again(kit: Kit, calls: list[int])
     async with kit.bound() as w:
         ids = await create(w)
         w.storage.clear()
-        w.storage.fail("bodies.read", "before", said(CORRUPT))
+        w.storage.fail("bodies.read", "before", d1_error(CORRUPT))
         assert await w.deliver(*ids) == ["ack"] * 20
         assert (calls, kit.clock.sleeps) == ([SIZE] * 20, [0.1])
         assert w.storage.names.count("bodies.read") == 3, "16 at once, and once in vain"
@@ -57,7 +52,7 @@ async def test_while_they_cannot_be_read_each_wait_is_longer_and_told_once(
     caplog.set_level(logging.INFO, "kumofire_fsm")
     async with kit.bound() as w:
         ids = await create(w)
-        w.storage.fail("bodies.read", "before", said(CORRUPT), times=1_000)
+        w.storage.fail("bodies.read", "before", d1_error(CORRUPT), times=1_000)
         for least, most in [(10, 20), (20, 40), (40, 80), (40, 80)]:
             w.storage.clear()
             caplog.clear()
@@ -87,7 +82,7 @@ async def test_ten_minutes_without_reads_cost_each_run_a_few_deliveries(
     async with kit.bound(real_queue=queue, max_statements=45) as w:
         await create(w)
         w.storage.clear()
-        w.storage.fail("bodies.read", "before", said(CORRUPT), times=1_000)
+        w.storage.fail("bodies.read", "before", d1_error(CORRUPT), times=1_000)
         ends = kit.clock.now() + 600_000
         while (at := queue.next_at()) is not None and at < ends:
             kit.clock.advance(milliseconds=max(0, at - kit.clock.now()))
@@ -101,7 +96,7 @@ async def test_a_suspect_run_stays_suspect(kit: Kit, calls: list[int]) -> None:
     async with kit.bound() as w:
         ids = await create(w)
         await w.sql("UPDATE kumofire_runs SET suspect = 1")
-        w.storage.fail("bodies.read", "before", said(CORRUPT), times=9)
+        w.storage.fail("bodies.read", "before", d1_error(CORRUPT), times=9)
         await w.deliver(*ids)
         assert await w.sql("SELECT state, suspect, count(*) FROM kumofire_runs GROUP BY 1, 2") == [
             ("queued", 1, 20)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import Bound, Kit, working
+from harness import Bound, Kit, until, working
 
 from kumofire_fsm.embedded import _pool as worker_pool
 from kumofire_fsm.embedded import _room as room
@@ -20,11 +20,6 @@ from kumofire_fsm.engine.binding import EMBEDDED, Timing
 from kumofire_fsm.engine.due import claim_due
 from kumofire_fsm.ports import Statement
 from kumofire_fsm.work import tasks
-
-
-async def until(w: Bound, run_id: str, state: str) -> None:
-    while await w.state(run_id) != state:
-        await asyncio.sleep(0.001)
 
 
 async def test_what_a_claim_brings_after_the_end_began_is_given_back(

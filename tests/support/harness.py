@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fakes import FakeBatch, FakeMessage, RecordingQueue, SeededEntropy, VirtualClock
+from fakes import START, FakeBatch, FakeMessage, RecordingQueue, SeededEntropy, VirtualClock
 
 from kumofire_fsm import Backoff, Kumofire, RunStatus
+from kumofire_fsm.adapters import d1_errors
 from kumofire_fsm.adapters.sqlite import SqliteStorage
 from kumofire_fsm.embedded._pool import WorkerPool
 from kumofire_fsm.engine.binding import Timing
-from kumofire_fsm.errors import TransientStoreError
+from kumofire_fsm.errors import StoreError, TransientStoreError
 from kumofire_fsm.jobs import Jobs
 from kumofire_fsm.ports import Row, Statement
 from kumofire_fsm.store.schema import migrate
+from kumofire_fsm.values.times import moment
 
 TABLES = ("kumofire_runs", "kumofire_bodies", "kumofire_schedules")
 
@@ -183,6 +185,28 @@ class Kit:
             yield Bound(jobs, counting, queue, self.clock)
         finally:
             await storage.close()
+
+
+def minutes(*numbers: float) -> list[datetime]:
+    """Return instants by how many minutes they lie after the start."""
+    return [START + timedelta(minutes=number) for number in numbers]
+
+
+async def ran(w: Bound) -> list[datetime]:
+    """Return the occurrences that became runs, in their order."""
+    rows = await w.sql("SELECT scheduled_for FROM kumofire_runs WHERE scheduled_for IS NOT NULL ORDER BY 1")
+    return [moment(at) for (at,) in rows]
+
+
+async def until(w: Bound, run_id: str, state: str) -> None:
+    """Wait until a run is in a state."""
+    while await w.state(run_id) != state:
+        await asyncio.sleep(0.001)
+
+
+def d1_error(text: str) -> StoreError:
+    """Return the error that a text of D1 becomes."""
+    return d1_errors.translate(Exception(text))
 
 
 async def echo(ctx: Any, payload: Any) -> Any:
