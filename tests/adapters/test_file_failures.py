@@ -358,7 +358,7 @@ def test_a_file_found_damaged_while_it_is_open_is_refused_from_then_on(half_soun
     asyncio.run(scenario())
     count = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM sound').fetchone())"
     told = subprocess.run(
-        [sys.executable, "-c", count, half_sound], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", count, half_sound], capture_output=True, text=True, check=True, timeout=600
     )
     assert told.stdout == "1\n", "what was stored before is there, and nothing since"
 

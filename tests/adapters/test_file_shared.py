@@ -28,7 +28,7 @@ def test_three_processes_write_at_once_and_none_hears_of_a_lock(path, stored, at
         )
         for name in ("a", "b", "c")
     ]
-    answers = [writer.communicate(timeout=60) for writer in writers]
+    answers = [writer.communicate(timeout=600) for writer in writers]
     assert [(out.strip(), err) for out, err in answers] == [("300", "")] * 3
     assert stored() == [f"{name}-{i:04}" for name in ("a", "b", "c") for i in range(300)]
 
@@ -49,7 +49,7 @@ def test_the_first_opening_of_a_new_file_is_safe_for_several_processes(tmp_path)
     )
     command = [sys.executable, "-c", program, str(tmp_path / "new.db")]
     openers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    answers = [opener.communicate(timeout=60)[1] for opener in openers]
+    answers = [opener.communicate(timeout=600)[1] for opener in openers]
     assert answers == [""] * 4
 
 

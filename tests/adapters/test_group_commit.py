@@ -351,7 +351,7 @@ def test_what_is_submitted_while_the_storage_closes_is_refused_and_the_close_end
             late = asyncio.ensure_future(storage.execute(things.put("late")))
             await asyncio.sleep(0.02)
             go.set()
-            await asyncio.wait({closing, late}, timeout=60)
+            await asyncio.wait({closing, late}, timeout=600)
             closed, refused = closing.done(), late.done() and isinstance(late.exception(), StoreError)
             storage._writer._inbox.put(None)  # so that a failing test ends, too
             await asyncio.gather(first, closing)

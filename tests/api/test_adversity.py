@@ -147,7 +147,7 @@ async def cancelled(transition: Transition) -> None:
 async def test_a_cancellation_inside_a_hook_stays_there(kit: Kit, event: str) -> None:
     kit.job("none")(nothing)
     kit.app.on(event)(cancelled)
-    async with kit.bound() as w, asyncio.timeout(60):
+    async with kit.bound() as w, asyncio.timeout(600):
         run_id = await w.create("none")
         assert await w.deliver(run_id) == ["ack"]
         assert await w.state(run_id) == "succeeded"

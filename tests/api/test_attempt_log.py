@@ -26,7 +26,7 @@ async def test_an_attempt_that_was_canceled_is_logged_with_the_time_that_it_took
         created = await jobs.create(sleep)
         await began.wait()
         await jobs.cancel(created.kumofire_job_run_id)
-        await jobs.wait(created.kumofire_job_run_id, timeout=60)
+        await jobs.wait(created.kumofire_job_run_id, timeout=600)
         jobs.stop()
         await worker
     _, ended = [each for each in caplog.records if each.levelno == logging.DEBUG]

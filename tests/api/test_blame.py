@@ -125,7 +125,7 @@ async def test_a_name_that_their_statement_misspells_is(tmp_path: Path, sql: str
         db.close()
         worker = asyncio.ensure_future(jobs.run())
         run_id = (await jobs.create("note")).kumofire_job_run_id
-        status = await jobs.wait(run_id, timeout=60)
+        status = await jobs.wait(run_id, timeout=600)
         assert (status.state, (status.last_error or "").split(":")[0]) == ("failed", "CommitRefused")
         assert "nope" in (status.last_error or "")
         assert "migrate" not in (status.last_error or "")

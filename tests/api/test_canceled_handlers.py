@@ -39,7 +39,7 @@ async def working(app: Kumofire, path: Path | str = ":memory:", lease: float = D
     async with app.open(path, synchronous="OFF", lease=lease) as jobs:
         worker = asyncio.ensure_future(jobs.run(grace=0))
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(600):
                 yield jobs
         finally:
             jobs.stop()
@@ -113,7 +113,7 @@ async def test_a_handler_that_was_told_once_is_not_told_again_while_it_tidies_up
             await asyncio.sleep(DAY)
         except asyncio.CancelledError:
             told.append(ctx.canceled)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             for _ in range(20):
                 await ctx.heartbeat()
                 await ctx.jobs.cancel(ctx.run.id)
@@ -258,7 +258,7 @@ async def test_a_handler_that_ignores_it_is_given_up_when_its_grace_is_over(
         run_id = (await jobs.create("deaf")).kumofire_job_run_id
         await began.wait()
         await jobs.cancel(run_id)
-        status = await jobs.wait(run_id, timeout=60)
+        status = await jobs.wait(run_id, timeout=600)
         assert (status.state, status.last_error, status.error_type) == ("canceled", IN_ITS_GRACE, None)
         assert events(status)[-2:] == ["cancel", "lose"]
         while pool.in_flight:

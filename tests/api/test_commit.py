@@ -320,7 +320,7 @@ async def test_the_embedded_worker_commits_them_too(tmp_path: Path) -> None:
             db.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
         worker = asyncio.ensure_future(jobs.run())
         created = await jobs.create_many([NewRun("note", n) for n in range(20)])
-        states = {(await jobs.wait(each.kumofire_job_run_id, timeout=60)).state for each in created}
+        states = {(await jobs.wait(each.kumofire_job_run_id, timeout=600)).state for each in created}
         jobs.stop()
         await worker
         assert states == {"succeeded"}

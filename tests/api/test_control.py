@@ -184,7 +184,7 @@ class Handlers:
 
 
 async def until(what: Any) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(600):
         while not what():
             await asyncio.sleep(0.001)
 
@@ -200,7 +200,7 @@ async def test_a_worker_keeps_a_limit_and_fills_it_again_at_once(tmp_path: Path)
         assert handlers.under_way == 3
         handlers.go.set()
         for each in made:
-            await jobs.wait(each.kumofire_job_run_id, timeout=60)
+            await jobs.wait(each.kumofire_job_run_id, timeout=600)
         assert (handlers.most, handlers.ended) == (3, 30)
         jobs.stop()
         await worker
@@ -216,7 +216,7 @@ async def test_a_limit_holds_over_two_workers_on_one_file(tmp_path: Path) -> Non
         await until(lambda: handlers.under_way == 2)
         handlers.go.set()
         for each in made:
-            await one.wait(each.kumofire_job_run_id, timeout=60)
+            await one.wait(each.kumofire_job_run_id, timeout=600)
         assert (handlers.most, handlers.ended) == (2, 20)
         for each in (one, two):
             each.stop()
@@ -234,7 +234,7 @@ async def test_a_worker_starts_what_is_resumed_at_once_and_nothing_before(tmp_pa
         await asyncio.sleep(0.1)
         assert handlers.ended == 0
         await jobs.resume_job("mail")
-        assert (await jobs.wait(run_id, timeout=60)).state == "succeeded"
+        assert (await jobs.wait(run_id, timeout=600)).state == "succeeded"
         jobs.stop()
         await worker
 

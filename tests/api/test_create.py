@@ -115,7 +115,7 @@ async def test_all_who_create_at_once_hear_that_the_database_failed(kit: Kit, wh
     async with kit.bound() as w:
         w.storage.fail_once("runs.insert", when)
         creates = [w.jobs.create(name, n) for n, name in enumerate("abab")]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             answers = await asyncio.gather(*creates, return_exceptions=True)
         assert [type(answer) for answer in answers] == [TransientStoreError] * 4
         assert (await w.sizes())["kumofire_runs"] == (0 if when == "before" else 4)

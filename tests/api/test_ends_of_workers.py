@@ -46,7 +46,7 @@ async def embedded(tmp_path: Path, app: Kumofire, name: str, **options: Any) -> 
     """Create one run, let the worker work on it, and return how it settled."""
     async with app.open(tmp_path / "jobs.db", **options) as jobs:
         worker = asyncio.ensure_future(jobs.run())
-        status = await jobs.wait((await jobs.create(name)).kumofire_job_run_id, timeout=60)
+        status = await jobs.wait((await jobs.create(name)).kumofire_job_run_id, timeout=600)
         jobs.stop()
         await worker
         return status
@@ -231,7 +231,7 @@ async def test_on_a_file_too(tmp_path: Path, untidy: Any) -> None:
     async with app.open(tmp_path / "jobs.db") as jobs:
         worker = asyncio.ensure_future(jobs.run(concurrency=2))
         ids = [(await jobs.create("job", number)).kumofire_job_run_id for number in range(10)]
-        states = [(await jobs.wait(run_id, timeout=60)).state for run_id in ids]
+        states = [(await jobs.wait(run_id, timeout=600)).state for run_id in ids]
         jobs.stop()
         await worker
         assert states == ["succeeded"] * 10

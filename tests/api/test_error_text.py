@@ -146,7 +146,7 @@ async def test_on_a_file_such_an_error_does_not_take_its_worker_with_it(
         ended = []
         for name in ("bad", "good"):
             created = await jobs.create(name)
-            ended.append((await jobs.wait(created.kumofire_job_run_id, timeout=60)).state)
+            ended.append((await jobs.wait(created.kumofire_job_run_id, timeout=600)).state)
         jobs.stop()
         await worker
     assert ended == ["failed", "succeeded"]

@@ -132,7 +132,7 @@ async def test_a_worker_on_a_file_keeps_nothing_of_a_run_that_has_settled(
     async with app.open(tmp_path / "jobs.db") as jobs:
         worker = asyncio.ensure_future(jobs.run(concurrency=1))
         for name in ("job", "next"):
-            status = await jobs.wait((await jobs.create(name)).kumofire_job_run_id, timeout=60)
+            status = await jobs.wait((await jobs.create(name)).kumofire_job_run_id, timeout=600)
             assert status.settled
         assert [each() for each in held] == [None]
         jobs.stop()

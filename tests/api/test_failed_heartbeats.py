@@ -162,7 +162,7 @@ async def test_it_is_the_same_on_a_file(tmp_path: Path, monkeypatch: pytest.Monk
     async with app.open(tmp_path / "jobs.db") as jobs:
         worker = asyncio.ensure_future(jobs.run())
         run_id = (await jobs.create("beats")).kumofire_job_run_id
-        status = await jobs.wait(run_id, timeout=60)
+        status = await jobs.wait(run_id, timeout=600)
         jobs.stop()
         await worker
     assert (status.state, status.progress, next(left, None)) == ("succeeded", "half", None)

@@ -138,7 +138,7 @@ async def test_a_rate_by_key_is_kept_over_two_workers_on_one_file_and_nobody_pol
         made = await one.create_many([NewRun("mail", concurrency_key=key) for key in "aabaabaa"])
         workers = [asyncio.ensure_future(each.run(concurrency=4)) for each in (one, two)]
         for each in made:
-            assert (await one.wait(each.kumofire_job_run_id, timeout=60)).state == "succeeded"
+            assert (await one.wait(each.kumofire_job_run_id, timeout=600)).state == "succeeded"
         for each in (one, two):
             each.stop()
         await asyncio.gather(*workers)

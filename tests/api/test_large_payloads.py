@@ -174,7 +174,7 @@ async def test_a_run_that_is_canceled_while_its_payload_is_read_says_nothing_of_
     got: list[str] = []
     register(kit, got)
     reading, go_on = asyncio.Event(), asyncio.Event()
-    async with kit.bound(with_queue=False) as w, asyncio.timeout(60):
+    async with kit.bound(with_queue=False) as w, asyncio.timeout(600):
         ids = await create(w, [payload(number) for number in range(30)])
         execute = w.storage.execute
 

@@ -83,7 +83,7 @@ async def test_leases_are_renewed_at_once_when_the_clock_was_set(
             upkeep._renew_after = 3_600.0
             sweeps.now, sweeps.ahead = sweeps.now + 1, ahead
             await upkeep._watch()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(600):
                 await upkeep.keep_leases()
         assert renewals == [-3_600_000, 0]
 

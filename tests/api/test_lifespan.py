@@ -67,7 +67,7 @@ async def test_in_open_handlers_and_hooks_find_what_it_yields(job: str) -> None:
     seen: list[str] = []
     async with application(seen).open(":memory:", env="secret") as jobs:
         worker = asyncio.ensure_future(jobs.run())
-        status = await jobs.wait((await jobs.create(job)).kumofire_job_run_id, timeout=60)
+        status = await jobs.wait((await jobs.create(job)).kumofire_job_run_id, timeout=600)
         jobs.stop()
         await worker
         assert (status.result, jobs.env) == (["secret", "secret"], "secret")
@@ -81,7 +81,7 @@ def test_in_open_sync_it_is_the_same() -> None:
     with application(seen).open_sync(":memory:", env="secret") as jobs:
         worker = threading.Thread(target=jobs.run)
         worker.start()
-        status = jobs.wait(jobs.create("report").kumofire_job_run_id, timeout=60)
+        status = jobs.wait(jobs.create("report").kumofire_job_run_id, timeout=600)
         jobs.stop()
         worker.join(60)
         assert (status.result, jobs.env) == (["secret", "secret"], "secret")

@@ -213,6 +213,6 @@ async def test_a_running_embedded_worker_finds_what_another_connection_committed
             for sql, values in run.statements:
                 db.execute(sql, values)
         db.close()
-        assert (await jobs.wait(run.kumofire_job_run_id, timeout=60)).result == 42
+        assert (await jobs.wait(run.kumofire_job_run_id, timeout=600)).result == 42
         jobs.stop()
         await worker

@@ -146,7 +146,7 @@ async def test_plain_handlers_read_it_in_their_thread(tmp_path: Path) -> None:
     async with app.open(tmp_path / "jobs.db") as jobs:
         worker = asyncio.ensure_future(jobs.run())
         run_id = (await jobs.create("resize")).kumofire_job_run_id
-        status = await jobs.wait(run_id, timeout=60)
+        status = await jobs.wait(run_id, timeout=600)
         jobs.stop()
         await worker
     assert (seen, status.result) == ([None, {"done": 1}], {"done": 2})

@@ -110,7 +110,7 @@ def test_a_worker_starts_what_a_rate_lets_and_polls_for_nothing(tmp_path: Path) 
         async with app.open(tmp_path / "jobs.db") as jobs:
             made = await jobs.create_many([NewRun("mail") for _ in range(5)])
             worker = asyncio.ensure_future(jobs.run())
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(600):
                 for run in made:
                     await jobs.wait(run.kumofire_job_run_id)
             jobs.stop()

@@ -53,7 +53,7 @@ async def test_a_worker_on_a_file_claims_it_too(tmp_path: Path) -> None:
         run_id = (await old.create("mail", 1)).kumofire_job_run_id
     async with after(None).open(tmp_path / "jobs.db") as new:
         worker = asyncio.ensure_future(new.run())
-        assert (await new.wait(run_id, timeout=60)).result == ["mail.send", 1]
+        assert (await new.wait(run_id, timeout=600)).result == ["mail.send", 1]
         new.stop()
         await worker
 

@@ -212,7 +212,7 @@ async def test_an_embedded_worker_deletes_too(tmp_path: Path) -> None:
         kept = (await jobs.create("mail", delay=3600)).kumofire_job_run_id
         await jobs.cancel(kept)
         worker = asyncio.ensure_future(jobs.run())
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(600):
             while await jobs.get_status(gone) is not None:
                 await asyncio.sleep(0.02)
         assert await jobs.get_status(kept) is not None

@@ -29,12 +29,12 @@ async def test_each_worker_starts_the_runs_of_its_jobs(
         mail = (await first.create("mail")).kumofire_job_run_id
         report = (await first.create("report")).kumofire_job_run_id
         worker = asyncio.ensure_future(first.run(jobs=["report"]))
-        assert (await first.wait(report, timeout=60)).state == "succeeded"
+        assert (await first.wait(report, timeout=600)).state == "succeeded"
         status: Any = await first.get_status(mail)
         assert (status.state, status.unknown) == ("queued", None), "it is known here, and left alone"
         assert "a worker starts: 100 handlers at once; jobs: report; left to others: mail" in caplog.messages
         other = asyncio.ensure_future(second.run(jobs=["letter"]))
-        assert (await first.wait(mail, timeout=60)).state == "succeeded"
+        assert (await first.wait(mail, timeout=600)).state == "succeeded"
         for each in (worker, other):
             each.cancel()
         await asyncio.wait([worker, other])
@@ -45,7 +45,7 @@ async def test_the_next_run_of_the_worker_serves_all_again(tmp_path: Path) -> No
         for named in (["report"], None):
             run_id = (await jobs.create("report" if named else "mail")).kumofire_job_run_id
             worker = asyncio.ensure_future(jobs.run(jobs=named))
-            assert (await jobs.wait(run_id, timeout=60)).state == "succeeded"
+            assert (await jobs.wait(run_id, timeout=600)).state == "succeeded"
             worker.cancel()
             await asyncio.wait([worker])
 
@@ -65,6 +65,6 @@ async def test_what_is_no_list_of_jobs_is_refused(tmp_path: Path, named: Any, er
             await jobs.run(jobs=named)
         worker = asyncio.ensure_future(jobs.run())  # nothing of it is left behind
         run_id = (await jobs.create("mail")).kumofire_job_run_id
-        assert (await jobs.wait(run_id, timeout=60)).state == "succeeded"
+        assert (await jobs.wait(run_id, timeout=600)).state == "succeeded"
         worker.cancel()
         await asyncio.wait([worker])

@@ -94,7 +94,7 @@ async def test_a_worker_that_takes_a_run_again_stops_its_own_former_attempt(kit:
             ends.append(call)
         return f"of call {call}"
 
-    async with kit.bound(with_queue=False) as w, asyncio.timeout(60):
+    async with kit.bound(with_queue=False) as w, asyncio.timeout(600):
         run_id = await w.create("work")
         pool = WorkerPool(w.jobs._binding, lambda: 0, 5, "a worker")
         running = asyncio.ensure_future(pool.run())
@@ -134,7 +134,7 @@ async def test_a_claim_that_is_answered_after_the_end_began_is_given_back_at_onc
 
     monkeypatch.setattr(pools, "claim_due", stopping)
     monkeypatch.setattr(Upkeep, "plan_soon", lambda _: None)  # no timer is to help
-    async with kit.bound(with_queue=False) as w, asyncio.timeout(60):
+    async with kit.bound(with_queue=False) as w, asyncio.timeout(600):
         first = await w.create("work")
         pool = WorkerPool(w.jobs._binding, lambda: 0, 5, "a worker")
         running = asyncio.ensure_future(pool.run())
@@ -142,7 +142,7 @@ async def test_a_claim_that_is_answered_after_the_end_began_is_given_back_at_onc
         second = await w.create("work")
         await running
         draining = asyncio.ensure_future(pool.drain(20))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             while (await w.status(second)).history[-1].event != "release":
                 await asyncio.sleep(0)
         assert not draining.done()
@@ -171,7 +171,7 @@ async def test_who_lost_a_run_is_not_told_that_its_next_start_was_asked_to_stop(
         finally:
             canceled[call] = ctx.canceled
 
-    async with kit.bound(with_queue=False) as w, asyncio.timeout(60):
+    async with kit.bound(with_queue=False) as w, asyncio.timeout(600):
         run_id = await w.create("work")
         pool = WorkerPool(w.jobs._binding, lambda: 0, 1, "a worker")
         running = asyncio.ensure_future(pool.run())

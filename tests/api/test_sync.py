@@ -45,7 +45,7 @@ def test_every_method_waits_for_its_result(tmp_path: Path) -> None:
         assert jobs.redrive(run_id).state == "ready"
         assert jobs.create_schedule("double", 1, every=60).state == "active"
         assert jobs.consume({"version": 1, "kumofireJobRunId": run_id}).ack is True
-        assert jobs.wait(run_id, timeout=60).result == 8
+        assert jobs.wait(run_id, timeout=600).result == 8
         assert jobs.dispatch().complete is True
 
 
@@ -67,7 +67,7 @@ def test_a_worker_runs_in_one_thread_and_is_stopped_from_another(tmp_path: Path)
         worker = threading.Thread(target=jobs.run)
         worker.start()
         run_id = jobs.create("double", 21).kumofire_job_run_id
-        assert jobs.wait(run_id, timeout=60).result == 42
+        assert jobs.wait(run_id, timeout=600).result == 42
         jobs.stop()
         worker.join(60)
         assert not worker.is_alive()

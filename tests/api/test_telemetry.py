@@ -481,8 +481,8 @@ async def test_a_worker_on_a_file_tells_all_of_it(tmp_path: Path) -> None:
         worker = asyncio.ensure_future(jobs.run(concurrency=3))
         with told.provider.get_tracer("caller").start_as_current_span("request"):
             created = await jobs.create("mail")
-        child_id = (await jobs.wait(created.kumofire_job_run_id, timeout=60)).result
-        assert (await jobs.wait(child_id, timeout=60)).state == "succeeded"
+        child_id = (await jobs.wait(created.kumofire_job_run_id, timeout=600)).result
+        assert (await jobs.wait(child_id, timeout=600)).state == "succeeded"
         assert told.metric(names.SETTLED) == {("success", "mail"): 1, ("success", "child"): 1}
         assert set(told.metric(names.OLDEST_AGE)) == {("mail",), ("child",)}
         worker.cancel()

@@ -238,7 +238,7 @@ async def test_a_worker_warns_once_and_looks_at_a_slow_beat(
 
         monkeypatch.setattr(upkeep, "warn_of_unknown", look)
         worker = asyncio.ensure_future(jobs.run())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             while looked < 5:
                 await asyncio.sleep(0.001)
         jobs.stop()

@@ -100,7 +100,7 @@ def watched(kit: Kit, event: str, untidy: Untidy) -> list[str]:
 
 async def test_each_caller_gets_its_answer_whatever_a_hook_does(kit: Kit, untidy: Untidy) -> None:
     told = watched(kit, "create", untidy)
-    async with kit.bound() as w, asyncio.timeout(60):
+    async with kit.bound() as w, asyncio.timeout(600):
         ids = await asyncio.gather(*(w.create("none") for _ in range(3)))
         assert own_task().cancelling() == 0
         assert [await w.state(run_id) for run_id in ids] == ["queued"] * 3
@@ -113,7 +113,7 @@ async def test_each_message_is_concluded_whatever_a_hook_does(
     kit: Kit, untidy: Untidy, event: str, concurrency: int
 ) -> None:
     told = watched(kit, event, untidy)
-    async with kit.bound() as w, asyncio.timeout(60):
+    async with kit.bound() as w, asyncio.timeout(600):
         ids = [await w.create("none") for _ in range(3)]
         assert await w.deliver(*ids, concurrency=concurrency) == ["ack"] * 3
         assert own_task().cancelling() == 0
@@ -128,7 +128,7 @@ async def test_a_hook_that_ends_the_invocation_leaves_each_caller_its_answer(kit
     async def ends(transition: Transition) -> None:
         raise Platform("over")
 
-    async with kit.bound() as w, asyncio.timeout(60):
+    async with kit.bound() as w, asyncio.timeout(600):
         unheard: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, said: unheard.append(said["exception"]))
         assert await w.state(await w.create("none")) == "queued"
@@ -153,7 +153,7 @@ async def test_a_caller_that_is_cancelled_while_a_hook_waits_ends_the_hooks(kit:
                 raise
 
     kit.app.on("create")(lambda transition: seen.append("the next one"))
-    async with kit.bound() as w, asyncio.timeout(60):
+    async with kit.bound() as w, asyncio.timeout(600):
         caller = asyncio.ensure_future(created_at_once(w))
         await waits.wait()
         caller.cancel()

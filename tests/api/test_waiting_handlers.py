@@ -53,7 +53,7 @@ async def lived(
     async with app.open(path / "jobs.db") as jobs:
         created = await jobs.create_many(jobs_of())
         worker = asyncio.ensure_future(jobs.run(concurrency=concurrency))
-        done = [await jobs.wait(each.kumofire_job_run_id, timeout=60) for each in created]
+        done = [await jobs.wait(each.kumofire_job_run_id, timeout=600) for each in created]
         jobs.stop()
         await worker
         return [status.result for status in done]
@@ -100,7 +100,7 @@ async def test_nothing_is_logged_of_who_waits_outside_of_handlers(
         with pytest.raises(WaitTimeout):
             await jobs.wait(first, timeout=0.01)
         release.set()
-        await jobs.wait(second, timeout=60)
+        await jobs.wait(second, timeout=600)
         jobs.stop()
         await worker
     assert told(caplog) == []

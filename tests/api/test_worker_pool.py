@@ -140,7 +140,7 @@ async def test_the_end_waits_until_what_had_failed_is_stored(
         pool.stop()
         await running
         draining = asyncio.ensure_future(pool.drain(0))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             await again.wait()
         for _ in range(200):
             await asyncio.sleep(0)

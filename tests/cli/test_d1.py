@@ -68,7 +68,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
             await jobs.create_schedule("mail", "ana", cron="0 5 * * *", schedule_key="daily")
             failed = (await jobs.create("mail", HARD, tags=["blue"])).kumofire_job_run_id
             working = asyncio.ensure_future(jobs.run())
-            await jobs.wait(failed, timeout=60)
+            await jobs.wait(failed, timeout=600)
             working.cancel()
             await asyncio.wait([working])
             return failed, (await jobs.create("mail", "ben", delay=3600)).kumofire_job_run_id

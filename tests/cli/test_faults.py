@@ -126,7 +126,7 @@ def test_a_lifespan_that_fails_ends_its_worker_with_a_code(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env={"PYTHONPATH": str(ROOT), "BROKEN": broken},
         check=False,
     )

@@ -52,7 +52,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
             run_id = (
                 await jobs.create(name, 1, tags=tags, dedupe_key=f"key {EVIL}\n{LINES}")
             ).kumofire_job_run_id
-            await jobs.wait(run_id, timeout=60)
+            await jobs.wait(run_id, timeout=600)
             await jobs.cancel((await jobs.create(name, 1, delay=60)).kumofire_job_run_id, by=EVIL, note=LINES)
             await jobs.pause_job(name, by=EVIL, note=f"{EVIL}\n{LINES}")
             await jobs.create_schedule(name, 1, every=3600, schedule_key=f"schedule {EVIL}\n{LINES}")

@@ -48,7 +48,7 @@ def stored(tmp_path: Path) -> Stored:
         async with app.open(tmp_path / "jobs.db") as jobs:
             failed = (await jobs.create("mail", tags=["blue"])).kumofire_job_run_id
             working = asyncio.ensure_future(jobs.run())
-            await jobs.wait(failed, timeout=60)
+            await jobs.wait(failed, timeout=600)
             working.cancel()
             await asyncio.wait([working])
             return failed, (await jobs.create("later", delay=3600)).kumofire_job_run_id

@@ -47,10 +47,10 @@ def logged(folder: Path, *options: str) -> tuple[list[str], str, str]:
             [*command, *options], cwd=folder, stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": str(ROOT)}
         )
         try:
-            jobs.wait(mail, timeout=120)
+            jobs.wait(mail, timeout=600)
         finally:
             process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=120)
+            _, err = process.communicate(timeout=600)
         assert process.returncode == 0
         return err.splitlines(), jobs.get_status(mail).state, jobs.get_status(report).state
 

@@ -56,7 +56,7 @@ LINE = re.compile(
 def ask(url: str) -> tuple[int, str, str]:
     """Return status, type and text of an answer."""
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
+        with urllib.request.urlopen(url, timeout=600) as answer:
             return answer.status, answer.headers["Content-Type"], answer.read().decode()
     except urllib.error.HTTPError as exc:
         with exc:
@@ -106,7 +106,7 @@ def test_a_worker_tells_that_it_is_live_and_ready_and_what_it_did(
             assert ask(f"{url}/") == (404, "text/plain; charset=utf-8", "there are /live, /ready, /metrics\n")
             held = jobs.create("hold")
             for each in runs:
-                jobs.wait(each.kumofire_job_run_id, timeout=120)
+                jobs.wait(each.kumofire_job_run_id, timeout=600)
             while not Path("held").exists():
                 time.sleep(0.01)
             status, kind, text = ask(f"{url}/metrics?x=1")

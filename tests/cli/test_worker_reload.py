@@ -93,7 +93,7 @@ def test_a_worker_begins_again_with_changed_code_once_what_is_under_way_has_ende
     with app.open_sync(tmp_path / "jobs.db") as jobs:
 
         def said(name: str = "say", run_id: str | None = None) -> tuple[str, int]:
-            found = jobs.wait(run_id or jobs.create(name).kumofire_job_run_id, timeout=120)
+            found = jobs.wait(run_id or jobs.create(name).kumofire_job_run_id, timeout=600)
             return found.result, found.attempt
 
         with reloader(tmp_path) as (worker, log):

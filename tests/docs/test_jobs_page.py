@@ -20,8 +20,8 @@ async def main():
             (await jobs.create("ship", order)).kumofire_job_run_id
             for order in (Order(number=-1), Order(number=6), Order(number=7, paid=True))
         ]
-        print((await jobs.wait(refused, timeout=60)).state)
-        done = await jobs.wait(paid, timeout=60)
+        print((await jobs.wait(refused, timeout=600)).state)
+        done = await jobs.wait(paid, timeout=600)
         print((await jobs.get_status(unpaid)).state)
         print(done.state, done.result)
         worker.cancel()

@@ -33,7 +33,7 @@ def working(folder: Path) -> Iterator[None]:
             yield
         finally:
             worker.terminate()
-            _, log = worker.communicate(timeout=60)
+            _, log = worker.communicate(timeout=600)
     assert worker.returncode == 0, log
 
 

@@ -68,7 +68,7 @@ def stored(folder) -> tuple[str, str]:
         async with app.open("jobs.db", synchronous="OFF") as jobs:
             worker = asyncio.create_task(jobs.run())
             first = (await jobs.create("ship", 1, tags=["blue", "small"])).kumofire_job_run_id
-            await jobs.wait(first, timeout=60)
+            await jobs.wait(first, timeout=600)
             second = (await jobs.create("ship", 2, delay=3600)).kumofire_job_run_id
             await jobs.create_schedule("ship", 3, every=3600)
             worker.cancel()

@@ -47,7 +47,7 @@ def test_it_runs_as_a_script_and_prints_what_happens(name: str, tmp_path: Path) 
     command = [sys.executable, "-W", "error", str(FLOWS / f"{name}.py")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert (done.stdout.splitlines(), done.returncode) == (PRINTED[name], 0)
 

@@ -53,7 +53,7 @@ def test_it_runs_as_a_script_and_prints_what_happens(name, tmp_path):
     command = [sys.executable, "-W", "error", script]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert (done.stdout.splitlines(), done.stderr) == (PRINTED[name], "")
 

@@ -48,7 +48,7 @@ def steps(status: Any) -> list[tuple[str, str]]:
 
 
 async def wait_for_step(jobs, run_id, step):
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(600):
         while (status := await jobs.get_status(run_id)).step != step or status.state == "running":
             await asyncio.sleep(0.01)
     return status
@@ -59,7 +59,7 @@ def test_an_order_goes_from_step_to_step_to_its_end(tmp_path):
         shop = Shop()
         async with shop.open(tmp_path / "jobs.db") as jobs:
             created = await jobs.create(Order, Data(number=1, total=100))
-            return shop.calls, await jobs.wait(created.kumofire_job_run_id, timeout=60)
+            return shop.calls, await jobs.wait(created.kumofire_job_run_id, timeout=600)
 
     calls, status = asyncio.run(scenario())
     assert calls == ["reserve", "charge", "pack", "ship"]
@@ -81,7 +81,7 @@ def test_a_large_order_waits_for_a_signal_and_goes_on(tmp_path):
             waiting = await wait_for_step(jobs, run_id, "approval")
             told = await jobs.signal(run_id, Order.approve, Verdict(by="ana"), key="webhook-17", by="ana")
             await jobs.signal(run_id, Order.approve, Verdict(by="ana"), key="webhook-17")
-            return shop.calls, waiting, told, await jobs.wait(run_id, timeout=60)
+            return shop.calls, waiting, told, await jobs.wait(run_id, timeout=600)
 
     calls, waiting, told, status = asyncio.run(scenario())
     assert (waiting.state, waiting.step) == ("waiting", "approval")
@@ -99,7 +99,7 @@ def test_a_signal_that_comes_early_is_kept_until_the_flow_waits_for_it(tmp_path)
             run_id = (await jobs.create(Order, Data(total=200_000))).kumofire_job_run_id
             early = await jobs.signal(run_id, Order.approve, Verdict(by="ana"))
             worker = asyncio.ensure_future(jobs.run())
-            status = await jobs.wait(run_id, timeout=60)
+            status = await jobs.wait(run_id, timeout=600)
             jobs.stop()
             await worker
             return early, status
@@ -115,11 +115,11 @@ def test_what_was_done_is_undone_the_last_first_when_a_step_fails_for_good(tmp_p
         shop = Shop(charge=CardDeclined("no"))
         async with shop.open(tmp_path / "jobs.db") as jobs:
             run_id = (await jobs.create(Order, Data())).kumofire_job_run_id
-            one = await jobs.wait(run_id, timeout=60)
+            one = await jobs.wait(run_id, timeout=600)
             shop.fails = {"pack": CardDeclined("no")}
             shop.calls.append("--")
             run_id = (await jobs.create(Order, Data(), max_attempts=1)).kumofire_job_run_id
-            return shop.calls, one, await jobs.wait(run_id, timeout=60)
+            return shop.calls, one, await jobs.wait(run_id, timeout=600)
 
     calls, one, two = asyncio.run(scenario())
     assert calls[:2] == ["reserve", "charge"]

@@ -368,7 +368,7 @@ def test_a_worker_goes_on_beside_rows_that_are_broken_in_every_column(turn: int,
         async with app.open(tmp_path / "jobs.db", synchronous="OFF", lease=1) as jobs:
             worker = asyncio.create_task(jobs.run(concurrency=3))
             for run_id in good:
-                assert (await jobs.wait(run_id, timeout=120)).state == RunMachine.succeeded.id
+                assert (await jobs.wait(run_id, timeout=600)).state == RunMachine.succeeded.id
             while not (await jobs.get_schedule(schedule.id)).made:
                 await asyncio.sleep(0.01)
             assert not worker.done()

@@ -106,7 +106,7 @@ def remount(folder: Path, how: str) -> None:
 def test_a_worker_on_a_read_only_file_says_so_in_one_line_and_another_goes_on_later(site, frozen):
     before = site.db.read_bytes()
     refused = site.worker(cli=True, wait=False)
-    assert refused.wait(timeout=60) == 2, site.log(refused)
+    assert refused.wait(timeout=600) == 2, site.log(refused)
     said = " ".join(site.log(refused).partition("kumofire: ")[2].split())
     assert said.startswith("the database cannot be")
     assert said.endswith("make its directory writable")

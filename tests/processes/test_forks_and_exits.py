@@ -410,7 +410,7 @@ def test_the_end_of_the_main_thread_costs_no_attempt(play: Play, how: str) -> No
         async with app.open("jobs.db") as jobs:
             run = await jobs.create("plain", delay=1)
             worker = asyncio.ensure_future(jobs.run())
-            await jobs.wait(run.kumofire_job_run_id, timeout=60)
+            await jobs.wait(run.kumofire_job_run_id, timeout=600)
             jobs.stop()
             await worker
 
@@ -424,7 +424,7 @@ def test_the_end_of_the_main_thread_costs_no_attempt(play: Play, how: str) -> No
             with app.open_sync("jobs.db") as jobs:
                 run = jobs.create("plain", delay=1)
                 threading.Thread(target=jobs.run).start()
-                jobs.wait(run.kumofire_job_run_id, timeout=60)
+                jobs.wait(run.kumofire_job_run_id, timeout=600)
         say("the worker has ended")
 
     threading.Thread(target=run).start()

@@ -45,22 +45,22 @@ def test_an_older_release_leaves_alone_what_only_the_newer_knows(site, releases,
         assert jobs.fire(parked, "park").state == "parked"
         unknown = [tuple(site.row(run)) for run in (added, moved, parked)]
         for run in (shared, plain):
-            assert jobs.wait(run, timeout=60).state == "succeeded"
+            assert jobs.wait(run, timeout=600).state == "succeeded"
             assert pid_of(site, run) == old.pid
 
         overdue = site.row(parked)["wake_at"] + 500
         site.until(lambda: time.time() * 1000 > overdue, 60, "what is parked is overdue")
         later = jobs.create("plain").kumofire_job_run_id
-        assert jobs.wait(later, timeout=60).state == "succeeded"
+        assert jobs.wait(later, timeout=600).state == "succeeded"
         assert pid_of(site, later) == old.pid, "rows that it does not know keep it from nothing"
         assert [tuple(site.row(run)) for run in (added, moved, parked)] == unknown
         assert jobs.get_schedule(schedule.id).last_at is None
 
         new = site.worker(script=SCRIPT, lease=0.5, release=1)
         for run in (added, moved):
-            assert jobs.wait(run, timeout=60).state == "succeeded"
+            assert jobs.wait(run, timeout=600).state == "succeeded"
             assert pid_of(site, run) == new.pid
-        assert jobs.wait(parked, timeout=60).state == "succeeded"  # ready again, it may run anywhere
+        assert jobs.wait(parked, timeout=600).state == "succeeded"  # ready again, it may run anywhere
         site.until(lambda: jobs.list_runs(schedule_id=schedule.id).runs, 60, "the schedule has made a run")
         jobs.end_schedule(schedule.id)
     site.settled(60)

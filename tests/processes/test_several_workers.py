@@ -87,9 +87,9 @@ def test_work_of_another_process_is_started_soon_although_nothing_else_happens(s
     site_worker = site.worker()
     with site.jobs() as jobs:
         run = jobs.create("quick").kumofire_job_run_id
-        assert jobs.wait(run, timeout=60).state == "succeeded"
+        assert jobs.wait(run, timeout=600).state == "succeeded"
         later = jobs.create("quick", delay=0.5).kumofire_job_run_id
-        status = jobs.wait(later, timeout=60)
+        status = jobs.wait(later, timeout=600)
     assert status.started_at >= status.run_at
     site.leave(site_worker)
 
@@ -129,7 +129,7 @@ def test_a_cancellation_by_another_process_is_noticed(site, events_of):
         site.until(lambda: site.notes("began"), 60, "the handler has begun")
         assert jobs.cancel(run).state == "canceling"
         site.until(lambda: site.notes("saw"), 60, "the handler saw it")
-        assert jobs.wait(run, timeout=60).state == "canceled"
+        assert jobs.wait(run, timeout=600).state == "canceled"
     row = site.row(run)
     assert events_of(row)[-3:] == ["start", "cancel", "stop"]
     assert row["error"].splitlines()[0] == "as you wish"

@@ -22,7 +22,7 @@ LONG = 600.0
 
 def end(worker: subprocess.Popen[bytes]) -> None:
     """Check that a worker that was told to end does, with exit code 0."""
-    assert worker.wait(timeout=60) == 0
+    assert worker.wait(timeout=600) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -134,7 +134,7 @@ def test_a_signal_while_the_hooks_still_start_lets_them_finish_and_ends(tmp_path
         assert worker.stdout is not None
         assert worker.stdout.readline() == "begins\n"
         worker.terminate()
-        assert worker.communicate(timeout=60)[0] == "began\nended\n"
+        assert worker.communicate(timeout=600)[0] == "began\nended\n"
         assert worker.returncode == 0
 
 
@@ -166,7 +166,7 @@ async def lifespan(jobs):
         time.sleep(0.5)
         assert worker.poll() is None, "the first signal waits for it"
         worker.terminate()
-        out, err = worker.communicate(timeout=60)
+        out, err = worker.communicate(timeout=600)
         assert (out, worker.returncode) == ("tidied up\n", 0)
         assert err.rstrip().endswith("told twice to end, and its lifespan was canceled")
         assert "Traceback" not in err

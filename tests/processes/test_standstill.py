@@ -73,7 +73,7 @@ def test_a_lock_costs_no_run_its_lease(tmp_path: Path, workers: int, seconds: fl
             await asyncio.sleep(2 * LEASE_MS / 1000)  # whoever might take it has had the time
             before = await jobs.get_status(run_id)
             release.set()
-            return before, await jobs.wait(run_id, timeout=60)
+            return before, await jobs.wait(run_id, timeout=600)
 
     before, after = asyncio.run(scenario())
     assert before.state == "running"
@@ -101,7 +101,7 @@ def test_what_ended_during_a_lock_is_stored_after_it(tmp_path: Path):
             await asyncio.sleep(0.1)
             release.set()
             await locking
-            return await jobs.wait(run_id, timeout=60)
+            return await jobs.wait(run_id, timeout=600)
 
     status = asyncio.run(scenario())
     assert (status.state, status.result, len(calls)) == ("succeeded", "done", 1)
@@ -122,7 +122,7 @@ def test_a_claim_that_waited_for_a_lock_has_a_whole_lease(tmp_path: Path):
             await asyncio.sleep(0.1)
             run_id = (await jobs.create("quick")).kumofire_job_run_id  # with a claim in the same commit
             await locking
-            return await jobs.wait(run_id, timeout=60)
+            return await jobs.wait(run_id, timeout=600)
 
     status = asyncio.run(scenario())
     assert "lose" not in [entry.event for entry in status.history]
@@ -150,7 +150,7 @@ def test_a_dead_workers_run_is_taken_over_all_the_same(tmp_path: Path):
             )
         async with contextlib.AsyncExitStack() as stack:
             (jobs,) = await _open_workers(stack, app, path, 1)
-            return await jobs.wait(run_id, timeout=60)
+            return await jobs.wait(run_id, timeout=600)
 
     status = asyncio.run(scenario())
     assert (status.state, status.attempt, calls) == ("succeeded", 2, [2])

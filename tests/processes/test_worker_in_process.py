@@ -111,7 +111,7 @@ def test_what_was_claimed_while_the_worker_stopped_is_released_unstarted(tmp_pat
                 go.set()
                 await slow
                 run = (await creating).kumofire_job_run_id
-                await asyncio.wait({worker}, timeout=60)
+                await asyncio.wait({worker}, timeout=600)
                 ended = worker.done()
                 status = await jobs.get_status(run)
             return ended, status
@@ -156,7 +156,7 @@ def test_a_worker_that_ended_leaves_no_task_and_no_statement_behind(tmp_path):
         async with app.open(tmp_path / "jobs.db") as jobs:
             async with working(jobs):
                 await jobs.create("quick", delay=0.1)
-                await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=60)
+                await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=600)
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for thread in (jobs._storage._writer, jobs._storage._reader):
                 thread.submit = late.append
@@ -183,10 +183,10 @@ def test_a_handler_that_ignores_its_cancellation_does_not_hold_the_worker(tmp_pa
             worker = asyncio.ensure_future(jobs.run(grace=0.1))
             await began.wait()
             jobs.stop()
-            done, _ = await asyncio.wait({worker}, timeout=60)
+            done, _ = await asyncio.wait({worker}, timeout=600)
             status = await jobs.get_status(run)
             free.append(True)
-            await asyncio.wait({worker}, timeout=60)
+            await asyncio.wait({worker}, timeout=600)
             return bool(done), status
 
     ended, status = asyncio.run(scenario())
@@ -210,9 +210,9 @@ def test_a_worker_ends_although_the_database_stores_nothing_any_more(tmp_path):
             await began.wait()
             await jobs._storage.call(lambda db: db.execute("PRAGMA query_only = ON"))
             jobs.stop()
-            done, _ = await asyncio.wait({worker}, timeout=60)
+            done, _ = await asyncio.wait({worker}, timeout=600)
             jobs.stop(at_once=True)
-            await asyncio.wait({worker}, timeout=60)
+            await asyncio.wait({worker}, timeout=600)
             return bool(done)
 
     assert asyncio.run(scenario()), "the worker went on trying to store the release"
@@ -228,7 +228,7 @@ def test_a_second_worker_on_the_same_jobs_is_refused_and_the_first_goes_on(tmp_p
         async with app.open(tmp_path / "jobs.db") as jobs, working(jobs):
             with pytest.raises(InvalidArgument, match="runs already"):
                 await jobs.run()
-            return (await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=60)).state
+            return (await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=600)).state
 
     assert asyncio.run(scenario()) == "succeeded"
 
@@ -245,7 +245,7 @@ def test_a_worker_can_be_run_again_after_it_ended(tmp_path):
             for _ in range(3):
                 async with working(jobs):
                     created = await jobs.create("quick")
-                    states.append((await jobs.wait(created.kumofire_job_run_id, timeout=60)).state)
+                    states.append((await jobs.wait(created.kumofire_job_run_id, timeout=600)).state)
         return states
 
     assert asyncio.run(scenario()) == ["succeeded"] * 3
@@ -306,7 +306,7 @@ def test_with_a_concurrency_of_one_handlers_follow_each_other(tmp_path):
 
 
 def test_plain_handlers_run_in_threads_side_by_side(tmp_path):
-    app, meeting, threads = Kumofire(), threading.Barrier(5, timeout=60), set()
+    app, meeting, threads = Kumofire(), threading.Barrier(5, timeout=600), set()
 
     @app.job("meet")
     def meet(ctx, number: int) -> int:
@@ -382,7 +382,7 @@ def test_a_suspect_run_gets_its_turn_although_other_work_never_ends(tmp_path):
             run = (await jobs.create("suspect", delay=0.3)).kumofire_job_run_id
             suspect(path, run)
             with suppress(TimeoutError):
-                await jobs.wait(run, timeout=60)
+                await jobs.wait(run, timeout=600)
             return (await jobs.get_status(run)).state
 
     assert asyncio.run(scenario()) == "succeeded"
@@ -496,7 +496,7 @@ def test_a_cancellation_that_a_handler_raises_itself_is_a_failed_attempt(tmp_pat
 
     async def scenario():
         async with app.open(tmp_path / "jobs.db") as jobs, working(jobs):
-            return await jobs.wait((await jobs.create("raise")).kumofire_job_run_id, timeout=60)
+            return await jobs.wait((await jobs.create("raise")).kumofire_job_run_id, timeout=600)
 
     status = asyncio.run(scenario())
     assert (status.state, status.attempt) == ("failed", 2)
@@ -533,8 +533,8 @@ def test_a_handler_that_takes_longer_than_its_timeout_is_a_failed_attempt(tmp_pa
     async def scenario():
         async with app.open(tmp_path / "jobs.db") as jobs, working(jobs, concurrency=3, grace=0):
             run = (await jobs.create("slow")).kumofire_job_run_id
-            status = await jobs.wait(run, timeout=60)
-            after = await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=60)
+            status = await jobs.wait(run, timeout=600)
+            after = await jobs.wait((await jobs.create("quick")).kumofire_job_run_id, timeout=600)
             free.set()
             await asyncio.sleep(0.05)  # the plain handler's late return must change nothing
             assert await jobs.get_status(run) == status
@@ -567,7 +567,7 @@ def test_a_retry_without_delay_follows_at_once(tmp_path):
 
     async def scenario() -> int:
         async with app.open(tmp_path / "jobs.db") as jobs, working(jobs):
-            return (await jobs.wait((await jobs.create("again")).kumofire_job_run_id, timeout=60)).attempt
+            return (await jobs.wait((await jobs.create("again")).kumofire_job_run_id, timeout=600)).attempt
 
     assert asyncio.run(scenario()) == 5
     assert at[-1] - at[0] < 0.8, "each of four retries waited for a second"
@@ -612,7 +612,7 @@ def test_a_run_longer_than_its_lease_keeps_it_by_renewal(tmp_path):
             working(jobs),
             working(more),
         ):
-            return await jobs.wait((await jobs.create("long")).kumofire_job_run_id, timeout=60)
+            return await jobs.wait((await jobs.create("long")).kumofire_job_run_id, timeout=600)
 
     status = asyncio.run(scenario())
     assert (status.state, status.attempt, calls) == ("succeeded", 1, [1])
@@ -628,7 +628,7 @@ def test_a_plain_handler_in_a_thread_keeps_its_lease_too(tmp_path):
 
     async def scenario():
         async with app.open(tmp_path / "jobs.db", lease=3) as jobs, working(jobs):
-            return await jobs.wait((await jobs.create("long")).kumofire_job_run_id, timeout=60)
+            return await jobs.wait((await jobs.create("long")).kumofire_job_run_id, timeout=600)
 
     status = asyncio.run(scenario())
     assert (status.state, status.attempt, calls) == ("succeeded", 1, [1])

@@ -33,6 +33,8 @@ class CountingStorage:
         self.names: list[str] = []
         self.texts: set[str] = set()
         self.trips = 0
+        self.under_way = 0
+        """Trips that have no answer yet."""
         self._other: tuple[str, str, Callable[[], Awaitable[Any]]] | None = None
         self._fail: tuple[str, str, Exception | None] | None = None
         self._times = 0
@@ -83,7 +85,11 @@ class CountingStorage:
         if when == "before":
             raise error or TransientStoreError("the database was not reached")
         await self._others("before", statements)
-        answers: list[list[Row]] = await act()
+        self.under_way += 1
+        try:
+            answers: list[list[Row]] = await act()
+        finally:
+            self.under_way -= 1
         await self._others("after", statements)
         if when == "after":
             raise error or TransientStoreError("the answer was lost")
@@ -224,7 +230,7 @@ async def working(w: Bound, concurrency: int, go: asyncio.Event | None = None) -
     pool = WorkerPool(w.jobs._binding, lambda: 0, concurrency, "a worker")
     running = asyncio.ensure_future(pool.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             yield pool
     finally:
         if go is not None:

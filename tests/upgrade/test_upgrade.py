@@ -153,7 +153,7 @@ def test_an_embedded_worker_of_today_settles_it_too(old: SimpleNamespace) -> Non
         async with app.open(old.path, lease=0.5, synchronous="OFF") as jobs:
             worker = asyncio.create_task(jobs.run())
             for run_id in old.runs:
-                await jobs.wait(run_id, timeout=60)
+                await jobs.wait(run_id, timeout=600)
             jobs.stop()
             await worker
 

@@ -69,7 +69,7 @@ def project(lonely_wrangler: None, tmp_path_factory: pytest.TempPathFactory) -> 
         async with app.open(file) as jobs:
             failed = (await jobs.create("mail", HARD)).kumofire_job_run_id
             working = asyncio.ensure_future(jobs.run())
-            await jobs.wait(failed, timeout=60)
+            await jobs.wait(failed, timeout=600)
             working.cancel()
             await asyncio.wait([working])
             return failed, (await jobs.create("mail", "ben", delay=3600)).kumofire_job_run_id
