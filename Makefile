@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BENCH := $(BIN)/python benchmarks
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo demo-flow test proofs coverage check bench bench-peers bench-scale bench-flows bench-pages bench-cron diagrams docs sql columns options stubs truth year simulate soak mutants explore soak-processes clean
+.PHONY: help demo demo-flow test suite proofs coverage check bench bench-peers bench-scale bench-flows bench-pages bench-cron diagrams docs sql columns options stubs truth year simulate soak mutants explore soak-processes clean
 
 help:
 	@echo "make demo   run real jobs for a few seconds, with a worker killed half-way"
@@ -66,7 +66,11 @@ check: $(VENV)/.dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-test: check
+# Side by side: mypy alone takes one core for most of a minute.
+test: $(VENV)/.dev
+	@$(MAKE) --no-print-directory --jobs 2 check suite
+
+suite: $(VENV)/.dev
 	@KUMOFIRE_SLICE=$${KUMOFIRE_SLICE:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)} $(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder $(ARGS)
 
 MORE ?= 20
@@ -77,7 +81,8 @@ proofs: $(VENV)/.dev
 	  tests/drawing tests/api/test_year.py tests/api/test_policies.py tests/api/test_same_value.py \
 	  tests/cli/test_d1_literals.py tests/workerd/test_migrations.py \
 	  tests/workerd/test_d1_commands.py tests/workerd/test_deploy.py \
-	  tests/processes/test_demo.py tests/processes/test_several_workers.py $(ARGS)
+	  tests/processes/test_demo.py tests/processes/test_flow_demo.py tests/processes/test_forks_and_exits.py \
+	  tests/processes/test_several_workers.py $(ARGS)
 
 coverage: check
 	@$(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder --cov --cov-report=term

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import SECONDS_MAX
 
 from kumofire_fsm import EmbeddedJobs, Kumofire
 from kumofire_fsm.adapters import _file
 from kumofire_fsm.errors import FileDamaged, FileReplaced, StoreError
-
-PATIENCE = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +46,7 @@ def index(path: Path) -> Path:
 
 def opened_and_closed_by_another_process(path: Path) -> None:
     program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT count(*) FROM kumofire_runs'); db.close()"
-    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=PATIENCE)
+    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=SECONDS_MAX)
 
 
 def removed(path: Path) -> None:
@@ -128,7 +127,7 @@ async def refused(jobs: EmbeddedJobs, path: Path, error: type[StoreError], says:
         lambda: jobs.backup(path.with_name("backup.db")),
     ):
         with pytest.raises(error, match=says):
-            await asyncio.wait_for(call(), PATIENCE)
+            await asyncio.wait_for(call(), SECONDS_MAX)
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -139,7 +138,7 @@ def test_who_creates_and_who_waits_is_told(path: Path, event: Callable[[Path], N
             event(path)
             await refused(jobs, path, FileReplaced, r"while it was open.*start again")
             with pytest.raises(FileReplaced, match=r"while it was open.*start again"):
-                await asyncio.wait_for(jobs.wait(run), PATIENCE)
+                await asyncio.wait_for(jobs.wait(run), SECONDS_MAX)
 
     asyncio.run(scenario())
 
@@ -149,10 +148,10 @@ def test_a_worker_ends_with_an_error(path: Path, event: Callable[[Path], None]) 
     async def scenario() -> None:
         async with make_app().open(path) as jobs:
             worker = asyncio.ensure_future(jobs.run())
-            await jobs.wait((await jobs.create("job")).kumofire_job_run_id, timeout=PATIENCE)
+            await jobs.wait((await jobs.create("job")).kumofire_job_run_id, timeout=SECONDS_MAX)
             event(path)
             with pytest.raises(FileReplaced):
-                await asyncio.wait_for(worker, PATIENCE)
+                await asyncio.wait_for(worker, SECONDS_MAX)
 
     asyncio.run(scenario())
 
@@ -187,7 +186,7 @@ def test_a_close_writes_nothing_of_a_lost_log_over_what_others_have_stored(
             for _ in range(5):
                 await jobs.create("job", tags=["mine"])
             event(path)
-            subprocess.run([sys.executable, "-c", program, path], check=True, timeout=PATIENCE)
+            subprocess.run([sys.executable, "-c", program, path], check=True, timeout=SECONDS_MAX)
 
     asyncio.run(scenario())
     look = (
@@ -195,7 +194,7 @@ def test_a_close_writes_nothing_of_a_lost_log_over_what_others_have_stored(
         """ db.execute("SELECT count(*) FROM kumofire_runs WHERE tags LIKE '%theirs%'").fetchall())"""
     )
     found = subprocess.run(
-        [sys.executable, "-c", look, path], capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, "-c", look, path], capture_output=True, text=True, timeout=SECONDS_MAX
     )
     assert found.stdout == "[('ok',)] [(50,)]\n", found.stderr
     if sys.version_info < (3, 12):  # its connections are still there, with the old log's index in memory
@@ -206,7 +205,7 @@ def test_a_close_writes_nothing_of_a_lost_log_over_what_others_have_stored(
 def found_by_another_process(path: Path, sql: str) -> str:
     look = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall())"
     return subprocess.run(
-        [sys.executable, "-c", look, path, sql], capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, "-c", look, path, sql], capture_output=True, text=True, timeout=SECONDS_MAX
     ).stdout.strip()
 
 
@@ -220,13 +219,13 @@ def test_a_log_that_is_cut_in_its_place_ends_the_worker_and_every_call(path: Pat
             with closing(sqlite3.connect(path)) as db:
                 db.execute("PRAGMA wal_checkpoint").fetchall()
             worker = asyncio.ensure_future(jobs.run())
-            await jobs.wait((await jobs.create("job")).kumofire_job_run_id, timeout=PATIENCE)
+            await jobs.wait((await jobs.create("job")).kumofire_job_run_id, timeout=SECONDS_MAX)
             os.truncate(wal(path), 0)
             with pytest.raises(FileDamaged):
                 for _ in range(2):  # SQLite writes behind the hole; that is seen with the next call
                     await jobs.create("job", delay=3600)
             with pytest.raises(FileDamaged):
-                await asyncio.wait_for(worker, PATIENCE)
+                await asyncio.wait_for(worker, SECONDS_MAX)
             await refused(jobs, path, FileDamaged, r"jobs\.db' is damaged: .*restore the backup")
 
     asyncio.run(scenario())

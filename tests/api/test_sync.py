@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import until
 
 from kumofire_fsm import Kumofire, NewRun, UnknownRun
 from kumofire_fsm.errors import InvalidPayload, StoreError, WaitTimeout
@@ -23,12 +23,13 @@ def make_app() -> Kumofire:
     return app
 
 
-def threads_left(before: set[threading.Thread]) -> int:
-    """Return how many threads that were not there before do not end within a minute."""
-    give_up = time.monotonic() + 60
-    while (more := set(threading.enumerate()) - before) and time.monotonic() < give_up:
-        time.sleep(0.01)
-    return len(more)
+def all_end(before: set[threading.Thread]) -> None:
+    """Wait until the threads that were not there before have ended."""
+
+    def more() -> set[threading.Thread]:
+        return set(threading.enumerate()) - before
+
+    until(lambda: not more(), more)
 
 
 def test_every_method_waits_for_its_result(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_file_that_cannot_be_opened_raises_and_leaves_no_thread(tmp_path: Path
     before = set(threading.enumerate())
     with pytest.raises(StoreError), make_app().open_sync(tmp_path / "missing" / "jobs.db"):
         pass
-    assert threads_left(before) == 0
+    all_end(before)
 
 
 def test_leaving_ends_its_threads_and_the_file_can_be_opened_again(tmp_path: Path) -> None:
@@ -99,14 +100,14 @@ def test_leaving_ends_its_threads_and_the_file_can_be_opened_again(tmp_path: Pat
     for _ in range(2):
         with make_app().open_sync(tmp_path / "jobs.db", synchronous="OFF") as jobs:
             jobs.create("double", 1)
-    assert threads_left(before) == 0
+    all_end(before)
 
 
 def test_an_error_in_the_body_closes_the_database_and_is_raised(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     with pytest.raises(ZeroDivisionError), make_app().open_sync(tmp_path / "jobs.db"):
         raise ZeroDivisionError
-    assert threads_left(before) == 0
+    all_end(before)
 
 
 def test_its_names_are_those_of_the_api_for_completion(tmp_path: Path) -> None:

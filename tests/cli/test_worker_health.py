@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from commands import kumofire
+from patience import until
 from scripts import ROOT
 
 from kumofire_fsm import Kumofire
@@ -63,13 +64,9 @@ def ask(url: str) -> tuple[int, str, str]:
             return exc.code, exc.headers["Content-Type"], exc.read().decode()
 
 
-def until(url: str, status: int) -> str:
+def answered(url: str, status: int) -> str:
     """Ask until the answer has this status; return its text."""
-    end = time.monotonic() + 120
-    while (answer := ask(url))[0] != status:
-        assert time.monotonic() < end, answer
-        time.sleep(0.02)
-    return answer[2]
+    return until(lambda: [text for found, _, text in [ask(url)] if found == status], lambda: ask(url))[0]
 
 
 @contextmanager
@@ -101,7 +98,7 @@ def test_a_worker_tells_that_it_is_live_and_ready_and_what_it_did(
         runs = [jobs.create(name) for name in ("mail", 'a "report"', 'a "report"')]
         jobs.create("mail", delay=3600)
         with worker(tmp_path) as (process, url):
-            assert until(f"{url}/ready", 200) == "ready\n"
+            assert answered(f"{url}/ready", 200) == "ready\n"
             assert ask(f"{url}/live") == (200, "text/plain; charset=utf-8", "live\n")
             assert ask(f"{url}/") == (404, "text/plain; charset=utf-8", "there are /live, /ready, /metrics\n")
             held = jobs.create("hold")
@@ -130,7 +127,7 @@ def test_a_worker_tells_that_it_is_live_and_ready_and_what_it_did(
                 ),
             ]
             process.send_signal(signal.SIGTERM)
-            assert until(f"{url}/ready", 503) == "the worker ends\n"
+            assert answered(f"{url}/ready", 503) == "the worker ends\n"
             Path("go").touch()
             assert process.wait(120) == 0
         assert jobs.get_status(held.kumofire_job_run_id).state == "succeeded"

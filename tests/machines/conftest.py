@@ -180,7 +180,7 @@ def rows() -> Iterator[Rows]:
     made.db.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cases() -> Callable[[MachineSpec, str], list[Case]]:
     """Return the cases of a state: rows with the parameters of an event."""
 

@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
+from patience import SECONDS_MAX, until
 
 from kumofire_fsm.machines.run import SUSPECT
 
@@ -80,7 +80,7 @@ class Site:
 
     def ready(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until a worker works, which is a little after its startup hooks: then it hears signals."""
-        self.until(lambda: "a worker starts" in self.log(process), 600, "the worker is up")
+        self.until(lambda: "a worker starts" in self.log(process), "the worker is up")
 
     def halt(self, process: subprocess.Popen[bytes]) -> None:
         """Stop a worker (SIGSTOP) between two writes: halted in one, it would keep the lock from all others."""
@@ -101,11 +101,11 @@ class Site:
         """What a worker wrote to standard error."""
         return (self._logs / str(self._processes.index(process))).read_text()
 
-    def leave(self, process: subprocess.Popen[bytes], seconds: float = 600) -> None:
+    def leave(self, process: subprocess.Popen[bytes]) -> None:
         """Ask a worker to end, once it hears it, and check that it does so in order."""
         self.ready(process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=seconds) == 0, self.log(process)
+        assert process.wait(timeout=SECONDS_MAX) == 0, self.log(process)
 
     def close(self) -> None:
         for process in self._processes:
@@ -145,19 +145,19 @@ class Site:
         """How many runs are not settled."""
         return self.query("SELECT count(*) FROM kumofire_runs WHERE wake_at IS NOT NULL")[0][0]
 
-    def until(self, condition: Callable[[], Any], seconds: float, what: str) -> None:
-        """Wait until something holds; fail after a generous time."""
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                states = self.query("SELECT state, count(*) FROM kumofire_runs GROUP BY state")
-                logs = "\n".join(file.read_text()[-1500:] for file in sorted(self._logs.iterdir())[-3:])
-                pytest.fail(f"after {seconds} s not yet: {what}; runs: {[*map(tuple, states)]}\n{logs}")
-            time.sleep(0.01)
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Wait until something holds."""
 
-    def settled(self, seconds: float) -> None:
+        def told() -> str:
+            states = self.query("SELECT state, count(*) FROM kumofire_runs GROUP BY state")
+            logs = "\n".join(file.read_text()[-1500:] for file in sorted(self._logs.iterdir())[-3:])
+            return f"{what}; runs: {[*map(tuple, states)]}\n{logs}"
+
+        until(condition, told)
+
+    def settled(self) -> None:
         """Wait until every run is settled."""
-        self.until(lambda: self.open_runs() == 0, seconds, "every run is settled")
+        self.until(lambda: self.open_runs() == 0, "every run is settled")
 
 
 def events(row: sqlite3.Row) -> list[str]:
@@ -199,7 +199,7 @@ def check_attempts(row: sqlite3.Row) -> None:
 def no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
     """End everything, with the stack of each thread, rather than wait for ever."""
     uncaptured = request.config.stash[fault_handler_stderr_fd_key]
-    faulthandler.dump_traceback_later(600, exit=True, file=uncaptured)
+    faulthandler.dump_traceback_later(3 * SECONDS_MAX, exit=True, file=uncaptured)
     yield
     faulthandler.cancel_dump_traceback_later()
 

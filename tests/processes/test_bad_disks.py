@@ -36,14 +36,14 @@ def test_a_worker_whose_writes_fail_loses_nothing_and_goes_on_by_itself(site, re
     worker = site.worker(lease=0.6)
     with site.jobs() as jobs:
         made = jobs.create_many([NewRun("entry", PLAN, max_attempts=9) for _ in range(10)])
-        site.until(lambda: any(row["starts"] for row in site.rows()), 60, "handlers are under way")
+        site.until(lambda: any(row["starts"] for row in site.rows()), "handlers are under way")
         before = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
         made += jobs.create_many([NewRun("entry", PLAN, max_attempts=9) for _ in range(10)])
-        site.until(lambda: "IOERR" in site.log(worker), 60, "a write has failed")
+        site.until(lambda: "IOERR" in site.log(worker), "a write has failed")
         assert worker.poll() is None
         assert not site.query("SELECT 1 FROM ledger"), "nothing was settled yet"
         resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, before)
-        site.settled(60)
+        site.settled()
     site.leave(worker)
     check(site, [each.kumofire_job_run_id for each in made], replay)
 
@@ -66,7 +66,7 @@ def test_a_worker_whose_disk_is_full_loses_nothing_and_goes_on_by_itself(site, s
         site.query(LEDGER)
         worker = site.worker(lease=0.6)
         made = jobs.create_many([NewRun("entry", PLAN, max_attempts=9) for _ in range(10)])
-        site.until(lambda: any(row["starts"] for row in site.rows()), 60, "handlers are under way")
+        site.until(lambda: any(row["starts"] for row in site.rows()), "handlers are under way")
         ballast = small_disk / "ballast"
         with ballast.open("wb", buffering=0) as file:
             with pytest.raises(OSError, match="No space"):
@@ -78,11 +78,11 @@ def test_a_worker_whose_disk_is_full_loses_nothing_and_goes_on_by_itself(site, s
                     made += jobs.create_many([NewRun("entry", PLAN, max_attempts=9) for _ in range(10)])
                 except DatabaseFull:
                     refused += 1
-            site.until(lambda: "is full" in site.log(worker), 60, "the worker has met the full disk")
+            site.until(lambda: "is full" in site.log(worker), "the worker has met the full disk")
         assert worker.poll() is None
         ballast.unlink()
         made += jobs.create_many([NewRun("entry", PLAN, max_attempts=9) for _ in range(10)])
-        site.settled(60)
+        site.settled()
     site.leave(worker)
     check(site, [each.kumofire_job_run_id for each in made], replay)
     site.close()
@@ -113,7 +113,7 @@ def test_a_worker_on_a_read_only_file_says_so_in_one_line_and_another_goes_on_la
     assert site.db.read_bytes() == before
     remount(frozen, "rw")
     worker = site.worker(cli=True)
-    site.settled(60)
+    site.settled()
     site.leave(worker)
     assert [row["state"] for row in site.rows()] == [RunMachine.succeeded.id]
     site.close()

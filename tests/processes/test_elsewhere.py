@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import SECONDS_MAX
 
 from kumofire_fsm import Kumofire, NewRun, PlainContext, RunContext, SyncJobs
 from kumofire_fsm.errors import OpenedElsewhere, StoreError
-
-PATIENCE = 60.0
-"""Seconds until what hangs fails its test; nothing here takes long by itself."""
 
 
 @asynccontextmanager
@@ -44,10 +42,10 @@ def outcome(app: Kumofire, path: Path, *, runs: int = 1) -> tuple[list[Any], int
         async with working(app, path) as jobs:
             made = await jobs.create_many([NewRun("parent", max_attempts=1)] * runs)
             ids = [each.kumofire_job_run_id for each in made]
-            done = [await jobs.wait(each, timeout=PATIENCE) for each in ids]
+            done = [await jobs.wait(each, timeout=SECONDS_MAX) for each in ids]
             return done, len((await jobs.list_runs(name="child")).runs)
 
-    return asyncio.run(asyncio.wait_for(scenario(), 2 * PATIENCE))
+    return asyncio.run(asyncio.wait_for(scenario(), 2 * SECONDS_MAX))
 
 
 # -- handlers -------------------------------------------------------------------------------------
@@ -68,7 +66,7 @@ def test_a_plain_handler_uses_the_api_and_its_heartbeat_without_await(tmp_path: 
 
 def test_two_plain_handlers_with_loops_of_their_own_at_once(tmp_path: Path) -> None:
     """Each runs its own event loop, on which the API is awaited as it is on the worker's."""
-    app, both = family(), threading.Barrier(2, timeout=PATIENCE)
+    app, both = family(), threading.Barrier(2, timeout=SECONDS_MAX)
 
     @app.job("parent")
     def parent(ctx: RunContext) -> bool:
@@ -88,7 +86,7 @@ def test_two_plain_handlers_with_loops_of_their_own_at_once(tmp_path: Path) -> N
 def test_two_plain_handlers_that_give_what_is_no_coroutine_to_a_loop_fail_and_the_worker_goes_on(
     tmp_path: Path,
 ) -> None:
-    app, both = family(), threading.Barrier(2, timeout=PATIENCE)
+    app, both = family(), threading.Barrier(2, timeout=SECONDS_MAX)
 
     @app.job("parent")
     def parent(ctx: Any) -> None:
@@ -182,7 +180,7 @@ def test_a_second_loop_beside_the_first_is_refused_at_once(tmp_path: Path, call:
                 async def inside() -> None:
                     await CALLS[call](jobs)
 
-                asyncio.run(asyncio.wait_for(inside(), PATIENCE))
+                asyncio.run(asyncio.wait_for(inside(), SECONDS_MAX))
 
             with pytest.raises(OpenedElsewhere, match=r"another event loop.*ctx\.jobs"):
                 await asyncio.to_thread(from_another_loop)
@@ -191,7 +189,7 @@ def test_a_second_loop_beside_the_first_is_refused_at_once(tmp_path: Path, call:
                 jobs.stop()
                 await worker
 
-    asyncio.run(asyncio.wait_for(scenario(), 2 * PATIENCE))
+    asyncio.run(asyncio.wait_for(scenario(), 2 * SECONDS_MAX))
 
 
 def test_of_many_loops_that_begin_at_once_each_call_works_or_is_refused(tmp_path: Path) -> None:
@@ -206,7 +204,7 @@ def test_of_many_loops_that_begin_at_once_each_call_works_or_is_refused(tmp_path
     first = asyncio.new_event_loop()
     with closing(first):
         first.run_until_complete(open_it())
-        jobs, all_ = opened[1], threading.Barrier(8, timeout=PATIENCE)
+        jobs, all_ = opened[1], threading.Barrier(8, timeout=SECONDS_MAX)
 
         def create() -> None:
             async def inside() -> None:
@@ -221,7 +219,7 @@ def test_of_many_loops_that_begin_at_once_each_call_works_or_is_refused(tmp_path
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(SECONDS_MAX)
             assert not thread.is_alive()
         counts = first.run_until_complete(jobs.count_runs())
         assert counts == {"queued": len(answers)}
@@ -238,7 +236,7 @@ def test_loops_that_take_turns_in_one_thread_all_get_their_answers(tmp_path: Pat
         waiting = one.create_task(jobs.create("child"))
         one.run_until_complete(asyncio.sleep(0))  # it is queued, and the loop stands still
         assert two.run_until_complete(jobs.create("child")).is_new
-        assert one.run_until_complete(asyncio.wait_for(waiting, PATIENCE)).is_new
+        assert one.run_until_complete(asyncio.wait_for(waiting, SECONDS_MAX)).is_new
         assert one.run_until_complete(jobs.count_runs()) == {"queued": 2}
         one.run_until_complete(manager.__aexit__(None, None, None))
 
@@ -250,11 +248,11 @@ def test_the_worker_s_loop_is_running_so_another_one_does_not_close_it(tmp_path:
         async with working(app, tmp_path / "jobs.db") as jobs:
             for _ in range(2):
                 run = (await jobs.create("child")).kumofire_job_run_id
-                assert (await jobs.wait(run, timeout=PATIENCE)).state == "succeeded"
+                assert (await jobs.wait(run, timeout=SECONDS_MAX)).state == "succeeded"
                 with pytest.raises(OpenedElsewhere, match="close it there"):
-                    await asyncio.to_thread(lambda: asyncio.run(asyncio.wait_for(jobs.close(), PATIENCE)))
+                    await asyncio.to_thread(lambda: asyncio.run(asyncio.wait_for(jobs.close(), SECONDS_MAX)))
 
-    asyncio.run(asyncio.wait_for(scenario(), 2 * PATIENCE))
+    asyncio.run(asyncio.wait_for(scenario(), 2 * SECONDS_MAX))
 
 
 def test_a_worker_is_stopped_from_another_thread(tmp_path: Path) -> None:
@@ -267,7 +265,7 @@ def test_a_worker_is_stopped_from_another_thread(tmp_path: Path) -> None:
             await asyncio.to_thread(jobs.stop)
             await worker
 
-    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
 
 
 def test_run_after_close_is_refused_at_once(tmp_path: Path) -> None:
@@ -279,7 +277,7 @@ def test_run_after_close_is_refused_at_once(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="closed"):
             await jobs.run()
 
-    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
 
 
 # -- the synchronous API --------------------------------------------------------------------------
@@ -316,9 +314,9 @@ def test_the_synchronous_api_on_its_own_loop_is_refused_at_once(tmp_path: Path, 
         worker = threading.Thread(target=jobs.run, daemon=True)
         worker.start()
         jobs.create("parent")
-        assert found.wait(PATIENCE)
+        assert found.wait(SECONDS_MAX)
         jobs.stop()
-        worker.join(PATIENCE)
+        worker.join(SECONDS_MAX)
         assert not worker.is_alive()
     assert len(said) == 1
     assert said[0].startswith("create() of the synchronous API was called on the event loop")
@@ -348,8 +346,8 @@ def test_who_waits_while_another_thread_closes_hears_of_it(tmp_path: Path) -> No
 
         waiting = threading.Thread(target=wait, daemon=True)
         waiting.start()
-        begun.wait(PATIENCE)
-    waiting.join(PATIENCE)
+        begun.wait(SECONDS_MAX)
+    waiting.join(SECONDS_MAX)
     assert not waiting.is_alive()
     assert len(said) == 1
     assert "closed" in said[0]

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from slices import part
+
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "flow_demo" / "demo.py"
 
 
+@part(0, 2)
 def test_a_deploy_through_live_orders_loses_and_doubles_nothing(tmp_path: Path) -> None:
     command = [sys.executable, str(DEMO), "--orders", "300", "--pictures", str(tmp_path / "pictures")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)

@@ -9,9 +9,12 @@ import sys
 import textwrap
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import pytest
+from patience import SECONDS_MAX
+from slices import sliced
 
 HEAD = """
 import asyncio, multiprocessing, os, signal, sys, threading, time
@@ -36,7 +39,6 @@ def refused(call):
         say("not refused")
 
 """
-PATIENCE = 60.0
 
 Play = Callable[[str], tuple[int, list[str], str]]
 
@@ -54,7 +56,7 @@ def play(tmp_path: Path) -> Play:
                 [sys.executable, file], cwd=tmp_path, stdout=to, stderr=errors, start_new_session=True
             )
         try:
-            code = process.wait(PATIENCE)
+            code = process.wait(SECONDS_MAX)
         except subprocess.TimeoutExpired:
             pytest.fail(f"it hangs; it said: {out.read_text()} {err.read_text()[-3000:]}")
         finally:
@@ -271,6 +273,7 @@ def test_a_pool_of_processes_in_a_handler_is_terminated_and_the_worker_goes_on(p
     assert (code, said) == (0, ["[1, 2]", "refused True", "refused True", "the worker goes on"]), error
 
 
+KINDS = ["plain", "async", "plain on the loop's await"]
 ENDS = {
     "return": ("return 'of the child'", 0, ""),
     "exit": ("sys.exit(7)", 7, ""),
@@ -297,8 +300,7 @@ FORKS = """
 
 
 @needs_fork
-@pytest.mark.parametrize("how", ENDS)
-@pytest.mark.parametrize("kind", ["plain", "async", "plain on the loop's await"])
+@pytest.mark.parametrize(("kind", "how"), sliced(list(product(KINDS, ENDS)), 3))
 def test_a_child_that_comes_out_of_a_handler_ends_there_as_a_program_does(
     play: Play, kind: str, how: str
 ) -> None:

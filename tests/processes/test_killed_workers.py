@@ -39,7 +39,7 @@ def test_workers_killed_at_random_moments_lose_and_double_nothing(site, replay, 
             workers[victim].kill()
             assert workers[victim].wait() == -signal.SIGKILL
             workers[victim] = site.worker(wait=rng.random() < 0.5, **options)
-    site.settled(60)
+    site.settled()
     for worker in workers:
         site.leave(worker)
 
@@ -60,10 +60,10 @@ def test_a_run_lost_among_others_keeps_its_only_attempt(site, replay, events_of)
     with site.jobs() as jobs:
         created = jobs.create_many([NewRun("nap", 0.15, max_attempts=1) for _ in range(6)])
     first = site.worker(concurrency=10, lease=0.5)
-    site.until(lambda: len(site.notes("began")) == len(created), 60, "all have begun")
+    site.until(lambda: len(site.notes("began")) == len(created), "all have begun")
     first.kill()
     second = site.worker(concurrency=10, lease=0.5)
-    site.settled(60)
+    site.settled()
     site.leave(second)
     for row in site.rows():
         replay(row)
@@ -87,7 +87,7 @@ def test_a_poison_run_that_ends_its_process_fails_alone(site, replay, job, code)
             worker = site.worker(wait=False, concurrency=20, lease=0.5)
         time.sleep(0.02)
     assert site.open_runs() == 0
-    site.until(lambda: site.notes("up", pid=worker.pid), 60, "the last worker is up")
+    site.until(lambda: site.notes("up", pid=worker.pid), "the last worker is up")
     site.leave(worker)
 
     states = {row["id"]: row["state"] for row in site.rows()}

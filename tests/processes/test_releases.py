@@ -49,7 +49,7 @@ def test_an_older_release_leaves_alone_what_only_the_newer_knows(site, releases,
             assert pid_of(site, run) == old.pid
 
         overdue = site.row(parked)["wake_at"] + 500
-        site.until(lambda: time.time() * 1000 > overdue, 60, "what is parked is overdue")
+        site.until(lambda: time.time() * 1000 > overdue, "what is parked is overdue")
         later = jobs.create("plain").kumofire_job_run_id
         assert jobs.wait(later, timeout=600).state == "succeeded"
         assert pid_of(site, later) == old.pid, "rows that it does not know keep it from nothing"
@@ -61,9 +61,9 @@ def test_an_older_release_leaves_alone_what_only_the_newer_knows(site, releases,
             assert jobs.wait(run, timeout=600).state == "succeeded"
             assert pid_of(site, run) == new.pid
         assert jobs.wait(parked, timeout=600).state == "succeeded"  # ready again, it may run anywhere
-        site.until(lambda: jobs.list_runs(schedule_id=schedule.id).runs, 60, "the schedule has made a run")
+        site.until(lambda: jobs.list_runs(schedule_id=schedule.id).runs, "the schedule has made a run")
         jobs.end_schedule(schedule.id)
-    site.settled(60)
+    site.settled()
     for row in site.rows():
         replay(row)
         assert row["starts"] == 1

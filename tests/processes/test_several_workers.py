@@ -16,12 +16,12 @@ from kumofire_fsm import NewRun
 def test_of_2000_runs_each_handler_runs_exactly_once(site, workers):
     crew = [site.worker(wait=False) for _ in range(workers)]
     for worker in crew:
-        site.until(lambda pid=worker.pid: site.notes("up", pid=pid), 60, "all workers are up")
+        site.until(lambda pid=worker.pid: site.notes("up", pid=pid), "all workers are up")
     with site.jobs() as jobs:
         created = [
             each.kumofire_job_run_id for _ in range(2) for each in jobs.create_many([NewRun("quick")] * 1000)
         ]
-    site.settled(600)
+    site.settled()
     for worker in crew:
         site.leave(worker)
     assert Counter(each.run for each in site.notes("ran")) == Counter(created)
@@ -40,19 +40,19 @@ def test_a_worker_stopped_longer_than_its_lease_cannot_settle_what_another_took_
     with site.jobs() as jobs:
         run = jobs.create("gate", str(door)).kumofire_job_run_id
     stale = site.worker(lease=0.5)
-    site.until(lambda: site.notes("began"), 60, "the first worker has begun")
+    site.until(lambda: site.notes("began"), "the first worker has begun")
     site.halt(stale)
     fresh = site.worker(lease=0.5)
-    site.until(lambda: site.notes("began", pid=fresh.pid), 60, "the second worker has begun")
+    site.until(lambda: site.notes("began", pid=fresh.pid), "the second worker has begun")
     door.touch()
     stale.send_signal(signal.SIGCONT)  # its door is open by now: it ends at once
-    site.settled(60)
+    site.settled()
     row = site.row(run)
     assert (row["state"], json.loads(row["result"])) == ("succeeded", fresh.pid)
     assert events_of(row)[-4:] == ["start", "lose", "start", "succeed"]
     replay(row)
     told = ("came too late", "its lease is gone")
-    site.until(lambda: any(text in site.log(stale) for text in told), 60, "the first worker has noticed")
+    site.until(lambda: any(text in site.log(stale) for text in told), "the first worker has noticed")
     site.leave(stale)
     site.leave(fresh)
     assert tuple(site.row(run)) == tuple(row)
@@ -63,22 +63,22 @@ def test_the_handler_of_a_worker_that_lost_its_lease_is_cancelled(site, tmp_path
     with site.jobs() as jobs:
         run = jobs.create("gate", str(door)).kumofire_job_run_id
     stale = site.worker(lease=0.5)
-    site.until(lambda: site.notes("began"), 60, "the first worker has begun")
+    site.until(lambda: site.notes("began"), "the first worker has begun")
     site.halt(stale)
     fresh = site.worker(lease=0.5)
-    site.until(lambda: site.notes("began", pid=fresh.pid), 60, "the second worker has begun")
+    site.until(lambda: site.notes("began", pid=fresh.pid), "the second worker has begun")
     stale.send_signal(signal.SIGCONT)
-    site.until(lambda: site.notes("cancelled", pid=stale.pid), 60, "the stale handler is cancelled")
+    site.until(lambda: site.notes("cancelled", pid=stale.pid), "the stale handler is cancelled")
     assert site.row(run)["state"] == "running"
     door.touch()
-    site.settled(60)
+    site.settled()
     assert json.loads(site.row(run)["result"]) == fresh.pid
     replay(site.row(run))
     # The stale worker goes on with other work.
     site.leave(fresh)
     with site.jobs() as jobs:
         jobs.create("quick")
-    site.settled(60)
+    site.settled()
     assert [each.pid for each in site.notes("ran")] == [stale.pid]
     site.leave(stale)
 
@@ -99,7 +99,7 @@ def test_a_run_delayed_before_the_worker_began_fires_without_any_other_event(sit
         run = jobs.create("quick", delay=1.5).kumofire_job_run_id
     worker = site.worker()
     assert site.row(run)["starts"] == 0
-    site.settled(60)
+    site.settled()
     row = site.row(run)
     assert row["run_at"] <= row["started_at"]
     site.leave(worker)
@@ -109,7 +109,7 @@ def test_a_recurring_job_of_another_process_fires_again_and_again_without_any_ot
     workers = [site.worker(wait=False) for _ in range(2)]
     with site.jobs() as jobs:
         schedule = jobs.create_schedule("quick", every=1, schedule_key="tick")
-    site.until(lambda: len(site.notes("ran")) >= 3, 60, "it has made three runs")
+    site.until(lambda: len(site.notes("ran")) >= 3, "it has made three runs")
     for worker in workers:
         site.ready(worker)
         site.leave(worker)
@@ -126,9 +126,9 @@ def test_a_cancellation_by_another_process_is_noticed(site, events_of):
     worker = site.worker(lease=0.9)
     with site.jobs() as jobs:
         run = jobs.create("listener").kumofire_job_run_id
-        site.until(lambda: site.notes("began"), 60, "the handler has begun")
+        site.until(lambda: site.notes("began"), "the handler has begun")
         assert jobs.cancel(run).state == "canceling"
-        site.until(lambda: site.notes("saw"), 60, "the handler saw it")
+        site.until(lambda: site.notes("saw"), "the handler saw it")
         assert jobs.wait(run, timeout=600).state == "canceled"
     row = site.row(run)
     assert events_of(row)[-3:] == ["start", "cancel", "stop"]

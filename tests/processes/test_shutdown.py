@@ -30,7 +30,7 @@ def test_a_signal_lets_running_handlers_finish_and_starts_no_others(site, number
     with site.jobs() as jobs:
         created = jobs.create_many([NewRun("nap", 0.6), NewRun("plain", 0.6)])
         worker = site.worker(cli=True, concurrency=2, grace=LONG)
-        site.until(lambda: len(site.notes("began")) == 2, 60, "two handlers have begun")
+        site.until(lambda: len(site.notes("began")) == 2, "two handlers have begun")
         created.append(jobs.create("nap", 0.01))
         worker.send_signal(number)
     end(worker)
@@ -46,7 +46,7 @@ def test_what_is_not_finished_within_the_grace_period_is_released_and_starts_els
     with site.jobs() as jobs:
         runs = jobs.create_many([NewRun("nap", LONG, max_attempts=1), NewRun("plain", LONG, max_attempts=1)])
     worker = site.worker(cli=True, grace=0.3, lease=15)
-    site.until(lambda: len(site.notes("began")) == 2, 60, "both handlers have begun")
+    site.until(lambda: len(site.notes("began")) == 2, "both handlers have begun")
     worker.terminate()
     end(worker)
     now = time.time() * 1000
@@ -57,14 +57,14 @@ def test_what_is_not_finished_within_the_grace_period_is_released_and_starts_els
         assert row["wake_at"] <= now
     assert len(site.notes("cancelled")) == 1
     other = site.worker(lease=15)
-    site.until(lambda: len(site.notes("began", pid=other.pid)) == 2, 60, "both have begun elsewhere")
+    site.until(lambda: len(site.notes("began", pid=other.pid)) == 2, "both have begun elsewhere")
 
 
 def test_a_second_signal_stops_at_once_and_releases(site):
     with site.jobs() as jobs:
         run = jobs.create("nap", LONG).kumofire_job_run_id
     worker = site.worker(cli=True, grace=LONG)
-    site.until(lambda: site.notes("began"), 60, "the handler has begun")
+    site.until(lambda: site.notes("began"), "the handler has begun")
     worker.terminate()
     worker.send_signal(signal.SIGINT)  # another kind: two of one kind may arrive as one
     end(worker)
@@ -77,7 +77,7 @@ def test_a_handler_that_ignores_its_cancellation_does_not_hold_the_worker(site, 
     with site.jobs() as jobs:
         run = jobs.create("stubborn").kumofire_job_run_id
     worker = site.worker(cli=True, grace=0.3 if signals == 1 else LONG)
-    site.until(lambda: site.notes("began"), 60, "the handler has begun")
+    site.until(lambda: site.notes("began"), "the handler has begun")
     worker.terminate()
     if signals == 2:
         worker.send_signal(signal.SIGINT)

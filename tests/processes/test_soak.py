@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
+from patience import SECONDS_MAX
 
 from kumofire_fsm import RunMachine
 from kumofire_fsm.machines import Role
@@ -28,8 +29,6 @@ SECONDS = float(os.environ.get("KUMOFIRE_SOAK_SECONDS", "2"))
 SEEDS = [int(seed) for seed in os.environ.get("KUMOFIRE_SEEDS", "1").split()]
 LEASE = 0.7
 WORKERS, CREATORS, MOST_CREATORS = 3, 2, 24
-SETTLING_SECONDS = 900.0
-"""A run that is lost alone, which happens once it is suspect, waits up to 32 s before its last attempt."""
 LEDGER = "CREATE TABLE ledger (run TEXT NOT NULL, pid INTEGER NOT NULL) STRICT"
 """Without a unique key: a doubled effect is to be seen, not refused."""
 
@@ -38,9 +37,7 @@ LEDGER = "CREATE TABLE ledger (run TEXT NOT NULL, pid INTEGER NOT NULL) STRICT"
 def no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
     """As for the other tests of processes, with the time that the load takes."""
     uncaptured = request.config.stash[fault_handler_stderr_fd_key]
-    faulthandler.dump_traceback_later(
-        MOST_CREATORS * SECONDS + SETTLING_SECONDS + 600, exit=True, file=uncaptured
-    )
+    faulthandler.dump_traceback_later(MOST_CREATORS * SECONDS + 3 * SECONDS_MAX, exit=True, file=uncaptured)
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -149,7 +146,7 @@ def test_under_kills_and_stops_everything_settles_and_each_effect_exists_once(
         with site.jobs() as jobs:
             jobs.end_schedule(schedule.id)
         began = time.monotonic()
-        site.settled(SETTLING_SECONDS)
+        site.settled()
         calm = time.monotonic() - began
     finally:
         for each in creators:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from patience import SECONDS_MAX
 
 from kumofire_fsm import Kumofire
 from kumofire_fsm.engine.binding import Timing
@@ -23,7 +24,7 @@ TIMING = Timing(horizon_ms=0, redeliver_ms=0, lost_ms=10, lease_ms=LEASE_MS)
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the write lock, as another program would."""
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as db:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=SECONDS_MAX)) as db:
         db.execute("BEGIN IMMEDIATE")
         yield
         db.execute("COMMIT")

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 
 import pytest
+from patience import SECONDS_MAX
 
 from kumofire_fsm import Backoff, InvalidArgument, Kumofire, NewRun, Retry
 from kumofire_fsm.errors import StoreError
@@ -34,7 +35,7 @@ async def working(jobs, **options) -> AsyncIterator[asyncio.Task[None]]:
             await task
 
 
-async def settled(jobs, created, timeout: float = 60) -> list:
+async def settled(jobs, created, timeout: float = SECONDS_MAX) -> list:
     """Wait for runs, and return their statuses."""
     return [await jobs.wait(each.kumofire_job_run_id, timeout=timeout) for each in created]
 
@@ -331,7 +332,7 @@ def test_plain_handlers_run_in_threads_side_by_side(tmp_path):
 
 def suspect(path, run: str) -> None:
     """Mark a run as one that was under way when a shared claim was lost."""
-    with closing(sqlite3.connect(path, timeout=5)) as db, db:
+    with closing(sqlite3.connect(path, timeout=SECONDS_MAX)) as db, db:
         assert db.execute("UPDATE kumofire_runs SET suspect = 2 WHERE id = ?", (run,)).rowcount == 1
 
 

@@ -16,8 +16,8 @@ from simulation.shrink import report, shrink
 
 ALL = (*MUTANTS, *OF_FLOWS)
 BY_NAME = {mutant.name: mutant for mutant in ALL}
-PARTS = 8
-"""A commit tries an eighth of the mutants, the next another; `make mutants` tries all."""
+PARTS = 12
+"""A commit tries a twelfth of the mutants, the next another; `make mutants` tries all."""
 # Histories of the embedded worker are the longest.
 LONGEST_FIRST = sorted(sliced(ALL, PARTS), key=lambda mutant: "embedded" not in mutant.setting)
 

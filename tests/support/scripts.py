@@ -13,8 +13,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from patience import SECONDS_MAX
+
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS_MAX = 600
 
 PLUGIN = "kumofire_fsm.pytest_plugin"
 

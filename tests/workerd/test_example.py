@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from patience import until
 from workerd_project import Project
 from workerd_server import Server
 
@@ -20,7 +20,6 @@ from kumofire_fsm import RunStatus, Schedule
 MAIL = {"to": "ana@example.com", "subject": "Hi"}
 MAILING = {"key": "mailing", "job": "email", "payload": MAIL}
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
-SECONDS_MAX = 120
 
 
 @pytest.fixture(scope="module")
@@ -50,18 +49,9 @@ def get(example: Server, path: str) -> Any:
     return reply.json()
 
 
-def until(example: Server, found: Callable[[], Any]) -> Any:
-    """Return what was asked for as soon as it is there."""
-    end = time.monotonic() + SECONDS_MAX
-    while not (answer := found()):
-        assert time.monotonic() < end, example.log()[-4000:]
-        time.sleep(0.05)
-    return answer
-
-
 def settled(example: Server, run_id: str) -> Any:
     """Return the status of a run once it is settled."""
-    until(example, lambda: get(example, f"/jobs/{run_id}")["settled"])
+    until(lambda: get(example, f"/jobs/{run_id}")["settled"], example.log)
     return get(example, f"/jobs/{run_id}")
 
 
@@ -212,7 +202,7 @@ def test_a_cron_tick_fires_a_recurring_job_whose_time_has_come(example: Server) 
         assert example.tick().status == 200
         return bool(records(example, text=text))
 
-    until(example, ticked)
+    until(ticked, example.log)
     run_id = records(example, text=text)[0]["kumofire_job_run_id"]
     status = settled(example, run_id)
     assert (status["state"], status["schedule_id"]) == ("succeeded", schedule["id"])

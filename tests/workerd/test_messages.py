@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from patience import until
 from workerd_server import Server
 
-SECONDS_MAX = 120
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 LEASE_S = 70  # a timeout of a minute, and ten seconds
 SHARED_LEASE_S = LEASE_S + 60  # and a minute to stand in line
@@ -24,12 +24,9 @@ def jobs(scenarios: Server) -> Server:
     return scenarios
 
 
-def until(jobs: Server, condition: Callable[[], bool]) -> None:
+def happens(jobs: Server, condition: Callable[[], bool]) -> None:
     """Return as soon as it holds."""
-    end = time.monotonic() + SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < end, f"it did not happen: {jobs.call('events')}\n{jobs.log()[-3000:]}"
-        time.sleep(0.05)
+    until(condition, lambda: f"{jobs.call('events')}\n{jobs.log()[-3000:]}")
 
 
 def hint(run_id: Any, version: int = 1) -> dict[str, Any]:
@@ -90,7 +87,7 @@ def test_a_message_that_comes_while_the_handler_works_waits_for_the_lease(jobs: 
     run_id = create_unsent(jobs, {"seconds": 0.5})
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(jobs.deliver, "jobs", [hint(run_id)])
-        until(jobs, lambda: calls(jobs, run_id) == [1])
+        happens(jobs, lambda: calls(jobs, run_id) == [1])
         assert jobs.deliver("jobs", [hint(run_id)]).retried == {"m0": LEASE_S}
         assert first.result().acked == ["m0"]
     assert jobs.deliver("jobs", [hint(run_id)]).acked == ["m0"]
@@ -162,8 +159,8 @@ def test_only_what_cannot_be_read_ends_in_the_dead_letter_queue(jobs: Server) ->
     good, early, flaky = create(jobs), create(jobs, delay=1), create(jobs, {"fails": 1})
     bad = [{"id": 1}, "text", 7, [], hint(""), hint(["no id"]), hint(good, version=2), {"version": 1}]
     jobs.call("send", messages=[*bad, hint(good), hint(good), hint(early), hint(UNKNOWN_ID)])
-    until(jobs, lambda: len(facts_of(jobs, "dead")) >= len(bad))
-    until(jobs, lambda: succeeded(jobs, early) and succeeded(jobs, flaky))
+    happens(jobs, lambda: len(facts_of(jobs, "dead")) >= len(bad))
+    happens(jobs, lambda: succeeded(jobs, early) and succeeded(jobs, flaky))
     dead = facts_of(jobs, "dead")
     assert sorted(str(fact["body"]) for fact in dead) == sorted(map(str, bad))
     assert [calls(jobs, run_id) for run_id in (good, early, flaky)] == [[1], [1], [1, 2]]
@@ -175,9 +172,9 @@ def test_only_what_cannot_be_read_ends_in_the_dead_letter_queue(jobs: Server) ->
 
 def test_a_run_with_more_attempts_than_its_message_gets_a_fresh_one(jobs: Server) -> None:
     run_id = create(jobs, {"fails": 4}, name="stubborn")
-    until(jobs, lambda: state_of(jobs, run_id) == ("retrying", 2))
+    happens(jobs, lambda: state_of(jobs, run_id) == ("retrying", 2))
     assert jobs.tick().status == 200, "its hint is under way: none is sent"
-    until(jobs, lambda: succeeded(jobs, run_id))
+    happens(jobs, lambda: succeeded(jobs, run_id))
     assert (calls(jobs, run_id), state_of(jobs, run_id)) == ([1, 2, 3, 4, 5], ("succeeded", 5))
     assert facts_of(jobs, "dead") == []
 
@@ -204,7 +201,7 @@ def test_what_the_queue_refused_at_create_is_sent_by_a_tick(jobs: Server) -> Non
     assert (state_of(jobs, run_id), calls(jobs, run_id)) == (("queued", 0), [])
     jobs.call("stand", later=1)
     assert jobs.tick().status == 200
-    until(jobs, lambda: succeeded(jobs, run_id))
+    happens(jobs, lambda: succeeded(jobs, run_id))
     assert calls(jobs, run_id) == [1]
 
 
@@ -218,7 +215,7 @@ def test_what_the_queue_refused_at_a_dispatch_is_sent_by_the_next_tick(jobs: Ser
     jobs.call("fail")
     jobs.call("stand", later=1)
     assert jobs.tick().status == 200
-    until(jobs, lambda: all(succeeded(jobs, run_id) for run_id in ids))
+    happens(jobs, lambda: all(succeeded(jobs, run_id) for run_id in ids))
     assert [calls(jobs, run_id) for run_id in ids] == [[1]] * 3
 
 
@@ -226,7 +223,7 @@ def test_a_send_whose_answer_was_lost_calls_the_handler_once(jobs: Server) -> No
     jobs.call("stand")
     jobs.call("fail", queue="after")
     run_id = create(jobs)
-    until(jobs, lambda: succeeded(jobs, run_id))
+    happens(jobs, lambda: succeeded(jobs, run_id))
     jobs.call("fail")
     jobs.call("stand", later=1)
     assert jobs.tick().status == 200
@@ -240,14 +237,14 @@ def test_a_send_whose_answer_was_lost_calls_the_handler_once(jobs: Server) -> No
 def test_a_run_whose_invocation_was_killed_is_rescued_by_the_tick(jobs: Server) -> None:
     jobs.call("stand")
     run_id = create(jobs, {"kills": 1})
-    until(jobs, lambda: calls(jobs, run_id) == [1])
+    happens(jobs, lambda: calls(jobs, run_id) == [1])
     assert jobs.deliver("jobs", [hint(run_id)]).retried == {"m0": LEASE_S}
     jobs.call("stand", later=30)
     assert jobs.deliver("jobs", [hint(run_id)]).retried == {"m0": LEASE_S - 30}
     jobs.call("stand", later=LEASE_S - 30)
     assert jobs.tick().status == 200
     jobs.call("stand", later=2)
-    until(jobs, lambda: succeeded(jobs, run_id))
+    happens(jobs, lambda: succeeded(jobs, run_id))
     assert (calls(jobs, run_id), state_of(jobs, run_id)) == ([1, 2], ("succeeded", 2))
 
 
@@ -289,7 +286,7 @@ def test_delays_and_backoffs_are_kept_without_a_tick(
     jobs: Server, record_property: Callable[[str, object], None]
 ) -> None:
     delayed, retried = create(jobs, delay=5), create(jobs, {"fails": 1})
-    until(jobs, lambda: succeeded(jobs, delayed) and succeeded(jobs, retried))
+    happens(jobs, lambda: succeeded(jobs, delayed) and succeeded(jobs, retried))
     due = datetime.fromisoformat(jobs.call("status", id=delayed)["run_at"])
     late = started(jobs, delayed)[0] - due.timestamp()
     first, second = started(jobs, retried)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from patience import until
 from workerd_server import D1Error, Server
 
 import kumofire_fsm
@@ -18,7 +18,6 @@ INSERT = (
     "INSERT INTO kumofire_runs (id, machine, state, wake_at, job, run_at, attempt, max_attempts, starts, shared, "
     "suspect, deliveries, created_at, history) VALUES ('{}', 'run', '{}', {}, 'j', 1, 0, 1, 0, 0, 0, 0, 1, '[]')"
 )
-SECONDS_MAX = 120
 
 
 @pytest.fixture
@@ -26,14 +25,6 @@ def fresh(worker: Server) -> Iterator[Server]:
     """The Worker with empty tables."""
     worker.call("rebuild")
     yield worker
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Return as soon as it holds."""
-    end = time.monotonic() + SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def events_of(worker: Server, kind: str) -> list[Any]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import until
 from workerd_server import Bindings, Server
 
 HERE = Path(__file__).resolve().parent
-SECONDS_MAX = 120
 BINDINGS = Bindings(
     databases={"JOBS_DB": "jobs"},
     producers={"JOBS_QUEUE": "jobs"},
@@ -66,11 +66,10 @@ def status_of(jobs: Server, run_id: str) -> Any:
 
 def settled(jobs: Server, run_id: str) -> Any:
     """Return the run's status once it is settled."""
-    end = time.monotonic() + SECONDS_MAX
-    while not (status := status_of(jobs, run_id))["settled"]:
-        assert time.monotonic() < end, f"{status}\n{jobs.log()[-4000:]}"
-        time.sleep(0.05)
-    return status
+    until(
+        lambda: status_of(jobs, run_id)["settled"], lambda: f"{status_of(jobs, run_id)}\n{jobs.log()[-4000:]}"
+    )
+    return status_of(jobs, run_id)
 
 
 def hint(run_id: str, version: int = 1) -> dict[str, Any]:

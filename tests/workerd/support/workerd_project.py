@@ -14,12 +14,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from patience import SECONDS_MAX
 from workerd_parts import HERE, ROOT
 from workerd_server import Bindings, Server
 
 EXAMPLE = ROOT / "examples" / "worker"
 WRANGLER = HERE / "node_modules" / ".bin" / "wrangler"
-SECONDS_MAX = 120
 
 
 class Project:

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
+from patience import SECONDS_MAX
 from workerd_parts import HERE
 
-BOOT_SECONDS = 120
 STOP_SECONDS = 20
-REQUEST_SECONDS = 120
 COMPATIBILITY_DATE = "2026-11-01"
 
 
@@ -133,7 +132,7 @@ class Server:
 
     def _first_line(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], BOOT_SECONDS)
+        ready, _, _ = select.select([self._process.stdout], [], [], SECONDS_MAX)
         line = self._process.stdout.readline() if ready else b""
         if not line:
             raise RuntimeError(f"the Worker did not start:\n{self.log()[-6000:]}")
@@ -250,7 +249,7 @@ def _request(
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, method=method, headers=dict(headers or {}))
     try:
-        with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=SECONDS_MAX) as answer:
             return Reply(answer.status, answer.read().decode(), answer.headers)
     except urllib.error.HTTPError as exc:
         with exc:
