@@ -19,7 +19,7 @@ class LeaseTrust:
     between: that lease is worth nothing, and its holder renews it as soon as he sees that.
 
     Args:
-        lease_ms: how long a lease holds; holders renew it three times in that.
+        lease_ms: how long a lease holds; holders renew it four times in that.
         wall: the clock by which leases are stored, in milliseconds.
         monotonic: a clock that nobody sets, in seconds.
     """

@@ -35,6 +35,10 @@ POLL_SECONDS: Final = 0.01
 PLAN_SECONDS: Final = 0.01
 PLANS_APART_SECONDS: Final = 0.05
 """How soon the next deadline is looked for, and how often at most: claims find what is due by themselves."""
+RENEWALS: Final = 4
+RENEW_SECONDS: Final = 5.0
+"""How often a lease is renewed in its time, and after how many seconds at the latest. The database may stand
+still for half a lease, and no sweep notices; a renewal that is late by a quarter as well comes in time."""
 SWEEP_LIMIT: Final = 500
 SWEEP_SECONDS: Final = 5.0
 """A sweep is due at the next deadline, and at the latest after this or a quarter of a lease."""
@@ -95,7 +99,7 @@ class Upkeep:
         self._start_alarm = Alarm(self._loop, pool.wake)
         self._fire_alarm = Alarm(self._loop, self._attention.set)
         self._plans = self.trouble("the next deadline cannot be read")
-        self._renew_after = self._pause = min(self._lease_ms / 3000, 5.0)
+        self._renew_after = self._pause = min(self._lease_ms / 1000 / RENEWALS, RENEW_SECONDS)
         self._unsteady, self._steady_since = asyncio.Event(), self._trust.look()
         self._look_after = self._prune_after = OVERDUE_SECONDS
         self._seen: int | None = None
@@ -137,7 +141,7 @@ class Upkeep:
     # -- duties: each is done again and again -----------------------------------------------------
 
     async def keep_leases(self) -> None:
-        """Renew the leases of all runs under way, in one statement: three times a lease.
+        """Renew the leases of all runs under way, in one statement: four times a lease.
 
         At once after a wait, and when the clock was set: what was written then may be an old lease.
         """

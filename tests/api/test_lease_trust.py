@@ -92,7 +92,7 @@ async def test_a_renewal_that_had_to_wait_is_followed_by_another_at_once(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it wrote may be a lease from before the wait."""
-    time, waits = 0.0, [5.0, 5.1]
+    time, waits = 0.0, [3.75, 3.85]
 
     async def renew() -> None:
         nonlocal time
@@ -102,10 +102,10 @@ async def test_a_renewal_that_had_to_wait_is_followed_by_another_at_once(
         pool: Any = SimpleNamespace(in_flight={}, wake=lambda: None)
         upkeep = Upkeep(w.jobs._binding, pool, lambda: 0)
         pause, upkeep._renew_after = upkeep._renew_after, 0.0
-        assert pause == 5.0, "a third of a lease"
+        assert pause == 3.75, "a quarter of a lease"
         upkeep._loop = SimpleNamespace(time=lambda: time)
         monkeypatch.setattr(upkeep, "_renew", renew)
-        for following in (5.0, 0.0):
+        for following in (3.75, 0.0):
             upkeep._renew_after = 0.0
             await upkeep.keep_leases()
             assert upkeep._renew_after == following

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Calls", "Event"]
 
 
+LOCK_POLL_MS: Final = 100
+"""After a lock whoever has waited for it writes this soon: SQLite's busy handler sleeps no longer between two tries."""
+
+
 @dataclass(slots=True)
 class Call:
     """One call of a port: what it does, who waits for the answer, and the runs that the answer tells of."""
@@ -166,7 +170,7 @@ class Calls:
         """Let a call take effect, or fail, or be the last of its actor."""
         actor, fault = call.actor, call.fault
         if call.writes and self.locked_until > self.now:
-            again = self.locked_until + self.pace.landing(actor.key, call.number)
+            again = self.locked_until + self.pace.landing(actor.key, call.number) % LOCK_POLL_MS
             self.at(again, Event(actor, call.what, lambda: self.land(call), call))
             return
         if fault in (Fault.CRASH_BEFORE, Fault.CRASH_FLYING):
