@@ -10,7 +10,7 @@ from kumofire_fsm.machines.spec import Role
 from kumofire_fsm.store.paces import prune_paces
 from kumofire_fsm.store.rows import RunRow
 from kumofire_fsm.values.ids import first_id_at
-from kumofire_fsm.values.limits import PRUNE_RUNS
+from kumofire_fsm.values.limits import INVOCATION_MS, PRUNE_RUNS
 
 __all__ = ["prune", "prune_all", "prune_kept", "retains"]
 
@@ -99,7 +99,8 @@ async def _prune(
         also = first_id_at(below - int(min(1000 * 2 ** (32 * binding.entropy.random()), below)))
     statements = binding.runs.prune(below=first_id_at(below), also=also, rules=rules, limit=limit)
     if binding.key_rates():
-        statements.append(prune_paces(now=binding.now(), limit=limit))
+        # A claim says when it was sent, and lands before its invocation ends.
+        statements.append(prune_paces(now=binding.now() - INVOCATION_MS, limit=limit))
     answers = await binding.storage.batch(statements)
     return len(answers[1])
 

@@ -103,7 +103,7 @@ async def test_prune_forgets_keys_whose_allowance_is_whole_again(kit: Kit) -> No
     kit.job("mail", key_rate=(1, MINUTE))(echo)
     async with kit.bound() as w:
         await w.deliver(await w.create("mail", 1, concurrency_key="a"))
-        kit.clock.advance(59)
+        kit.clock.advance(minutes=16, seconds=-1)
         await w.jobs.prune(older_than=MINUTE)
         assert await w.sql(PACES) == [("mail", "a")]
         kit.clock.advance(1)
@@ -111,6 +111,22 @@ async def test_prune_forgets_keys_whose_allowance_is_whole_again(kit: Kit) -> No
         await w.jobs.prune(older_than=MINUTE)
         assert await w.sql(PACES) == []
         assert (w.storage.names[:3], w.storage.trips) == (["bodies.prune", "runs.prune", "paces.prune"], 1)
+
+
+async def test_a_claim_that_was_sent_before_a_prune_and_lands_after_it_starts_nothing_before_its_turn(
+    kit: Kit,
+) -> None:
+    kit.job("mail", key_rate=(1, MINUTE))(echo)
+    async with kit.bound() as w:
+        first, second = [await w.create("mail", number, concurrency_key="a") for number in range(2)]
+        await w.deliver(first)
+        sent = w.jobs._binding.now()
+        kit.clock.advance(minutes=10)
+        await w.jobs.prune(older_than=MINUTE)
+        given: dict[str, Any] = {"jobs": w.jobs._binding.leases(), "key_rates": w.jobs._binding.key_rates()}
+        claim = w.jobs._binding.runs.claim([second], now=sent, token="t", alone=True, **given)
+        await w.storage.execute(claim)
+        assert await w.state(second) == "held"
 
 
 async def test_a_list_of_jobs_shows_rates_by_key(kit: Kit) -> None:
