@@ -196,12 +196,12 @@ def _leased_sql(specs: Sequence[MachineSpec], row: str) -> str:
 def _oldest(specs: Sequence[MachineSpec], row: str, after: str = "") -> str:
     """Return the SQL for the oldest held run of a key whose turn has come, or is so near that a hint is sent.
 
-    One that a wrong clock put off stops none behind it, as far as `_LOOKED_AT` runs.
+    One that a wrong clock put off, or that has expired, stops none behind it, as far as `_LOOKED_AT` runs.
     """
     held = held_states(specs)
     states = f"d.state = {quoted(held[0])}" if len(held) == 1 else f"d.state IN ({quoted_list(held)})"
     oldest = select(
-        ["d.id", "d.run_at"],
+        ["d.id", "d.run_at", "coalesce(d.expires_at > ?1 ->> '$.now', 1) AS lives"],
         f"FROM {RUNS} AS d",
         where(
             f"d.job = {row}.job AND d.concurrency_key = {row}.key AND {states}{after}",
@@ -210,4 +210,4 @@ def _oldest(specs: Sequence[MachineSpec], row: str, after: str = "") -> str:
         f"ORDER BY d.id LIMIT {_LOOKED_AT}",
     )
     near = "o.run_at <= ?1 ->> '$.now' + ?1 ->> '$.horizon_ms'"
-    return f"(\n  SELECT o.id FROM (\n    {indented(oldest, 4)}\n  ) AS o WHERE {near} LIMIT 1\n)"
+    return f"(\n  SELECT o.id FROM (\n    {indented(oldest, 4)}\n  ) AS o WHERE o.lives AND {near} LIMIT 1\n)"

@@ -168,6 +168,35 @@ async def test_a_run_that_may_start_and_does_not_gives_way_to_the_next(kit: Kit,
         assert third in [run_id for run_id, _ in w.queue.sent]
 
 
+@pytest.mark.parametrize("how", ["it is lost", "it ends"])
+async def test_a_run_that_expired_while_it_was_held_takes_no_room_from_the_next(kit: Kit, how: str) -> None:
+    @kit.job("mail", key_limit=1, max_attempts=1)
+    async def mail(ctx: Any, payload: Any) -> None:
+        kit.clock.advance(payload)
+
+    async with kit.bound() as w:
+        expires_at = moment(kit.clock.now() + 60_000)
+        first = await w.create("mail", 61, concurrency_key="a")
+        kit.clock.advance(milliseconds=1)
+        second = await w.create("mail", 0, concurrency_key="a", expires_at=expires_at)
+        third = await w.create("mail", 0, concurrency_key="a")
+        if how == "it is lost":
+            await start(w, first)
+            await w.deliver(second, third)
+            assert await states(w, [second, third]) == ["held", "held"]
+            kit.clock.advance(61)
+            await w.sql("UPDATE kumofire_runs SET wake_at = ? WHERE id = ?", kit.clock.now() - 1, first)
+        else:
+            await w.deliver(first, second, third)
+        await w.jobs.dispatch()
+        ends = (
+            ["failed", "canceled", "queued"]
+            if how == "it is lost"
+            else ["succeeded", "canceled", "succeeded"]
+        )
+        assert await states(w, [first, second, third]) == ends
+
+
 async def test_a_redriven_run_keeps_its_key(kit: Kit) -> None:
     register(kit)
     async with kit.bound() as w:
