@@ -81,8 +81,13 @@ class Controls:
                 if SPEC.has_role(old.state, Role.LEASED) and not SPEC.has_role(new.state, Role.LEASED)
             ]
             # By the time that the move says: one that lands late does not know of turns that came since. Where
-            # the clock was ahead then, what it put off is not due now.
-            held = left and any(run.state in SPEC.held and run.run_at <= min(*left, now) for run in mine)
+            # the clock was ahead then, what it put off is not due now. What has expired waits for nothing more.
+            held = left and any(
+                run.state in SPEC.held
+                and run.run_at <= min(*left, now)
+                and (run.expires_at is None or run.expires_at > max(*left, now))
+                for run in mine
+            )
             goes_on = leased or any(SPEC.has_role(run.state, Role.CLAIMABLE) for run in mine)
             if held and not goes_on and job not in KEY_RATES:
                 self._found("a key goes on", f"a run of {key!r} has ended, and all others are held")
