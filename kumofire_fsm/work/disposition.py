@@ -73,7 +73,8 @@ def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposit
     if definition is None or not definition.machine.has_role(moved.state, Role.CLAIMABLE):
         return Disposition(run_id, ack=True, reason=moved.state)
     wait = moved.run_at - binding.now()
-    if wait > binding.timing.horizon_ms or not _hinted(moved):
+    lost = (moved.wake_at or 0) - binding.now() < LEAST_MS  # it ended long before it could be stored
+    if lost or wait > binding.timing.horizon_ms or not _hinted(moved):
         return Disposition(run_id, ack=True, reason=f"{moved.state}; the dispatcher sends it again")
     return Disposition(run_id, ack=False, reason=moved.state, goes_on=True, due_at=moved.run_at)
 

@@ -323,3 +323,26 @@ async def test_a_delay_is_counted_from_the_end_of_the_batch(kit: Kit, took: int)
         slow = await w.create("job", None)
         left = [max(1, 30 - took), max(1, 40 - took)]
         assert await w.deliver(retried, later, slow, settle="each") == [*left, "ack"]
+
+
+async def test_a_run_whose_outcome_is_stored_minutes_after_it_ended_keeps_its_one_message(kit: Kit) -> None:
+    """It was held back while another handler of the batch worked without ever waiting."""
+    calls: list[int] = []
+
+    @kit.job("job", timeout=600)
+    async def job(ctx: Any, minutes: int) -> None:
+        calls.append(minutes)
+        kit.clock.advance(minutes=minutes)
+        if calls.count(minutes) == 1 and not minutes:
+            raise Retry(5)
+
+    queue = FakeQueue(kit.clock)
+    async with kit.bound(real_queue=queue) as w:
+        again, _ = await w.create_in_order("job", [0, 5])
+        await queue.deliver(w.jobs)
+        assert (calls, await w.state(again)) == ([0, 5], "retrying")
+        await w.jobs.dispatch()
+        kit.clock.advance(1)
+        await queue.deliver(w.jobs)
+        assert (calls, await w.state(again)) == ([0, 5, 0], "succeeded")
+        assert (queue.deliveries, queue.most) == (3, 1)
