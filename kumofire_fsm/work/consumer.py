@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kumofire_fsm.engine.binding import Binding
-from kumofire_fsm.engine.due import claim_hinted, statements_of_claim
+from kumofire_fsm.engine.due import Claimed, claim_hinted, statements_of_claim
 from kumofire_fsm.engine.moves import freed_keys
 from kumofire_fsm.engine.reading import read_runs
 from kumofire_fsm.errors import InvalidArgument, InvalidMessage, StoreError
@@ -97,8 +97,8 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     await batch.work(claimed)
     rest = _without(ids, claimed.runs)
     rows = await read_runs(binding, rest) if rest else {}
-    keys = set(freed_keys(binding, [(run.job, run.concurrency_key) for run in claimed.runs]))
-    waiting = [each for each in rest if _waits(binding, rows.get(each), keys)]
+    keys, left = _freed(binding, claimed), rest
+    waiting = [each for each in left if _waits(binding, rows.get(each), keys)]
     while claimed.runs and batch.begins_more(claiming):
         # Runs of their jobs or keys have ended here, and made room for others.
         fits = [each for each in waiting if _has_time(binding, batch, rows[each])]
@@ -106,24 +106,34 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
             break
         claimed = await claim_hinted(binding, fits, alone=len(fits) == 1)
         await batch.work(claimed)
-        waiting = _without(waiting, claimed.runs)
+        keys, left = keys | _freed(binding, claimed), _without(left, claimed.runs)
+        waiting = [each for each in left if _waits(binding, rows.get(each), keys)]
+    for run_id in left:
+        row = rows.get(run_id)
+        if row is not None and row.starts_alone and _is_startable(binding, row):
+            # It lost shared claims twice in a row: it starts alone, or not at all.
+            if batch.begins_more(claiming) and _has_time(binding, batch, row):
+                claimed = await claim_hinted(binding, [run_id], alone=True)
+                await batch.work(claimed)
+                keys |= _freed(binding, claimed)
+            else:
+                reason = "no statements are left, or no time"
+                batch.dispositions[run_id] = Disposition(
+                    run_id, ack=False, delay_s=1, reason=reason, goes_on=True
+                )
+    waiting = [each for each in left if _waits(binding, rows.get(each), keys)]
     if moved := [each for each in waiting if rows[each].concurrency_key is not None]:
         rows |= await read_runs(binding, moved)
     turns = [rows[each] for each in waiting if _awaits_turn(binding, rows[each])]
     batch.dispositions |= await _until_their_turns(binding, batch, turns)
     for run_id in rest:
-        row = rows.get(run_id)
-        if row is not None and row.starts_alone and _is_startable(binding, row):
-            # It lost shared claims twice in a row: it starts alone, or not at all.
-            if not (batch.begins_more(claiming) and _has_time(binding, batch, row)):
-                reason = "no statements are left, or no time"
-                batch.dispositions[run_id] = Disposition(
-                    run_id, ack=False, delay_s=1, reason=reason, goes_on=True
-                )
-                continue
-            await batch.work(await claim_hinted(binding, [run_id], alone=True))
         if run_id not in batch.dispositions:
-            batch.dispositions[run_id] = without_claim(binding, run_id, row)
+            batch.dispositions[run_id] = without_claim(binding, run_id, rows.get(run_id))
+
+
+def _freed(binding: Binding, claimed: Claimed) -> set[tuple[str, str | None]]:
+    """Return the keys whose other runs may start now that these were worked on."""
+    return set(freed_keys(binding, [(run.job, run.concurrency_key) for run in claimed.runs]))
 
 
 def _without(ids: Iterable[str], claimed: Sequence[ClaimedRun]) -> list[str]:

@@ -197,6 +197,19 @@ async def test_a_run_that_expired_while_it_was_held_takes_no_room_from_the_next(
         assert await states(w, [first, second, third]) == ends
 
 
+async def test_what_a_run_that_starts_alone_lets_start_in_the_same_batch_keeps_its_message(kit: Kit) -> None:
+    register(kit)
+    async with kit.bound() as w:
+        alone, held = await created(w, "a", "a")
+        await w.sql("UPDATE kumofire_runs SET suspect = 2 WHERE id = ?", alone)
+        later = kit.clock.now() + LOOK_MS
+        await w.sql("UPDATE kumofire_runs SET state = 'held', wake_at = ? WHERE id = ?", later, held)
+        w.queue.clear()
+        assert await w.deliver(alone, held) == ["ack", 1]
+        assert (await states(w, [alone, held]), w.queue.sent) == (["succeeded", "queued"], [])
+        assert await w.deliver(held) == ["ack"]
+
+
 async def test_a_redriven_run_keeps_its_key(kit: Kit) -> None:
     register(kit)
     async with kit.bound() as w:

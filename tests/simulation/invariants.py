@@ -236,8 +236,8 @@ class Monitor:
             return
         if run.job in self.controls.paused or self.controls.used_up(run.job, actor.now()):
             return
-        if run.job in self.controls.limited and run.wake_at < actor.now() + TOLERANCE_MS:
-            return  # a dispatcher sends another at once
+        if run.wake_at < actor.now() + TOLERANCE_MS:
+            return  # its hint counts as lost: a dispatcher sends another at once
         if any((each.message.run_id, each.disposition) == (run_id, "retry") for each in actor.deliveries):
             return  # a copy of it stays
         if not actor.now() < run.wake_at <= run.run_at:  # else a dispatcher is to send another in time
