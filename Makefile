@@ -82,7 +82,7 @@ proofs: $(VENV)/.dev
 	  tests/cli/test_d1_literals.py tests/workerd/test_migrations.py \
 	  tests/workerd/test_d1_commands.py tests/workerd/test_deploy.py \
 	  tests/processes/test_demo.py tests/processes/test_flow_demo.py tests/processes/test_forks_and_exits.py \
-	  tests/processes/test_several_workers.py $(ARGS)
+	  tests/processes/test_killed_workers.py tests/processes/test_several_workers.py $(ARGS)
 
 coverage: check
 	@$(BIN)/pytest -n $(PROCESSES) --no-loadscope-reorder --cov --cov-report=term

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 
 import pytest
-from slices import SLICE
+from slices import SLICE, sliced
 
 from kumofire_fsm import NewRun
 
@@ -71,7 +71,7 @@ def test_a_run_lost_among_others_keeps_its_only_attempt(site, replay, events_of)
         assert events_of(row)[-4:] == ["start", "lose", "start", "succeed"]
 
 
-@pytest.mark.parametrize(("job", "code"), [("poison", -signal.SIGKILL), ("exit", 3)])
+@pytest.mark.parametrize(("job", "code"), sliced([("poison", -signal.SIGKILL), ("exit", 3)], 2))
 def test_a_poison_run_that_ends_its_process_fails_alone(site, replay, job, code):
     with site.jobs() as jobs:
         innocent = [NewRun("nap", 0.05, max_attempts=1) for _ in range(12)]
