@@ -73,7 +73,8 @@ def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposit
     if definition is None or not definition.machine.has_role(moved.state, Role.CLAIMABLE):
         return Disposition(run_id, ack=True, reason=moved.state)
     wait = moved.run_at - binding.now()
-    lost = (moved.wake_at or 0) - binding.now() < LEAST_MS  # it ended long before it could be stored
+    # It may have ended long before it could be stored.
+    lost = _is_lost(moved, binding.now())
     if lost or wait > binding.timing.horizon_ms or not _hinted(moved):
         return Disposition(run_id, ack=True, reason=f"{moved.state}; the dispatcher sends it again")
     return Disposition(run_id, ack=False, reason=moved.state, goes_on=True, due_at=moved.run_at)
@@ -130,7 +131,7 @@ def full(binding: Binding, row: RunRow, place: int) -> Disposition:
         place: how many times the job's limit wait before it in this batch: they come back in turn.
     """
     left = (row.wake_at or 0) - binding.now()
-    if left < LEAST_MS:
+    if _is_lost(row, binding.now()):
         reason = "its job's limit is reached; the dispatcher sends another"
         return Disposition(row.id, ack=True, reason=reason)
     delay_s = min(FULL_S * (1 + place), FULL_MAX_S, left // LEAST_MS)
@@ -160,6 +161,11 @@ def _hinted(run: Moved | RunRow) -> bool:
     It does by its deadline: where none is, a dispatcher sends one before the run's time, else after it.
     """
     return run.wake_at is not None and run.run_at < run.wake_at
+
+
+def _is_lost(run: Moved | RunRow, now: int) -> bool:
+    """Return whether the row of a run says that its hint is lost, or will be in a moment."""
+    return (run.wake_at or 0) - now < LEAST_MS
 
 
 def conclude(message: Any, disposition: Disposition) -> None:

@@ -188,7 +188,10 @@ MUTANTS = (
         "a row does not tell of its hint",
         r"runs\.(retry|snooze)",
         ((r"[am]\.hint_ms IS NULL", "1"),),
-        patches=((disposition, "_hinted", lambda _: lambda _: True),),
+        patches=(
+            (disposition, "_hinted", lambda _: lambda _: True),
+            (disposition, "_is_lost", lambda _: lambda *_: False),
+        ),
         first=305,
     ),
     Mutant("a message does not wait", patches=((Delivery, "retry", at_once),), first=170),
