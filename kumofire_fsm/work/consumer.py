@@ -98,16 +98,18 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
     rest = _without(ids, claimed.runs)
     rows = await read_runs(binding, rest) if rest else {}
     keys, left = _freed(binding, claimed), rest
-    waiting = [each for each in left if _waits(binding, rows.get(each), keys)]
+
+    def waiting() -> list[str]:
+        return [each for each in left if _waits(binding, rows.get(each), keys)]
+
     while claimed.runs and batch.begins_more(claiming):
         # Runs of their jobs or keys have ended here, and made room for others.
-        fits = [each for each in waiting if _has_time(binding, batch, rows[each])]
+        fits = [each for each in waiting() if _has_time(binding, batch, rows[each])]
         if not fits:
             break
         claimed = await claim_hinted(binding, fits, alone=len(fits) == 1)
         await batch.work(claimed)
         keys, left = keys | _freed(binding, claimed), _without(left, claimed.runs)
-        waiting = [each for each in left if _waits(binding, rows.get(each), keys)]
     for run_id in left:
         row = rows.get(run_id)
         if row is not None and row.starts_alone and _is_startable(binding, row):
@@ -121,10 +123,10 @@ async def _work(binding: Binding, batch: Batch, ids: Sequence[str]) -> None:
                 batch.dispositions[run_id] = Disposition(
                     run_id, ack=False, delay_s=1, reason=reason, goes_on=True
                 )
-    waiting = [each for each in left if _waits(binding, rows.get(each), keys)]
-    if moved := [each for each in waiting if rows[each].concurrency_key is not None]:
+    waits = waiting()
+    if moved := [each for each in waits if rows[each].concurrency_key is not None]:
         rows |= await read_runs(binding, moved)
-    turns = [rows[each] for each in waiting if _awaits_turn(binding, rows[each])]
+    turns = [rows[each] for each in waits if _awaits_turn(binding, rows[each])]
     batch.dispositions |= await _until_their_turns(binding, batch, turns)
     for run_id in rest:
         if run_id not in batch.dispositions:

@@ -72,10 +72,10 @@ def after_settle(binding: Binding, run_id: str, moved: Moved | None) -> Disposit
     definition = binding.definition(moved.job)
     if definition is None or not definition.machine.has_role(moved.state, Role.CLAIMABLE):
         return Disposition(run_id, ack=True, reason=moved.state)
-    wait = moved.run_at - binding.now()
+    now = binding.now()
+    wait = moved.run_at - now
     # It may have ended long before it could be stored.
-    lost = _is_lost(moved, binding.now())
-    if lost or wait > binding.timing.horizon_ms or not _hinted(moved):
+    if _is_lost(moved, now) or wait > binding.timing.horizon_ms or not _hinted(moved):
         return Disposition(run_id, ack=True, reason=f"{moved.state}; the dispatcher sends it again")
     return Disposition(run_id, ack=False, reason=moved.state, goes_on=True, due_at=moved.run_at)
 
