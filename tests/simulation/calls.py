@@ -31,13 +31,17 @@ LOCK_POLL_MS: Final = 100
 
 @dataclass(slots=True)
 class Call:
-    """One call of a port: what it does, who waits for the answer, and the runs that the answer tells of."""
+    """One call of a port: what it does, who waits for the answer, and the runs that the answer tells of.
+
+    ``sent`` is when it was sent, by the clock of its actor: its statements were decided by that time.
+    """
 
     actor: Actor
     number: int
     what: str
     act: Callable[[Call], Any]
     answered: Any
+    sent: int
     fault: Fault | None = None
     kinds: tuple[Fault, ...] = ()
     writes: bool = False
@@ -129,7 +133,9 @@ class Calls:
     def sleep(self, actor: Actor, seconds: float) -> Any:
         """Let an actor sleep."""
         answered, number = self._begin(actor)
-        call = Call(actor, number, f"sleeps {seconds:g} s", lambda _: None, answered, kinds=SLEEPING)
+        call = Call(
+            actor, number, f"sleeps {seconds:g} s", lambda _: None, answered, actor.now(), kinds=SLEEPING
+        )
         call.fault = self.faults.strike(SLEEPING, actor.key, number)
         actor.harmed = actor.harmed or call.fault is not None
         self.at(self.now + int(seconds * 1000), Event(actor, call.what, lambda: self.land(call), call))
@@ -154,7 +160,7 @@ class Calls:
     ) -> Any:
         answered, number = self._begin(actor)
         if actor.alive:
-            call = Call(actor, number, what, act, answered, kinds=kinds, writes=writes)
+            call = Call(actor, number, what, act, answered, actor.now(), kinds=kinds, writes=writes)
             weight = 4.0 if _may_settle(what) else self.strikes
             call.fault = self.faults.strike(kinds, actor.key, number, weight=weight)
             if call.fault is None and self.timed_when_written and what == "runs.heartbeat":
@@ -207,7 +213,7 @@ class Calls:
         told = f"-> {type(error).__name__}" if error else f"-> {_size(answer)}" if answer else ""
         self.note(call.actor, call.what, told)
         if call.kinds is STORAGE:
-            self.monitor.committed(call.actor, call.what)
+            self.monitor.committed(call)
             call.saw = self.monitor.seen_in(answer)
         return answer, error
 

@@ -55,11 +55,13 @@ class Controls:
             if limit is not None and leased > limit:
                 self._found("within the job's limit", f"{leased} runs of {job!r} are leased, {limit} may be")
 
-    def check_keys(self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any], now: int) -> None:
+    def check_keys(
+        self, changed: Mapping[str, tuple[Any, Any]], runs: Mapping[str, Any], decided: int
+    ) -> None:
         """Check what a commit started, held back, and ended of concurrency keys.
 
-        What ends an attempt lets another run of its key go on, in the same commit; ``now`` is the time by the
-        clock of who ended it.
+        What ends an attempt lets another run of its key go on, in the same commit; ``decided`` is the time by
+        which who ended it decided that.
         """
         keys = {(new.job, new.concurrency_key) for _, new in changed.values() if new and new.concurrency_key}
         for job, key in keys:
@@ -84,8 +86,8 @@ class Controls:
             # the clock was ahead then, what it put off is not due now. What has expired waits for nothing more.
             held = left and any(
                 run.state in SPEC.held
-                and run.run_at <= min(*left, now)
-                and (run.expires_at is None or run.expires_at > max(*left, now))
+                and run.run_at <= min(*left, decided)
+                and (run.expires_at is None or run.expires_at > max(*left, decided))
                 for run in mine
             )
             goes_on = leased or any(SPEC.has_role(run.state, Role.CLAIMABLE) for run in mine)

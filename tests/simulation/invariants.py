@@ -18,6 +18,7 @@ from simulation.waits import Waits
 if TYPE_CHECKING:
     from kumofire_fsm.models import Created
     from simulation.actors import Actor
+    from simulation.calls import Call
     from simulation.world import World
 
 __all__ = ["Monitor", "Violation"]
@@ -92,9 +93,9 @@ class Monitor:
 
     # -- commits --------------------------------------------------------------------------------
 
-    def committed(self, actor: Actor, what: str) -> None:
-        """Check what a call of an actor changed; ``what`` names its statements."""
-        database = self._world.database
+    def committed(self, call: Call) -> None:
+        """Check what a call of an actor changed."""
+        actor, what, database = call.actor, call.what, self._world.database
         if database.db.total_changes == self._changes and not database.refused:
             return
         self._changes = database.db.total_changes
@@ -104,17 +105,17 @@ class Monitor:
         for run_id, (before, after) in runs.items():
             self._moved_before[run_id], self._moved[run_id] = self._moved.get(run_id, 0), self._world.now
             self._world.trace.name(run_id)
-            event = self.check(Move(run_id, before, after, actor))
+            event = self.check(Move(run_id, before, after, actor, call.sent))
             if after is None:
                 self.pruned.add(run_id)
             else:
                 self.walked.add((event, before and before.state, after.state))
         for before, after in jobs.values():
-            self.schedules.check_job(actor, before, after, runs)
+            self.schedules.check_job(call, before, after, runs)
         self._said = database.controls()
         self.controls.check(self._said, runs, self.runs)
         self.controls.check_rates(runs)
-        self.controls.check_keys(runs, self.runs, actor.now())
+        self.controls.check_keys(runs, self.runs, call.sent)
         if actor.world.queue is None and "runs.claim" in what:
             self.controls.check_order(self._said, runs, self.runs)
         beside = sum(bool(old and new) and old.state in SPEC.held for old, new in runs.values())
@@ -123,7 +124,7 @@ class Monitor:
         self._check_room(actor, runs)
         if runs:
             self._check_keys()
-            self.schedules.check_occurrences(runs, jobs)
+            self.schedules.check_occurrences(call, runs, jobs)
         if "bodies." in what:
             self._check_bodies()
         for name, text in database.refused:

@@ -39,12 +39,16 @@ Found = Callable[[str, str], None]
 
 @dataclass(slots=True)
 class Move:
-    """One run before and after a commit; ``before`` is None for an insert, ``after`` for a deletion."""
+    """One run before and after a commit; ``before`` is None for an insert, ``after`` for a deletion.
+
+    ``decided`` is the time by which the actor decided it, which the clock may contradict when it is written.
+    """
 
     run_id: str
     before: Any
     after: Any
     actor: Actor
+    decided: int
 
     def __str__(self) -> str:
         old = self.before and self.before.state
@@ -136,7 +140,8 @@ def _check_loop(move: Move, lives: Lives, found: Found) -> None:
     if SPEC.has_role(before.state, Role.LEASED):
         mine = lives.owner.get((move.run_id, before.claim)) is move.actor
         # Whoever found a lease that was too long, because the clock had been ahead, gives it its usual length.
-        if not (mine or (move.actor.world.sets and after.wake_at <= move.actor.now() + LEAST_LEASE_MS)):
+        usual = max(move.decided, move.actor.now()) + LEAST_LEASE_MS
+        if not (mine or (move.actor.world.sets and after.wake_at <= usual)):
             found("the fence", f"{move}: a lease was renewed by another than its holder")
         _check_whole(move, found)
         lives.renewed(move.run_id, after.claim, move.actor, after.wake_at)

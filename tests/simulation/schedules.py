@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from kumofire_fsm.calendar.decision import CATCH_UP, COUNTED
@@ -14,13 +14,15 @@ from kumofire_fsm.values.times import AHEAD_MS
 from simulation.moves import SPEC, STOPPING, Found
 
 if TYPE_CHECKING:
-    from simulation.actors import Actor
+    from simulation.calls import Call
     from simulation.world import World
 
 __all__ = ["Schedules"]
 
 OVERDUE_MS: Final = 90_000
 """Without faults a job is advanced sooner: with the next tick, or by the next sweep of a worker."""
+LOOKED_AT: Final = 10
+"""Of how many of the latest runs a policy of overlaps knows; see docs/schedules.md."""
 _JOB: Final = JobMachine.spec
 _POLICIES: Final = ("jitter_ms", "misfire", "grace_ms", "overlap")
 
@@ -37,8 +39,9 @@ class Schedules:
     def __init__(self, world: World, runs: Mapping[str, Any], found: Found) -> None:
         self._world, self._runs, self._found = world, runs, found
 
-    def check_occurrences(self, runs: dict[str, Any], jobs: dict[str, Any]) -> None:
-        """Check the runs of a commit against those of other occurrences, and against their jobs."""
+    def check_occurrences(self, call: Call, runs: dict[str, Any], jobs: dict[str, Any]) -> None:
+        """Check the runs of a call against those of other occurrences, and against their jobs."""
+        new = {run_id for run_id, (before, _) in runs.items() if before is None}
         taken: dict[tuple[str, int], str] = {}
         for run in self._runs.values():
             if run.schedule_id is None:
@@ -53,16 +56,25 @@ class Schedules:
             if job is None or job.last_at is None or after.scheduled_for > job.last_at:
                 self._found("an occurrence moves its job", f"{run_id} came without its job's move")
             else:
-                self._check_overlap(after, json.loads(job.schedule).get("overlap", "allow"))
+                self._check_overlap(call, after, json.loads(job.schedule).get("overlap", "allow"), new)
 
-    def _check_overlap(self, new: Any, policy: str) -> None:
-        """Check what a policy says of the runs before one; what a person redrove it may not have seen."""
-        for run in self._runs.values() if policy != "allow" else ():
-            if (
-                run.schedule_id != new.schedule_id
-                or run.scheduled_for >= new.scheduled_for
-                or "redrive" in run.history
-            ):
+    def _check_overlap(self, call: Call, new: Any, policy: str, beside: Container[str]) -> None:
+        """Check what a policy says of the latest runs before one; what a person redrove it may not have seen.
+
+        Args:
+            call: made it.
+            new: the run.
+            policy: what its job says of overlaps.
+            beside: the runs that came with it.
+        """
+        if policy == "allow":
+            return
+        others = [run for run in self._runs.values() if run.schedule_id == new.schedule_id]
+        until = max(new.scheduled_for, call.sent)
+        read = [run for run in others if run.id not in beside and run.scheduled_for < until]
+        latest = sorted(read, key=lambda run: run.scheduled_for)[-LOOKED_AT:]
+        for run in (*latest, *(run for run in others if run.id in beside)):
+            if run.scheduled_for >= new.scheduled_for or "redrive" in run.history:
                 continue
             stopping = policy == "cancel_previous" and run.state in STOPPING
             if not SPEC.has_role(run.state, Role.SETTLED) and not stopping:
@@ -70,7 +82,7 @@ class Schedules:
                     "overlaps as it says", f"{new.id} came by {policy!r} while {run.id} is {run.state}"
                 )
 
-    def check_job(self, actor: Actor, before: Any, after: Any, changed: Mapping[str, Any]) -> None:
+    def check_job(self, call: Call, before: Any, after: Any, changed: Mapping[str, Any]) -> None:
         """Check one change of one job; ``before`` is None for an insert, as with the runs of the commit."""
         if _JOB.state(after.state).wakes != (after.wake_at is not None):
             self._found("a deadline until settled", f"schedule in {after.state}: wake_at is {after.wake_at}")
@@ -81,7 +93,7 @@ class Schedules:
         events = self._walk(before, after)
         back = before.next_at is not None and after.next_at is not None and after.next_at < before.next_at
         if back and _rule(before) == _rule(after):
-            self._check_correction(actor, before, after)
+            self._check_correction(call, before, after)
             return
         ruled_anew = "revise" in events
         same_rule = before.state == after.state and _rule(before) == _rule(after)
@@ -89,7 +101,7 @@ class Schedules:
             text = f"a change of something else moved it from {before.next_at} to {after.next_at}"
             self._found("no occurrence is lost", f"schedule: {text}")
         if not ruled_anew and before.next_at is not None and after.next_at is not None:
-            self._check_advance(actor, before, after, changed)
+            self._check_advance(call, before, after, changed)
 
     def check_overdue(self, jobs: Iterable[Any], now: int) -> None:
         """Check jobs when nothing has failed for some time: none has been due for long, or waits too long.
@@ -105,13 +117,13 @@ class Schedules:
             if held_too_long or self._passes_by(job, now + AHEAD_MS):
                 self._found("the next occurrence is of the rule", f"schedule: due in {job.wake_at - now} ms")
 
-    def _check_correction(self, actor: Actor, before: Any, after: Any) -> None:
+    def _check_correction(self, call: Call, before: Any, after: Any) -> None:
         """Check a job whose next occurrence became an earlier one: the stored one cannot have been right."""
-        text = f"schedule: moved back from {before.next_at} to {after.next_at} at {actor.now()}"
-        if not self._world.sets or before.next_at <= actor.now() + _interval(before):
+        text = f"schedule: moved back from {before.next_at} to {after.next_at} at {call.sent}"
+        if not self._world.sets or before.next_at <= call.sent + _interval(before):
             self._found("the next occurrence is of the rule", f"{text}, although nobody had set the clock")
         # One between may have been made, or passed over, by a clock that was a little ahead.
-        if self._passes_by(after, max(actor.now(), after.last_at or 0, after.skipped_at or 0)):
+        if self._passes_by(after, max(call.sent, after.last_at or 0, after.skipped_at or 0)):
             self._found("the next occurrence is of the rule", f"{text}, and not to the next one")
 
     def _passes_by(self, job: Any, after: int) -> bool:
@@ -135,7 +147,7 @@ class Schedules:
             self._found("history is contiguous", f"schedule in {after.state}: history ends in {state}")
         return [event for event, *_ in entries]
 
-    def _check_advance(self, actor: Actor, before: Any, after: Any, changed: Mapping[str, Any]) -> None:
+    def _check_advance(self, call: Call, before: Any, after: Any, changed: Mapping[str, Any]) -> None:
         """Check that each occurrence that a job leaves behind became a run, or is counted as skipped.
 
         What a clock made before which was ahead makes no other run, and yet counts as what comes of it now.
@@ -143,7 +155,7 @@ class Schedules:
         skipped, rule = after.skipped - before.skipped, json.loads(before.schedule)
         runs = [run for run in self._runs.values() if run.schedule_id == after.id and run.scheduled_for]
         if before.last_at != after.last_at:
-            if not before.next_at <= after.last_at <= actor.latest():
+            if not before.next_at <= after.last_at <= call.actor.latest():
                 self._found(
                     "advanced when due", f"schedule: {before.next_at} was due, {after.last_at} became a run"
                 )
