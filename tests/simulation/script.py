@@ -173,11 +173,12 @@ async def _create(world: World, jobs: Jobs, action: Action) -> None:
         asked["expires"] = world.now + 1000 * expires
     payload = {**payload, "asked": asked}
     try:
-        created = await jobs.create(name, payload, **options)
-    except TransientStoreError:
-        if "dedupe_key" not in options:
-            raise
-        created = await jobs.create(name, payload, **options)
+        try:
+            created = await jobs.create(name, payload, **options)
+        except TransientStoreError:
+            if "dedupe_key" not in options:
+                raise
+            created = await jobs.create(name, payload, **options)
     except InvalidArgument:
         if expires is None:
             raise
