@@ -130,10 +130,11 @@ def full(binding: Binding, row: RunRow, place: int) -> Disposition:
         row: the run.
         place: how many times the job's limit wait before it in this batch: they come back in turn.
     """
-    left = (row.wake_at or 0) - binding.now()
-    if _is_lost(row, binding.now()):
+    now = binding.now()
+    if _is_lost(row, now):
         reason = "its job's limit is reached; the dispatcher sends another"
         return Disposition(row.id, ack=True, reason=reason)
+    left = (row.wake_at or 0) - now
     delay_s = min(FULL_S * (1 + place), FULL_MAX_S, left // LEAST_MS)
     return Disposition(row.id, ack=False, delay_s=delay_s, reason="its job's limit is reached", goes_on=True)
 

@@ -33,7 +33,7 @@ LOCK_POLL_MS: Final = 100
 class Call:
     """One call of a port: what it does, who waits for the answer, and the runs that the answer tells of.
 
-    ``sent`` is when it was sent, by the clock of its actor: its statements were decided by that time.
+    ``decided`` is the time by which its statements were decided: that of its sending, by the clock of its actor.
     """
 
     actor: Actor
@@ -41,11 +41,14 @@ class Call:
     what: str
     act: Callable[[Call], Any]
     answered: Any
-    sent: int
     fault: Fault | None = None
     kinds: tuple[Fault, ...] = ()
     writes: bool = False
     saw: dict[str, Any] = field(default_factory=dict)
+    decided: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.decided = self.actor.now()
 
 
 @dataclass(slots=True)
@@ -133,9 +136,7 @@ class Calls:
     def sleep(self, actor: Actor, seconds: float) -> Any:
         """Let an actor sleep."""
         answered, number = self._begin(actor)
-        call = Call(
-            actor, number, f"sleeps {seconds:g} s", lambda _: None, answered, actor.now(), kinds=SLEEPING
-        )
+        call = Call(actor, number, f"sleeps {seconds:g} s", lambda _: None, answered, kinds=SLEEPING)
         call.fault = self.faults.strike(SLEEPING, actor.key, number)
         actor.harmed = actor.harmed or call.fault is not None
         self.at(self.now + int(seconds * 1000), Event(actor, call.what, lambda: self.land(call), call))
@@ -160,7 +161,7 @@ class Calls:
     ) -> Any:
         answered, number = self._begin(actor)
         if actor.alive:
-            call = Call(actor, number, what, act, answered, actor.now(), kinds=kinds, writes=writes)
+            call = Call(actor, number, what, act, answered, kinds=kinds, writes=writes)
             weight = 4.0 if _may_settle(what) else self.strikes
             call.fault = self.faults.strike(kinds, actor.key, number, weight=weight)
             if call.fault is None and self.timed_when_written and what == "runs.heartbeat":

@@ -105,7 +105,7 @@ class Monitor:
         for run_id, (before, after) in runs.items():
             self._moved_before[run_id], self._moved[run_id] = self._moved.get(run_id, 0), self._world.now
             self._world.trace.name(run_id)
-            event = self.check(Move(run_id, before, after, actor, call.sent))
+            event = self.check(Move(run_id, before, after, actor, call.decided))
             if after is None:
                 self.pruned.add(run_id)
             else:
@@ -115,7 +115,7 @@ class Monitor:
         self._said = database.controls()
         self.controls.check(self._said, runs, self.runs)
         self.controls.check_rates(runs)
-        self.controls.check_keys(runs, self.runs, call.sent)
+        self.controls.check_keys(runs, self.runs, call.decided)
         if actor.world.queue is None and "runs.claim" in what:
             self.controls.check_order(self._said, runs, self.runs)
         beside = sum(bool(old and new) and old.state in SPEC.held for old, new in runs.values())

@@ -41,7 +41,7 @@ Found = Callable[[str, str], None]
 class Move:
     """One run before and after a commit; ``before`` is None for an insert, ``after`` for a deletion.
 
-    ``decided`` is the time by which the actor decided it, which the clock may contradict when it is written.
+    ``decided`` is the time by which it was decided, as of its call; the clock may say another when it is written.
     """
 
     run_id: str

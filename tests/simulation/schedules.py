@@ -41,7 +41,7 @@ class Schedules:
 
     def check_occurrences(self, call: Call, runs: dict[str, Any], jobs: dict[str, Any]) -> None:
         """Check the runs of a call against those of other occurrences, and against their jobs."""
-        new = {run_id for run_id, (before, _) in runs.items() if before is None}
+        made = {run_id for run_id, (before, _) in runs.items() if before is None}
         taken: dict[tuple[str, int], str] = {}
         for run in self._runs.values():
             if run.schedule_id is None:
@@ -56,7 +56,7 @@ class Schedules:
             if job is None or job.last_at is None or after.scheduled_for > job.last_at:
                 self._found("an occurrence moves its job", f"{run_id} came without its job's move")
             else:
-                self._check_overlap(call, after, json.loads(job.schedule).get("overlap", "allow"), new)
+                self._check_overlap(call, after, json.loads(job.schedule).get("overlap", "allow"), made)
 
     def _check_overlap(self, call: Call, new: Any, policy: str, beside: Container[str]) -> None:
         """Check what a policy says of the latest runs before one; what a person redrove it may not have seen.
@@ -70,7 +70,7 @@ class Schedules:
         if policy == "allow":
             return
         others = [run for run in self._runs.values() if run.schedule_id == new.schedule_id]
-        until = max(new.scheduled_for, call.sent)
+        until = max(new.scheduled_for, call.decided)
         read = [run for run in others if run.id not in beside and run.scheduled_for < until]
         latest = sorted(read, key=lambda run: run.scheduled_for)[-LOOKED_AT:]
         for run in (*latest, *(run for run in others if run.id in beside)):
@@ -119,11 +119,11 @@ class Schedules:
 
     def _check_correction(self, call: Call, before: Any, after: Any) -> None:
         """Check a job whose next occurrence became an earlier one: the stored one cannot have been right."""
-        text = f"schedule: moved back from {before.next_at} to {after.next_at} at {call.sent}"
-        if not self._world.sets or before.next_at <= call.sent + _interval(before):
+        text = f"schedule: moved back from {before.next_at} to {after.next_at} at {call.decided}"
+        if not self._world.sets or before.next_at <= call.decided + _interval(before):
             self._found("the next occurrence is of the rule", f"{text}, although nobody had set the clock")
         # One between may have been made, or passed over, by a clock that was a little ahead.
-        if self._passes_by(after, max(call.sent, after.last_at or 0, after.skipped_at or 0)):
+        if self._passes_by(after, max(call.decided, after.last_at or 0, after.skipped_at or 0)):
             self._found("the next occurrence is of the rule", f"{text}, and not to the next one")
 
     def _passes_by(self, job: Any, after: int) -> bool:

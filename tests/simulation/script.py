@@ -25,6 +25,7 @@ from simulation.handlers import ACTS, JOBS, KEPT_MS, KEY_LIMITS, KEY_RATES
 
 if TYPE_CHECKING:
     from kumofire_fsm.jobs import Jobs
+    from kumofire_fsm.models import Created
     from simulation.world import World
 
 __all__ = ["EXPECTED", "Action", "perform", "script"]
@@ -173,18 +174,23 @@ async def _create(world: World, jobs: Jobs, action: Action) -> None:
         asked["expires"] = world.now + 1000 * expires
     payload = {**payload, "asked": asked}
     try:
-        try:
-            created = await jobs.create(name, payload, **options)
-        except TransientStoreError:
-            if "dedupe_key" not in options:
-                raise
-            created = await jobs.create(name, payload, **options)
+        created = await _create_or_again(jobs, name, payload, options)
     except InvalidArgument:
         if expires is None:
             raise
         return  # the client was too slow, or its clock is behind: it would have expired before its time
     world.made[action.number] = created.kumofire_job_run_id
     world.monitor.created([created], [payload], options.get("dedupe_key"))
+
+
+async def _create_or_again(jobs: Jobs, name: str, payload: Any, options: dict[str, Any]) -> Created:
+    """Create a run; a client that named a dedupe key tries a second time where the database failed."""
+    try:
+        return await jobs.create(name, payload, **options)
+    except TransientStoreError:
+        if "dedupe_key" not in options:
+            raise
+        return await jobs.create(name, payload, **options)
 
 
 async def _schedule(jobs: Jobs, action: Action) -> None:
